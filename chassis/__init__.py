@@ -1,0 +1,1 @@
+"""The microservice chassis: what is standard for every service, once. It imports no service."""

@@ -1,0 +1,258 @@
+"""Who is calling and what they may do (specification: "Authentication Integration").
+
+The hot path asks nobody: identity's answer for a token is kept until identity's change feed
+says otherwise. When the feed falls silent for `auth_max_staleness_seconds`, what is kept is not
+trusted any more and every request asks identity again.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from time import monotonic
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+
+from .errors import BadGateway, Forbidden, ServiceError, Unauthenticated, Unavailable
+from .service_client import ServiceClient
+from .settings import Settings
+from .tracing import traced
+
+logger = logging.getLogger(__name__)
+
+VALIDATE_TIMEOUT = 3.0  # seconds
+FEED_WAIT = 2.0  # seconds identity holds a poll open when nothing changes
+FEED_RETRY = 0.25
+TOKEN_MARGIN = 30.0  # seconds before its end at which a service token is replaced
+MOST_KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who a token speaks for. `actor` is the service that acts for the user, if one does."""
+
+    user_id: str
+    email: str | None
+    roles: tuple[str, ...]
+    permissions: frozenset[str]
+    session_id: str | None
+    expires_at: datetime
+    actor: str | None = None
+
+    @classmethod
+    def from_answer(cls, answer: dict[str, Any]) -> "User":
+        """From the body of identity's /auth/validate. KeyError, TypeError or ValueError if odd."""
+        return cls(
+            user_id=str(answer["user_id"]),
+            email=answer["email"],
+            roles=tuple(answer["roles"]),
+            permissions=frozenset(answer["permissions"]),
+            session_id=answer.get("session_id"),
+            expires_at=datetime.fromisoformat(answer["expires_at"]),
+            actor=answer.get("actor"),
+        )
+
+    def may(self, permission: str) -> bool:
+        return permission in self.permissions or "*" in self.permissions
+
+    @property
+    def is_service(self) -> bool:
+        """A service with a token of its own, acting for nobody."""
+        return "service" in self.roles
+
+
+class Bearer(SecurityBase):
+    """The one dependency of a protected endpoint: the user of the token, if permitted."""
+
+    def __init__(self, permission: str | None = None) -> None:
+        self.permission = permission
+        self.model = HTTPBearer()
+        self.scheme_name = "Bearer"
+
+    async def __call__(self, request: Request) -> User:
+        user: User = await request.app.state.authenticate(bearer_token(request))
+        if self.permission is not None and not user.may(self.permission):
+            raise Forbidden(f"This needs the permission {self.permission}")
+        return user
+
+
+def bearer_token(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated()
+    return token.strip()
+
+
+def require_permission(permission: str) -> Any:
+    """`Author = Annotated[User, require_permission("documents:write")]`"""
+    return Depends(Bearer(permission))
+
+
+CurrentUser = Annotated[User, Depends(Bearer())]
+
+
+class RemoteAuthenticator:
+    """Asks identity once per token and remembers, for as long as the change feed is heard."""
+
+    def __init__(self, identity: ServiceClient, max_staleness: float) -> None:
+        self._identity = identity
+        self._max_staleness = max_staleness
+        self._kept: dict[bytes, User] = {}
+        self._asking: dict[bytes, asyncio.Task[User]] = {}
+        self._seq: int | None = None
+        self._heard_at = float("-inf")
+
+    async def __call__(self, token: str) -> User:
+        digest = sha256(token.encode()).digest()
+        user = self._kept.get(digest)
+        if user is not None and self._is_fresh() and user.expires_at > datetime.now(UTC):
+            return user
+        return await asyncio.shield(self._asking.get(digest) or self._ask_once(digest, token))
+
+    def _is_fresh(self) -> bool:
+        return monotonic() - self._heard_at <= self._max_staleness
+
+    def _ask_once(self, digest: bytes, token: str) -> asyncio.Task[User]:
+        """Requests that see a token for the first time together share one question."""
+        task = asyncio.create_task(self._ask(digest, token))
+        self._asking[digest] = task
+        task.add_done_callback(lambda _: self._asking.pop(digest, None))
+        return task
+
+    async def _ask(self, digest: bytes, token: str) -> User:
+        seq = self._seq
+        user = await validate(self._identity, token)
+        # An answer that a change overtook may be out of date: it serves once and is not kept.
+        if self._seq == seq and self._is_fresh():
+            while len(self._kept) >= MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[digest] = user
+        return user
+
+    async def follow(self) -> None:
+        """Follows identity's change feed for ever; runs as a task of the lifespan."""
+        silent = False
+        while True:
+            try:
+                with traced():
+                    self._hear(await self._poll())
+                silent = False
+            except (ServiceError, KeyError, TypeError) as error:
+                if not silent:
+                    logger.warning("identity's change feed is silent: %s", error)
+                silent = True
+                await asyncio.sleep(FEED_RETRY)
+
+    async def _poll(self) -> dict[str, Any]:
+        wait = min(FEED_WAIT, self._max_staleness / 2)
+        params = {} if self._seq is None else {"after": self._seq, "wait": wait}
+        feed: dict[str, Any] = await self._identity.make_request(
+            "GET", "/api/v1/auth/changes", params=params, timeout=wait + 1
+        )
+        return feed
+
+    def _hear(self, feed: dict[str, Any]) -> None:
+        if feed["reset"]:
+            self._kept.clear()
+        for change in feed["changes"]:
+            self._drop(change["user_id"], change["session_id"])
+        self._seq = feed["latest"]
+        self._heard_at = monotonic()
+
+    def _drop(self, user_id: str | None, session_id: str | None) -> None:
+        """One session, all of a user, or everything when neither is named."""
+        self._kept = {
+            digest: user
+            for digest, user in self._kept.items()
+            if (session_id is not None and user.session_id != session_id)
+            or (session_id is None and user_id is not None and user.user_id != user_id)
+        }
+
+
+async def validate(identity: ServiceClient, token: str) -> User:
+    """Identity's word on a token. A failing identity is 503, never 401."""
+    headers = {"Authorization": f"Bearer {token}"}
+    try:
+        answer = await identity.make_request(
+            "POST", "/api/v1/auth/validate", headers=headers, timeout=VALIDATE_TIMEOUT
+        )
+        return User.from_answer(answer)
+    except ServiceError as error:
+        if error.status_code in (401, 403):
+            raise Unauthenticated("Invalid or expired token") from error
+        raise Unavailable("Identity service unavailable", target=identity.target) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadGateway("Identity's answer makes no sense", target=identity.target) from error
+
+
+class ServiceAccount:
+    """This service's tokens (OAuth2 client credentials), its own or on behalf of a user."""
+
+    def __init__(self, settings: Settings, transport: Any = None) -> None:
+        self._identity = ServiceClient(
+            settings.identity_service_url,
+            settings.service_name,
+            target="identity-service",
+            transport=transport,
+        )
+        self._credentials = {
+            "grant_type": "client_credentials",
+            "client_id": settings.service_client_id,
+            "client_secret": settings.service_client_secret.get_secret_value(),
+        }
+        self._tokens: dict[str | None, tuple[str, float]] = {}
+
+    async def token(self, on_behalf_of: str | None = None) -> str:
+        token, good_until = self._tokens.get(on_behalf_of, ("", 0.0))
+        return token if monotonic() < good_until else await self._fetch(on_behalf_of)
+
+    def forget(self, on_behalf_of: str | None = None) -> None:
+        self._tokens.pop(on_behalf_of, None)
+
+    async def _fetch(self, on_behalf_of: str | None) -> str:
+        form = dict(self._credentials)
+        if on_behalf_of is not None:
+            form["on_behalf_of"] = on_behalf_of
+        try:
+            answer = await self._identity.make_request("POST", "/api/v1/auth/token", form=form)
+        except Unauthenticated as error:
+            raise Unavailable("Identity refuses this service's SERVICE_CLIENT_SECRET") from error
+        token: str = answer["access_token"]
+        if len(self._tokens) >= MOST_KEPT:
+            self._tokens.clear()
+        self._tokens[on_behalf_of] = (token, monotonic() + answer["expires_in"] - TOKEN_MARGIN)
+        return token
+
+    async def aclose(self) -> None:
+        await self._identity.aclose()
+
+
+@asynccontextmanager
+async def through_identity(app: FastAPI) -> AsyncIterator[None]:
+    """How every service but identity itself authenticates: gives app.state its `authenticate`."""
+    settings: Settings = app.state.settings
+    transport = app.state.transport
+    account = ServiceAccount(settings, transport)
+    identity = ServiceClient(
+        settings.identity_service_url,
+        settings.service_name,
+        target="identity-service",
+        account=account,
+        transport=transport,
+    )
+    authenticator = RemoteAuthenticator(identity, settings.auth_max_staleness_seconds)
+    app.state.account, app.state.identity, app.state.authenticate = account, identity, authenticator
+    follower = asyncio.create_task(authenticator.follow())
+    try:
+        yield
+    finally:
+        follower.cancel()
+        await asyncio.gather(follower, return_exceptions=True)
+        await identity.aclose()
+        await account.aclose()

@@ -1,0 +1,56 @@
+"""The Celery app of a service: messages are hints, the record is in Postgres.
+
+Messages go through the anonymous exchange (no exchange, the queue's name as routing key), the one
+kombu needs no table in Redis for: after a FLUSHALL, publishing and consuming simply go on.
+"""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from celery import Celery, signals
+
+from . import logging
+from .settings import Settings
+from .tracing import TRACE_HEADER, trace_id, traced
+
+_running: dict[str, AbstractContextManager[str]] = {}
+
+
+def create_celery(settings: Settings, broker_url: str) -> Celery:
+    """JSON, acknowledged late, no results kept, one queue named for the service."""
+    app = Celery(settings.short_name, broker=broker_url)
+    app.conf.update(
+        task_default_queue=f"{settings.short_name}:queue:hints",
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=4,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_timeout=2,
+        broker_transport_options={"visibility_timeout": 60, "socket_timeout": 5},
+        # A request that enqueues must not wait for a broker that is down: the sweep will do.
+        task_publish_retry=False,
+        beat_scheduler="celery.beat:Scheduler",
+        timezone="UTC",
+    )
+    signals.setup_logging.connect(lambda **_: logging.configure(settings), weak=False)
+    return app
+
+
+@signals.before_task_publish.connect
+def send_trace_id(headers: dict[str, Any], **_: Any) -> None:
+    if identifier := trace_id():
+        headers[TRACE_HEADER] = identifier
+
+
+@signals.task_prerun.connect
+def enter_trace(task_id: str, task: Any, **_: Any) -> None:
+    _running[task_id] = traced((task.request.headers or {}).get(TRACE_HEADER))
+    _running[task_id].__enter__()
+
+
+@signals.task_postrun.connect
+def leave_trace(task_id: str, **_: Any) -> None:
+    if work := _running.pop(task_id, None):
+        work.__exit__(None, None, None)

@@ -1,0 +1,104 @@
+"""Health (specification: "Mandatory Health Endpoint"), liveness and readiness."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from time import monotonic
+from typing import Any
+
+import psutil
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from .settings import Settings
+
+logger = logging.getLogger(__name__)
+
+Check = Callable[[FastAPI], Awaitable[None] | None]
+"""Passes by returning, fails by raising. A `def` runs in the thread pool."""
+
+Schema = Callable[[], tuple[str | None, str | None]]
+"""The revision a database has and the one its service wants."""
+
+CHECK_TIMEOUT = 3.0  # seconds
+REPORT_KEPT = 1.0  # seconds: a probe storm costs one round of checks
+
+PROCESS = psutil.Process()
+
+
+async def ping_redis(app: FastAPI) -> None:
+    await app.state.redis.client.ping()
+
+
+async def ping_identity(app: FastAPI) -> None:
+    # Liveness, not health: identity's own dependencies must not cascade.
+    await app.state.identity.make_request("GET", "/health/live", timeout=CHECK_TIMEOUT)
+
+
+def health_router(settings: Settings, checks: Mapping[str, Check], schema: Schema) -> APIRouter:
+    """The three routes. `checks` must hold "database"; its names appear under `dependencies`."""
+    router = APIRouter()
+    latest: dict[str, Any] = {"at": float("-inf"), "dependencies": {}}
+
+    async def dependencies(app: FastAPI) -> dict[str, str]:
+        if monotonic() - latest["at"] > REPORT_KEPT:
+            states = await asyncio.gather(
+                *(run(name, check, app) for name, check in checks.items())
+            )
+            latest.update(at=monotonic(), dependencies=dict(zip(checks, states, strict=True)))
+        found: dict[str, str] = latest["dependencies"]
+        return found
+
+    @router.get("/health")
+    async def health(request: Request) -> dict[str, Any]:
+        """The state of the service and of what it depends on; always 200."""
+        states = await dependencies(request.app)
+        return {
+            "service": settings.service_name,
+            "status": "healthy" if set(states.values()) == {"healthy"} else "degraded",
+            "version": settings.service_version,
+            "port": settings.service_port,
+            "dependencies": states,
+            "metrics": {
+                "uptime_seconds": round(monotonic() - request.app.state.started_at, 1),
+                "active_connections": request.app.state.active_connections,
+                "memory_usage_mb": round(PROCESS.memory_info().rss / 1024**2, 1),
+            },
+        }
+
+    @router.get("/health/live")
+    async def live() -> dict[str, str]:
+        """200 as long as the process answers."""
+        return {"status": "alive"}
+
+    @router.get("/health/ready")
+    async def ready() -> JSONResponse:
+        """503 when the database cannot be reached or has another schema than this code."""
+        try:
+            current, head = await asyncio.wait_for(run_in_threadpool(schema), CHECK_TIMEOUT)
+        except Exception:
+            logger.warning("the database cannot be asked for its revision", exc_info=True)
+            current, head = None, None
+        is_ready = head is not None and current == head
+        body = {
+            "status": "ready" if is_ready else "not ready",
+            "schema": {"current": current, "head": head},
+        }
+        return JSONResponse(body, 200 if is_ready else 503)
+
+    return router
+
+
+async def run(name: str, check: Check, app: FastAPI) -> str:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            if inspect.iscoroutinefunction(check):
+                await check(app)
+            else:
+                await run_in_threadpool(check, app)
+    except Exception as error:
+        logger.warning("health check %s failed: %r", name, error)
+        return "unhealthy"
+    return "healthy"

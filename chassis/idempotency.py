@@ -1,0 +1,179 @@
+"""Idempotency-Key on creating POSTs: same key and body, same answer; kept 24 hours per caller.
+
+The answer is stored in the transaction that did the work, so that they are there together or not
+at all. While a request is at work an advisory lock of its transaction holds its key; it vanishes
+with the connection, so a killed process leaves nothing behind.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, cast
+
+import sqlalchemy as sa
+from fastapi import Depends, Header, Request, Response
+from fastapi.routing import APIRoute
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from .auth import bearer_token
+from .errors import Conflict, Unprocessable
+
+KEPT = timedelta(hours=24)
+
+
+class StillRunning(Conflict):
+    """The first request with this key has not finished."""
+
+
+class KeyReused(Unprocessable):
+    """The key came before, with another request."""
+
+
+class Replay(Exception):
+    """Ends a request with the stored answer of the first one with its key."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+
+
+def keys_table(metadata: sa.MetaData) -> sa.Table:
+    """The table of a service's answered keys; its migration creates it."""
+    return sa.Table(
+        "idempotency_keys",
+        metadata,
+        sa.Column("caller", sa.String(64), primary_key=True),
+        sa.Column("key", sa.String(255), primary_key=True),
+        sa.Column("fingerprint", sa.String(64), nullable=False),
+        sa.Column("status_code", sa.Integer, nullable=False),
+        sa.Column("headers", sa.String, nullable=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()
+        ),
+        sa.Index("ix_idempotency_keys_created_at", "created_at"),
+    )
+
+
+KEYS = keys_table(sa.MetaData())
+
+
+@dataclass
+class KeyedRequest:
+    """One request that brought a key."""
+
+    session: Session | AsyncSession
+    caller: str
+    key: str
+    fingerprint: str
+
+    async def begin(self) -> None:
+        """Raises Replay, KeyReused or StillRunning, or takes the key for this transaction."""
+        await self._in_session(self._begin)
+
+    async def store(self, response: Response) -> None:
+        await self._in_session(self._store, response)
+
+    async def _in_session(self, function: Callable[..., None], *arguments: Any) -> None:
+        if isinstance(self.session, AsyncSession):
+            await self.session.run_sync(function, *arguments)
+        else:
+            await run_in_threadpool(function, self.session, *arguments)
+
+    def _begin(self, session: Session) -> None:
+        lock = sa.select(
+            sa.func.pg_try_advisory_xact_lock(sa.func.hashtextextended(self.caller + self.key, 0))
+        )
+        is_kept = KEYS.c.created_at >= sa.func.now() - KEPT
+        if not session.scalar(lock):
+            raise StillRunning("A request with this Idempotency-Key is still running")
+        mine = (KEYS.c.caller == self.caller) & (KEYS.c.key == self.key) & is_kept
+        found = session.execute(sa.select(KEYS).where(mine)).one_or_none()
+        if found is None:
+            return
+        if found.fingerprint != self.fingerprint:
+            raise KeyReused("This Idempotency-Key came before, with another request")
+        headers = {**json.loads(found.headers), "Idempotent-Replayed": "true"}
+        raise Replay(Response(found.body, found.status_code, headers))
+
+    def _store(self, session: Session, response: Response) -> None:
+        session.execute(sa.delete(KEYS).where(KEYS.c.created_at < sa.func.now() - KEPT))
+        kept = ("content-type", "location", "etag")
+        headers = {name: value for name, value in response.headers.items() if name in kept}
+        session.execute(
+            sa.insert(KEYS).values(
+                caller=self.caller,
+                key=self.key,
+                fingerprint=self.fingerprint,
+                status_code=response.status_code,
+                headers=json.dumps(headers),
+                body=bytes(response.body),
+            )
+        )
+
+
+class IdempotentRoute(APIRoute):
+    """Stores the answer while the request's session is still open, before it is committed."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def store_or_replay(request: Request) -> Response:
+            try:
+                response = await handler(request)
+            except Replay as replay:
+                return replay.response
+            keyed: KeyedRequest | None = getattr(request.state, "keyed", None)
+            if keyed is not None and response.status_code < 300:
+                await keyed.store(response)
+            return response
+
+        return store_or_replay
+
+
+def idempotent(get_db_session: Callable[..., Any]) -> Any:
+    """A dependency for creating POSTs of a router whose route_class is IdempotentRoute."""
+
+    async def keyed_request(
+        request: Request,
+        session: Annotated[Any, Depends(get_db_session, scope="function")],
+        idempotency_key: Annotated[
+            str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")
+        ] = None,
+    ) -> None:
+        if idempotency_key is None:
+            return
+        caller, fingerprint = await caller_of(request), await fingerprint_of(request)
+        request.state.keyed = KeyedRequest(session, caller, idempotency_key, fingerprint)
+        await request.state.keyed.begin()
+
+    return Depends(keyed_request)
+
+
+async def caller_of(request: Request) -> str:
+    """The user's id, or `anonymous` on public routes: each caller has keys of their own."""
+    if "authorization" not in request.headers:
+        return "anonymous"
+    user = await request.app.state.authenticate(bearer_token(request))
+    return str(user.user_id)
+
+
+async def fingerprint_of(request: Request) -> str:
+    """What tells one request from another: method, path and everything in the body."""
+    digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode())
+    if not request.headers.get("content-type", "").startswith("multipart/"):
+        digest.update(await request.body())
+        return digest.hexdigest()
+    for name, value in (await request.form()).multi_items():
+        digest.update(f"\n{name}={getattr(value, 'filename', value)}\n".encode())
+        if isinstance(value, UploadFile):
+            digest.update(
+                hashlib.file_digest(cast(io.BufferedIOBase, value.file), "sha256").digest()
+            )
+            await value.seek(0)
+    return digest.hexdigest()

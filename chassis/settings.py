@@ -1,0 +1,124 @@
+"""The variables every service reads from its environment (specification: "Required Variables")."""
+
+import json
+import sys
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+DEVELOPMENT_JWT_SECRET = "development-only-jwt-secret-key-0123456789"
+DEVELOPMENT_SERVICE_SECRET = "development-only-service-secret"
+SHORTEST_SECRET = 32  # characters; RFC 7518 asks as many bytes of an HS256 key
+
+AnySettings = TypeVar("AnySettings", bound="Settings")
+
+
+class Settings(BaseSettings):
+    """A service subclasses this, gives its own defaults and adds its own variables."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", hide_input_in_errors=True)
+
+    service_name: str
+    service_version: str = "1.0.0"
+    service_port: int = Field(ge=1, le=65535)
+    environment: Literal["development", "test", "staging", "production"] = "development"
+    debug: bool = False
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    database_url: str
+    database_pool_size: int = Field(default=10, ge=1)
+    database_max_overflow: int = Field(default=20, ge=0)
+    redis_url: str
+    redis_max_connections: int = Field(default=10, ge=1)
+
+    identity_service_url: str = "http://identity-service:8001"
+    service_client_id: str = Field(
+        default="", validation_alias=AliasChoices("service_client_id", "service_name")
+    )
+    service_client_secret: SecretStr = SecretStr(DEVELOPMENT_SERVICE_SECRET)
+    auth_max_staleness_seconds: float = Field(default=5.0, gt=0)
+    jwt_secret_key: SecretStr = SecretStr(DEVELOPMENT_JWT_SECRET)
+    jwt_algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
+
+    cors_allow_origins: Annotated[list[str], NoDecode] = [
+        "http://localhost:3000",
+        "http://localhost:5173",
+    ]
+    max_body_bytes: int = Field(default=1024 * 1024, ge=1)
+
+    @property
+    def short_name(self) -> str:
+        """`content` for content-service: the first part of its Redis keys."""
+        return self.service_name.removesuffix("-service")
+
+    def driver_url(self, driver: str) -> str:
+        """The database URL with its driver named, whatever the scheme it was given with."""
+        url = make_url(self.database_url).set(drivername=f"postgresql+{driver}")
+        return url.render_as_string(hide_password=False)
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def upper_case(cls, level: Any) -> Any:
+        return level.upper() if isinstance(level, str) else level
+
+    @field_validator("cors_allow_origins", mode="before")
+    @classmethod
+    def json_or_comma_list(cls, origins: Any) -> Any:
+        if not isinstance(origins, str):
+            return origins
+        if origins.lstrip().startswith("["):
+            return json.loads(origins)
+        return [origin.strip() for origin in origins.split(",") if origin.strip()]
+
+    @field_validator("cors_allow_origins")
+    @classmethod
+    def no_wildcard(cls, origins: list[str]) -> list[str]:
+        if "*" in origins:
+            raise ValueError("name each origin: '*' would let every site act with a user's login")
+        return origins
+
+    @field_validator("database_url")
+    @classmethod
+    def postgres(cls, url: str) -> str:
+        try:
+            backend = make_url(url).get_backend_name()
+        except ArgumentError as error:
+            raise ValueError("is not a URL like postgresql://user:password@host:5432/db") from error
+        if backend not in ("postgresql", "postgres"):
+            raise ValueError("must be a PostgreSQL URL")
+        return url
+
+    @model_validator(mode="after")
+    def secrets_of_their_own(self) -> "Settings":
+        if self.environment in ("development", "test"):
+            return self
+        for name in ("jwt_secret_key", "service_client_secret"):
+            secret = getattr(self, name).get_secret_value()
+            if secret.startswith("development-only") or len(secret) < SHORTEST_SECRET:
+                raise ValueError(
+                    f"{name.upper()} must be a secret of your own, of at least {SHORTEST_SECRET}"
+                    f" characters, when ENVIRONMENT is {self.environment}"
+                )
+        return self
+
+
+def load(kind: type[AnySettings]) -> AnySettings:
+    """The settings from the environment; ends the process with one line per wrong variable."""
+    try:
+        return kind()
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}".removeprefix(": ")
+            for e in error.errors()
+        ]
+        sys.exit("Wrong settings. " + "\n".join(problems))

@@ -1,0 +1,122 @@
+"""What tests of any service need: an identity service that works, in memory, as a transport.
+
+app.state.transport = identity = FakeIdentity()
+ada = identity.person("documents:write")
+with TestClient(app) as client:
+    client.post("/api/v1/documents", json=..., headers=ada.headers)
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a token. `headers` are those of a request of theirs."""
+
+    user_id: str
+    email: str
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+@dataclass
+class FakeIdentity(httpx.AsyncBaseTransport):
+    """Set `down` and nobody answers. `validations` counts what the hot path must not do."""
+
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)  # by token
+    contacts: dict[str, dict[str, Any]] = field(default_factory=dict)  # by user id
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    down: bool = False
+    validations: int = 0
+
+    def person(
+        self, *permissions: str, roles: tuple[str, ...] = ("member",), actor: str | None = None,
+        name: str = "Somebody", user_id: str | None = None,
+    ) -> Person:  # fmt: skip
+        """A new person with these permissions, or another token of the one with this id."""
+        user_id = user_id or str(uuid.uuid4())
+        person = Person(user_id, f"{user_id[:8]}@example.com", f"token-{uuid.uuid4()}")
+        self.answers[person.token] = {
+            "valid": True,
+            "user_id": user_id,
+            "email": person.email,
+            "roles": list(roles),
+            "permissions": list(permissions),
+            "session_id": str(uuid.uuid4()),
+            "expires_at": (datetime.now(UTC) + timedelta(minutes=15)).isoformat(),
+            "actor": actor,
+        }
+        self.contacts[user_id] = {"user_id": user_id, "email": person.email, "name": name}
+        return person
+
+    def revoke(self, person: Person) -> None:
+        """Ends the person's sessions, and says so on the change feed."""
+        self.answers = {t: a for t, a in self.answers.items() if a["user_id"] != person.user_id}
+        seq = len(self.changes) + 1
+        self.changes.append({"seq": seq, "user_id": person.user_id, "session_id": None})
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.down:
+            raise httpx.ConnectError("identity is down", request=request)
+        path = request.url.path.removeprefix("/api/v1")
+        endpoints: dict[str, Callable[[httpx.Request], httpx.Response]] = {
+            "/auth/validate": self._validate,
+            "/auth/token": self._token,
+            "/health/live": lambda _: httpx.Response(200, json={"status": "alive"}),
+        }
+        if path == "/auth/changes":
+            return await self._changes(request.url.params)
+        if path.startswith("/users/"):
+            return self._contact(path.split("/")[2])
+        return endpoints[path](request)
+
+    def _validate(self, request: httpx.Request) -> httpx.Response:
+        self.validations += 1
+        answer = self.answers.get(request.headers["authorization"].removeprefix("Bearer "))
+        return refused() if answer is None else httpx.Response(200, json=answer)
+
+    def _token(self, request: httpx.Request) -> httpx.Response:
+        form = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
+        user_id = form.get("on_behalf_of")
+        known = [a for a in self.answers.values() if a["user_id"] == user_id]
+        if user_id and not known:
+            return httpx.Response(403, json={"detail": "This user is not active"})
+        rights = known[0] if known else {"roles": ["service"], "permissions": []}
+        person = self.person(
+            *rights["permissions"],
+            roles=tuple(rights["roles"]),
+            actor=form["client_id"] if user_id else None,
+            user_id=user_id,
+        )
+        return httpx.Response(200, json={"access_token": person.token, "expires_in": 300})
+
+    async def _changes(self, params: httpx.QueryParams) -> httpx.Response:
+        after = int(params.get("after", len(self.changes)))
+        until = monotonic() + float(params.get("wait", 0))
+        while len(self.changes) <= after and monotonic() < until and not self.down:
+            await asyncio.sleep(0.02)
+        feed = {"latest": len(self.changes), "reset": False, "changes": self.changes[after:]}
+        return httpx.Response(200, content=json.dumps(feed))
+
+    def _contact(self, user_id: str) -> httpx.Response:
+        contact = self.contacts.get(user_id)
+        if contact is None:
+            return httpx.Response(404, json={"detail": "There is no such user"})
+        return httpx.Response(200, json=contact)
+
+
+def refused() -> httpx.Response:
+    return httpx.Response(401, json={"detail": "Invalid or expired token"})

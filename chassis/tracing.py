@@ -1,0 +1,89 @@
+"""One trace id per piece of work, from the edge through every service and Celery task."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from time import monotonic
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+TRACE_HEADER = "X-Trace-ID"
+TIMEOUT_HEADER = "X-Timeout-Ms"  # how many milliseconds the caller will still wait
+
+WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{8,64}")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+_trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+def trace_id() -> str | None:
+    """The id of the work at hand; None outside any."""
+    return _trace_id.get()
+
+
+def seconds_left() -> float | None:
+    """How long the caller of the work at hand will still wait; None when it did not say."""
+    deadline = _deadline.get()
+    return None if deadline is None else deadline - monotonic()
+
+
+def new_trace_id() -> str:
+    return uuid.uuid4().hex
+
+
+@contextmanager
+def traced(identifier: str | None = None) -> Iterator[str]:
+    """Background work under the trace id of the request that caused it."""
+    identifier = identifier or new_trace_id()
+    token = _trace_id.set(identifier)
+    try:
+        yield identifier
+    finally:
+        _trace_id.reset(token)
+
+
+def outgoing_headers() -> dict[str, str]:
+    """What a call to a neighbour carries, so that both sides log the same id."""
+    identifier = trace_id() or new_trace_id()
+    headers = {TRACE_HEADER: identifier}
+    trace = identifier.replace("-", "").lower()
+    if re.fullmatch(r"[0-9a-f]{32}", trace):
+        headers["traceparent"] = f"00-{trace}-{uuid.uuid4().hex[:16]}-01"
+    return headers
+
+
+def incoming_trace_id(headers: Headers) -> str:
+    """The caller's id: X-Trace-ID, its alias X-Request-ID, or traceparent's; else a new one."""
+    for name in (TRACE_HEADER, "X-Request-ID"):
+        given = headers.get(name, "")
+        if WELL_FORMED.fullmatch(given):
+            return given
+    match = TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+    return match.group(1) if match else new_trace_id()
+
+
+class TraceMiddleware:
+    """Takes the trace id and the deadline of a request from its headers and returns the id."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        headers = Headers(scope=scope)
+        identifier = incoming_trace_id(headers)
+        _trace_id.set(identifier)
+        timeout = headers.get(TIMEOUT_HEADER, "")
+        _deadline.set(monotonic() + int(timeout) / 1000 if timeout.isdecimal() else None)
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[TRACE_HEADER] = identifier
+            await send(message)
+
+        await self.app(scope, receive, send_with_id)
