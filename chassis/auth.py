@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from time import monotonic
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.models import HTTPBearer
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 VALIDATE_TIMEOUT = 3.0  # seconds
 FEED_WAIT = 2.0  # seconds identity holds a poll open when nothing changes
 FEED_RETRY = 0.25
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TOKEN_MARGIN = 30.0  # seconds before its end at which a service token is replaced
 MOST_KEPT = 10_000
 
@@ -141,23 +143,22 @@ class RemoteAuthenticator:
         while True:
             try:
                 with traced():
-                    self._hear(await self._poll())
+                    await self._poll()
                 silent = False
-            except (ServiceError, KeyError, TypeError) as error:
+            except (ServiceError, LookupError, TypeError) as error:
                 if not silent:
                     logger.warning("identity's change feed is silent: %s", error)
                 silent = True
                 await asyncio.sleep(FEED_RETRY)
 
-    async def _poll(self) -> dict[str, Any]:
+    async def _poll(self) -> None:
         wait = min(FEED_WAIT, self._max_staleness / 2)
-        params = {} if self._seq is None else {"after": self._seq, "wait": wait}
-        feed: dict[str, Any] = await self._identity.make_request(
-            "GET", "/api/v1/auth/changes", params=params, timeout=wait + 1
+        feed = await self._identity.make_request(
+            "GET",
+            "/api/v1/auth/changes",
+            params={} if self._seq is None else {"after": self._seq, "wait": wait},
+            timeout=wait + 1,
         )
-        return feed
-
-    def _hear(self, feed: dict[str, Any]) -> None:
         if feed["reset"]:
             self._kept.clear()
         for change in feed["changes"]:
@@ -195,12 +196,7 @@ class ServiceAccount:
     """This service's tokens (OAuth2 client credentials), its own or on behalf of a user."""
 
     def __init__(self, settings: Settings, transport: Any = None) -> None:
-        self._identity = ServiceClient(
-            settings.identity_service_url,
-            settings.service_name,
-            target="identity-service",
-            transport=transport,
-        )
+        self._identity = identity_client(settings, transport)
         self._credentials = {
             "grant_type": "client_credentials",
             "client_id": settings.service_client_id,
@@ -216,11 +212,11 @@ class ServiceAccount:
         self._tokens.pop(on_behalf_of, None)
 
     async def _fetch(self, on_behalf_of: str | None) -> str:
-        form = dict(self._credentials)
-        if on_behalf_of is not None:
-            form["on_behalf_of"] = on_behalf_of
+        form = self._credentials | ({"on_behalf_of": on_behalf_of} if on_behalf_of else {})
         try:
-            answer = await self._identity.make_request("POST", "/api/v1/auth/token", form=form)
+            answer = await self._identity.make_request(
+                "POST", "/api/v1/auth/token", headers=FORM, content=urlencode(form)
+            )
         except Unauthenticated as error:
             raise Unavailable("Identity refuses this service's SERVICE_CLIENT_SECRET") from error
         token: str = answer["access_token"]
@@ -233,19 +229,17 @@ class ServiceAccount:
         await self._identity.aclose()
 
 
+def identity_client(settings: Settings, transport: Any, account: Any = None) -> ServiceClient:
+    url, name = settings.identity_service_url, settings.service_name
+    return ServiceClient(url, name, target="identity-service", transport=transport, account=account)
+
+
 @asynccontextmanager
 async def through_identity(app: FastAPI) -> AsyncIterator[None]:
     """How every service but identity itself authenticates: gives app.state its `authenticate`."""
     settings: Settings = app.state.settings
-    transport = app.state.transport
-    account = ServiceAccount(settings, transport)
-    identity = ServiceClient(
-        settings.identity_service_url,
-        settings.service_name,
-        target="identity-service",
-        account=account,
-        transport=transport,
-    )
+    account = ServiceAccount(settings, app.state.transport)
+    identity = identity_client(settings, app.state.transport, account)
     authenticator = RemoteAuthenticator(identity, settings.auth_max_staleness_seconds)
     app.state.account, app.state.identity, app.state.authenticate = account, identity, authenticator
     follower = asyncio.create_task(authenticator.follow())

@@ -1,6 +1,5 @@
 """The failures a caller may see, and their one rendering: application/problem+json (RFC 9457)."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -11,8 +10,6 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from .tracing import trace_id
-
-logger = logging.getLogger(__name__)
 
 
 class ServiceError(Exception):
@@ -30,11 +27,9 @@ class ServiceError(Exception):
         errors: Sequence[Mapping[str, str]] = (),
     ) -> None:
         super().__init__(message)
-        self.message = message
+        self.message, self.target, self.errors = message, target, errors
         self.status_code = status_code or self.status_code
-        self.target = target
         self.headers = dict(headers or {})
-        self.errors = list(errors)
         self.trace_id = trace_id()
 
 
@@ -111,89 +106,61 @@ class Unavailable(ServiceError):
     status_code = 503
 
     def __init__(self, message: str, *, retry_after: float = 1, **kwargs: Any) -> None:
-        super().__init__(
-            message, headers={"Retry-After": str(max(1, round(retry_after)))}, **kwargs
-        )
+        headers = {"Retry-After": str(max(1, round(retry_after)))}
+        super().__init__(message, headers=headers, **kwargs)
         self.retry_after = retry_after
+
+
+KINDS = {kind.status_code: kind for kind in ServiceError.__subclasses__()}
 
 
 def from_status(status_code: int, message: str, *, target: str | None = None) -> ServiceError:
     """A neighbour's 4xx as the error of the same status."""
-    for kind in ServiceError.__subclasses__():
-        if kind.status_code == status_code:
-            return kind(message, target=target)
+    if status_code in KINDS:
+        return KINDS[status_code](message, target=target)
     return ServiceError(message, status_code, target=target)
 
 
-def problem(
-    status_code: int,
-    detail: str,
-    *,
-    code: str,
-    instance: str,
-    headers: Mapping[str, str] | None = None,
-    errors: Sequence[Mapping[str, str]] = (),
-) -> JSONResponse:
-    body: dict[str, Any] = {
+def problem(path: str, error: ServiceError, code: str | None = None) -> JSONResponse:
+    body = {
         "type": "about:blank",
-        "title": HTTPStatus(status_code).phrase,
-        "status": status_code,
-        "detail": detail,
-        "instance": instance,
-        "code": code,
+        "title": HTTPStatus(error.status_code).phrase,
+        "status": error.status_code,
+        "detail": error.message,
+        "instance": path,
+        "code": code or type(error).__name__,
         "trace_id": trace_id(),
     }
-    if errors:
-        body["errors"] = list(errors)
-    return JSONResponse(body, status_code, headers, media_type="application/problem+json")
+    if error.errors:
+        body["errors"] = error.errors
+    media_type = "application/problem+json"
+    return JSONResponse(body, error.status_code, error.headers, media_type=media_type)
 
 
 def install(app: FastAPI) -> None:
     """Make every failure of the app answer problem+json."""
 
-    async def service_error(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, ServiceError)
-        return problem(
-            error.status_code,
-            error.message,
-            code=type(error).__name__,
-            instance=request.url.path,
-            headers=error.headers,
-            errors=error.errors,
-        )
+    @app.exception_handler(ServiceError)
+    async def service_error(request: Request, error: ServiceError) -> JSONResponse:
+        return problem(request.url.path, error)
 
-    async def http_exception(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        return problem(
-            error.status_code,
-            str(error.detail),
-            code=HTTPStatus(error.status_code).phrase.title().replace(" ", ""),
-            instance=request.url.path,
-            headers=error.headers,
-        )
+    @app.exception_handler(HTTPException)
+    async def http_exception(request: Request, error: HTTPException) -> JSONResponse:
+        found = from_status(error.status_code, error.detail)
+        found.headers |= error.headers or {}
+        code = None if error.status_code in KINDS else HTTPStatus(error.status_code).name
+        return problem(request.url.path, found, code)
 
-    async def invalid_request(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
+    @app.exception_handler(RequestValidationError)
+    async def invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
             {"field": field_name(e["loc"]), "message": e["msg"].removeprefix("Value error, ")}
             for e in error.errors()[:20]
         ]
-        return problem(
-            422,
-            "; ".join(f"{e['field']}: {e['message']}" for e in errors),
-            code="Unprocessable",
-            instance=request.url.path,
-            errors=errors,
-        )
-
-    app.add_exception_handler(ServiceError, service_error)
-    app.add_exception_handler(HTTPException, http_exception)
-    app.add_exception_handler(RequestValidationError, invalid_request)
+        detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
+        return problem(request.url.path, Unprocessable(detail, errors=errors))
 
 
 def field_name(location: Sequence[str | int]) -> str:
     """`tags.0` for ("body", "tags", 0); `body` for the body as a whole."""
-    path = [str(part) for part in location]
-    if len(path) > 1 and path[0] in ("body", "query", "path", "header", "cookie"):
-        path = path[1:]
-    return ".".join(path)
+    return ".".join(map(str, location[1:] if len(location) > 1 else location))

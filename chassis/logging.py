@@ -1,54 +1,33 @@
 """Logs on standard output: JSON lines with service and trace id, plain text when DEBUG is set."""
 
-import logging.config
+import logging
+import sys
+
+from pythonjsonlogger.json import JsonFormatter
 
 from .settings import Settings
 from .tracing import trace_id
 
-FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
-
-
-class Context(logging.Filter):
-    """Puts the service's name and the trace id of the work at hand on each record."""
-
-    def __init__(self, service: str) -> None:
-        super().__init__()
-        self.service = service
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.service = self.service
-        record.trace_id = trace_id() or "-"
-        return True
+FIELDS = ("asctime", "levelname", "name", "message", "service", "trace_id")
+NAMES = {"asctime": "time", "levelname": "level", "name": "logger"}
+TEXT = "%(asctime)s %(levelname)-7s %(trace_id).8s %(name)s: %(message)s"
+NOISY = ("httpx", "httpx2", "uvicorn.access")  # a line per call; metrics.py logs requests better
 
 
 def configure(settings: Settings) -> None:
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "filters": {"context": {"()": Context, "service": settings.service_name}},
-            "formatters": {
-                "json": {
-                    "()": "pythonjsonlogger.json.JsonFormatter",
-                    "fmt": FIELDS + " %(service)s %(trace_id)s",
-                    "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
-                },
-                "text": {
-                    "format": "%(asctime)s %(levelname)-7s %(trace_id).8s %(name)s: %(message)s"
-                },
-            },
-            "handlers": {
-                "stdout": {
-                    "class": "logging.StreamHandler",
-                    "stream": "ext://sys.stdout",
-                    "formatter": "text" if settings.debug else "json",
-                    "filters": ["context"],
-                }
-            },
-            "root": {"level": settings.log_level, "handlers": ["stdout"]},
-            # The request log of metrics.py says more; httpx would log a line per call.
-            "loggers": {
-                name: {"level": "WARNING"} for name in ("uvicorn.access", "httpx", "httpcore")
-            },
-        }
+    def add_context(record: logging.LogRecord) -> bool:
+        record.service = settings.service_name
+        record.trace_id = trace_id() or "-"
+        return True
+
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(add_context)
+    handler.setFormatter(
+        logging.Formatter(TEXT)
+        if settings.debug
+        else JsonFormatter(list(FIELDS), rename_fields=NAMES)
     )
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(settings.log_level)
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)

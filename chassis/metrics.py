@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import problem
+from .errors import PayloadTooLarge, ServiceError, problem
 
 logger = logging.getLogger("chassis.requests")
 
@@ -16,6 +16,7 @@ DURATION = Histogram("http_request_duration_seconds", "Time to answer.", ["metho
 CIRCUIT_STATE = Gauge("circuit_state", "1 while calls to the peer are refused.", ["peer"])
 
 QUIET = ("/health", "/metrics")  # polled every few seconds: counted, not logged
+PROBLEM = (b"content-type", b"application/problem+json")
 
 router = APIRouter()
 
@@ -34,7 +35,6 @@ class ObserveMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        state = scope["app"].state
         status = 0
         replaced = False
 
@@ -43,44 +43,34 @@ class ObserveMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 # Starlette's body limit answers in plain text, from below every handler.
-                replaced = (
-                    status == 413
-                    and (b"content-type", b"application/problem+json") not in message["headers"]
-                )
+                replaced = status == 413 and PROBLEM not in message["headers"]
                 if replaced:
-                    return await too_large(scope, receive, send)
+                    error = PayloadTooLarge("The body is larger than this endpoint takes")
+                    return await problem(scope["path"], error)(scope, receive, send)
             if not replaced:
                 await send(message)
 
-        started = perf_counter()
+        state, started = scope["app"].state, perf_counter()
         state.active_connections += 1
         try:
             await self.app(scope, receive, watched)
         except Exception:
             logger.exception("unhandled error")
             if status:
-                raise
+                raise  # the answer has begun: all that is left is to break it off
             status = 500
-            await internal_error(scope, receive, send)
+            error = ServiceError("Something went wrong here; the trace id leads to the log")
+            await problem(scope["path"], error, "InternalError")(scope, receive, send)
         finally:
             state.active_connections -= 1
             record(scope, status, perf_counter() - started)
 
 
-async def too_large(scope: Scope, receive: Receive, send: Send) -> None:
-    detail = "The request's body is larger than this endpoint takes"
-    await problem(413, detail, code="PayloadTooLarge", instance=scope["path"])(scope, receive, send)
-
-
-async def internal_error(scope: Scope, receive: Receive, send: Send) -> None:
-    detail = "Something went wrong here; the trace id leads to the log"
-    await problem(500, detail, code="InternalError", instance=scope["path"])(scope, receive, send)
-
-
 def record(scope: Scope, status: int, seconds: float) -> None:
     method, path = scope["method"], scope["path"]
-    route = getattr(scope.get("route"), "path", "unmatched")
+    context = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
+    route = getattr(context, "path", "unmatched")
     REQUESTS.labels(method, route, status).inc()
     DURATION.labels(method, route).observe(seconds)
-    if not path.startswith(QUIET) and logger.isEnabledFor(logging.INFO):
+    if not path.startswith(QUIET):
         logger.info("%s %s %d %.1fms", method, path, status, seconds * 1000)

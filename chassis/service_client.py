@@ -9,14 +9,8 @@ from typing import Any, Protocol
 import anyio.from_thread
 import httpx
 import purgatory
+import tenacity
 from purgatory.domain.model import OpenedState
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_random_exponential,
-)
 
 from .errors import BadGateway, ServiceError, TooManyRequests, Unavailable, from_status
 from .metrics import CIRCUIT_STATE
@@ -27,7 +21,7 @@ BREAK_AFTER = 5  # failures in a row
 RECOVERY_SECONDS = 2
 IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 
-backoff = wait_random_exponential(multiplier=0.1, max=1)
+backoff = tenacity.wait_random_exponential(multiplier=0.1, max=1)
 
 
 class Account(Protocol):
@@ -39,7 +33,7 @@ class Account(Protocol):
 
 
 class Unsent(Unavailable):
-    """The neighbour could not be reached, so it saw nothing: any call may be tried again."""
+    """The neighbour did nothing yet, so that any call may be tried again."""
 
 
 class ServiceClient:
@@ -60,16 +54,12 @@ class ServiceClient:
     ) -> None:
         if not base_url:
             raise ValueError("base_url is empty: set the neighbour's ..._SERVICE_URL")
-        self.base_url = base_url
-        self.service_name = service_name
         self.target = target or httpx.URL(base_url).host
-        self.account = account
-        self.timeout = timeout
-        self._client = httpx.AsyncClient(
-            base_url=base_url, transport=transport, headers={"X-Service-Name": service_name}
-        )
+        self.account, self.timeout = account, timeout
+        own = {"X-Service-Name": service_name}
+        self._client = httpx.AsyncClient(base_url=base_url, transport=transport, headers=own)
         self._breakers = purgatory.AsyncCircuitBreakerFactory(BREAK_AFTER, RECOVERY_SECONDS)
-        self._breakers.add_listener(self._note_state)
+        self._breakers.add_listener(note_state)
 
     async def make_request(
         self,
@@ -78,33 +68,32 @@ class ServiceClient:
         data: Any = None,
         headers: Mapping[str, str] | None = None,
         *,
-        params: Mapping[str, Any] | None = None,
-        form: Mapping[str, Any] | None = None,
-        files: Mapping[str, Any] | None = None,
         on_behalf_of: str | None = None,
         timeout: float | None = None,
+        **content: Any,
     ) -> Any:
         """The parsed JSON answer, or None when it has no body. `timeout` is in seconds, in all.
 
-        With an account and no Authorization given, sends the service's own token, or the one
-        for the user it acts for. Raises Unavailable when the neighbour does not answer,
-        BadGateway when the answer is not JSON, and the error of the same status for a 4xx.
+        `data` is sent as JSON; `content` goes to httpx: params, files, content. With an account
+        and no Authorization given, sends the service's own token, or the one for the user it acts
+        for. Raises Unavailable when the neighbour does not answer, BadGateway when the answer is
+        not JSON, and the error of the same status for a 4xx.
         """
-        sent = httpx.Headers(headers)
-        own = self.account if "Authorization" not in sent else None
-        attempt = partial(
-            self._attempt, method, endpoint, sent, own, on_behalf_of,
-            deadline=monotonic() + self._patience(timeout),
-            json=data, params=params, data=form, files=files,
-        )  # fmt: skip
-        replayable = method in IDEMPOTENT_METHODS or "Idempotency-Key" in sent
-        response: httpx.Response = await AsyncRetrying(
-            retry=retry_if_exception(partial(may_retry, replayable)),
-            stop=stop_after_attempt(ATTEMPTS),
+        patience, left = timeout or self.timeout, seconds_left()
+        deadline = monotonic() + (patience if left is None else min(patience, left))
+        given = httpx.Headers(headers)
+        account = None if "Authorization" in given else self.account
+        replayable = method in IDEMPOTENT_METHODS or "Idempotency-Key" in given
+        response: httpx.Response = await tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(partial(may_retry, replayable)),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=pause,
             reraise=True,
-        )(attempt)
-        return self._parsed(response)
+        )(self._attempt, method, endpoint, given, account, on_behalf_of, deadline, json=data, **content)  # fmt: skip  # noqa: E501
+        try:
+            return response.json() if response.content else None
+        except ValueError as error:
+            raise BadGateway(f"{self.target} did not answer JSON", target=self.target) from error
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """make_request for code in a thread: `def` endpoints and Celery tasks."""
@@ -118,35 +107,29 @@ class ServiceClient:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    def _patience(self, timeout: float | None) -> float:
-        """The call's own limit, or what is left of the caller's, whichever is less."""
-        patience, left = timeout or self.timeout, seconds_left()
-        return patience if left is None else min(patience, left)
-
     async def _attempt(
         self,
         method: str,
         endpoint: str,
-        headers: httpx.Headers,
+        given: httpx.Headers,
         account: Account | None,
         on_behalf_of: str | None,
-        *,
         deadline: float,
         **content: Any,
     ) -> httpx.Response:
-        timeout = deadline - monotonic()
-        if timeout <= 0:
+        left = deadline - monotonic()
+        if left <= 0:
             raise Unavailable(f"No time left to ask {self.target}", target=self.target)
-        headers = httpx.Headers(
-            {**outgoing_headers(), TIMEOUT_HEADER: str(int(timeout * 1000)), **headers}
-        )
+        headers = httpx.Headers(outgoing_headers() | {TIMEOUT_HEADER: str(int(left * 1000))})
+        headers.update(given)
         if account:
             headers["Authorization"] = f"Bearer {await account.token(on_behalf_of)}"
-        limits = httpx.Timeout(timeout, connect=min(2.0, timeout))
-        breaker = await self._breakers.get_breaker(self.target)
+        timeout = httpx.Timeout(left, connect=min(2.0, left))
         try:
-            async with breaker:
-                response = await self._send(method, endpoint, headers, limits, content)
+            async with await self._breakers.get_breaker(self.target):
+                response = await self._send(
+                    method, endpoint, headers=headers, timeout=timeout, **content
+                )
         except OpenedState as error:
             message = f"{self.target} is not answering; calls to it pause for a moment"
             raise Unavailable(message, retry_after=RECOVERY_SECONDS, target=self.target) from error
@@ -154,76 +137,59 @@ class ServiceClient:
             account.forget(on_behalf_of)  # identity was reset, or the token revoked: get a new one
             raise Unsent(f"{self.target} refused this service's token", target=self.target)
         if response.is_error:
-            raise self._refusal(response)
+            raise refusal(response, self.target)
         return response
 
-    async def _send(
-        self,
-        method: str,
-        endpoint: str,
-        headers: httpx.Headers,
-        limits: httpx.Timeout,
-        content: Any,
-    ) -> httpx.Response:
+    async def _send(self, method: str, endpoint: str, **request: Any) -> httpx.Response:
+        """The answer, unless it is the neighbour's failure: those count for the breaker."""
         try:
-            response = await self._client.request(
-                method, endpoint, headers=headers, timeout=limits, **content
-            )
+            response = await self._client.request(method, endpoint, **request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unsent(f"{self.target} cannot be reached", target=self.target) from error
         except httpx.TransportError as error:
             raise Unavailable(f"{self.target} did not answer", target=self.target) from error
         if response.status_code in (502, 503, 504):
-            raise Unavailable(
-                f"{self.target} is unavailable",
-                retry_after=retry_after(response),
-                target=self.target,
-            )
-        if response.status_code >= 500:
+            given = response.headers.get("Retry-After", "")
+            wait = float(given) if given.isdecimal() else 1.0
+            message = f"{self.target} is unavailable"
+            raise Unavailable(message, retry_after=wait, target=self.target)
+        if response.is_server_error:
             raise BadGateway(f"{self.target} failed", target=self.target)
         return response
 
-    def _refusal(self, response: httpx.Response) -> ServiceError:
-        try:
-            detail = str(response.json()["detail"])
-        except (ValueError, KeyError, TypeError):
-            detail = f"{self.target} answered {response.status_code}"
-        error = from_status(response.status_code, detail, target=self.target)
-        if "Retry-After" in response.headers:
-            error.headers["Retry-After"] = response.headers["Retry-After"]
-        return error
 
-    def _parsed(self, response: httpx.Response) -> Any:
-        if not response.content:
-            return None
-        try:
-            return response.json()
-        except ValueError as error:
-            raise BadGateway(f"{self.target} did not answer JSON", target=self.target) from error
-
-    def _note_state(self, peer: str, event: str, message: Any) -> None:
-        if event == "state_changed":
-            CIRCUIT_STATE.labels(peer).set(message.state == "opened")
+def refusal(response: httpx.Response, target: str) -> ServiceError:
+    """A 4xx as our error of the same status, with the neighbour's words."""
+    try:
+        detail = str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        detail = f"{target} answered {response.status_code}"
+    error = from_status(response.status_code, detail, target=target)
+    if response.headers.get("Retry-After", "").isdecimal():
+        error.headers["Retry-After"] = response.headers["Retry-After"]
+    return error
 
 
 def may_retry(replayable: bool, error: BaseException) -> bool:
     if isinstance(error, Unsent):
         return True
-    if isinstance(error, TooManyRequests):
-        return replayable and float(error.headers.get("Retry-After", "60")) <= 1
-    return replayable and isinstance(error, Unavailable) and error.retry_after <= 1
+    return replayable and isinstance(error, Unavailable | TooManyRequests) and asked(error) <= 1
 
 
-def pause(state: RetryCallState) -> float:
-    """Seconds before the next attempt: exponential with jitter, at least Retry-After."""
+def asked(error: BaseException | None) -> float:
+    """The pause in seconds that the neighbour asked for."""
+    return float(error.headers.get("Retry-After", "0")) if isinstance(error, ServiceError) else 0
+
+
+def pause(state: tenacity.RetryCallState) -> float:
+    """Exponential with jitter; a neighbour that is too busy gets the time it asked for."""
     error = state.outcome.exception() if state.outcome else None
-    asked = error.headers.get("Retry-After", "0") if isinstance(error, TooManyRequests) else "0"
-    return max(backoff(state), float(asked))
+    return max(backoff(state), asked(error) if isinstance(error, TooManyRequests) else 0)
 
 
-def retry_after(response: httpx.Response) -> float:
-    given = response.headers.get("Retry-After", "")
-    return float(given) if given.isdecimal() else 1.0
+def note_state(peer: str, event: str, message: Any) -> None:
+    if event == "state_changed":
+        CIRCUIT_STATE.labels(peer).set(message.state == "opened")
 
 
 @cache

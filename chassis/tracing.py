@@ -31,14 +31,10 @@ def seconds_left() -> float | None:
     return None if deadline is None else deadline - monotonic()
 
 
-def new_trace_id() -> str:
-    return uuid.uuid4().hex
-
-
 @contextmanager
 def traced(identifier: str | None = None) -> Iterator[str]:
     """Background work under the trace id of the request that caused it."""
-    identifier = identifier or new_trace_id()
+    identifier = identifier or uuid.uuid4().hex
     token = _trace_id.set(identifier)
     try:
         yield identifier
@@ -48,22 +44,21 @@ def traced(identifier: str | None = None) -> Iterator[str]:
 
 def outgoing_headers() -> dict[str, str]:
     """What a call to a neighbour carries, so that both sides log the same id."""
-    identifier = trace_id() or new_trace_id()
-    headers = {TRACE_HEADER: identifier}
+    identifier = trace_id() or uuid.uuid4().hex
     trace = identifier.replace("-", "").lower()
-    if re.fullmatch(r"[0-9a-f]{32}", trace):
-        headers["traceparent"] = f"00-{trace}-{uuid.uuid4().hex[:16]}-01"
-    return headers
+    if not re.fullmatch(r"[0-9a-f]{32}", trace):
+        return {TRACE_HEADER: identifier}
+    parent = f"00-{trace}-{uuid.uuid4().hex[:16]}-01"
+    return {TRACE_HEADER: identifier, "traceparent": parent}
 
 
 def incoming_trace_id(headers: Headers) -> str:
     """The caller's id: X-Trace-ID, its alias X-Request-ID, or traceparent's; else a new one."""
     for name in (TRACE_HEADER, "X-Request-ID"):
-        given = headers.get(name, "")
-        if WELL_FORMED.fullmatch(given):
+        if WELL_FORMED.fullmatch(given := headers.get(name, "")):
             return given
     match = TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-    return match.group(1) if match else new_trace_id()
+    return match.group(1) if match else uuid.uuid4().hex
 
 
 class TraceMiddleware:
@@ -77,9 +72,9 @@ class TraceMiddleware:
             return await self.app(scope, receive, send)
         headers = Headers(scope=scope)
         identifier = incoming_trace_id(headers)
-        _trace_id.set(identifier)
         timeout = headers.get(TIMEOUT_HEADER, "")
-        _deadline.set(monotonic() + int(timeout) / 1000 if timeout.isdecimal() else None)
+        _trace_id.set(identifier)
+        _deadline.set(monotonic() + int(timeout[:9]) / 1000 if timeout.isdecimal() else None)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
