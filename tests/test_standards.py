@@ -1,0 +1,353 @@
+"""The specification's checklist, over every `*-service` folder: a fork is held to it too."""
+
+import ast
+import importlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from pydantic import AliasChoices
+from sqlalchemy.engine import make_url
+
+from chassis.settings import Settings
+from chassis.testing import FakeIdentity
+from localstack.services import ROOT, SERVICES
+
+FOLDERS = sorted(path.parent for path in ROOT.glob("*-service/main.py"))
+FILES = """
+    main.py Dockerfile requirements.txt .env.example README.md alembic.ini migrations/env.py tests
+    {package}/main.py {package}/settings.py {package}/database.py {package}/health.py
+"""
+PINNED = [
+    ROOT / "constraints.txt",
+    *sorted(ROOT.glob("requirements.*.txt")),
+    *sorted(ROOT.glob("*-service/requirements*.txt")),
+]
+EXACT = re.compile(r"[\w.-]+(\[[\w,-]+\])?==[\w.]+( *;.*)?")
+DRIVERS = {"asyncpg", "psycopg", "psycopg2", "psycopg2-binary"}
+AVOIDED = {"common", "utils", "helpers", "core", "base", "manager"}
+HEALTH = {"service", "status", "version", "port", "dependencies", "metrics"}
+METRICS = {"uptime_seconds", "active_connections", "memory_usage_mb"}
+PROBLEM = {"type", "title", "status", "detail", "instance", "code", "trace_id"}
+
+# What may be asked without a token, beside /health and /metrics. Everything else asks for one.
+PUBLIC = {
+    "identity-service": {
+        "POST /api/v1/auth/register",
+        "POST /api/v1/auth/login",
+        "POST /api/v1/auth/refresh",
+        "POST /api/v1/auth/validate",
+        "POST /api/v1/auth/token",
+    }
+}
+HEALTH_ROUTES = {"GET /health", "GET /health/live", "GET /health/ready"}
+
+
+@pytest.fixture(params=FOLDERS, ids=lambda folder: str(folder.name))
+def folder(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+@pytest.fixture
+def package(folder: Path) -> str:
+    return folder.name.replace("-", "_")
+
+
+@pytest.fixture
+def settings(package: str) -> Settings:
+    found: Settings = importlib.import_module(f"{package}.settings").settings
+    return found
+
+
+@pytest.fixture
+def app(package: str) -> FastAPI:
+    found: FastAPI = importlib.import_module(f"{package}.main").app
+    return found
+
+
+@pytest.fixture
+def client(app: FastAPI) -> TestClient:
+    """The app as it stands before start-up: these things must hold even then."""
+    return TestClient(app)
+
+
+@pytest.fixture
+def started(folder: Path, app: FastAPI, migrated: Callable[[str], None]) -> Iterator[TestClient]:
+    migrated(folder.name)
+    app.state.transport = FakeIdentity()
+    with TestClient(app) as client:
+        yield client
+    app.state.transport = None
+
+
+# -- files --------------------------------------------------------------------------------------
+
+
+def test_every_service_folder_is_in_the_table_that_starts_them() -> None:
+    assert {folder.name for folder in FOLDERS} == {service.name for service in SERVICES}
+
+
+def test_a_service_has_the_standard_files(folder: Path, package: str) -> None:
+    missing = [n for n in FILES.format(package=package).split() if not (folder / n).exists()]
+
+    assert missing == []
+
+
+def test_requirements_start_from_the_shared_ones_and_name_a_driver(folder: Path) -> None:
+    lines = requirements(folder / "requirements.txt")
+
+    assert lines[0] == "-r ../requirements.shared.txt"
+    assert DRIVERS & {name_of(line) for line in lines[1:]}
+
+
+def test_shared_requirements_name_no_driver() -> None:
+    names = {name_of(line) for line in requirements(ROOT / "requirements.shared.txt")}
+
+    assert not names & DRIVERS
+
+
+@pytest.mark.parametrize("path", PINNED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pins_are_exact(path: Path) -> None:
+    packages = [line for line in requirements(path) if not line.startswith("-")]
+
+    assert [line for line in packages if not EXACT.fullmatch(line)] == []
+
+
+def requirements(path: Path) -> list[str]:
+    lines = (line.partition(" #")[0].strip() for line in path.read_text().splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[=<>\[; ]", requirement)[0].lower()
+
+
+def test_env_example_explains_every_variable_of_the_settings(
+    folder: Path, settings: Settings
+) -> None:
+    lines = (folder / ".env.example").read_text().splitlines()
+    pairs = zip(["", *lines], lines, strict=False)
+    explained = {
+        match.group(1)
+        for before, line in pairs
+        if (match := re.match(r"#? ?([A-Z][A-Z0-9_]*)=", line))
+        and (before.startswith("#") or " #" in line)
+    }
+
+    assert variables(settings) - explained == set()
+
+
+def variables(settings: Settings) -> set[str]:
+    """The environment variables that the service reads."""
+    names = set()
+    for name, field in type(settings).model_fields.items():
+        alias = field.validation_alias
+        first = alias.choices[0] if isinstance(alias, AliasChoices) else alias or name
+        names.add(str(first).upper())
+    return names
+
+
+def test_the_image_runs_main_py_as_an_ordinary_user_and_checks_its_health(folder: Path) -> None:
+    dockerfile = (folder / "Dockerfile").read_text()
+
+    assert re.search(r"^USER (?!root)", dockerfile, re.M)
+    assert re.search(r"^HEALTHCHECK", dockerfile, re.M)
+    assert re.search(r'^CMD \["python", "main.py"\]', dockerfile, re.M)
+
+
+# -- names and imports --------------------------------------------------------------------------
+
+
+def test_databases_and_tables_follow_the_naming_conventions(
+    package: str, settings: Settings
+) -> None:
+    default = type(settings).model_fields["database_url"].default
+    importlib.import_module(f"{package}.models")
+    tables = importlib.import_module(f"{package}.database").Base.metadata.tables
+
+    assert re.fullmatch(r"[a-z_]+_service", make_url(default).database or "")
+    assert [name for name in tables if not re.fullmatch(r"[a-z][a-z0-9_]*", name)] == []
+
+
+def test_modules_say_what_they_are_and_have_telling_names(folder: Path, package: str) -> None:
+    modules = sorted((folder / package).rglob("*.py"))
+
+    undocumented = [path.name for path in modules if ast.get_docstring(parsed(path)) is None]
+    vague = [path.name for path in modules if path.stem in AVOIDED]
+
+    assert (undocumented, vague) == ([], [])
+
+
+def test_the_chassis_imports_no_service() -> None:
+    services = {folder.name.replace("-", "_") for folder in FOLDERS}
+
+    assert imported_under(ROOT / "chassis") & services == set()
+
+
+def test_no_service_imports_another(folder: Path, package: str) -> None:
+    others = {other.name.replace("-", "_") for other in FOLDERS} - {package}
+
+    assert imported_under(folder) & others == set()
+
+
+def imported_under(folder: Path) -> set[str]:
+    """The top-level names that the modules under a folder import."""
+    names = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.partition(".")[0])
+    return names
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+# -- on the wire --------------------------------------------------------------------------------
+
+
+def test_health_has_the_standard_shape(
+    folder: Path, settings: Settings, client: TestClient
+) -> None:
+    response = client.get("/health")
+
+    body = response.json()
+    assert response.status_code == 200
+    assert body.keys() == HEALTH
+    assert body["service"] == folder.name == settings.service_name
+    assert body["port"] == settings.service_port
+    assert body["status"] in ("healthy", "degraded")
+    assert body["metrics"].keys() == METRICS
+    assert {"database", "redis"} <= body["dependencies"].keys()
+    assert set(body["dependencies"].values()) <= {"healthy", "unhealthy"}
+    assert ("identity-service" in body["dependencies"]) == (folder.name != "identity-service")
+
+
+def test_a_started_service_is_alive_ready_and_measured(started: TestClient) -> None:
+    assert started.get("/health/live").status_code == 200
+    assert started.get("/health/ready").json()["status"] == "ready"
+    assert "http_requests_total" in started.get("/metrics").text
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_documentation_renders_without_the_internet(client: TestClient, page: str) -> None:
+    response = client.get(page)
+
+    sources = re.findall(r'(?:src|href)="([^"]+)"', response.text)
+    assert response.status_code == 200
+    assert sources and not re.search(r"""["'(](https?:)?//""", response.text)
+    assert {client.get(source).status_code for source in sources} == {200}
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("http://localhost:3000", True),
+        ("http://localhost:5173", True),
+        ("http://localhost:3001", False),
+        ("https://localhost:3000", False),
+        ("http://evil.example", False),
+        ("null", False),
+    ],
+)
+def test_browsers_may_call_from_the_two_default_origins_only(
+    client: TestClient, origin: str, allowed: bool
+) -> None:
+    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+
+    preflight = client.options("/health", headers=headers)
+    simple = client.get("/health/live", headers={"Origin": origin})
+
+    for response in (preflight, simple):
+        assert (response.headers.get("access-control-allow-origin") == origin) == allowed
+
+
+def test_routes_are_public_by_name_or_ask_for_a_token(folder: Path, app: FastAPI) -> None:
+    open_routes = {
+        name for name, operation in operations(app).items() if not operation.get("security")
+    }
+
+    assert open_routes == PUBLIC.get(folder.name, set()) | HEALTH_ROUTES
+
+
+def test_business_routes_are_under_the_versioned_prefix(app: FastAPI) -> None:
+    paths = {name.partition(" ")[2] for name in operations(app)}
+
+    assert [p for p in paths if not p.startswith("/api/v1/") and not p.startswith("/health")] == []
+
+
+def test_protected_routes_refuse_a_request_without_a_token(
+    folder: Path, app: FastAPI, started: TestClient
+) -> None:
+    for name in operations(app).keys() - PUBLIC.get(folder.name, set()) - HEALTH_ROUTES:
+        method, path = name.split()
+
+        response = started.request(method, re.sub(r"\{\w+\}", "x", path))
+
+        assert_problem(response, 401)
+        assert response.headers["www-authenticate"] == "Bearer", name
+
+
+def test_request_models_refuse_unknown_fields(app: FastAPI) -> None:
+    schemas = app.openapi().get("components", {}).get("schemas", {})
+    bodies = [
+        operation["requestBody"]["content"]["application/json"]["schema"]
+        for operation in operations(app).values()
+        if "application/json" in operation.get("requestBody", {}).get("content", {})
+    ]
+
+    lenient = {title for body in bodies for title in lenient_objects(body, schemas, set())}
+
+    assert lenient == set()
+
+
+def lenient_objects(schema: Any, schemas: Mapping[str, Any], seen: set[str]) -> Iterator[str]:
+    """The titles of objects with named fields, anywhere in a schema, that take others too."""
+    if isinstance(schema, list):
+        schema = dict(enumerate(schema))
+    if not isinstance(schema, dict):
+        return
+    if isinstance(schema.get("properties"), dict) and schema.get("additionalProperties", True):
+        yield str(schema.get("title"))
+    name = str(schema.get("$ref", "")).removeprefix("#/components/schemas/")
+    if name and name not in seen:
+        seen.add(name)
+        yield from lenient_objects(schemas[name], schemas, seen)
+    for part in schema.values():
+        yield from lenient_objects(part, schemas, seen)
+
+
+def test_errors_are_problems(client: TestClient) -> None:
+    assert_problem(client.get("/no/such/route"), 404)
+    assert_problem(client.delete("/health"), 405)
+
+
+def test_a_trace_id_is_taken_returned_and_put_into_errors(client: TestClient) -> None:
+    response = client.get("/no/such/route", headers={"X-Trace-ID": "a-trace-of-mine"})
+
+    assert response.headers["x-trace-id"] == response.json()["trace_id"] == "a-trace-of-mine"
+
+
+def operations(app: FastAPI) -> dict[str, dict[str, Any]]:
+    """The documented operations by "METHOD /path"."""
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in app.openapi()["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def assert_problem(response: Any, status: int) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json().keys() >= PROBLEM
+    assert response.json()["status"] == status
+    assert response.json()["detail"]
