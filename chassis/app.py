@@ -92,7 +92,7 @@ def run(app: FastAPI) -> None:
     settings: Settings = app.state.settings
     uvicorn.run(
         app,
-        host="0.0.0.0",
+        host=settings.service_host,
         port=settings.service_port,
         log_config=None,
         access_log=False,

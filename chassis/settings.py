@@ -30,6 +30,7 @@ class Settings(BaseSettings):
 
     service_name: str
     service_version: str = "1.0.0"
+    service_host: str = "0.0.0.0"
     service_port: int = Field(ge=1, le=65535)
     environment: Literal["development", "test", "staging", "production"] = "development"
     debug: bool = False
