@@ -36,7 +36,7 @@ def is_open(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Postgres:
-    """An embedded PostgreSQL. `prepare`, run `command` in any way, `wait`, then `create`."""
+    """An embedded PostgreSQL: `prepare`, run `command`, `create` once it `answers`."""
 
     folder: Path
     port: int
@@ -72,10 +72,10 @@ class Postgres:
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         run([*as_ordinary_user(), program("initdb"), *options])
 
-    def wait(self, seconds: float = 30) -> None:
-        """Return once it accepts connections."""
+    def answers(self) -> bool:
+        """Whether it accepts connections."""
         ready = [program("pg_isready"), "-q", "-h", HOST, "-p", str(self.port)]
-        wait_until(lambda: subprocess.run(ready).returncode == 0, "PostgreSQL", seconds)
+        return subprocess.run(ready).returncode == 0
 
     def create(self, role: str, database: str) -> str:
         """Make a role and its database, unless they are there; nobody else may connect to it."""
@@ -101,7 +101,7 @@ class Postgres:
 
 @dataclass(frozen=True)
 class Redis:
-    """A Redis server. `prepare`, run `command` in any way, `wait`."""
+    """A Redis server: `prepare`, then run `command`."""
 
     folder: Path
     port: int
@@ -117,9 +117,9 @@ class Redis:
     def prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def wait(self, seconds: float = 30) -> None:
-        """Return once it has loaded its data and answers."""
-        wait_until(lambda: self.ask("PING").startswith("+PONG"), "Redis", seconds)
+    def answers(self) -> bool:
+        """Whether it has loaded its data and answers."""
+        return self.ask("PING").startswith("+PONG")
 
     def ask(self, command: str) -> str:
         """Send a command that has a one-line answer ("PING", "FLUSHALL"); "" without one."""
@@ -134,12 +134,12 @@ class Redis:
         return f"redis://{HOST}:{self.port}/{database}"
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None:
+def wait_until(ready: Callable[[], bool], what: str, seconds: float = 30) -> None:
     """Ask again and again until it is so."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not ready():
         if time.monotonic() > deadline:
-            raise StartError(f"{what} did not come up within {seconds:.0f} seconds")
+            raise StartError(f"{what} is not up after {seconds:.0f} seconds")
         time.sleep(0.05)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .leash import leashed, let_go
-from .servers import Postgres, Redis, free_port
+from .servers import Postgres, Redis, free_port, wait_until
 from .services import SERVICES, Service, environment
 
 
@@ -27,8 +27,8 @@ class TemporaryServers:
         log = self.folder / "log"
         for server in (self.postgres, self.redis):
             self._processes.append(leashed(server.command, log))
-        self.postgres.wait()
-        self.redis.wait()
+        wait_until(self.postgres.answers, "PostgreSQL")
+        wait_until(self.redis.answers, "Redis")
         for service in SERVICES:
             self.postgres.create(service.short, service.database_name)
 
