@@ -1,8 +1,7 @@
 """Calls to a neighbour service: one pool, a deadline, bounded retries and a circuit breaker."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
-from functools import cache, partial
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
@@ -20,6 +19,9 @@ ATTEMPTS = 3
 BREAK_AFTER = 5  # failures in a row
 RECOVERY_SECONDS = 2
 IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+
+# The event loop of a process that has none, such as a Celery worker: its own thread, never left.
+PORTAL = anyio.from_thread.BlockingPortalProvider()
 
 backoff = tenacity.wait_random_exponential(multiplier=0.1, max=1)
 
@@ -101,7 +103,7 @@ class ServiceClient:
         try:
             anyio.from_thread.check_cancelled()
         except anyio.NoEventLoopError:
-            return process_portal().call(function)
+            return PORTAL.__enter__().call(function)
         return anyio.from_thread.run(function)
 
     async def aclose(self) -> None:
@@ -190,9 +192,3 @@ def pause(state: tenacity.RetryCallState) -> float:
 def note_state(peer: str, event: str, message: Any) -> None:
     if event == "state_changed":
         CIRCUIT_STATE.labels(peer).set(message.state == "opened")
-
-
-@cache
-def process_portal() -> anyio.from_thread.BlockingPortal:
-    """The one event loop of a process that has none, such as a Celery worker."""
-    return ExitStack().enter_context(anyio.from_thread.start_blocking_portal())
