@@ -1,0 +1,243 @@
+"""The main job, told step by step: a PDF is uploaded, read, summarised, reviewed and approved.
+
+`make demo` runs it against the running stack. It uses nothing but the services' HTTP APIs, so it
+is the tutorial too: read `tell` from top to bottom.
+"""
+
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.markup import escape
+
+IDENTITY = os.getenv("IDENTITY_SERVICE_URL", "http://localhost:8001")
+CONTENT = os.getenv("CONTENT_SERVICE_URL", "http://localhost:8002")
+COMMUNICATION = os.getenv("COMMUNICATION_SERVICE_URL", "http://localhost:8003")
+WORKFLOW = os.getenv("WORKFLOW_SERVICE_URL", "http://localhost:8004")
+MAIL = os.getenv("MAIL_URL", "http://localhost:1080")
+
+PDF = Path(__file__).parent / "samples" / "closing-the-mill-race.pdf"
+PASSWORD = "the wheel turns on sundays"
+REVIEWER = {
+    "email": "reviewer@example.com",
+    "password": os.getenv("DEMO_PASSWORD", "demo-password-1"),
+}
+PATIENCE = 20  # seconds that one step may take
+
+console = Console(highlight=False, soft_wrap=True)
+
+Event = tuple[datetime, str, str]
+"""When, in which service, and what."""
+
+
+class Failed(Exception):
+    """Why the demo cannot go on, in one line."""
+
+
+def tell() -> None:
+    author, reviewer = Caller(), Caller()
+    name, email = "Nora Newcomer", f"nora-{author.trace_id[:8]}@example.com"
+
+    author.does(
+        "A new author registers",
+        f"POST {IDENTITY}/api/v1/auth/register",
+        json={"name": name, "email": email, "password": PASSWORD},
+        says=lambda account: f"{account['name']} <{account['email']}> is {account['roles']}",
+    )
+    author.logs_in(email, PASSWORD)
+    document = author.does(
+        "... and uploads a proposal to the town council",
+        f"POST {CONTENT}/api/v1/documents/upload",
+        files={"file": (PDF.name, PDF.read_bytes(), "application/pdf")},
+        data={"title": "Closing the mill race"},
+        says=lambda document: (
+            f"{document['filename']}, {document['size']:,} bytes, "
+            f"sha256 {document['sha256'][:12]}..., is document {document['id']}"
+        ),
+    )
+    reviewer_id = reviewer.logs_in(**REVIEWER)
+    run = author.does(
+        "The author asks for a review",
+        f"POST {WORKFLOW}/api/v1/workflows",
+        json={
+            "definition": "document-review",
+            "input": {"document_id": document["id"], "reviewer_id": reviewer_id},
+        },
+        says=lambda run: f"Run {run['id']} of {run['definition']} is {run['status']}",
+    )
+    task = reviewer.does(
+        "The text is extracted and summarised; the reviewer finds a task",
+        f"GET {WORKFLOW}/api/v1/tasks",
+        until=lambda page: first(t for t in page["items"] if t["workflow_id"] == run["id"]),
+        says=lambda task: f"{task['title']}: {task['subject']['summary']}",
+    )
+    reviewer.gets_mail(REVIEWER["email"], about=task["id"])
+    reviewer.finds_in_inbox(about=task["id"])
+    reviewer.does(
+        "The reviewer approves",
+        f"POST {WORKFLOW}/api/v1/tasks/{task['id']}/complete",
+        json={"decision": "approve", "comment": "Clear and fair. Let us vote on it."},
+        says=lambda task: f"Task {task['id']} is {task['status']}",
+    )
+    author.gets_mail(email)
+    author.finds_in_inbox()
+    run = author.does(
+        "The run is complete",
+        f"GET {WORKFLOW}/api/v1/workflows/{run['id']}",
+        until=lambda run: run["status"] in ("completed", "failed") and run,
+        says=lambda run: f"{run['status']}: {run['output']}",
+    )
+    if run["status"] != "completed":
+        raise Failed(f"The run failed: {run['error']}")
+    show_timeline(author, run, document)
+
+
+@dataclass
+class Caller:
+    """Somebody who calls the services, everything under one trace id."""
+
+    trace_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def does(
+        self,
+        what: str,
+        call: str,
+        *,
+        says: Callable[[Any], str],
+        until: Callable[[Any], Any] = lambda answer: answer or True,
+        **content: Any,
+    ) -> Any:
+        """One HTTP call, told in three lines; it is repeated `until` its answer holds something."""
+        console.print(f"\n[bold]{what}[/]")
+        started = time.monotonic()
+        response = self.asks(call, **content)
+        while not (found := until(response.json())):
+            if time.monotonic() - started > PATIENCE:
+                raise Failed(f"{call} has no such thing after {PATIENCE} seconds: see `make logs`")
+            time.sleep(0.1)
+            response = self.asks(call, **content)
+        seconds = time.monotonic() - started
+        console.print(f"  [cyan]{call}[/] [green]{response.status_code}[/] [dim]{seconds:.2f} s[/]")
+        console.print(f"  {escape(says(found))}")
+        return found
+
+    def asks(self, call: str, **content: Any) -> httpx.Response:
+        method, url = call.split()
+        headers = {"X-Trace-ID": self.trace_id, **self.headers}
+        try:
+            response = httpx.request(method, url, headers=headers, timeout=PATIENCE, **content)
+        except httpx.TransportError as error:
+            raise Failed(f"{url} does not answer: run `make up` first") from error
+        if response.is_error:
+            raise Failed(f"{call} answered {response.status_code} {response.text}")
+        return response
+
+    def logs_in(self, email: str, password: str) -> str:
+        session = self.does(
+            f"{email} logs in",
+            f"POST {IDENTITY}/api/v1/auth/login",
+            json={"email": email, "password": password},
+            says=lambda session: f"a {session['token_type']} token for {session['expires_in']} s",
+        )
+        self.headers = {"Authorization": f"Bearer {session['access_token']}"}
+        return str(session["user_id"])
+
+    def gets_mail(self, address: str, about: str = "") -> None:
+        def is_meant(mail: Any) -> bool:
+            return about in mail["text"] and address in [to["address"] for to in mail["to"]]
+
+        self.does(
+            f"{address} gets a mail",
+            f"GET {MAIL}/email",
+            until=lambda mails: first(filter(is_meant, mails)),
+            says=lambda mail: f"{mail['subject']}\n{indented(mail['text'])}",
+        )
+
+    def finds_in_inbox(self, about: str = "") -> None:
+        self.does(
+            "... and finds it in the inbox too",
+            f"GET {COMMUNICATION}/api/v1/inbox",
+            until=lambda page: first(item for item in page["items"] if about in item["body"]),
+            says=lambda item: item["subject"],
+        )
+
+
+def show_timeline(author: Caller, run: Any, document: Any) -> None:
+    """What three services noted, each on its own, under the trace id of the author's request."""
+    events = [*noted_by_workflow(author, run), *noted_by_content(author, run, document)]
+    events = sorted([*events, *noted_by_communication(author, run)])
+    console.print(f"\n[bold]The whole story by its trace id {run['trace_id']}[/]")
+    for at, service, what in events:
+        seconds = (at - events[0][0]).total_seconds()
+        console.print(f"  {seconds:7.3f} s  [cyan]{service:<14}[/] {escape(what)}")
+
+
+def noted_by_workflow(author: Caller, run: Any) -> Iterator[Event]:
+    history = author.does(
+        "Workflow kept the history of the run",
+        f"GET {WORKFLOW}/api/v1/workflows/{run['id']}/history",
+        says=lambda page: f"{len(page['items'])} events",
+    )
+    for event in history["items"]:
+        what = f"{event['type']} {event['step'] or ''}"
+        yield datetime.fromisoformat(event["at"]), "workflow", what
+
+
+def noted_by_content(author: Caller, run: Any, document: Any) -> Iterator[Event]:
+    trail = author.does(
+        "Content kept the document's audit trail",
+        f"GET {CONTENT}/api/v1/documents/{document['id']}/audit",
+        says=lambda page: f"{len(page['items'])} entries",
+    )
+    for entry in trail["items"]:
+        if entry["trace_id"] == run["trace_id"]:
+            through = f" through {entry['acting_service']}" if entry["acting_service"] else ""
+            yield datetime.fromisoformat(entry["at"]), "content", entry["action"] + through
+
+
+def noted_by_communication(author: Caller, run: Any) -> Iterator[Event]:
+    notifications = author.does(
+        "Communication kept every notification",
+        f"GET {COMMUNICATION}/api/v1/notifications",
+        says=lambda page: f"{len(page['items'])} notifications",
+    )
+    for notification in notifications["items"]:
+        attempts = author.does(
+            f"... and each attempt to deliver {notification['subject']!r}",
+            f"GET {COMMUNICATION}/api/v1/notifications/{notification['id']}/attempts",
+            says=lambda page: f"{len(page['items'])} attempts",
+        )
+        for attempt in attempts["items"]:
+            if attempt["trace_id"] == run["trace_id"]:
+                what = f"{attempt['channel']} {attempt['outcome']}: {notification['subject']}"
+                yield datetime.fromisoformat(attempt["started_at"]), "communication", what
+
+
+def first(items: Iterable[Any]) -> Any:
+    return next(iter(items), None)
+
+
+def indented(text: str) -> str:
+    return "\n".join(f"  | {line}" for line in text.strip().splitlines())
+
+
+def main() -> None:
+    started = time.monotonic()
+    try:
+        tell()
+    except Failed as error:
+        sys.exit(f"demo: {error}")
+    console.print(f"\n[bold green]Done[/] in {time.monotonic() - started:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,355 @@
+"""Bad requests for an endpoint, made from its OpenAPI description.
+
+`bad_requests` yields what an endpoint must refuse: wrong types, missing and unknown fields, NUL,
+lone surrogates, numbers beyond every limit, ids that are none, forged cursors, and bodies that are
+not JSON or only just.
+"""
+
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+Schema = Mapping[str, Any]
+Wrong = tuple[str, Any]  # the path of the field in error, and the value of the whole
+
+JSON_TYPE, FORM, MULTIPART = (
+    "application/json",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data",
+)
+BOUNDARY = "boundary"
+
+UNSTORABLE = ("nul\x00", "surrogate\ud800")
+ENDLESS = "9" * 400
+DEEP = json.loads('{"a":' * 200 + "1" + "}" * 200)
+NOT_JSON = (
+    b"{", b"nul", b"{} {}", b"'a'", b"\xff\xfe", b'{"a": "\xff"}', b"\x00", b"[" * 100_000,
+    b"1" * 5000, b'"text"', b"[]", b"7", b"true",
+)  # fmt: skip
+NOT_CURSORS = (
+    "x", "@@@@", "%00", "9" * 400, "é",
+    *(urlsafe_b64encode(raw).decode().rstrip("=") for raw in (
+        b"\xff", b"[]", b"{}", b"null", b"[null]", b"[1e400]", b'["x"]', b'["\\u0000"]', b"[[[]]]",
+        b"[" + ENDLESS.encode() + b"]", b'[{"a": 1}]', b"[" * 300,
+    )),
+)  # fmt: skip
+NOT_UUIDS = ("not-a-uuid", "0", "\x00", "9" * 400, "00000000-0000-0000-0000-00000000000g")
+
+
+@dataclass(frozen=True)
+class BadRequest:
+    """`names` is the field that a 422 must name; None when no single field is wrong."""
+
+    what: str
+    method: str
+    path: str
+    names: str | None = None
+    content: bytes | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One operation of an OpenAPI document; `ids` are path parameters that exist."""
+
+    document: Schema
+    method: str
+    path: str
+    ids: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def operation(self) -> Schema:
+        found: Schema = self.document["paths"][self.path][self.method.lower()]
+        return found
+
+    @property
+    def parameters(self) -> list[Schema]:
+        return list(self.operation.get("parameters", []))
+
+    @property
+    def body(self) -> tuple[str, Schema] | None:
+        """The content type of the body and its schema."""
+        for content_type, content in (
+            self.operation.get("requestBody", {}).get("content", {}).items()
+        ):
+            return content_type, content["schema"]
+        return None
+
+    def url(self, **changed: str) -> str:
+        """The path with ids that exist, or belong to nothing, and required query parameters."""
+        values = {p["name"]: self.ids.get(p["name"], example(self, p["schema"]))
+                  for p in self.parameters if p["in"] == "path"}  # fmt: skip
+        query = {p["name"]: example(self, p["schema"])
+                 for p in self.parameters if p["in"] == "query" and p.get("required")}  # fmt: skip
+        query |= {name: value for name, value in changed.items() if name not in values}
+        values |= {name: value for name, value in changed.items() if name in values}
+        path = self.path.format(**{name: encoded(value) for name, value in values.items()})
+        return path + (
+            "?" + "&".join(f"{n}={encoded(v)}" for n, v in query.items()) if query else ""
+        )
+
+
+def encoded(text: Any) -> str:
+    return quote(str(text).encode("utf-8", "surrogatepass"), safe="")
+
+
+def endpoints(document: Schema, ids: Mapping[str, str] | None = None) -> list[Endpoint]:
+    return [
+        Endpoint(document, method.upper(), path, ids or {})
+        for path, methods in document["paths"].items()
+        for method in methods
+    ]
+
+
+def bad_requests(endpoint: Endpoint) -> Iterator[BadRequest]:
+    yield from bad_parameters(endpoint)
+    if endpoint.body is None:
+        return
+    content_type, schema = endpoint.body
+    if content_type == JSON_TYPE:
+        yield from bad_json(endpoint, schema)
+    else:
+        yield from bad_forms(endpoint, content_type, schema)
+
+
+# -- parameters ---------------------------------------------------------------------------------
+
+
+def bad_parameters(endpoint: Endpoint) -> Iterator[BadRequest]:
+    headers, content = good_body(endpoint)
+    for parameter in endpoint.parameters:
+        name = parameter["name"]
+        for text in bad_texts(endpoint, parameter):
+            what = f"{parameter['in']} {name} = {text[:40]!r}"
+            if parameter["in"] == "header":
+                sent = {**headers, name: text.encode("utf-8", "surrogatepass")}
+                yield BadRequest(what, endpoint.method, endpoint.url(), name, content, sent)
+            else:
+                url = endpoint.url(**{name: text})
+                yield BadRequest(what, endpoint.method, url, name, content, headers)
+
+
+def bad_texts(endpoint: Endpoint, parameter: Schema) -> Iterator[str]:
+    """Values that a path, query or header parameter must refuse."""
+    schema = not_null(endpoint, parameter["schema"])
+    if parameter["name"] == "cursor":
+        yield from NOT_CURSORS
+    elif parameter["in"] == "header":
+        yield from ("x" * 5000, "a b", "é")
+    elif schema.get("format") == "uuid":
+        yield from NOT_UUIDS
+    elif schema.get("type") in ("integer", "number"):
+        yield from ("x", "", "1e400", ENDLESS, "-" + ENDLESS, "1,5", "\x00", "NaN")
+    elif schema.get("type") == "boolean":
+        yield from ("maybe", "2", "\x00")
+    elif "enum" in schema or "const" in schema:
+        yield from ("no-such-thing", "\x00")
+    else:
+        yield "nul\x00"
+    if "maxLength" in schema:
+        yield "x" * (schema["maxLength"] + 1)
+    for limit, beyond in (("minimum", -1), ("maximum", 1)):
+        if limit in schema:
+            yield str(schema[limit] + beyond)
+
+
+# -- JSON ---------------------------------------------------------------------------------------
+
+
+def bad_json(endpoint: Endpoint, schema: Schema) -> Iterator[BadRequest]:
+    def request(what: str, content: bytes, name: str | None, kind: str = JSON_TYPE) -> BadRequest:
+        return BadRequest(
+            what, endpoint.method, endpoint.url(), name, content, {"Content-Type": kind}
+        )
+
+    for content in NOT_JSON:
+        yield request(f"body {content[:20]!r}", content, None)
+    if endpoint.operation["requestBody"].get("required"):
+        yield request("no body", b"", None)
+        yield request("null body", b"null", None)
+    good = json.dumps(example(endpoint, schema)).encode()
+    yield request("not said to be JSON", good, None, "text/plain")
+    yield request("too large", b'{"a": "' + b"x" * 3 * 1024**2 + b'"}', None)
+    for name, value in wrong(endpoint, schema):
+        shown = f"{name} in {json.dumps(value)[:60]}"
+        yield request(shown, json.dumps(value).encode(), name.partition(".")[0] or None)
+
+
+def good_body(endpoint: Endpoint) -> tuple[dict[str, str], bytes | None]:
+    if endpoint.body is None:
+        return {}, None
+    content_type, schema = endpoint.body
+    value = example(endpoint, schema)
+    if content_type == JSON_TYPE:
+        return {"Content-Type": JSON_TYPE}, json.dumps(value).encode()
+    return form(content_type, value.items())
+
+
+def resolved(endpoint: Endpoint, schema: Schema) -> Schema:
+    while "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        schema = endpoint.document["components"]["schemas"][name]
+    return schema
+
+
+def not_null(endpoint: Endpoint, schema: Schema) -> Schema:
+    """The one schema of a value that may be left out; {} when there are several."""
+    schema = resolved(endpoint, schema)
+    options = [resolved(endpoint, option) for option in schema.get("anyOf", [])]
+    options = [option for option in options if option.get("type") != "null"]
+    if not options:
+        return schema
+    return options[0] if len(options) == 1 else {}
+
+
+def may_be_null(schema: Schema) -> bool:
+    return any(option.get("type") == "null" for option in schema.get("anyOf", []))
+
+
+def example(endpoint: Endpoint, schema: Schema) -> Any:
+    """A value the schema allows, as far as the schema tells."""
+    schema = not_null(endpoint, schema)
+    for given in ("const", "default"):
+        if given in schema:
+            return schema[given]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    kind = schema.get("type")
+    if kind == "object":
+        required = schema.get("required", [])
+        fields = schema.get("properties", {})
+        return {name: example(endpoint, fields[name]) for name in required}
+    if kind == "array":
+        return [example(endpoint, schema["items"])] * schema.get("minItems", 0)
+    simple: dict[Any, Any] = {"integer": schema.get("minimum", 1), "number": 1.5, "boolean": True}
+    return simple.get(kind, example_text(schema))
+
+
+def example_text(schema: Schema) -> str:
+    formats = {
+        "uuid": str(uuid4()),
+        "date-time": "2026-01-02T03:04:05Z",
+        "email": "someone@example.com",
+    }
+    text = formats.get(schema.get("format", ""))
+    return text or "x" * max(8, int(schema.get("minLength", 0)))
+
+
+def wrong(endpoint: Endpoint, schema: Schema) -> Iterator[Wrong]:
+    """Values that the schema forbids, each with the path of the field that is wrong."""
+    nullable = may_be_null(resolved(endpoint, schema))
+    schema = not_null(endpoint, schema)
+    if not nullable and schema:
+        yield "", None
+    kinds = {"string": wrong_text, "array": wrong_list, "object": wrong_object}
+    kind = schema.get("type")
+    if kind in kinds:
+        yield from kinds[kind](endpoint, schema)
+    elif kind in ("integer", "number"):
+        yield from at("", ["x", {}, [], float("inf"), int(ENDLESS), -int(ENDLESS), *beyond(schema)])
+    elif kind == "boolean":
+        yield from at("", ["maybe", 2, {}, []])
+
+
+def beyond(schema: Schema) -> Iterator[float]:
+    if "maximum" in schema:
+        yield schema["maximum"] + 1
+    if "minimum" in schema:
+        yield schema["minimum"] - 1
+
+
+def wrong_text(endpoint: Endpoint, schema: Schema) -> Iterator[Wrong]:
+    yield from at("", [{}, [], *UNSTORABLE])
+    if schema.get("format") != "date-time":  # seconds since 1970 are a time
+        yield from at("", [7, True])
+    if schema.get("format") == "uuid":
+        yield from at("", NOT_UUIDS)
+    if schema.get("minLength", 0) > 0:
+        yield "", ""
+    if schema.get("maxLength", 10**6) < 10**5:
+        yield "", "x" * (schema["maxLength"] + 1)
+
+
+def wrong_list(endpoint: Endpoint, schema: Schema) -> Iterator[Wrong]:
+    yield from at("", ["x", {}, 7])
+    for name, value in wrong(endpoint, schema["items"]):
+        yield f"0.{name}".rstrip("."), [value]
+    if "maxItems" in schema and not schema.get("uniqueItems"):
+        yield "", [example(endpoint, schema["items"])] * (schema["maxItems"] + 1)
+
+
+def wrong_object(endpoint: Endpoint, schema: Schema) -> Iterator[Wrong]:
+    yield from at("", ["x", [], 7])
+    good = example(endpoint, schema)
+    fields = schema.get("properties")
+    if fields is None:
+        yield from wrong_map(endpoint, schema.get("additionalProperties", True))
+        return
+    yield "unexpected", {**good, "unexpected": 1}
+    for name in schema.get("required", []):
+        yield name, {key: value for key, value in good.items() if key != name}
+    for name, part in fields.items():
+        for inner, value in wrong(endpoint, part):
+            yield f"{name}.{inner}".rstrip("."), {**good, name: value}
+
+
+def wrong_map(endpoint: Endpoint, values: Schema | bool) -> Iterator[Wrong]:
+    """Objects with names of the caller's choice."""
+    if not isinstance(values, bool):
+        yield from at("", [{"a": value} for _, value in wrong(endpoint, values)])
+        return
+    for text in UNSTORABLE:
+        yield from at("", [{"a": text}, {text: 1}, {"a": [{"b": text}]}])
+    yield "", DEEP
+
+
+def at(path: str, values: Iterable[Any]) -> Iterator[Wrong]:
+    return ((path, value) for value in values)
+
+
+# -- forms --------------------------------------------------------------------------------------
+
+
+def bad_forms(endpoint: Endpoint, content_type: str, schema: Schema) -> Iterator[BadRequest]:
+    fields = resolved(endpoint, schema)["properties"]
+    good = example(endpoint, schema)
+
+    def request(what: str, pairs: Iterable[tuple[str, Any]], name: str | None) -> BadRequest:
+        headers, content = form(content_type, pairs)
+        return BadRequest(what, endpoint.method, endpoint.url(), name, content, headers)
+
+    yield request("unexpected field", [*good.items(), ("unexpected", "1")], "unexpected")
+    for name in good:
+        rest = [(key, value) for key, value in good.items() if key != name]
+        yield request(f"no {name}", rest, name)
+    for name, part in fields.items():
+        if not is_file(not_null(endpoint, part)):
+            yield request(f"NUL in {name}", [*{**good, name: "nul\x00"}.items()], name)
+    for content in (b"", b"{}", b"\xff\x00", f"--{BOUNDARY}\r\nContent-Disp".encode()):
+        for kind in (form(content_type, [])[0]["Content-Type"], content_type, JSON_TYPE):
+            headers = {"Content-Type": kind}
+            what = f"{kind} body {content!r}"
+            yield BadRequest(what, endpoint.method, endpoint.url(), None, content, headers)
+
+
+def is_file(schema: Schema) -> bool:
+    return "contentMediaType" in schema or schema.get("format") == "binary"
+
+
+def form(content_type: str, pairs: Iterable[tuple[str, Any]]) -> tuple[dict[str, str], bytes]:
+    """Headers and content of a form; a field named `file` is sent as a text file."""
+    if content_type == FORM:
+        return {"Content-Type": FORM}, urlencode(list(pairs)).encode()
+    parts = "".join(
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"'
+        + ('; filename="a.txt"\r\nContent-Type: text/plain' if name == "file" else "")
+        + f"\r\n\r\n{value}\r\n"
+        for name, value in pairs
+    )
+    return {
+        "Content-Type": f"{MULTIPART}; boundary={BOUNDARY}"
+    }, f"{parts}--{BOUNDARY}--\r\n".encode()

@@ -1,0 +1,132 @@
+"""People as the services see them, and the steps of the main job, over HTTP."""
+
+import ssl
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import httpx
+
+PDF = Path(__file__).parent.parent / "scripts" / "samples" / "closing-the-mill-race.pdf"
+PASSWORD = "a password of the tests"
+DEMO_PASSWORD = "demo-password-1"
+
+# Services are plain HTTP here: loading the certificates of the world would cost 25 ms a call.
+NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+Found = TypeVar("Found")
+
+
+class Stack(Protocol):
+    """What these need of the running platform: see conftest.py."""
+
+    def url(self, name: str) -> str: ...
+
+
+@dataclass
+class Person:
+    """Somebody with a token. What a person does is under one trace id."""
+
+    stack: Stack
+    user_id: str
+    email: str
+    token: str
+    trace_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def ask(self, method: str, service: str, path: str, **content: Any) -> httpx.Response:
+        """ask("GET", "content", "/documents")"""
+        headers = {
+            "Authorization": f"Bearer {self.token}",
+            "X-Trace-ID": self.trace_id,
+            **content.pop("headers", {}),
+        }
+        return ask(self.stack, method, service, f"/api/v1{path}", headers=headers, **content)
+
+    def get(self, service: str, path: str, **content: Any) -> Any:
+        return answer(self.ask("GET", service, path, **content))
+
+    def post(self, service: str, path: str, **content: Any) -> Any:
+        return answer(self.ask("POST", service, path, **content))
+
+
+def ask(stack: Stack, method: str, service: str, path: str, **content: Any) -> httpx.Response:
+    url = stack.url(f"{service}-service") + path
+    return httpx.request(method, url, verify=NO_CERTIFICATES, timeout=15, **content)
+
+
+def answer(response: httpx.Response) -> Any:
+    assert response.is_success, f"{response.request.url}: {response.status_code} {response.text}"
+    return response.json()
+
+
+def register(stack: Stack) -> Person:
+    """A new member."""
+    email = f"{uuid.uuid4().hex}@example.com"
+    new = {"email": email, "password": PASSWORD, "name": "Tess Tester"}
+    answer(ask(stack, "POST", "identity", "/api/v1/auth/register", json=new))
+    return log_in(stack, email, PASSWORD)
+
+
+def log_in(stack: Stack, email: str, password: str = DEMO_PASSWORD) -> Person:
+    """One of the demo people, or anybody whose password is known."""
+    credentials = {"email": email, "password": password}
+    session = answer(ask(stack, "POST", "identity", "/api/v1/auth/login", json=credentials))
+    return Person(stack, session["user_id"], email, session["access_token"])
+
+
+def upload(author: Person) -> Any:
+    file = (PDF.name, PDF.read_bytes(), "application/pdf")
+    return author.post("content", "/documents/upload", files={"file": file})
+
+
+def start_review(author: Person, reviewer: Person, document: Any) -> Any:
+    given = {"document_id": document["id"], "reviewer_id": reviewer.user_id}
+    new = {"definition": "document-review", "input": given}
+    return author.post("workflow", "/workflows", json=new)
+
+
+def open_task(reviewer: Person, run: Any, seconds: float = 20) -> Any:
+    """Waits for the run's approval task."""
+
+    def find() -> Any:
+        tasks = reviewer.get("workflow", "/tasks")["items"]
+        return next((task for task in tasks if task["workflow_id"] == run["id"]), None)
+
+    return eventually(find, seconds)
+
+
+def approve(reviewer: Person, task: Any) -> Any:
+    decision = {"decision": "approve", "comment": "Clear and fair"}
+    return reviewer.post("workflow", f"/tasks/{task['id']}/complete", json=decision)
+
+
+def finished(author: Person, run: Any, seconds: float = 20) -> Any:
+    """Waits for the end of the run."""
+
+    def find() -> Any:
+        now = author.get("workflow", f"/workflows/{run['id']}")
+        return now if now["status"] in ("completed", "failed", "cancelled") else None
+
+    return eventually(find, seconds)
+
+
+def mails(stack: Stack, address: str, about: str = "") -> list[Any]:
+    """What the mail catcher has for an address."""
+    caught = httpx.get(f"{stack.url('mail')}/email", verify=NO_CERTIFICATES).json()
+    return [
+        mail
+        for mail in caught
+        if about in mail["text"] and address in [to["address"] for to in mail["to"]]
+    ]
+
+
+def eventually(find: Callable[[], Found | None], seconds: float = 20) -> Found:
+    """Asks again and again until there is something."""
+    deadline = time.monotonic() + seconds
+    while not (found := find()):
+        assert time.monotonic() < deadline, f"nothing after {seconds} seconds"
+        time.sleep(0.05)
+    return found

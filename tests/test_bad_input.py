@@ -1,0 +1,91 @@
+"""Whatever is sent: a clear refusal, never a 500, and nothing at all without a token."""
+
+import importlib
+from collections.abc import Iterator
+from functools import cache
+
+import httpx
+import pytest
+
+from localstack.services import SERVICES, Service
+
+from .bad_input import BadRequest, Endpoint, bad_requests, endpoints
+from .people import NO_CERTIFICATES, Stack, log_in
+
+MOST_SHOWN = 20
+
+
+@cache
+def endpoints_of(service: Service) -> list[Endpoint]:
+    return endpoints(importlib.import_module(f"{service.package}.main").app.openapi())
+
+
+each_endpoint = pytest.mark.parametrize(
+    ("service", "endpoint"),
+    [
+        pytest.param(service, endpoint, id=f"{service.short} {endpoint.method} {endpoint.path}")
+        for service in SERVICES
+        for endpoint in endpoints_of(service)
+    ],
+)
+
+
+@pytest.fixture(scope="module")
+def token(stack: Stack) -> str:
+    return log_in(stack, "admin@example.com").token
+
+
+@pytest.fixture
+def client(stack: Stack, service: Service) -> Iterator[httpx.Client]:
+    url = stack.url(service.name)
+    with httpx.Client(base_url=url, verify=NO_CERTIFICATES, timeout=15) as client:
+        yield client
+
+
+@each_endpoint
+def test_a_page_of_bad_input_is_refused_by_name(
+    service: Service, endpoint: Endpoint, client: httpx.Client, token: str
+) -> None:
+    if endpoint.operation.get("security"):
+        client.headers["Authorization"] = f"Bearer {token}"
+
+    faults = [
+        f"{bad.what} -> {response.status_code} {response.text[:200]}"
+        for bad in bad_requests(endpoint)
+        if not is_refused(bad, response := send(client, bad))
+    ]
+
+    assert not faults, "\n".join([f"{len(faults)} in all", *faults[:MOST_SHOWN]])
+
+
+def send(client: httpx.Client, bad: BadRequest) -> httpx.Response:
+    return client.request(bad.method, bad.path, content=bad.content, headers=bad.headers)
+
+
+def is_refused(bad: BadRequest, response: httpx.Response) -> bool:
+    """By a problem with a 4xx; a 422 says which fields are wrong."""
+    if not 400 <= response.status_code < 500:
+        return False
+    if response.headers["content-type"] != "application/problem+json":
+        return False
+    if response.status_code != 422:
+        return bool(response.json()["detail"])
+    named = {error["field"].partition(".")[0].lower() for error in response.json()["errors"]}
+    return bool(named) and (bad.names is None or bad.names.lower() in named)
+
+
+@each_endpoint
+def test_nobody_gets_in_without_a_token(
+    service: Service, endpoint: Endpoint, client: httpx.Client
+) -> None:
+    if not endpoint.operation.get("security"):
+        pytest.skip("public by name: see test_standards.py")
+
+    for authorization in (None, "", "Bearer", "Bearer nonsense", "Basic YTpi", "bearer  "):
+        headers = {} if authorization is None else {"Authorization": authorization}
+
+        response = client.request(endpoint.method, endpoint.url(), headers=headers)
+
+        assert response.status_code == 401, authorization
+        assert response.headers["www-authenticate"] == "Bearer"
+        assert response.headers["content-type"] == "application/problem+json"
