@@ -1,0 +1,1 @@
+"""Notifications by mail and in-app, from templates, delivered whatever dies on the way."""

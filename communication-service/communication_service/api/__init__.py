@@ -1,0 +1,10 @@
+"""The HTTP API, mounted at /api/v1."""
+
+from fastapi import APIRouter
+
+from . import inbox, notifications, templates
+
+router = APIRouter()
+router.include_router(templates.router)
+router.include_router(notifications.router)
+router.include_router(inbox.router)

@@ -1,0 +1,79 @@
+"""Notifications, as seen by those who send them."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+
+from chassis.auth import CurrentUser, User, require_permission
+from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.pagination import Page, PageRequest
+
+from .. import notifications
+from ..database import DbSession, get_db_session
+from ..models import Notification
+from ..schemas import Attempts, NotificationCreate, NotificationRead, QueueStatus
+from ..tasks import hint_after_commit
+
+router = APIRouter(route_class=IdempotentRoute)
+
+Sender = Annotated[User, require_permission("notifications:send")]
+Operator = Annotated[User, require_permission("queue:read")]
+Idempotent = idempotent(get_db_session)
+Hint = Depends(hint_after_commit)
+
+
+@router.post(
+    "/notifications",
+    response_model=NotificationRead,
+    status_code=202,
+    dependencies=[Idempotent, Hint],
+)
+def send(new: NotificationCreate, sender: Sender, session: DbSession) -> Notification:
+    """Accept a notification: it is stored, and will be delivered on each of its channels."""
+    return notifications.accept(session, sender, new)
+
+
+@router.get("/notifications", response_model=Page[NotificationRead])
+def list_sent(page: PageRequest, user: CurrentUser, session: DbSession) -> dict[str, Any]:
+    """What the caller has sent, newest first."""
+    return notifications.list_sent(session, user, page)
+
+
+@router.get("/notifications/{notification_id}", response_model=NotificationRead)
+def get_notification(notification_id: UUID, user: CurrentUser, session: DbSession) -> Notification:
+    """A notification with the state of its deliveries, for its sender."""
+    return notifications.get_notification(session, user, notification_id)
+
+
+@router.get("/notifications/{notification_id}/attempts", response_model=Attempts)
+def list_attempts(notification_id: UUID, user: CurrentUser, session: DbSession) -> dict[str, Any]:
+    """Each attempt to deliver a notification, and what came of it."""
+    return notifications.list_attempts(session, user, notification_id)
+
+
+@router.post(
+    "/notifications/{notification_id}/cancel",
+    response_model=NotificationRead,
+    dependencies=[Idempotent],
+)
+def cancel(notification_id: UUID, sender: Sender, session: DbSession) -> Notification:
+    """Cancel what no worker has begun to deliver."""
+    return notifications.cancel(session, sender, notification_id)
+
+
+@router.post(
+    "/notifications/{notification_id}/retry",
+    response_model=NotificationRead,
+    status_code=202,
+    dependencies=[Idempotent, Hint],
+)
+def retry(notification_id: UUID, sender: Sender, session: DbSession) -> Notification:
+    """Put the dead deliveries of a notification back into the queue."""
+    return notifications.retry_dead(session, sender, notification_id)
+
+
+@router.get("/queue/status", response_model=QueueStatus)
+def queue_status(operator: Operator, session: DbSession) -> dict[str, Any]:
+    """How many deliveries are in which state, and how many of them are due now."""
+    return notifications.queue_status(session)

@@ -1,0 +1,149 @@
+"""The tables. A delivery is one notification on one channel, and a row of the queue of record."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from sqlalchemy import DateTime, ForeignKey, Index, Text, UniqueConstraint, Uuid, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+from uuid_utils.compat import uuid7
+
+from chassis.claims import DEAD, PENDING, RUNNING
+from chassis.idempotency import keys_table
+
+from .database import Base
+
+DELIVERED, CANCELLED = "delivered", "cancelled"
+STATUSES = (RUNNING, PENDING, DEAD, DELIVERED, CANCELLED)
+"""Of a delivery; what comes first says most about a notification with several."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
+# A person lives in identity's database: here an id as text, as tokens carry it.
+PersonId = Annotated[str, mapped_column(Uuid(as_uuid=False))]
+Time = Annotated[datetime, mapped_column(DateTime(timezone=True), default=now)]
+MaybeTime = Annotated[datetime | None, mapped_column(DateTime(timezone=True))]
+
+idempotency_keys = keys_table(Base.metadata)
+
+
+class Content:
+    """What is said. A mail shows `html` where it can; everything else shows `body`."""
+
+    subject: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)
+    html: Mapped[str | None] = mapped_column(Text)
+
+
+class Template(Content, Base):
+    """One version of a template, immutable (the database sees to it); the highest one counts."""
+
+    __tablename__ = "communication_templates"
+    __table_args__ = (UniqueConstraint("name", "version"),)
+
+    id: Mapped[Id]
+    version: Mapped[int] = mapped_column(primary_key=True, default=1)
+    name: Mapped[str] = mapped_column(Text)
+    built_in: Mapped[bool] = mapped_column(default=False)
+    author_id: Mapped[PersonId | None]
+    created_at: Mapped[Time]
+
+
+class Notification(Content, Base):
+    """What was accepted, rendered: later changes to its template do not reach it."""
+
+    __tablename__ = "communication_notifications"
+    __table_args__ = (Index("ix_communication_notifications_sender", "sender_id", "id"),)
+
+    id: Mapped[Id]
+    sender_id: Mapped[PersonId]
+    recipient_id: Mapped[PersonId]
+    category: Mapped[str] = mapped_column(Text)
+    template: Mapped[str | None] = mapped_column(Text)
+    template_version: Mapped[int | None]
+    send_at: Mapped[MaybeTime]
+    trace_id: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[Time]
+    deliveries: Mapped[list["Delivery"]] = relationship(
+        back_populates="notification", order_by="Delivery.channel", lazy="selectin"
+    )
+
+    @property
+    def channels(self) -> list[str]:
+        return [delivery.channel for delivery in self.deliveries]
+
+    @property
+    def status(self) -> str:
+        found = {delivery.status for delivery in self.deliveries}
+        return next(status for status in STATUSES if status in found)
+
+
+class Delivery(Base):
+    __tablename__ = "communication_deliveries"
+    __table_args__ = (
+        UniqueConstraint("notification_id", "channel"),
+        Index(
+            "ix_communication_deliveries_due",
+            "channel",
+            "run_at",
+            postgresql_where=text("status IN ('pending', 'running')"),
+        ),
+    )
+
+    id: Mapped[Id]
+    notification_id: Mapped[UUID] = mapped_column(ForeignKey(Notification.id))
+    channel: Mapped[str] = mapped_column(Text)
+    notification: Mapped[Notification] = relationship(back_populates="deliveries", lazy="selectin")
+
+    status: Mapped[str] = mapped_column(Text, default=PENDING)
+    run_at: Mapped[Time]
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[MaybeTime]
+    fence: Mapped[int] = mapped_column(default=0)
+    last_error: Mapped[str | None] = mapped_column(Text)
+
+
+class Attempt(Base):
+    """Written when a delivery is claimed: one without an end is at work, or its worker died."""
+
+    __tablename__ = "communication_attempts"
+    __table_args__ = (UniqueConstraint("delivery_id", "number"),)
+
+    id: Mapped[Id]
+    delivery_id: Mapped[UUID] = mapped_column(ForeignKey(Delivery.id))
+    number: Mapped[int]  # the fence of its claim
+    started_at: Mapped[Time]
+    finished_at: Mapped[MaybeTime]
+    outcome: Mapped[str | None] = mapped_column(Text)
+    error: Mapped[str | None] = mapped_column(Text)
+    trace_id: Mapped[str | None] = mapped_column(Text)
+    delivery: Mapped[Delivery] = relationship(lazy="joined")
+
+    @property
+    def channel(self) -> str:
+        return self.delivery.channel
+
+
+class InboxItem(Base):
+    """A notification as its recipient finds it; unique per delivery, so it is there once."""
+
+    __tablename__ = "communication_inbox"
+    __table_args__ = (
+        Index("ix_communication_inbox_user", "user_id", "id"),
+        Index("ix_communication_inbox_unread", "user_id", postgresql_where=text("read_at IS NULL")),
+    )
+
+    id: Mapped[Id]
+    delivery_id: Mapped[UUID] = mapped_column(ForeignKey(Delivery.id), unique=True)
+    notification_id: Mapped[UUID] = mapped_column(ForeignKey(Notification.id))
+    user_id: Mapped[PersonId]
+    sender_id: Mapped[PersonId]
+    category: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[Time]
+    read_at: Mapped[MaybeTime]

@@ -1,0 +1,132 @@
+"""What a sender can do: have a notification accepted, follow it, cancel it, try it again."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from chassis.auth import User
+from chassis.claims import DEAD, PENDING, is_due
+from chassis.errors import Conflict, NotFound, Unprocessable
+from chassis.pagination import PageParameters, paginate
+from chassis.tracing import trace_id
+
+from .models import CANCELLED, STATUSES, Attempt, Delivery, Notification
+from .schemas import NotificationCreate
+from .templates import get_template_by_name
+from .templating import render
+
+EVERY_NOTIFICATION = "notifications:all"  # given to no role: only a permission of * holds it
+
+
+class UnknownNotification(NotFound):
+    """There is none, or the caller did not send it."""
+
+
+class NothingToCancel(Conflict):
+    """Every delivery of the notification is at work or over."""
+
+
+class NothingToRetry(Conflict):
+    """No delivery of the notification is dead."""
+
+
+def accept(session: Session, sender: User, new: NotificationCreate) -> Notification:
+    """Once this is committed, it will be sent: the deliveries are the queue of record."""
+    notification = Notification(
+        sender_id=sender.user_id,
+        recipient_id=str(new.recipient_id),
+        category=new.category,
+        send_at=new.send_at,
+        trace_id=trace_id(),
+        **contents(session, new),
+    )
+    for channel in sorted(new.channels):
+        # The database's clock, which the claim goes by, so that it is due at once.
+        delivery = Delivery(channel=channel, run_at=new.send_at or func.now())
+        notification.deliveries.append(delivery)
+    session.add(notification)
+    session.flush()
+    return notification
+
+
+def contents(session: Session, new: NotificationCreate) -> dict[str, Any]:
+    """Rendered now: whoever sends learns of a mistake now, and what is accepted stays as it is."""
+    if new.template is None:
+        return {"subject": new.subject, "body": new.body}
+    template = get_template_by_name(session, new.template)
+    if template is None:
+        raise Unprocessable.field("template", f"there is no template named {new.template}")
+    rendered = render(template, new.variables).model_dump()
+    return {"template": template.name, "template_version": template.version, **rendered}
+
+
+def list_sent(session: Session, sender: User, page: PageParameters) -> dict[str, Any]:
+    sent = select(Notification).where(Notification.sender_id == sender.user_id)
+    return paginate(session, sent, page, Notification.id)
+
+
+def get_notification(session: Session, user: User, notification_id: UUID) -> Notification:
+    notification = session.get(Notification, notification_id)
+    if notification is None or not may_see(user, notification):
+        raise UnknownNotification("There is no such notification")
+    return notification
+
+
+def may_see(user: User, notification: Notification) -> bool:
+    return notification.sender_id == user.user_id or user.may(EVERY_NOTIFICATION)
+
+
+def list_attempts(session: Session, user: User, notification_id: UUID) -> dict[str, Any]:
+    notification = get_notification(session, user, notification_id)
+    ids = [delivery.id for delivery in notification.deliveries]
+    attempts = select(Attempt).where(Attempt.delivery_id.in_(ids)).order_by(Attempt.id)
+    return {"items": session.scalars(attempts).all()}
+
+
+def cancel(session: Session, user: User, notification_id: UUID) -> Notification:
+    """Stops what no worker has begun: a delivery is either cancelled or made, never both."""
+    notification = get_notification(session, user, notification_id)
+    waiting = lock_deliveries(session, notification, PENDING)
+    if not waiting:
+        raise NothingToCancel("Nothing of this notification is waiting to be sent")
+    for delivery in waiting:
+        delivery.status = CANCELLED
+    return notification
+
+
+def retry_dead(session: Session, user: User, notification_id: UUID) -> Notification:
+    """Puts dead deliveries back into the queue, with as many attempts as new ones have."""
+    notification = get_notification(session, user, notification_id)
+    dead = lock_deliveries(session, notification, DEAD)
+    if not dead:
+        raise NothingToRetry("No delivery of this notification is dead")
+    for delivery in dead:
+        delivery.status, delivery.attempts, delivery.last_error = PENDING, 0, None
+        delivery.run_at = func.now()
+    session.flush()
+    return notification
+
+
+def lock_deliveries(
+    session: Session, notification: Notification, status: str
+) -> Sequence[Delivery]:
+    statement = (
+        select(Delivery)
+        .where(Delivery.notification_id == notification.id, Delivery.status == status)
+        .order_by(Delivery.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return session.scalars(statement).all()
+
+
+def queue_status(session: Session) -> dict[str, Any]:
+    counted = select(Delivery.status, func.count()).group_by(Delivery.status)
+    counts = dict(session.execute(counted).tuples().all())
+    late = select(func.count(), func.min(Delivery.run_at)).where(is_due(Delivery))
+    due, oldest = session.execute(late).one()
+    deliveries = {status: counts.get(status, 0) for status in STATUSES}
+    return {"deliveries": deliveries, "due": due, "oldest_due_at": oldest}

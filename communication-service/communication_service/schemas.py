@@ -1,0 +1,187 @@
+"""What goes over the wire."""
+
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    computed_field,
+    field_validator,
+)
+
+from chassis.schemas import STRICT, JsonObject, Text
+
+FURTHEST = timedelta(days=366)
+
+
+def one_line(text: str) -> str:
+    """Into the header of a mail goes nothing that could begin another one."""
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text):
+        raise ValueError("must be one line, without control characters")
+    return text
+
+
+def within_a_year(time: datetime) -> datetime:
+    """Past times mean now."""
+    now = datetime.now(UTC)
+    if time > now + FURTHEST:
+        raise ValueError("must lie within a year from now")
+    return max(time, now)
+
+
+Subject = Annotated[Text, Field(min_length=1, max_length=300), AfterValidator(one_line)]
+Body = Annotated[Text, Field(min_length=1, max_length=100_000)]
+Name = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Category = Annotated[str, Field(max_length=50, pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
+Channel = Literal["email", "in_app"]
+SendAt = Annotated[AwareDatetime, AfterValidator(within_a_year)]
+
+
+class TemplateUpdate(BaseModel):
+    model_config = STRICT
+
+    subject: Subject
+    body: Body
+    html: Body | None = None
+
+
+class TemplateCreate(TemplateUpdate):
+    name: Name
+
+
+class TemplatePreview(TemplateUpdate):
+    variables: JsonObject = {}
+
+
+class TemplateRender(BaseModel):
+    model_config = STRICT
+
+    variables: JsonObject = {}
+
+
+class Rendered(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    subject: str
+    body: str
+    html: str | None = None
+
+
+class TemplateRead(Rendered):
+    id: UUID
+    name: str
+    version: int
+    built_in: bool
+    author_id: UUID | None
+    created_at: datetime
+
+
+class NotificationCreate(BaseModel):
+    model_config = STRICT
+
+    recipient_id: UUID
+    channels: set[Channel] = Field(default={"email", "in_app"}, min_length=1)
+    category: Category = "general"
+    template: Name | None = None
+    variables: JsonObject = {}
+    subject: Subject | None = Field(default=None, validate_default=True)
+    body: Body | None = Field(default=None, validate_default=True)
+    send_at: SendAt | None = None
+
+    @field_validator("variables")
+    @classmethod
+    def belong_to_a_template(cls, value: JsonObject, info: ValidationInfo) -> JsonObject:
+        if value and info.data.get("template", "") is None:
+            raise ValueError("need a template to be put into")
+        return value
+
+    @field_validator("subject", "body")
+    @classmethod
+    def instead_of_a_template(cls, value: str | None, info: ValidationInfo) -> str | None:
+        template = info.data.get("template", "")  # None: not given; "": given, and wrong
+        if value is None and template is None:
+            raise ValueError("is needed where no template is named")
+        if value is not None and template:
+            raise ValueError("comes from the template")
+        return value
+
+
+class DeliveryRead(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    channel: str
+    status: str
+    attempts: int
+    run_at: datetime
+    last_error: str | None
+
+
+class NotificationRead(Rendered):
+    id: UUID
+    status: str
+    sender_id: UUID
+    recipient_id: UUID
+    channels: list[str]
+    category: str
+    template: str | None
+    template_version: int | None
+    send_at: datetime | None
+    trace_id: str | None
+    created_at: datetime
+    deliveries: list[DeliveryRead]
+
+    @computed_field
+    def status_url(self) -> str:
+        return f"/api/v1/notifications/{self.id}"
+
+
+class AttemptRead(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    channel: str
+    number: int
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str | None
+    error: str | None
+    trace_id: str | None
+
+
+class Attempts(BaseModel):
+    items: list[AttemptRead]
+
+
+class InboxItemRead(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    notification_id: UUID
+    sender_id: UUID
+    category: str
+    subject: str
+    body: str
+    created_at: datetime
+    read_at: datetime | None
+
+
+class UnreadCount(BaseModel):
+    unread: int
+
+
+class ReadCount(BaseModel):
+    read: int
+
+
+class QueueStatus(BaseModel):
+    deliveries: dict[str, int]
+    due: int
+    oldest_due_at: datetime | None

@@ -1,0 +1,64 @@
+"""What this service reads from its environment, beside what every service reads."""
+
+from datetime import timedelta
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from chassis import settings as chassis
+from chassis.claims import RetryPolicy
+
+SERVICE_FOLDER = Path(__file__).resolve().parent.parent
+
+
+class Settings(chassis.Settings):
+    service_name: str = "communication-service"
+    service_port: int = Field(default=8003, ge=1, le=65535)
+    database_url: str = (
+        "postgresql://communication:communication@communication-db:5432/communication_service"
+    )
+    redis_url: str = "redis://communication-redis:6379/0"
+    celery_broker_url: str = "redis://communication-redis:6379/1"
+
+    smtp_host: str = "mail"
+    smtp_port: int = Field(default=1025, ge=1, le=65535)
+    smtp_security: Literal["none", "starttls", "tls"] = "none"
+    smtp_username: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_timeout_seconds: float = Field(default=10, gt=0)
+    smtp_sender: str = "Notifications <notifications@example.com>"
+
+    sweep_seconds: float = Field(default=1, gt=0)
+    delivery_batch: int = Field(default=20, ge=1)
+    delivery_lease_seconds: float = Field(default=60, gt=0)
+    delivery_max_attempts: int = Field(default=60, ge=1)
+    delivery_first_delay_seconds: float = Field(default=1, gt=0)
+    delivery_longest_delay_seconds: float = Field(default=300, gt=0)
+
+    @field_validator("smtp_sender")
+    @classmethod
+    def has_an_address(cls, sender: str) -> str:
+        if not parseaddr(sender)[1].rpartition("@")[0]:
+            raise ValueError("must be an address, or a name and an <address>")
+        return sender
+
+    @property
+    def mail_domain(self) -> str:
+        return parseaddr(self.smtp_sender)[1].rpartition("@")[2]
+
+    @property
+    def lease(self) -> timedelta:
+        return timedelta(seconds=self.delivery_lease_seconds)
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        return RetryPolicy(
+            self.delivery_max_attempts,
+            self.delivery_first_delay_seconds,
+            self.delivery_longest_delay_seconds,
+        )
+
+
+settings = chassis.load(Settings)

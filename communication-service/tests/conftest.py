@@ -1,0 +1,158 @@
+"""The running app, people to call it as, a mail server, and the worker's work on demand."""
+
+import time
+from collections.abc import Callable, Iterator
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP as Server
+from aiosmtpd.smtp import Envelope, Session
+from fastapi.testclient import TestClient
+
+from chassis.auth import ServiceAccount
+from chassis.service_client import ServiceClient
+from chassis.testing import FakeIdentity, Person
+from communication_service.channels import PROVIDERS
+from communication_service.delivery import deliver_batch
+from communication_service.main import app
+from communication_service.settings import Settings, settings
+from localstack.servers import free_port
+
+MEMBER = ("notifications:send", "templates:read")
+EDITOR = (*MEMBER, "templates:write")
+
+
+class Caller(TestClient):
+    """A person at the API: paths start after /api/v1."""
+
+    user_id: str
+    email: str
+
+    def notify(self, recipient: "Caller | Person", **fields: Any) -> dict[str, Any]:
+        new = {"recipient_id": recipient.user_id, "subject": "Hello", "body": "News.", **fields}
+        response = self.post("/notifications", json=new)
+        assert response.status_code == 202, response.text
+        return dict(response.json())
+
+    def status(self, notification: dict[str, Any]) -> str:
+        return str(self.get(f"/notifications/{notification['id']}").json()["status"])
+
+    def attempts(self, notification: dict[str, Any]) -> list[dict[str, Any]]:
+        response = self.get(f"/notifications/{notification['id']}/attempts")
+        return list(response.json()["items"])
+
+    def inbox(self) -> list[dict[str, Any]]:
+        return list(self.get("/inbox").json()["items"])
+
+    def template(self, **fields: Any) -> dict[str, Any]:
+        new = {"name": f"t-{uuid4().hex}", "subject": "Hi", "body": "Hi {{ name }}", **fields}
+        response = self.post("/templates", json=new)
+        assert response.status_code == 201, response.text
+        return dict(response.json())
+
+
+class MailServer:
+    """A real SMTP server. `refusals` are its answers to an address or a DATA, `pause` its pace."""
+
+    def __init__(self, port: int) -> None:
+        self.received: list[EmailMessage] = []
+        self.refusals: dict[str, str] = {}
+        self.pause = 0.0
+        self.controller = Controller(self, "127.0.0.1", port)
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: Server, session: Session, envelope: Envelope, address: str, _: list[str]
+    ) -> str:
+        if refusal := self.refusals.get(address):
+            return refusal
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Server, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        time.sleep(self.pause)
+        if refusal := self.refusals.get("DATA"):
+            return refusal
+        assert isinstance(envelope.content, bytes)
+        self.received.append(message_from_bytes(envelope.content, policy=default))  # type: ignore[arg-type]
+        return "250 OK"
+
+    def mails_to(self, person: Caller | Person) -> list[EmailMessage]:
+        return [mail for mail in self.received if person.email in mail["To"]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def database(migrated: Callable[[str], None]) -> None:
+    migrated("communication-service")
+
+
+@pytest.fixture(scope="session")
+def identity() -> FakeIdentity:
+    return FakeIdentity()
+
+
+@pytest.fixture(scope="session")
+def client(database: None, identity: FakeIdentity) -> Iterator[TestClient]:
+    """The app, started once; nobody is logged in."""
+    app.state.transport = identity
+    with TestClient(app, base_url="http://testserver/api/v1") as client:
+        yield client
+
+
+@pytest.fixture
+def login(client: TestClient, identity: FakeIdentity) -> Callable[..., Caller]:
+    def login(*permissions: str, **person: Any) -> Caller:
+        found = identity.person(*(permissions or MEMBER), **person)
+        caller = Caller(app, base_url=str(client.base_url), headers=found.headers)
+        caller.user_id, caller.email = found.user_id, found.email
+        caller.portal = client.portal  # the event loop the app was started in
+        return caller
+
+    return login
+
+
+@pytest.fixture
+def sender(login: Callable[..., Caller]) -> Caller:
+    return login()
+
+
+@pytest.fixture
+def editor(login: Callable[..., Caller]) -> Caller:
+    return login(*EDITOR)
+
+
+@pytest.fixture
+def recipient(login: Callable[..., Caller]) -> Caller:
+    return login("documents:read", name="Rita Reviewer")
+
+
+@pytest.fixture
+def mail_server() -> Iterator[MailServer]:
+    server = MailServer(free_port())
+    server.controller.start()
+    yield server
+    server.controller.stop()
+
+
+@pytest.fixture
+def deliver(mail_server: MailServer, identity: FakeIdentity) -> Callable[..., None]:
+    """What the worker does at a hint, here and now; any setting can be another."""
+    account = ServiceAccount(settings, identity)
+    url = settings.identity_service_url
+    client = ServiceClient(url, settings.service_name, account=account, transport=identity)
+
+    def deliver(**changes: Any) -> None:
+        for channel in PROVIDERS:
+            while deliver_batch(channel, changed(mail_server, **changes), client):
+                pass
+
+    return deliver
+
+
+def changed(mail_server: MailServer, **changes: Any) -> Settings:
+    here = {"smtp_host": "127.0.0.1", "smtp_port": mail_server.controller.port}
+    return settings.model_copy(update={**here, **changes})
