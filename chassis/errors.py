@@ -1,5 +1,6 @@
 """The failures a caller may see, and their one rendering: application/problem+json (RFC 9457)."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -7,9 +8,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from .tracing import trace_id
+
+logger = logging.getLogger(__name__)
 
 
 class ServiceError(Exception):
@@ -159,6 +164,23 @@ def install(app: FastAPI) -> None:
         ]
         detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
         return problem(request.url.path, Unprocessable(detail, errors=errors))
+
+    @app.exception_handler(ConnectionError)  # asyncpg's, when nobody listens
+    @app.exception_handler(PoolTimeout)
+    @app.exception_handler(DBAPIError)
+    async def database_error(request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, DBAPIError) and not is_passing(error):
+            raise error
+        logger.warning("the database does not answer: %s", getattr(error, "orig", error))
+        return problem(request.url.path, Unavailable("The database does not answer"))
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Whether the fault is the database's state and not the statement: it may work later."""
+    state = getattr(error.orig, "pgcode", None) or ""
+    unreachable = isinstance(error, OperationalError) and not state
+    # SQLSTATE classes: connection, transaction rollback, resources, operator intervention.
+    return unreachable or error.connection_invalidated or state[:2] in ("08", "40", "53", "57")
 
 
 def field_name(location: Sequence[str | int]) -> str:
