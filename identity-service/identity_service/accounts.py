@@ -1,0 +1,168 @@
+"""People: how they come, what they are called, how to reach them, what they may do."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis.auth import User
+from chassis.errors import Conflict, Forbidden, NotFound
+
+from . import audit, changes, passwords, roles, sessions
+from .database import Refused, reader
+from .models import Account
+from .schemas import Credentials, PasswordChange, ProfilePatch, Registration, UserPatch
+
+
+class EmailTaken(Conflict):
+    """An address belongs to one person."""
+
+    def __init__(self, email: str) -> None:
+        super().__init__(f"There is an account for {email} already")
+
+
+class WrongCredentials(Refused):
+    """The same for an unknown address, a wrong password and a deactivated account."""
+
+    def __init__(self) -> None:
+        super().__init__("Wrong email or password")
+
+
+class WrongPassword(Forbidden):
+    """Not a 401: the caller's token is good."""
+
+
+async def create(
+    session: AsyncSession,
+    new: Registration,
+    role_names: Iterable[str],
+    by: User | None = None,
+    is_verified: bool = False,
+) -> Account:
+    """Raises EmailTaken."""
+    account = Account(
+        email=new.email,
+        name=new.name,
+        password_hash=await passwords.hashed(new.password),
+        is_verified=is_verified,
+        role_objects=await roles.named(session, role_names, by),
+    )
+    session.add(account)
+    await flush_address(session, new.email)
+    audit.record(session, "user.created", by=by, subject=account.id, roles=account.roles)
+    return account
+
+
+async def flush_address(session: AsyncSession, email: str) -> None:
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise EmailTaken(email) from error
+
+
+async def login(session: AsyncSession, given: Credentials) -> dict[str, Any]:
+    """The first tokens of a new session; raises WrongCredentials."""
+    user_id, password_hash = await stored_password(Account.email == given.email)
+    is_right = await passwords.matches(password_hash, given.password)
+    account = await lock_unchanged(session, user_id, password_hash) if is_right else None
+    if account is None:
+        audit.record(session, "login.failed", subject=user_id, email=given.email)
+        raise WrongCredentials
+    audit.record(session, "login.succeeded", subject=account.id)
+    return await sessions.start(session, account.id)
+
+
+async def stored_password(whose: ColumnElement[bool]) -> tuple[UUID | None, str | None]:
+    """Read aside, so that no connection is held while the password waits to be checked."""
+    query = select(Account.id, Account.password_hash).where(whose)
+    async with reader.connect() as connection:
+        found = (await connection.execute(query)).one_or_none()
+    return (found.id, found.password_hash) if found else (None, None)
+
+
+async def lock_unchanged(
+    session: AsyncSession, user_id: UUID | None, password_hash: str | None
+) -> Account | None:
+    """The active account, unless the password was changed while it was checked."""
+    query = select(Account).where(
+        Account.id == user_id, Account.password_hash == password_hash, Account.is_active
+    )
+    return await session.scalar(query.with_for_update())
+
+
+async def change_password(session: AsyncSession, by: User, change: PasswordChange) -> None:
+    """Ends every other session of the person. Raises WrongPassword."""
+    user_id, password_hash = await stored_password(Account.id == UUID(by.user_id))
+    is_right = await passwords.matches(password_hash, change.current_password)
+    new_hash = await passwords.hashed(change.new_password)
+    account = await lock_unchanged(session, user_id, password_hash) if is_right else None
+    if account is None:
+        raise WrongPassword("The current password is wrong")
+    account.password_hash = new_hash
+    audit.record(session, "password.changed", by=by, subject=account.id)
+    await sessions.end_all(session, account.id, but=by.session_id)
+
+
+async def find(session: AsyncSession, user_id: UUID, to_change: bool = False) -> Account:
+    """Raises NotFound."""
+    account = await session.get(Account, user_id, with_for_update=to_change)
+    if account is None:
+        raise NotFound("There is no such user")
+    return account
+
+
+async def find_governed(session: AsyncSession, by: User, user_id: UUID) -> Account:
+    """For changing somebody: whoever has fewer rights than them may not."""
+    account = await find(session, user_id, to_change=True)
+    roles.require_all(by, account.permissions)
+    return account
+
+
+async def update(session: AsyncSession, by: User, user_id: UUID, patch: UserPatch) -> Account:
+    """Raises EmailTaken. A deactivated person's sessions end."""
+    account = await find_governed(session, by, user_id)
+    given = patch.given()
+    assign(account, given)
+    await flush_address(session, account.email)
+    audit.record(session, "user.updated", by=by, subject=user_id, fields=sorted(given))
+    if account.is_active:
+        await changes.publish(session, user_id=user_id)
+    else:
+        await sessions.end_all(session, user_id)
+    return account
+
+
+async def update_profile(
+    session: AsyncSession, by: User, user_id: UUID, patch: ProfilePatch
+) -> Account:
+    account = await find(session, user_id, to_change=True)
+    given = patch.given()
+    assign(account, given)
+    audit.record(session, "profile.updated", by=by, subject=user_id, fields=sorted(given))
+    return account
+
+
+def assign(account: Account, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(account, name, value)
+
+
+async def set_roles(
+    session: AsyncSession, by: User, user_id: UUID, role_names: Iterable[str]
+) -> Account:
+    account = await find_governed(session, by, user_id)
+    account.role_objects = await roles.named(session, role_names, by)
+    audit.record(session, "user.roles_set", by=by, subject=user_id, roles=account.roles)
+    await changes.publish(session, user_id=user_id)
+    return account
+
+
+async def remove(session: AsyncSession, by: User, user_id: UUID) -> None:
+    """For good, with the person's sessions; the audit trail keeps the id alone."""
+    account = await find_governed(session, by, user_id)
+    await session.delete(account)
+    audit.record(session, "user.deleted", by=by, subject=user_id)
+    await changes.publish(session, user_id=user_id)

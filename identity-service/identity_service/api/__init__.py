@@ -1,0 +1,15 @@
+"""The HTTP API: a typed signature and one line per endpoint, a module per kind of caller."""
+
+from fastapi import APIRouter
+
+from . import audit_events, people, roles, services, users
+
+unversioned_router = APIRouter()
+unversioned_router.include_router(services.router, tags=["Tokens"])
+unversioned_router.include_router(people.router, tags=["Logging in"])
+unversioned_router.include_router(users.router, tags=["Users"])
+
+router = APIRouter()
+router.include_router(unversioned_router)
+router.include_router(roles.router, tags=["Roles"])
+router.include_router(audit_events.router, tags=["Audit"])

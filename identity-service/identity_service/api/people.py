@@ -1,0 +1,92 @@
+"""What a person does about themselves: come in, go out, see and end their sessions."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+
+from chassis.auth import CurrentUser
+from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.pagination import Page, PageRequest, paginate
+
+from .. import accounts, roles, sessions
+from ..audit import note_origin
+from ..authentication import Person
+from ..database import DbSession, get_db_session
+from ..models import Account, LoginSession
+from ..schemas import (
+    Credentials,
+    Me,
+    PasswordChange,
+    Question,
+    Refresh,
+    Registration,
+    SessionRead,
+    TokenPair,
+    UserRead,
+    Verdict,
+)
+
+router = APIRouter(prefix="/auth", route_class=IdempotentRoute, dependencies=[Depends(note_origin)])
+Idempotent = idempotent(get_db_session)
+
+
+@router.post("/register", response_model=UserRead, status_code=201, dependencies=[Idempotent])
+async def register(new: Registration, session: DbSession) -> Account:
+    """Open an account for yourself."""
+    return await accounts.create(session, new, [roles.FIRST_ROLE])
+
+
+@router.post("/login", response_model=TokenPair)
+async def login(given: Credentials, session: DbSession) -> Any:
+    """Begin a session."""
+    return await accounts.login(session, given)
+
+
+@router.post("/refresh", response_model=TokenPair)
+async def refresh(given: Refresh, session: DbSession) -> Any:
+    """Exchange a refresh token for the next one and a new access token."""
+    return await sessions.refresh(session, given.refresh_token)
+
+
+@router.post("/logout", status_code=204)
+async def logout(person: Person, session: DbSession) -> None:
+    """End this session, at every service."""
+    await sessions.end_own(session, person, UUID(str(person.session_id)))
+
+
+@router.get("/me", response_model=Me)
+async def me(user: CurrentUser, session: DbSession) -> Account:
+    """Who you are and what you may do."""
+    return await accounts.find(session, UUID(user.user_id))
+
+
+@router.post("/authorize", response_model=Verdict)
+async def authorize(question: Question, user: CurrentUser) -> Any:
+    """Whether you have one permission."""
+    return {"permission": question.permission, "allowed": user.may(question.permission)}
+
+
+@router.post("/change-password", status_code=204)
+async def change_password(change: PasswordChange, person: Person, session: DbSession) -> None:
+    """Set a new password; every other session of yours ends."""
+    await accounts.change_password(session, person, change)
+
+
+@router.get("/sessions", response_model=Page[SessionRead])
+async def list_sessions(person: Person, session: DbSession, page: PageRequest) -> Any:
+    """Where you are logged in."""
+    own = sessions.of_user(UUID(person.user_id))
+    return await session.run_sync(paginate, own, page, LoginSession.id)
+
+
+@router.delete("/sessions", status_code=204)
+async def end_sessions(person: Person, session: DbSession) -> None:
+    """Log out everywhere, here too."""
+    await sessions.end_all_own(session, person)
+
+
+@router.delete("/sessions/{session_id}", status_code=204)
+async def end_session(session_id: UUID, person: Person, session: DbSession) -> None:
+    """Log out in one place."""
+    await sessions.end_own(session, person, session_id)

@@ -1,0 +1,54 @@
+"""Roles, for administrators."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from sqlalchemy import select
+
+from chassis.auth import User, require_permission
+from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.pagination import Page, PageRequest, paginate
+
+from .. import roles
+from ..audit import note_origin
+from ..database import DbSession, get_db_session
+from ..models import Role
+from ..schemas import RoleCreate, RoleName, RolePatch, RoleRead
+
+router = APIRouter(
+    prefix="/roles", route_class=IdempotentRoute, dependencies=[Depends(note_origin)]
+)
+Idempotent = idempotent(get_db_session)
+
+Reader = Annotated[User, require_permission("roles:read")]
+Admin = Annotated[User, require_permission("roles:write")]
+
+
+@router.get("", response_model=Page[RoleRead])
+async def list_roles(reader: Reader, session: DbSession, page: PageRequest) -> Any:
+    """Every role."""
+    return await session.run_sync(paginate, select(Role), page, Role.name)
+
+
+@router.post("", response_model=RoleRead, status_code=201, dependencies=[Idempotent])
+async def create_role(new: RoleCreate, admin: Admin, session: DbSession) -> Role:
+    """Make a role of permissions that you have yourself."""
+    return await roles.create(session, admin, new)
+
+
+@router.get("/{name}", response_model=RoleRead)
+async def read_role(name: RoleName, reader: Reader, session: DbSession) -> Role:
+    """One role."""
+    return await roles.find(session, name)
+
+
+@router.patch("/{name}", response_model=RoleRead)
+async def update_role(name: RoleName, patch: RolePatch, admin: Admin, session: DbSession) -> Role:
+    """Change what a role permits, at once for everybody who has it."""
+    return await roles.update(session, admin, name, patch)
+
+
+@router.delete("/{name}", status_code=204)
+async def delete_role(name: RoleName, admin: Admin, session: DbSession) -> None:
+    """Delete a role and take it from everybody who has it."""
+    await roles.remove(session, admin, name)

@@ -1,0 +1,57 @@
+"""What other services ask: is this token good, give me one, what has changed."""
+
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi.responses import JSONResponse
+
+from chassis.auth import User, require_permission
+
+from .. import changes, clients
+from ..audit import note_origin
+from ..database import DbSession
+from ..schemas import AccessToken, ClientCredentials, Feed, TokenBody, Validation
+from ..tokens import InvalidToken
+
+router = APIRouter(prefix="/auth")
+
+Follower = Annotated[User, require_permission("auth:changes")]
+
+BODY = {"content": {"application/json": {"schema": TokenBody.model_json_schema()}}}
+
+
+@router.post("/validate", response_model=Validation, openapi_extra={"requestBody": BODY})
+async def validate(request: Request) -> JSONResponse:
+    """Whose token it is and what they may do now. It comes as a bearer token or in the body."""
+    return JSONResponse(await request.app.state.identify(await presented_token(request)))
+
+
+async def presented_token(request: Request) -> str:
+    """The header wins. Whatever is not a token is an invalid one: callers look at the status."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if "authorization" in request.headers:
+        if scheme.lower() != "bearer":
+            raise InvalidToken
+        return token.strip()
+    try:
+        return str(json.loads(await request.body())["token"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InvalidToken from error
+
+
+@router.post("/token", response_model=AccessToken, dependencies=[Depends(note_origin)])
+async def token(given: Annotated[ClientCredentials, Form()], session: DbSession) -> object:
+    """A token for a service (OAuth2 client credentials), its own or on behalf of a user."""
+    return await clients.token(session, given)
+
+
+@router.get("/changes", response_model=Feed)
+async def changes_feed(
+    request: Request,
+    follower: Follower,
+    after: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
+    wait: Annotated[float, Query(ge=0, le=2)] = 2,
+) -> object:
+    """Whose kept answers to drop, in order; held for `wait` seconds while there is nothing."""
+    return await changes.poll(request.app.state.bell, after, wait)

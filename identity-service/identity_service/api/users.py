@@ -1,0 +1,117 @@
+"""Users: for administrators, for services that work for them, and for themselves."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from sqlalchemy import select
+
+from chassis.auth import CurrentUser, User, require_permission
+from chassis.errors import Forbidden
+from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.pagination import Page, PageRequest, paginate
+
+from .. import accounts
+from ..audit import note_origin
+from ..database import DbSession, get_db_session
+from ..models import Account
+from ..schemas import (
+    Contact,
+    Profile,
+    ProfilePatch,
+    Rights,
+    UserCreate,
+    UserPatch,
+    UserRead,
+    UserRoles,
+)
+
+router = APIRouter(
+    prefix="/users", route_class=IdempotentRoute, dependencies=[Depends(note_origin)]
+)
+Idempotent = idempotent(get_db_session)
+
+Reader = Annotated[User, require_permission("users:read")]
+Admin = Annotated[User, require_permission("users:write")]
+RoleAdmin = Annotated[User, require_permission("roles:write")]
+
+
+def self_or(permission: str, services: bool = False) -> Any:
+    """The user whom the path names, or somebody with the permission."""
+
+    async def check(user_id: UUID, user: CurrentUser) -> User:
+        if user.user_id == str(user_id) or user.may(permission) or (services and user.is_service):
+            return user
+        raise Forbidden(f"This needs the permission {permission}")
+
+    return Depends(check)
+
+
+ProfileReader = Annotated[User, self_or("users:read", services=True)]
+ProfileWriter = Annotated[User, self_or("users:write")]
+ContactReader = Annotated[User, self_or("contacts:read")]
+SelfOrReader = Annotated[User, self_or("users:read")]
+
+
+@router.get("", response_model=Page[UserRead])
+async def list_users(reader: Reader, session: DbSession, page: PageRequest) -> Any:
+    """Everybody, the newest first."""
+    return await session.run_sync(paginate, select(Account), page, Account.id)
+
+
+@router.post("", response_model=UserRead, status_code=201, dependencies=[Idempotent])
+async def create_user(new: UserCreate, admin: Admin, session: DbSession) -> Account:
+    """Open an account for somebody, with roles whose permissions you have yourself."""
+    return await accounts.create(session, new, new.roles, admin, new.is_verified)
+
+
+@router.get("/{user_id}", response_model=UserRead)
+async def read_user(user_id: UUID, reader: SelfOrReader, session: DbSession) -> Account:
+    """One user."""
+    return await accounts.find(session, user_id)
+
+
+@router.patch("/{user_id}", response_model=UserRead)
+async def update_user(user_id: UUID, patch: UserPatch, admin: Admin, session: DbSession) -> Account:
+    """Change an account; a deactivated one is logged out everywhere."""
+    return await accounts.update(session, admin, user_id, patch)
+
+
+@router.delete("/{user_id}", status_code=204)
+async def delete_user(user_id: UUID, admin: Admin, session: DbSession) -> None:
+    """Delete an account for good."""
+    await accounts.remove(session, admin, user_id)
+
+
+@router.get("/{user_id}/profile", response_model=Profile)
+async def read_profile(user_id: UUID, reader: ProfileReader, session: DbSession) -> Account:
+    """What a user is called and where they live."""
+    return await accounts.find(session, user_id)
+
+
+@router.patch("/{user_id}/profile", response_model=Profile)
+async def update_profile(
+    user_id: UUID, patch: ProfilePatch, writer: ProfileWriter, session: DbSession
+) -> Account:
+    """Change a profile, your own or, as an administrator, anybody's."""
+    return await accounts.update_profile(session, writer, user_id, patch)
+
+
+@router.get("/{user_id}/contact", response_model=Contact)
+async def read_contact(user_id: UUID, reader: ContactReader, session: DbSession) -> Account:
+    """How to reach a user."""
+    return await accounts.find(session, user_id)
+
+
+@router.get("/{user_id}/permissions", response_model=Rights)
+async def read_rights(user_id: UUID, reader: SelfOrReader, session: DbSession) -> Account:
+    """What a user may do."""
+    return await accounts.find(session, user_id)
+
+
+@router.put("/{user_id}/roles", response_model=Rights)
+async def set_roles(
+    user_id: UUID, given: UserRoles, admin: RoleAdmin, session: DbSession
+) -> Account:
+    """Give a user exactly these roles; you need every permission they had and get."""
+    return await accounts.set_roles(session, admin, user_id, given.roles)

@@ -1,0 +1,105 @@
+"""The change feed: whose kept answers the other services must drop, in the order of commit."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from fastapi import FastAPI
+from sqlalchemy import delete, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from .database import engine, reader
+from .models import Change
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "identity_changes"
+LOCK = 7_214_020  # any number of its own; advisory locks are per database
+KEPT = 10_000  # changes; who is further behind starts anew
+BATCH = 1_000
+
+
+async def publish(
+    session: AsyncSession, *, user_id: UUID | None = None, session_id: UUID | None = None
+) -> None:
+    """Last in its transaction: one session's, all of a user's, or with neither everybody's."""
+    await session.flush()
+    # Held to the end of the transaction, so that no later number can be seen before this one.
+    await session.execute(select(func.pg_advisory_xact_lock(LOCK)))
+    change = Change(user_id=user_id, session_id=session_id)
+    session.add(change)
+    await session.flush()
+    if change.seq % 100 == 0:
+        await session.execute(delete(Change).where(Change.seq <= change.seq - KEPT))
+    await session.execute(select(func.pg_notify(CHANNEL, "")))
+
+
+class Bell:
+    """Rings in this process when any process has committed a change."""
+
+    def __init__(self) -> None:
+        self.rung = asyncio.Event()
+
+    def ring(self, *_: Any) -> None:
+        """Wakes everybody who waits for `rung` as it is now; the next wait is for a new one."""
+        self.rung.set()
+        self.rung = asyncio.Event()
+
+    async def listen(self) -> None:
+        """Runs for ever. While it is deaf, a poll still notices a change at its end."""
+        while True:
+            try:
+                await self._listen_once()
+            except Exception as error:  # whatever it is, it listens on
+                logger.warning("the database does not say when something changes: %s", error)
+            await asyncio.sleep(1)
+
+    async def _listen_once(self) -> None:
+        async with engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            lost = asyncio.Event()
+            driver.add_termination_listener(lambda _: lost.set())
+            await driver.add_listener(CHANNEL, self.ring)
+            self.ring()
+            await lost.wait()
+
+
+@asynccontextmanager
+async def listening(app: FastAPI) -> AsyncIterator[None]:
+    app.state.bell = Bell()
+    listener = asyncio.create_task(app.state.bell.listen())
+    try:
+        yield
+    finally:
+        listener.cancel()
+        await asyncio.gather(listener, return_exceptions=True)
+
+
+async def poll(bell: Bell, after: int | None, wait: float) -> dict[str, Any]:
+    """The changes after that number, for which it waits so many seconds if there are none yet."""
+    deadline = monotonic() + wait
+    while True:
+        rung = bell.rung  # taken before looking, so that no ring is missed in between
+        feed = await look(after)
+        left = deadline - monotonic()
+        if after is None or feed["reset"] or feed["changes"] or left <= 0:
+            return feed
+        with suppress(TimeoutError):
+            await asyncio.wait_for(rung.wait(), left)
+
+
+async def look(after: int | None) -> dict[str, Any]:
+    bounds = select(func.coalesce(func.min(Change.seq), 1), func.coalesce(func.max(Change.seq), 0))
+    changes = select(Change.seq, Change.user_id, Change.session_id)
+    async with reader.connect() as connection:
+        first, latest = (await connection.execute(bounds)).one()
+        unknown = after is not None and not first - 1 <= after <= latest
+        if after is None or unknown or after == latest:
+            return {"latest": latest, "reset": unknown, "changes": []}
+        following = changes.where(Change.seq > after).order_by(Change.seq).limit(BATCH)
+        found = [dict(row) for row in (await connection.execute(following)).mappings()]
+    return {"latest": found[-1]["seq"], "reset": False, "changes": found}

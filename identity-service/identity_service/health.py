@@ -1,0 +1,32 @@
+"""What identity's health depends on."""
+
+from pathlib import Path
+
+import anyio.from_thread
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from chassis.health import health_router, ping_redis
+from chassis.migrations import current_revision, head_revision
+
+from .database import engine, reader
+from .settings import settings
+
+FOLDER = Path(__file__).resolve().parent.parent
+
+
+async def ping_database(app: FastAPI) -> None:
+    async with reader.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+
+
+async def revision() -> str | None:
+    async with engine.connect() as connection:
+        return await connection.run_sync(current_revision)
+
+
+def schema() -> tuple[str | None, str | None]:
+    return anyio.from_thread.run(revision), head_revision(FOLDER)
+
+
+router = health_router(settings, {"database": ping_database, "redis": ping_redis}, schema)

@@ -1,0 +1,32 @@
+"""The identity service. Start reading here: what it is made of, in the order it happens."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from chassis.app import create_app
+
+from .api import router as api_router
+from .api import unversioned_router
+from .authentication import locally
+from .changes import listening
+from .database import engine
+from .health import router as health_router
+from .seed import seed
+from .settings import settings
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    await seed()
+    async with listening(app):
+        yield
+    await engine.dispose()
+
+
+app = create_app(settings, lifespan=lifespan, authentication=locally)
+app.include_router(health_router, tags=["Health"])
+app.include_router(api_router, prefix="/api/v1")
+# Where the specification's clients look for them.
+app.include_router(unversioned_router, include_in_schema=False)

@@ -1,0 +1,134 @@
+"""The tables. A person is an `Account` here, since `User` is whoever calls (chassis.auth)."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Table, Text, func
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+from uuid_utils.compat import uuid7
+
+from chassis.idempotency import keys_table
+
+from .database import Base, now
+
+keys_table(Base.metadata)
+
+user_roles = Table(
+    "user_roles",
+    Base.metadata,
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("role_name", ForeignKey("roles.name", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
+
+class Role(Base):
+    """A named set of permissions. System roles are the migrations' and stay."""
+
+    __tablename__ = "roles"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    description: Mapped[str] = mapped_column(default="")
+    permissions: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    is_system: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Account(Base):
+    """A person. The address is stored in its one normal form, so that it is unique."""
+
+    __tablename__ = "users"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    email: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    password_hash: Mapped[str]
+    phone: Mapped[str | None]
+    push_tokens: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    locale: Mapped[str] = mapped_column(default="en")
+    timezone: Mapped[str] = mapped_column(default="UTC")
+    is_active: Mapped[bool] = mapped_column(default=True)
+    is_verified: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
+
+    role_objects: Mapped[list[Role]] = relationship(
+        secondary=user_roles, lazy="selectin", order_by=Role.name, passive_deletes=True
+    )
+
+    @property
+    def user_id(self) -> UUID:
+        return self.id
+
+    @property
+    def roles(self) -> list[str]:
+        return [role.name for role in self.role_objects]
+
+    @property
+    def permissions(self) -> list[str]:
+        return sorted({name for role in self.role_objects for name in role.permissions})
+
+
+class LoginSession(Base):
+    """One login of one person on one device. It is there as long as it is good."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"), index=True)
+    ip: Mapped[str | None]
+    user_agent: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    last_used_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime]
+
+
+class RefreshToken(Base):
+    """Each token of a session, used ones too: that is how a second use is noticed."""
+
+    __tablename__ = "refresh_tokens"
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    session_id: Mapped[UUID] = mapped_column(
+        ForeignKey(LoginSession.id, ondelete="CASCADE"), index=True
+    )
+    used_at: Mapped[datetime | None]
+
+
+class Client(Base):
+    """A service that has a token of its own."""
+
+    __tablename__ = "service_clients"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    client_id: Mapped[str] = mapped_column(unique=True)
+    secret_digest: Mapped[bytes]
+    permissions: Mapped[list[str]] = mapped_column(ARRAY(Text))
+
+
+class Change(Base):
+    """Whose kept answers the other services must drop; both ids null: everybody's."""
+
+    __tablename__ = "changes"
+
+    seq: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    user_id: Mapped[UUID | None]
+    session_id: Mapped[UUID | None]
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class AuditEvent(Base):
+    """What happened, for good: the database itself refuses to change or delete a row."""
+
+    __tablename__ = "audit_events"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    at: Mapped[datetime] = mapped_column(default=now)
+    action: Mapped[str]
+    actor_id: Mapped[UUID | None]
+    acting_service: Mapped[str | None]
+    subject_id: Mapped[UUID | None]
+    ip: Mapped[str | None]
+    trace_id: Mapped[str | None]
+    details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)

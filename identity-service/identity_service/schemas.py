@@ -1,0 +1,267 @@
+"""What comes in and goes out. Every string that comes in is checked here and nowhere else."""
+
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, Literal
+from uuid import UUID
+from zoneinfo import available_timezones
+
+from email_validator import validate_email
+from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from chassis.schemas import STRICT, storable
+
+
+def one_line(text: str) -> str:
+    if len(text.splitlines()) > 1:
+        raise ValueError("must be one line")
+    return text
+
+
+def normal_address(text: str) -> str:
+    """One form per mailbox: ASCII and lower case, so that look-alikes are not taken for it."""
+    found = validate_email(text, check_deliverability=False, allow_smtputf8=False)
+    return (found.ascii_email or found.normalized).lower()
+
+
+@cache
+def timezones() -> set[str]:
+    return available_timezones()
+
+
+def known_timezone(name: str) -> str:
+    if name not in timezones():
+        raise ValueError("is not a time zone like Europe/Berlin")
+    return name
+
+
+Storable = AfterValidator(storable)
+Email = Annotated[str, StringConstraints(max_length=254), Storable, AfterValidator(normal_address)]
+# repr=False: a model that is printed or logged does not give the password away.
+NewPassword = Annotated[
+    str, StringConstraints(min_length=8, max_length=128), Storable, Field(repr=False)
+]
+Secret = Annotated[
+    str, StringConstraints(min_length=1, max_length=200), Storable, Field(repr=False)
+]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    Storable,
+    AfterValidator(one_line),
+]
+Phone = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$")]
+PushToken = Annotated[str, StringConstraints(min_length=1, max_length=500), Storable]
+Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
+Timezone = Annotated[str, StringConstraints(max_length=64), AfterValidator(known_timezone)]
+Permission = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z_]{1,40}:[a-z_]{1,40})$")]
+
+
+def not_reserved(name: str) -> str:
+    if name == "service":
+        raise ValueError("is what services are called; people cannot have that role")
+    return name
+
+
+RoleName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,49}$"), AfterValidator(not_reserved)
+]
+RoleNames = Annotated[list[RoleName], Field(max_length=50)]
+
+
+class Request(BaseModel):
+    model_config = STRICT
+
+
+class Patch(Request):
+    """A field that is left out stays as it is."""
+
+    def given(self) -> dict[str, Any]:
+        return self.model_dump()
+
+
+class Registration(Request):
+    email: Email
+    password: NewPassword
+    name: Name
+
+
+class Credentials(Request):
+    email: Email
+    password: Secret
+
+
+class Refresh(Request):
+    refresh_token: Secret
+
+
+class PasswordChange(Request):
+    current_password: Secret
+    new_password: NewPassword
+
+
+class TokenBody(BaseModel):
+    token: str | None = None
+
+
+class ClientCredentials(Request):
+    """OAuth2 client credentials, and whom the service acts for."""
+
+    grant_type: Literal["client_credentials"]
+    client_id: Secret
+    client_secret: Secret
+    on_behalf_of: UUID | None = None
+
+
+class Question(Request):
+    permission: Permission
+
+
+class UserCreate(Registration):
+    roles: RoleNames = ["member"]
+    is_verified: bool = False
+
+
+class UserPatch(Patch):
+    email: Email | MISSING = MISSING
+    name: Name | MISSING = MISSING
+    is_active: bool | MISSING = MISSING
+    is_verified: bool | MISSING = MISSING
+
+
+class ProfilePatch(Patch):
+    name: Name | MISSING = MISSING
+    phone: Phone | MISSING | None = MISSING
+    push_tokens: Annotated[list[PushToken], Field(max_length=20)] | MISSING = MISSING
+    locale: Locale | MISSING = MISSING
+    timezone: Timezone | MISSING = MISSING
+
+
+class UserRoles(Request):
+    roles: RoleNames
+
+
+class RolePatch(Patch):
+    description: Annotated[str, StringConstraints(max_length=500), Storable] | MISSING = MISSING
+    permissions: Annotated[list[Permission], Field(max_length=100)] | MISSING = MISSING
+
+
+class RoleCreate(Request):
+    name: RoleName
+    description: Annotated[str, StringConstraints(max_length=500), Storable] = ""
+    permissions: Annotated[list[Permission], Field(max_length=100)]
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class UserRead(Answer):
+    id: UUID
+    email: str
+    name: str
+    roles: list[str]
+    is_active: bool
+    is_verified: bool
+    created_at: datetime
+
+
+class Me(UserRead):
+    permissions: list[str]
+
+
+class Profile(Answer):
+    user_id: UUID
+    email: str
+    name: str
+    phone: str | None
+    locale: str
+    timezone: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class Contact(Answer):
+    user_id: UUID
+    email: str
+    name: str
+    phone: str | None
+    push_tokens: list[str]
+    locale: str
+    timezone: str
+
+
+class Rights(Answer):
+    user_id: UUID
+    roles: list[str]
+    permissions: list[str]
+
+
+class Verdict(BaseModel):
+    permission: str
+    allowed: bool
+
+
+class Validation(BaseModel):
+    valid: bool
+    is_valid: bool
+    user_id: UUID
+    email: str | None
+    roles: list[str]
+    permissions: list[str]
+    session_id: UUID
+    expires_at: datetime
+    is_verified: bool
+    actor: str | None
+
+
+class AccessToken(BaseModel):
+    access_token: str
+    token_type: str = "bearer"
+    expires_in: int
+
+
+class TokenPair(AccessToken):
+    refresh_token: str
+    user_id: UUID
+
+
+class ChangeRead(Answer):
+    seq: int
+    user_id: UUID | None
+    session_id: UUID | None
+
+
+class Feed(BaseModel):
+    latest: int
+    reset: bool
+    changes: list[ChangeRead]
+
+
+class SessionRead(Answer):
+    id: UUID
+    ip: str | None
+    user_agent: str | None
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+
+
+class RoleRead(Answer):
+    name: str
+    description: str
+    permissions: list[str]
+    is_system: bool
+    created_at: datetime
+
+
+class AuditEventRead(Answer):
+    id: UUID
+    at: datetime
+    action: str
+    actor_id: UUID | None
+    acting_service: str | None
+    subject_id: UUID | None
+    ip: str | None
+    trace_id: str | None
+    details: dict[str, Any]

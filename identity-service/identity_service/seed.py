@@ -1,0 +1,52 @@
+"""Who is there from the start: the services, and in development some people to log in as."""
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from . import accounts, changes, tokens
+from .database import session_maker
+from .models import Account, Client
+from .schemas import Registration
+from .settings import settings
+
+LOCK = 7_214_021  # any number of its own; advisory locks are per database
+
+DEMO_PEOPLE = (
+    ("admin@example.com", "Ada Admin", "admin"),
+    ("editor@example.com", "Edgar Editor", "editor"),
+    ("reviewer@example.com", "Rita Reviewer", "member"),
+    ("viewer@example.com", "Victor Viewer", "viewer"),
+    ("outsider@example.com", "Otto Outsider", "guest"),
+)
+
+
+async def seed() -> None:
+    """Run at every start: adds what is missing. Processes that start together take turns."""
+    async with session_maker.begin() as session:
+        await session.execute(select(func.pg_advisory_xact_lock(LOCK)))
+        if settings.environment == "development":
+            await add_people(session)
+        await set_clients(session)
+
+
+async def add_people(session: AsyncSession) -> None:
+    known = set(await session.scalars(select(Account.email)))
+    for email, name, role in DEMO_PEOPLE:
+        if email not in known:
+            password = settings.demo_password.get_secret_value()
+            person = Registration(email=email, password=password, name=name)
+            await accounts.create(session, person, [role], is_verified=True)
+
+
+async def set_clients(session: AsyncSession) -> None:
+    """Make the table say what SERVICE_CLIENTS says: who is not in it is a service no more."""
+    known = {client.client_id: client for client in await session.scalars(select(Client))}
+    for client_id, secret in settings.service_clients.items():
+        client = known.pop(client_id, None) or Client(client_id=client_id)
+        client.secret_digest = tokens.digest(secret.get_secret_value())
+        client.permissions = settings.permissions_of(client_id)
+        session.add(client)
+    for client in known.values():
+        await session.delete(client)
+    if session.dirty or session.deleted:
+        await changes.publish(session)

@@ -1,0 +1,124 @@
+"""Sessions and their refresh tokens: one family of tokens per session, rotated at each use."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis.auth import User
+from chassis.errors import NotFound
+
+from . import audit, changes, tokens
+from .database import Refused, now
+from .models import LoginSession, RefreshToken
+from .settings import settings
+
+GRACE = timedelta(seconds=settings.refresh_grace_seconds)
+
+
+class InvalidRefreshToken(Refused):
+    """Unknown, expired, used before or revoked: a caller is not told which."""
+
+    def __init__(self) -> None:
+        super().__init__("Invalid or expired refresh token")
+
+
+async def start(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
+    """A new session, and the first tokens of its family."""
+    await session.execute(
+        delete(LoginSession).where(
+            LoginSession.user_id == user_id, LoginSession.expires_at <= now()
+        )
+    )
+    login = LoginSession(
+        user_id=user_id,
+        ip=audit.origin().ip,
+        user_agent=audit.origin().user_agent,
+        expires_at=now() + timedelta(days=settings.session_days),
+    )
+    session.add(login)
+    await session.flush()
+    return hand_out(session, login, tokens.new_refresh_token())
+
+
+def hand_out(session: AsyncSession, login: LoginSession, refresh_token: str) -> dict[str, Any]:
+    session.add(RefreshToken(digest=tokens.digest(refresh_token), session_id=login.id))
+    return pair(login, refresh_token)
+
+
+def pair(login: LoginSession, refresh_token: str) -> dict[str, Any]:
+    seconds = settings.access_token_seconds
+    return {
+        "access_token": tokens.issue(tokens.Kind.ACCESS, login.user_id, login.id, seconds),
+        "refresh_token": refresh_token,
+        "token_type": "bearer",
+        "expires_in": seconds,
+        "user_id": login.user_id,
+    }
+
+
+async def refresh(session: AsyncSession, presented: str) -> dict[str, Any]:
+    """The next tokens; raises InvalidRefreshToken, and ends the session of a token used twice."""
+    digest = tokens.digest(presented)
+    # The session's row is the lock of its family: always taken first, never two at once.
+    login = await session.scalar(
+        select(LoginSession)
+        .join(RefreshToken)
+        .where(RefreshToken.digest == digest, LoginSession.expires_at > now())
+        .with_for_update(of=LoginSession)
+    )
+    if login is None:
+        raise InvalidRefreshToken
+    token = await session.get_one(RefreshToken, digest)
+    login.last_used_at = now()
+    successor = tokens.successor(presented)
+    if token.used_at is None:
+        token.used_at = now()
+        return hand_out(session, login, successor)
+    if await lost_a_race(session, token.used_at, successor):
+        return pair(login, successor)
+    audit.record(session, "session.token_reused", subject=login.user_id, session_id=str(login.id))
+    await end(session, login)
+    raise InvalidRefreshToken
+
+
+async def lost_a_race(session: AsyncSession, used_at: datetime, successor: str) -> bool:
+    """An honest client may ask twice at once; whoever asks later, or went on since, may not."""
+    following = await session.get_one(RefreshToken, tokens.digest(successor))
+    return following.used_at is None and now() - used_at <= GRACE
+
+
+async def end(session: AsyncSession, login: LoginSession) -> None:
+    await session.delete(login)
+    await changes.publish(session, user_id=login.user_id, session_id=login.id)
+
+
+def of_user(user_id: UUID) -> Select[Any]:
+    return select(LoginSession).where(
+        LoginSession.user_id == user_id, LoginSession.expires_at > now()
+    )
+
+
+async def end_own(session: AsyncSession, by: User, session_id: UUID) -> None:
+    """Raises NotFound for a session of somebody else as for one that is not there."""
+    own = of_user(UUID(by.user_id)).where(LoginSession.id == session_id)
+    login = await session.scalar(own.with_for_update())
+    if login is None:
+        raise NotFound("You have no such session")
+    audit.record(session, "session.ended", by=by, subject=login.user_id, session_id=str(session_id))
+    await end(session, login)
+
+
+async def end_all_own(session: AsyncSession, by: User) -> None:
+    user_id = UUID(by.user_id)
+    audit.record(session, "sessions.ended", by=by, subject=user_id)
+    await end_all(session, user_id)
+
+
+async def end_all(session: AsyncSession, user_id: UUID, but: str | None = None) -> None:
+    """Every session of a user, or every other one."""
+    theirs = delete(LoginSession).where(LoginSession.user_id == user_id)
+    await session.execute(theirs.where(LoginSession.id != UUID(but)) if but else theirs)
+    await changes.publish(session, user_id=user_id)

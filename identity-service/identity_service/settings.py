@@ -1,0 +1,57 @@
+"""The variables of the identity service; the chassis has those that every service reads."""
+
+from pydantic import Field, SecretStr, model_validator
+
+from chassis.settings import DEVELOPMENT_SERVICE_SECRET, SHORTEST_SECRET, load
+from chassis.settings import Settings as StandardSettings
+
+DEVELOPMENT_SECRET = SecretStr(DEVELOPMENT_SERVICE_SECRET)
+SERVICE_PERMISSIONS = {
+    "content-service": ["auth:changes", "users:read"],
+    "communication-service": ["auth:changes", "contacts:read"],
+    "workflow-service": ["auth:changes", "auth:delegate", "users:read"],
+}
+
+
+class Settings(StandardSettings):
+    service_name: str = "identity-service"
+    service_port: int = Field(default=8001, ge=1, le=65535)
+    database_url: str = "postgresql://identity:identity@identity-db:5432/identity_service"
+    redis_url: str = "redis://identity-redis:6379/0"
+
+    jwt_issuer: str = "identity-service"
+    jwt_audience: str = "microservices"
+    access_token_seconds: int = Field(default=15 * 60, ge=1)
+    delegated_token_seconds: int = Field(default=5 * 60, ge=1)
+    session_days: int = Field(default=30, ge=1)
+    refresh_grace_seconds: float = Field(default=10, ge=0)
+
+    # OWASP's minimum for argon2id; more is allowed, less is not.
+    argon2_memory_kib: int = Field(default=19 * 1024, ge=19 * 1024)
+    argon2_time_cost: int = Field(default=2, ge=2)
+    argon2_parallelism: int = Field(default=1, ge=1)
+
+    demo_password: SecretStr = Field(default=SecretStr("demo-password-1"), min_length=8)
+    service_clients: dict[str, SecretStr] = Field(
+        default=dict.fromkeys(SERVICE_PERMISSIONS, DEVELOPMENT_SECRET)
+    )
+    service_permissions: dict[str, list[str]] = Field(default=SERVICE_PERMISSIONS)
+
+    def permissions_of(self, client_id: str) -> list[str]:
+        """A service that nothing is said of follows the change feed and no more."""
+        return self.service_permissions.get(client_id, ["auth:changes"])
+
+    @model_validator(mode="after")
+    def client_secrets_of_their_own(self) -> "Settings":
+        if self.environment in ("development", "test"):
+            return self
+        for client_id, secret in self.service_clients.items():
+            if secret == DEVELOPMENT_SECRET or len(secret) < SHORTEST_SECRET:
+                raise ValueError(
+                    f"SERVICE_CLIENTS must give {client_id} a secret of its own, of at least"
+                    f" {SHORTEST_SECRET} characters, when ENVIRONMENT is {self.environment}"
+                )
+        return self
+
+
+settings = load(Settings)

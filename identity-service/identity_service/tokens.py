@@ -1,0 +1,104 @@
+"""The tokens: signed access tokens, and refresh tokens that only their holder can read."""
+
+import hashlib
+import hmac
+import secrets
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID, uuid4
+
+from jose import jwt
+from jose.exceptions import JOSEError
+
+from chassis.errors import Unauthenticated
+
+from .database import now
+from .settings import settings
+
+SECRET = settings.jwt_secret_key.get_secret_value()
+# A key of its own, so that no signature of one purpose ever serves the other.
+REFRESH_KEY = hmac.digest(SECRET.encode(), b"successors of refresh tokens", "sha256")
+REQUIRED = {f"require_{claim}": True for claim in ("iss", "aud", "sub", "jti", "iat", "exp")}
+LONGEST = 4096  # characters; ours have about 500
+
+
+class InvalidToken(Unauthenticated):
+    """Bad, expired or revoked: a caller is not told which."""
+
+    def __init__(self) -> None:
+        super().__init__("Invalid or expired token")
+
+
+class Kind(StrEnum):
+    """The claim `type`: whose rights a token carries, and what its `sid` names."""
+
+    ACCESS = "access"  # a person's, while the session `sid` is there
+    SERVICE = "service"  # the service's own; `sid` is the service
+    DELEGATED = "delegated"  # a person's, for the service `sid` to act with
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token whose signature is ours says."""
+
+    kind: Kind
+    subject: UUID
+    session_id: UUID
+    expires_at: datetime
+
+
+def issue(kind: Kind, subject: UUID, session_id: UUID, seconds: int, **more: Any) -> str:
+    """A signed token that is good for so many seconds."""
+    issued_at = int(now().timestamp())
+    claims = {
+        "iss": settings.jwt_issuer,
+        "aud": settings.jwt_audience,
+        "sub": str(subject),
+        "sid": str(session_id),
+        "jti": uuid4().hex,
+        "iat": issued_at,
+        "exp": issued_at + seconds,
+        "type": kind,
+    }
+    return jwt.encode(claims | more, SECRET, settings.jwt_algorithm)
+
+
+def read(token: str) -> Claims:
+    """Raises InvalidToken for every token but an unexpired one of ours."""
+    if len(token) > LONGEST:
+        raise InvalidToken
+    try:
+        claims = jwt.decode(
+            token,
+            SECRET,
+            algorithms=[settings.jwt_algorithm],
+            audience=settings.jwt_audience,
+            issuer=settings.jwt_issuer,
+            options=REQUIRED,
+        )
+        expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+        return Claims(Kind(claims["type"]), UUID(claims["sub"]), UUID(claims["sid"]), expires_at)
+    # RecursionError: a header of a thousand opening brackets.
+    except (JOSEError, KeyError, ValueError, AttributeError, RecursionError) as error:
+        raise InvalidToken from error
+
+
+def new_refresh_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def successor(refresh_token: str) -> str:
+    """What a refresh token is exchanged for: always the same, and nobody but us can tell what.
+
+    So a request that lost a race gets the token that the winner got, and none is ever stored.
+    """
+    key = hmac.digest(REFRESH_KEY, refresh_token.encode(), "sha256")
+    return urlsafe_b64encode(key).decode().rstrip("=")
+
+
+def digest(secret: str) -> bytes:
+    """How a secret made of random bytes is stored. Passwords have a slower way: passwords.py."""
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,12 @@
+"""Run by alembic: brings the database in DATABASE_URL to the newest revision."""
+
+import asyncio
+
+from sqlalchemy.util import greenlet_spawn
+
+from chassis.migrations import migrate
+from identity_service import models
+from identity_service.settings import settings
+
+# The only driver here is asyncpg, which works inside of SQLAlchemy's greenlet alone.
+asyncio.run(greenlet_spawn(migrate, settings.driver_url("asyncpg"), models.Base.metadata))
