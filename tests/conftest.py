@@ -1,0 +1,63 @@
+"""The whole platform as real processes, for what no single service can test.
+
+`stack` is started once per session: without Docker on free ports, or the compose stack with
+STACK=docker (`make test-compose`). Both have the same handles, by the names of the processes:
+`stack.url("content-service")`, `stack.url("mail")`, `stack.kill("workflow-worker")` (-9, it comes
+back), `stack.stop(name)`, `stack.start(name)`, `stack.logs(name)`, `stack.flush_redis("workflow")`.
+"""
+
+import os
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from localstack.compose import ComposeStack
+from localstack.processes import free_ports
+from localstack.services import SERVICES
+from localstack.stack import LocalStack
+
+Stack = LocalStack | ComposeStack
+
+OVERRIDES = {
+    # A killed worker's work is taken over after this long; nobody wants to wait a minute for it.
+    "DELIVERY_LEASE_SECONDS": "5",
+    "STEP_LEASE_SECONDS": "5",
+    # The developer's own keys are not for tests.
+    "OPENAI_API_KEY": "",
+    "ANTHROPIC_API_KEY": "",
+}
+LENGTH_OF_LOG = 3000  # characters shown of each process when a test fails
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    with tempfile.TemporaryDirectory(prefix="test-stack-") as folder:
+        made = new_stack(Path(folder))
+        try:
+            made.up()
+            yield made
+        finally:
+            made.reset()
+
+
+def new_stack(folder: Path) -> Stack:
+    if os.environ.get("STACK") == "docker":
+        return ComposeStack(OVERRIDES)
+    return LocalStack(folder / "stack", free_ports(), OVERRIDES, leash=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what the services said."""
+    report = yield
+    stack = item.funcargs.get("stack")
+    if report.failed and isinstance(stack, Stack):
+        for service in SERVICES:
+            for kind in ("service", *service.background):
+                name = f"{service.short}-{kind}"
+                report.sections.append((f"log of {name}", stack.logs(name)[-LENGTH_OF_LOG:]))
+    return report
