@@ -1,0 +1,1 @@
+"""The content service; start reading at main.py."""

@@ -1,0 +1,26 @@
+"""Processing: ask for a document's text and see what came of it."""
+
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from chassis.idempotency import IdempotentRoute
+
+from .. import processing
+from ..database import DbSession
+from ..schemas import ProcessingRead
+from .dependencies import Author, Idempotent, Reader
+
+router = APIRouter(prefix="/documents/{document_id}", route_class=IdempotentRoute)
+
+
+@router.post("/process", status_code=202, dependencies=[Idempotent])
+def request_processing(document_id: UUID, author: Author, session: DbSession) -> ProcessingRead:
+    """Have the text of the newest version extracted; poll `processing` for the result."""
+    return processing.request_processing(session, author, document_id)
+
+
+@router.get("/processing")
+def read_processing(document_id: UUID, reader: Reader, session: DbSession) -> ProcessingRead:
+    """The state and the result of the newest request to process the document."""
+    return processing.find_processing(session, reader, document_id)

@@ -1,0 +1,34 @@
+"""The audit trail: who did what to which document, for whom, under which trace id."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from chassis.auth import User
+from chassis.pagination import PageParameters, paginate
+
+from .access import find_document
+from .models import AuditEntry, Level
+
+
+def record(session: Session, user: User, document_id: UUID, action: str, **details: Any) -> None:
+    """In the transaction of the act itself: they happen together or not at all."""
+    session.add(
+        AuditEntry(
+            document_id=document_id,
+            action=action,
+            actor_id=user.user_id,
+            acting_service=user.actor,
+            details=details,
+        )
+    )
+
+
+def list_entries(
+    session: Session, user: User, document_id: UUID, page: PageParameters
+) -> dict[str, Any]:
+    find_document(session, user, document_id, Level.MANAGE)
+    entries = select(AuditEntry).where(AuditEntry.document_id == document_id)
+    return paginate(session, entries, page, AuditEntry.id)

@@ -1,0 +1,66 @@
+"""The read cache: a document's JSON in Redis, under `content:cache:document_<id>`.
+
+It never decides anything. Each read first asks the database, in one small query, whether the
+caller may see the document and which state is the newest; what is kept here is used only when it
+is of that very state. So it may be late, lost, outdated or left over, and does no harm.
+"""
+
+import asyncio
+import logging
+from datetime import datetime
+from typing import Annotated, Protocol
+from uuid import UUID
+
+from fastapi import Depends, Request
+from redis.exceptions import RedisError
+
+from chassis.redis_client import RedisClient
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 0.2  # seconds: a Redis slower than this is no cache
+
+
+class State(Protocol):
+    """A document or a row with its version and time. A version restored from a backup and
+    changed again has the same number, but another time."""
+
+    version: int
+    updated_at: datetime
+
+
+class CachedDocument:
+    """What Redis has for one document, which may be nothing."""
+
+    def __init__(self, redis: RedisClient, key: str, entry: str | None) -> None:
+        self._redis = redis
+        self._key = key
+        self._stamp, _, self._json = (entry or "").partition("\n")
+
+    def json_of(self, state: State) -> str | None:
+        return self._json if self._stamp == stamp(state) else None
+
+    async def keep(self, state: State, json: str) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._redis.set_with_expiry(self._key, f"{stamp(state)}\n{json}")
+        except (RedisError, TimeoutError) as error:
+            logger.debug("not cached: %r", error)
+
+
+def stamp(state: State) -> str:
+    return f"{state.version} {state.updated_at.isoformat()}"
+
+
+async def cached_document(document_id: UUID, request: Request) -> CachedDocument:
+    redis: RedisClient = request.app.state.redis
+    key = redis.key("cache", f"document_{document_id}")
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return CachedDocument(redis, key, await redis.get(key))
+    except (RedisError, TimeoutError) as error:
+        logger.debug("read without cache: %r", error)
+        return CachedDocument(redis, key, None)
+
+
+Cached = Annotated[CachedDocument, Depends(cached_document)]

@@ -1,0 +1,131 @@
+"""What can be done with documents. No HTTP in here, and no commit."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, func, select
+from sqlalchemy.orm import Session
+
+from chassis.auth import User
+from chassis.errors import PreconditionFailed, Unprocessable
+from chassis.pagination import PageParameters, paginate
+
+from . import audit, storage
+from .access import UnknownDocument, find_document, visible
+from .models import Access, Document, Level, now
+from .schemas import DocumentCreate, DocumentRead, DocumentUpdate, DocumentUpload
+from .uploads import PLAIN, content_type_of, safe_name
+from .versions import keep_version
+
+COLUMNS = [getattr(Document, name) for name in DocumentRead.model_fields]  # without the body
+
+
+class StaleVersion(PreconditionFailed):
+    """The document has changed since the caller read it. The answer carries the current ETag."""
+
+
+def create_document(session: Session, author: User, new: DocumentCreate) -> Document:
+    content = {**new.model_dump(), **text_facts(new.body), "content_type": PLAIN}
+    return add(session, author, "document.created", content)
+
+
+def upload_document(session: Session, author: User, new: DocumentUpload) -> Document:
+    """Raises Unprocessable or UnsupportedFile, and then keeps nothing."""
+    if not new.file.size:
+        raise Unprocessable.field("file", "is empty")
+    name = safe_name(new.file.filename or "")
+    given = {"title": new.title or name, "tags": new.tags, "filename": name}
+    kind = content_type_of(new.file.file, name)
+    content = {**given, "content_type": kind, **storage.save(new.file.file)}
+    return add(session, author, "document.uploaded", content)
+
+
+def add(session: Session, author: User, action: str, content: Mapping[str, Any]) -> Document:
+    document = Document(owner_id=author.user_id, **content)
+    session.add(document)
+    session.flush()
+    mine = {"user_id": author.user_id, "level": Level.MANAGE, "granted_by": author.user_id}
+    session.add(Access(document_id=document.id, **mine))
+    keep_version(session, document, author)
+    audit.record(session, author, document.id, action, version=document.version)
+    return document
+
+
+def text_facts(body: str) -> dict[str, Any]:
+    encoded = body.encode()
+    return {"size": len(encoded), "sha256": hashlib.sha256(encoded).hexdigest()}
+
+
+def list_documents(session: Session, reader: User, page: PageParameters) -> dict[str, Any]:
+    return paginate(session, visible(select(*COLUMNS), reader), page, Document.id)
+
+
+def search_documents(
+    session: Session, reader: User, words: str, page: PageParameters
+) -> dict[str, Any]:
+    """The newest matches; who may see them is part of the query."""
+    query = func.websearch_to_tsquery("english", words)
+    matches = select(*COLUMNS).where(Document.search.bool_op("@@")(query))
+    return paginate(session, visible(matches, reader), page, Document.id)
+
+
+def current_state(session: Session, reader: User, document_id: UUID) -> Row[int, datetime]:
+    """What tells whether a copy of the document is the newest. UnknownDocument if invisible."""
+    state = select(Document.version, Document.updated_at).where(Document.id == document_id)
+    found = session.execute(visible(state, reader)).one_or_none()
+    if found is None:
+        raise UnknownDocument("There is no such document")
+    return found
+
+
+def change_document(
+    session: Session, editor: User, document_id: UUID, if_match: str, changes: DocumentUpdate
+) -> Document:
+    """Parallel writers wait for the row, and all but the first then find a newer version."""
+    document = find_document(session, editor, document_id, Level.WRITE, lock=True)
+    refuse_stale(document, if_match)
+    values = changes.model_dump(exclude_none=True)
+    if not values:
+        raise Unprocessable("Give at least one of title, body and tags")
+    if changes.body is not None:
+        refuse_text_for_file(document)
+        values |= text_facts(changes.body)
+    for name, value in values.items():
+        setattr(document, name, value)
+    document.version += 1
+    document.updated_at = now()
+    keep_version(session, document, editor)
+    audit.record(session, editor, document_id, "document.updated", version=document.version)
+    return document
+
+
+def refuse_stale(document: Document, if_match: str) -> None:
+    """`*` would match anything, and so overwrite what the caller has never seen: refused too."""
+    current = etag(document.version)
+    if current not in (tag.strip() for tag in if_match.split(",")):
+        message = f"If-Match: the document has changed, its ETag is {current} now"
+        raise StaleVersion(message, headers={"ETag": current})
+
+
+def refuse_text_for_file(document: Document) -> None:
+    if document.body is None:
+        raise Unprocessable.field("body", "is not for this document, which is an uploaded file")
+
+
+def etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def delete_document(session: Session, manager: User, document_id: UUID) -> None:
+    document = find_document(session, manager, document_id, Level.MANAGE, lock=True)
+    document.deleted_at = now()
+    audit.record(session, manager, document_id, "document.deleted", version=document.version)
+
+
+def download_document(session: Session, reader: User, document_id: UUID) -> Document:
+    document = find_document(session, reader, document_id)
+    audit.record(session, reader, document_id, "document.downloaded", version=document.version)
+    return document

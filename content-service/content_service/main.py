@@ -1,0 +1,12 @@
+"""The content service. Start reading here."""
+
+from chassis.app import create_app
+
+from .api import router as api_router
+from .health import router as health_router
+from .settings import settings
+from .worker import background_worker
+
+app = create_app(settings, lifespan=background_worker)
+app.include_router(health_router, tags=["Health"])
+app.include_router(api_router, prefix="/api/v1", tags=["API"])

@@ -1,0 +1,146 @@
+"""The tables. A document's row is its newest state; content_versions holds every state it had."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlalchemy.orm import Mapped, mapped_column
+from uuid_utils.compat import uuid7
+
+from chassis.claims import PENDING
+from chassis.idempotency import keys_table
+from chassis.tracing import trace_id
+
+from .database import Base
+
+
+class Level(StrEnum):
+    """What a person may do with a document; each level holds the ones before it."""
+
+    READ = "read"
+    WRITE = "write"
+    MANAGE = "manage"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
+Since = Annotated[datetime, mapped_column(default=now)]
+TraceId = Annotated[str | None, mapped_column(default=trace_id)]
+# A person lives in identity's database: here an id as text, as tokens carry it.
+PersonId = Annotated[str, mapped_column(sa.Uuid(as_uuid=False))]
+
+idempotency_keys = keys_table(Base.metadata)
+
+
+class Snapshot:
+    """What a version preserves. A text document has a body; an uploaded file has a filename."""
+
+    title: Mapped[str]
+    body: Mapped[str | None]
+    tags: Mapped[list[str]]
+    content_type: Mapped[str]
+    filename: Mapped[str | None]
+    size: Mapped[int]
+    sha256: Mapped[str]
+
+
+class Document(Snapshot, Base):
+    __tablename__ = "content_documents"
+    __table_args__ = (sa.Index("ix_content_documents_search", "search", postgresql_using="gin"),)
+
+    id: Mapped[Id]
+    owner_id: Mapped[PersonId]
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[Since]
+    updated_at: Mapped[Since]
+    deleted_at: Mapped[datetime | None]
+    # The text found in the file, here so that one index serves every kind of document.
+    extracted: Mapped[str | None] = mapped_column(deferred=True)
+    search: Mapped[str] = mapped_column(
+        TSVECTOR,
+        sa.Computed("content_search_vector(title, coalesce(body, extracted))", persisted=True),
+        deferred=True,
+    )
+
+
+class Version(Snapshot, Base):
+    """Immutable: the database refuses to change a row (see the first migration)."""
+
+    __tablename__ = "content_versions"
+
+    document_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Document.id), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    author_id: Mapped[PersonId]
+    created_at: Mapped[Since]
+
+
+class Access(Base):
+    """Who may do what with a document. The owner has a row too: nobody without one sees it."""
+
+    __tablename__ = "content_access"
+    __table_args__ = (
+        sa.CheckConstraint("level IN ('read', 'write', 'manage')", name="level"),
+        sa.Index("ix_content_access_document_id", "document_id"),
+    )
+
+    # In this order the primary key is also the index of "my documents, newest first".
+    user_id: Mapped[PersonId] = mapped_column(primary_key=True)
+    document_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Document.id), primary_key=True)
+    level: Mapped[str]
+    granted_by: Mapped[PersonId]
+    granted_at: Mapped[Since]
+
+
+class Processing(Base):
+    """The queue of record of text extraction (see chassis.claims), and its results."""
+
+    __tablename__ = "content_processings"
+    __table_args__ = (
+        sa.UniqueConstraint("document_id", "version"),
+        sa.ForeignKeyConstraint(["document_id", "version"], [Version.document_id, Version.number]),
+        sa.Index(
+            "ix_content_processings_due",
+            "run_at",
+            postgresql_where=sa.text("status IN ('pending', 'running')"),
+        ),
+    )
+
+    id: Mapped[Id]
+    document_id: Mapped[UUID]
+    version: Mapped[int]
+    sha256: Mapped[str]
+    trace_id: Mapped[TraceId]
+
+    status: Mapped[str] = mapped_column(default=PENDING)
+    run_at: Mapped[Since]
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[datetime | None]
+    fence: Mapped[int] = mapped_column(default=0)
+    last_error: Mapped[str | None]
+
+    text: Mapped[str | None]
+    word_count: Mapped[int | None]
+    page_count: Mapped[int | None]
+    finished_at: Mapped[datetime | None]
+
+
+class AuditEntry(Base):
+    """Append-only: the database refuses to change or delete a row (see the first migration)."""
+
+    __tablename__ = "content_audit"
+    __table_args__ = (sa.Index("ix_content_audit_document", "document_id", "id"),)
+
+    id: Mapped[Id]
+    document_id: Mapped[UUID]  # no foreign key: the trail outlives the document
+    action: Mapped[str]
+    actor_id: Mapped[PersonId]
+    acting_service: Mapped[str | None]
+    at: Mapped[Since]
+    trace_id: Mapped[TraceId]
+    details: Mapped[dict[str, Any]]

@@ -1,0 +1,52 @@
+"""Requests to read the text of a document, and what came of them."""
+
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from chassis.auth import User
+from chassis.claims import PENDING
+from chassis.errors import NotFound
+
+from . import audit
+from .access import find_document
+from .models import Processing, now
+from .schemas import ProcessingRead
+
+FAILED = "failed"
+
+
+class NeverProcessed(NotFound):
+    """Nobody asked for the document's text yet."""
+
+
+def request_processing(session: Session, user: User, document_id: UUID) -> ProcessingRead:
+    """Once per version, however often it is asked for; a failed one is tried again."""
+    document = find_document(session, user, document_id)
+    version = {"document_id": document_id, "version": document.version}
+    row = insert(Processing).values(**version, sha256=document.sha256)
+    session.execute(row.on_conflict_do_nothing())
+    again = update(Processing).filter_by(**version).where(Processing.status == FAILED)
+    session.execute(again.values(status=PENDING, run_at=now(), attempts=0, finished_at=None))
+    action = "document.processing_requested"
+    audit.record(session, user, document_id, action, version=document.version)
+    return find_processing(session, user, document_id)
+
+
+def find_processing(session: Session, user: User, document_id: UUID) -> ProcessingRead:
+    """The newest request's state and result."""
+    document = find_document(session, user, document_id)
+    newest = (
+        select(Processing)
+        .where(Processing.document_id == document_id)
+        .order_by(Processing.version.desc())
+        .limit(1)
+    )
+    row = session.scalar(newest)
+    if row is None:
+        raise NeverProcessed("Nobody asked for this document's text yet: POST to .../process")
+    found = ProcessingRead.model_validate(row, from_attributes=True)
+    found.stale = row.version != document.version
+    return found

@@ -1,0 +1,119 @@
+"""What goes in and out over HTTP."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import UploadFile
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
+
+from chassis.claims import PENDING
+from chassis.schemas import STRICT, Text
+
+from .models import Level
+
+Title = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Body = Annotated[Text, Field(max_length=1_000_000)]
+Tag = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=50)]
+Tags = Annotated[list[Tag], Field(max_length=20)]
+
+
+class DocumentCreate(BaseModel):
+    model_config = STRICT
+
+    title: Title
+    body: Body
+    tags: Tags = []
+
+
+class DocumentUpload(BaseModel):
+    model_config = STRICT
+
+    file: UploadFile
+    title: Title | None = Field(default=None, description="The file's name, when not given.")
+    tags: Tags = []
+
+
+class DocumentUpdate(BaseModel):
+    """What is left out, or null, stays as it is."""
+
+    model_config = STRICT
+
+    title: Title | None = None
+    body: Body | None = None
+    tags: Tags | None = None
+
+
+class SnapshotRead(BaseModel):
+    """What a document and each of its versions show alike."""
+
+    title: str
+    tags: list[str]
+    content_type: str
+    filename: str | None = Field(description="Null for a text document.")
+    size: int
+    sha256: str
+    created_at: datetime
+
+
+class DocumentRead(SnapshotRead):
+    id: UUID
+    owner_id: UUID
+    version: int
+    updated_at: datetime
+
+
+class DocumentWithBody(DocumentRead):
+    body: str | None = Field(description="Null for an uploaded file.")
+
+
+class VersionRead(SnapshotRead):
+    document_id: UUID
+    number: int
+    author_id: UUID
+
+
+class VersionWithBody(VersionRead):
+    body: str | None
+
+
+def state_of(status: str) -> str:
+    return "queued" if status == PENDING else status  # the queue's own word for it
+
+
+class ProcessingRead(BaseModel):
+    document_id: UUID
+    version: int
+    status: Annotated[Literal["queued", "running", "done", "failed"], BeforeValidator(state_of)]
+    attempts: int
+    error: str | None = Field(validation_alias="last_error", description="Of the last attempt.")
+    text: str | None
+    word_count: int | None
+    page_count: int | None
+    sha256: str
+    stale: bool = Field(default=False, description="The document has a newer version by now.")
+    finished_at: datetime | None
+
+
+class PermissionWrite(BaseModel):
+    model_config = STRICT
+
+    level: Level
+
+
+class PermissionRead(BaseModel):
+    document_id: UUID
+    user_id: UUID
+    level: Level
+    granted_by: UUID
+    granted_at: datetime
+
+
+class AuditEntryRead(BaseModel):
+    id: UUID
+    action: str
+    actor_id: UUID
+    acting_service: str | None
+    at: datetime
+    trace_id: str | None
+    details: dict[str, Any]

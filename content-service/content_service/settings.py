@@ -1,0 +1,25 @@
+"""What this service reads from its environment, beside what every service reads."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from chassis import settings as chassis
+
+SERVICE_FOLDER = Path(__file__).resolve().parent.parent
+
+
+class Settings(chassis.Settings):
+    service_name: str = "content-service"
+    service_port: int = Field(default=8002, ge=1, le=65535)
+    database_url: str = "postgresql://content:content@content-db:5432/content_service"
+    redis_url: str = "redis://content-redis:6379/0"
+
+    storage_url: str = (SERVICE_FOLDER / "data").as_uri()
+    max_upload_bytes: int = Field(default=25 * 1024**2, ge=1)
+    extraction_seconds: float = Field(default=30.0, gt=0)
+    extraction_memory_bytes: int = Field(default=1024**3, ge=128 * 1024**2)
+    extraction_characters: int = Field(default=2_000_000, ge=1)
+
+
+settings = chassis.load(Settings)
