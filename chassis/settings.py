@@ -4,14 +4,7 @@ import json
 import sys
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import (
-    AliasChoices,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -43,9 +36,7 @@ class Settings(BaseSettings):
     redis_max_connections: int = Field(default=10, ge=1)
 
     identity_service_url: str = "http://identity-service:8001"
-    service_client_id: str = Field(
-        default="", validation_alias=AliasChoices("service_client_id", "service_name")
-    )
+    service_client_id: str = ""  # the service's name, if not given
     service_client_secret: SecretStr = SecretStr(DEVELOPMENT_SERVICE_SECRET)
     auth_max_staleness_seconds: float = Field(default=5.0, gt=0)
     jwt_secret_key: SecretStr = SecretStr(DEVELOPMENT_JWT_SECRET)
@@ -93,11 +84,16 @@ class Settings(BaseSettings):
     def postgres(cls, url: str) -> str:
         try:
             backend = make_url(url).get_backend_name()
-        except ArgumentError as error:
+        except (ArgumentError, ValueError) as error:
             raise ValueError("is not a URL like postgresql://user:password@host:5432/db") from error
         if backend not in ("postgresql", "postgres"):
             raise ValueError("must be a PostgreSQL URL")
         return url
+
+    @model_validator(mode="after")
+    def client_id_from_name(self) -> "Settings":
+        self.service_client_id = self.service_client_id or self.service_name
+        return self
 
     @model_validator(mode="after")
     def secrets_of_their_own(self) -> "Settings":

@@ -1,0 +1,30 @@
+"""What the chassis's tests share: a database, and logging put back as it was."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from localstack.temporary import TemporaryServers
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """create_app takes over the root logger, which is pytest's here."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def database_url(servers: TemporaryServers) -> str:
+    return servers.postgres.create("chassis", "chassis").replace("://", "+psycopg2://")
+
+
+@pytest.fixture(scope="session")
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    engine = sa.create_engine(database_url, pool_size=10, max_overflow=20)
+    yield engine
+    engine.dispose()
