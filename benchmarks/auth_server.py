@@ -1,0 +1,89 @@
+"""The app that auth.py measures: the content service, and its endpoints guarded in three ways.
+
+`none` has no authentication, `ours` is what every service here does, and `literal` does what the
+specification's snippet says: a new HTTP client and a call to identity for each request.
+"""
+
+import os
+from typing import Annotated, Any
+from uuid import UUID
+
+import httpx
+from content_service.api.dependencies import Reader
+from content_service.api.documents import read_document
+from content_service.cache import Cached
+from content_service.database import DbSession
+from content_service.main import app
+from content_service.settings import settings
+from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from chassis.auth import User
+
+READER = User.from_answer(
+    {
+        "user_id": os.environ["BENCH_USER_ID"],
+        "email": None,
+        "roles": [],
+        "permissions": ["documents:read"],
+        "expires_at": "2100-01-01T00:00:00+00:00",
+    }
+)
+ANSWER = {"hello": "world"}
+
+router = APIRouter(prefix="/bench")
+
+
+async def ask_identity(
+    credentials: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())],
+) -> Any:
+    async with httpx.AsyncClient() as client:
+        headers = {"Authorization": f"Bearer {credentials.credentials}"}
+        url = f"{settings.identity_service_url}/auth/validate"
+        try:
+            response = await client.post(url, headers=headers)
+        except httpx.RequestError:
+            raise HTTPException(503, "Identity service unavailable") from None
+        if response.status_code != 200:
+            raise HTTPException(401, "Invalid token")
+        return response.json()
+
+
+AskedReader = Annotated[dict[str, Any], Depends(ask_identity)]
+
+
+@router.get("/answer/none")
+async def answer() -> dict[str, str]:
+    return ANSWER
+
+
+@router.get("/answer/ours")
+async def answer_a_reader(reader: Reader) -> dict[str, str]:
+    return ANSWER
+
+
+@router.get("/answer/literal")
+async def answer_after_asking(reader: AskedReader) -> dict[str, str]:
+    return ANSWER
+
+
+@router.get("/document/none/{document_id}")
+def read(
+    document_id: UUID, session: DbSession, cached: Cached, background: BackgroundTasks
+) -> Response:
+    return read_document(document_id, READER, session, cached, background)
+
+
+@router.get("/document/literal/{document_id}")
+def read_after_asking(
+    document_id: UUID,
+    reader: AskedReader,
+    session: DbSession,
+    cached: Cached,
+    background: BackgroundTasks,
+) -> Response:
+    return read_document(document_id, READER, session, cached, background)
+
+
+router.get("/document/ours/{document_id}")(read_document)
+app.include_router(router)

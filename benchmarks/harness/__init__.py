@@ -1,0 +1,1 @@
+"""What every benchmark uses: a stack of its own, a load generator, and the bars."""

@@ -1,0 +1,32 @@
+"""The last lines of every benchmark: one per bar, and the exit status."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A ratio or a count, and what it must reach (or, with `most`, stay within)."""
+
+    name: str
+    measured: float
+    required: float
+    most: bool = False
+
+    @property
+    def holds(self) -> bool:
+        if self.most:
+            return self.measured <= self.required
+        return self.measured >= self.required
+
+    def __str__(self) -> str:
+        verdict = "ok" if self.holds else "short"
+        relation = "<=" if self.most else ">="
+        return f"BAR {self.name} {self.measured:.2f} {relation}{self.required:g} {verdict}"
+
+
+def report(bars: Sequence[Bar]) -> None:
+    """Print the bars and end the program: 0 when all hold, else 1."""
+    print(*bars, sep="\n")
+    sys.exit(not all(bar.holds for bar in bars))
