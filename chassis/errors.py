@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -126,14 +126,16 @@ def from_status(status_code: int, message: str, *, target: str | None = None) ->
     return ServiceError(message, status_code, target=target)
 
 
-def problem(path: str, error: ServiceError, code: str | None = None) -> JSONResponse:
+def problem(path: str, error: ServiceError) -> JSONResponse:
+    title = responses.get(error.status_code, "Error")
+    is_named = type(error) is not ServiceError
     body = {
         "type": "about:blank",
-        "title": HTTPStatus(error.status_code).phrase,
+        "title": title,
         "status": error.status_code,
         "detail": error.message,
         "instance": path,
-        "code": code or type(error).__name__,
+        "code": type(error).__name__ if is_named else title.replace(" ", ""),
         "trace_id": trace_id(),
     }
     if error.errors:
@@ -153,13 +155,12 @@ def install(app: FastAPI) -> None:
     async def http_exception(request: Request, error: HTTPException) -> JSONResponse:
         found = from_status(error.status_code, error.detail)
         found.headers |= error.headers or {}
-        code = None if error.status_code in KINDS else HTTPStatus(error.status_code).name
-        return problem(request.url.path, found, code)
+        return problem(request.url.path, found)
 
     @app.exception_handler(RequestValidationError)
     async def invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
-            {"field": field_name(e["loc"]), "message": e["msg"].removeprefix("Value error, ")}
+            {"field": field_name(e), "message": e["msg"].removeprefix("Value error, ")}
             for e in error.errors()[:20]
         ]
         detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
@@ -183,6 +184,7 @@ def is_passing(error: DBAPIError) -> bool:
     return unreachable or error.connection_invalidated or state[:2] in ("08", "40", "53", "57")
 
 
-def field_name(location: Sequence[str | int]) -> str:
+def field_name(error: Mapping[str, Any]) -> str:
     """`tags.0` for ("body", "tags", 0); `body` for the body as a whole."""
-    return ".".join(map(str, location[1:] if len(location) > 1 else location))
+    whole, *inner = error["loc"]
+    return ".".join(map(str, inner)) if inner and error["type"] != "json_invalid" else whole

@@ -60,7 +60,7 @@ class ObserveMiddleware:
                 raise  # the answer has begun: all that is left is to break it off
             status = 500
             error = ServiceError("Something went wrong here; the trace id leads to the log")
-            await problem(scope["path"], error, "InternalError")(scope, receive, send)
+            await problem(scope["path"], error)(scope, receive, send)
         finally:
             state.active_connections -= 1
             record(scope, status, perf_counter() - started)
