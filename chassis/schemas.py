@@ -1,5 +1,6 @@
 """What every request model is made of: strict objects, and text that PostgreSQL can store."""
 
+from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict
@@ -34,6 +35,8 @@ def storable_object(value: dict[str, Any]) -> dict[str, Any]:
             storable(item)
         elif isinstance(item, dict):
             pending += [(part, depth + 1) for pair in item.items() for part in pair]
+        elif isinstance(item, float) and not isfinite(item):
+            raise ValueError("must not contain NaN or infinity")
         elif isinstance(item, list):
             pending += [(part, depth + 1) for part in item]
     return value
