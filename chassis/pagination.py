@@ -9,6 +9,7 @@ from sqlalchemy import Select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from .errors import Unprocessable
+from .schemas import Text
 
 Item = TypeVar("Item")
 
@@ -46,7 +47,8 @@ def paginate(
     A row of one ORM object comes as that object. Async: `await session.run_sync(lambda s: ...)`.
     Raises Unprocessable for a cursor that this list did not give.
     """
-    kinds: Any = tuple[tuple(column.type.python_type for column in columns)]  # type: ignore[misc]
+    types = (column.type.python_type for column in columns)
+    kinds: Any = tuple[tuple(Text if t is str else t for t in types)]  # type: ignore[misc]
     position: TypeAdapter[Any] = TypeAdapter(kinds)
     if request.cursor is not None:
         statement = statement.where(tuple_(*columns) < tuple_(*decode(position, request.cursor)))

@@ -87,8 +87,8 @@ def read_document(
 def change_document(
     document_id: UUID,
     changes: DocumentUpdate,
-    if_match: GivenETag,
     author: Author,
+    if_match: GivenETag,
     session: DbSession,
     response: Response,
 ) -> Document:
