@@ -36,9 +36,7 @@ def test_another_database_url_is_refused(url: str) -> None:
     "given",
     ["https://a.example, https://b.example", '["https://a.example", "https://b.example"]'],
 )
-def test_cors_origins_are_a_comma_list_or_json(
-    given: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cors_origins_are_a_comma_list_or_json(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORS_ALLOW_ORIGINS", given)
 
     assert toy_settings().cors_allow_origins == ["https://a.example", "https://b.example"]
