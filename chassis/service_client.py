@@ -81,8 +81,7 @@ class ServiceClient:
         for. Raises Unavailable when the neighbour does not answer, BadGateway when the answer is
         not JSON, and the error of the same status for a 4xx.
         """
-        patience, left = timeout or self.timeout, seconds_left()
-        deadline = monotonic() + (patience if left is None else min(patience, left))
+        deadline = monotonic() + min(timeout or self.timeout, seconds_left())
         given = httpx.Headers(headers)
         account = None if "Authorization" in given else self.account
         replayable = method in IDEMPOTENT_METHODS or "Idempotency-Key" in given

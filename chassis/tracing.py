@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from math import inf
 from time import monotonic
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,30 +17,29 @@ TIMEOUT_HEADER = "X-Timeout-Ms"  # how many milliseconds the caller will still w
 WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{8,64}")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
-_trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
-_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+# The trace id and the deadline of the work at hand.
+_work: ContextVar[tuple[str | None, float]] = ContextVar("work", default=(None, inf))
 
 
 def trace_id() -> str | None:
     """The id of the work at hand; None outside any."""
-    return _trace_id.get()
+    return _work.get()[0]
 
 
-def seconds_left() -> float | None:
-    """How long the caller of the work at hand will still wait; None when it did not say."""
-    deadline = _deadline.get()
-    return None if deadline is None else deadline - monotonic()
+def seconds_left() -> float:
+    """How long the caller of the work at hand will still wait; infinity when it did not say."""
+    return _work.get()[1] - monotonic()
 
 
 @contextmanager
-def traced(identifier: str | None = None) -> Iterator[str]:
-    """Background work under the trace id of the request that caused it."""
+def traced(identifier: str | None = None, seconds: float = inf) -> Iterator[str]:
+    """Work under the trace id of what caused it; without an id, it begins a trace of its own."""
     identifier = identifier or uuid.uuid4().hex
-    token = _trace_id.set(identifier)
+    token = _work.set((identifier, monotonic() + seconds))
     try:
         yield identifier
     finally:
-        _trace_id.reset(token)
+        _work.reset(token)
 
 
 def outgoing_headers() -> dict[str, str]:
@@ -71,14 +71,13 @@ class TraceMiddleware:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         headers = Headers(scope=scope)
-        identifier = incoming_trace_id(headers)
         timeout = headers.get(TIMEOUT_HEADER, "")
-        _trace_id.set(identifier)
-        _deadline.set(monotonic() + int(timeout[:9]) / 1000 if timeout.isdecimal() else None)
+        seconds = int(timeout[:9]) / 1000 if timeout.isdecimal() else inf
+        with traced(incoming_trace_id(headers), seconds) as identifier:
 
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[TRACE_HEADER] = identifier
-            await send(message)
+            async def send_with_id(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    MutableHeaders(scope=message)[TRACE_HEADER] = identifier
+                await send(message)
 
-        await self.app(scope, receive, send_with_id)
+            await self.app(scope, receive, send_with_id)
