@@ -43,6 +43,12 @@ class ComposeStack:
         helper = ["docker", "run", "--rm", "--privileged", "--pid=host", "--user=0"]
         run([*helper, "--entrypoint=sh", image, "-c", f"kill -9 {pid}"])
 
+    def freeze(self, name: str) -> None:
+        self.compose("pause", name)
+
+    def thaw(self, name: str) -> None:
+        self.compose("unpause", name)
+
     def flush_redis(self, short: str) -> None:
         self.compose("exec", "-T", f"{short}-redis", "redis-cli", "FLUSHALL")
 

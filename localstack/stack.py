@@ -77,6 +77,13 @@ class LocalStack:
         """kill -9; the supervisor starts it again."""
         self.supervisor.call("signalProcess", name, "KILL")
 
+    def freeze(self, name: str) -> None:
+        """It stands still, and keeps all its connections, until `thaw`."""
+        self.supervisor.call("signalProcess", name, "STOP")
+
+    def thaw(self, name: str) -> None:
+        self.supervisor.call("signalProcess", name, "CONT")
+
     def url(self, name: str) -> str:
         return self.layout.url(name)
 
