@@ -10,13 +10,16 @@ class RedisClient:
 
     def __init__(self, settings: Settings) -> None:
         self._prefix = settings.short_name
-        self.client = redis.asyncio.from_url(
+        # Blocking: a caller too many waits for a connection; the other kind of pool refuses it.
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
             settings.redis_url,
             decode_responses=True,
             max_connections=settings.redis_max_connections,
+            timeout=2,
             socket_timeout=2,
             socket_connect_timeout=1,
         )
+        self.client = redis.asyncio.Redis.from_pool(pool)
 
     def key(self, resource_type: str, identifier: str) -> str:
         return f"{self._prefix}:{resource_type}:{identifier}"
