@@ -1,0 +1,107 @@
+"""What create_app gives a service."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from chassis.app import create_app
+from chassis.testing import FakeIdentity
+
+from .toy import toy_settings
+
+
+def test_the_docs_render_without_internet() -> None:
+    client = TestClient(create_app(toy_settings()))
+
+    for page in ("/docs", "/redoc"):
+        response = client.get(page)
+        assert response.status_code == 200
+        assert "https://" not in response.text
+    assert client.get("/openapi.json").json()["info"]["title"] == "Toy service API"
+
+
+def test_named_origins_may_read_our_headers_and_others_may_not() -> None:
+    client = TestClient(create_app(toy_settings(cors_allow_origins="https://a.example")))
+
+    ours = client.get("/nowhere", headers={"Origin": "https://a.example"})
+    other = client.get("/nowhere", headers={"Origin": "https://b.example"})
+
+    assert ours.headers["Access-Control-Allow-Origin"] == "https://a.example"
+    assert "X-Trace-ID" in ours.headers["Access-Control-Expose-Headers"]
+    assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_a_lifespan_runs_inside_the_chassis_s_own() -> None:
+    seen: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        assert app.state.redis and app.state.account and app.state.identity
+        seen.append("open")
+        yield
+        seen.append("close")
+
+    app = create_app(toy_settings(), lifespan=lifespan)
+    app.state.transport = FakeIdentity()
+    with TestClient(app):
+        assert seen == ["open"]
+
+    assert seen == ["open", "close"]
+
+
+def test_there_are_as_many_threads_as_connections() -> None:
+    app = create_app(toy_settings(database_pool_size=3, database_max_overflow=4))
+    app.state.transport = FakeIdentity()
+
+    @app.get("/threads")
+    async def threads() -> float:
+        return anyio.to_thread.current_default_thread_limiter().total_tokens
+
+    with TestClient(app) as client:
+        assert client.get("/threads").json() == 7
+
+
+def test_a_service_may_authenticate_in_its_own_way() -> None:
+    @asynccontextmanager
+    async def by_itself(app: FastAPI) -> AsyncIterator[None]:
+        app.state.authenticate = None
+        yield
+
+    with TestClient(create_app(toy_settings(), authentication=by_itself)) as client:
+        assert not hasattr(client.app.state, "identity")  # type: ignore[attr-defined]
+
+
+def test_a_service_starts_and_stops_with_nothing_else_running() -> None:
+    settings = toy_settings(identity_service_url="http://127.0.0.1:1")
+
+    with TestClient(create_app(settings)) as client:
+        assert client.get("/nowhere").status_code == 404
+
+
+@pytest.mark.parametrize("failing", [True, False])
+def test_it_can_be_started_again_and_again(failing: bool) -> None:
+    app = create_app(toy_settings())
+    app.state.transport = FakeIdentity(down=failing)
+
+    for _ in range(3):
+        with TestClient(app) as client:
+            assert client.get("/nowhere").status_code == 404
+
+
+def test_stopping_does_not_wait_for_the_open_long_poll() -> None:
+    app = create_app(toy_settings())
+    app.state.transport = FakeIdentity()
+
+    async def start_and_stop() -> float:
+        loop = asyncio.get_running_loop()
+        async with app.router.lifespan_context(app):
+            await asyncio.sleep(0.1)  # the follower waits for the next change by now
+            stopped_at = loop.time()
+        return loop.time() - stopped_at
+
+    assert asyncio.run(start_and_stop()) < 0.5
