@@ -12,7 +12,6 @@ import httpx
 from content_service.api.dependencies import Reader
 from content_service.api.documents import read_document
 from content_service.cache import Cached
-from content_service.database import DbSession
 from content_service.main import app
 from content_service.settings import settings
 from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Response
@@ -68,21 +67,15 @@ async def answer_after_asking(reader: AskedReader) -> dict[str, str]:
 
 
 @router.get("/document/none/{document_id}")
-def read(
-    document_id: UUID, session: DbSession, cached: Cached, background: BackgroundTasks
-) -> Response:
-    return read_document(document_id, READER, session, cached, background)
+def read(document_id: UUID, cached: Cached, background: BackgroundTasks) -> Response:
+    return read_document(document_id, READER, cached, background)
 
 
 @router.get("/document/literal/{document_id}")
 def read_after_asking(
-    document_id: UUID,
-    reader: AskedReader,
-    session: DbSession,
-    cached: Cached,
-    background: BackgroundTasks,
+    document_id: UUID, reader: AskedReader, cached: Cached, background: BackgroundTasks
 ) -> Response:
-    return read_document(document_id, READER, session, cached, background)
+    return read_document(document_id, READER, cached, background)
 
 
 router.get("/document/ours/{document_id}")(read_document)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
@@ -72,10 +72,10 @@ def search_documents(
     return paginate(session, visible(matches, reader), page, Document.id)
 
 
-def current_state(session: Session, reader: User, document_id: UUID) -> Row[int, datetime]:
+def current_state(connection: Connection, reader: User, document_id: UUID) -> Row[int, datetime]:
     """What tells whether a copy of the document is the newest. UnknownDocument if invisible."""
     state = select(Document.version, Document.updated_at).where(Document.id == document_id)
-    found = session.execute(visible(state, reader)).one_or_none()
+    found = connection.execute(visible(state, reader)).one_or_none()
     if found is None:
         raise UnknownDocument("There is no such document")
     return found
