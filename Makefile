@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
 ifneq ($(filter-out local docker,$(STACK)),)
 $(error STACK is local or docker, not $(STACK))
 endif
-CHOOSE := if kill -0 $$(cat .local/supervisord.pid) 2>/dev/null; \
+CHOOSE := if { kill -0 $$(cat .local/supervisord.pid); } 2>/dev/null; \
 	then echo local; echo "Without Docker, since that is what is running" >&2; \
 	elif docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; \
 	then echo docker; echo "With Docker, since an engine answers (STACK=local: without)" >&2; \

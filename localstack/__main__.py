@@ -55,8 +55,10 @@ ORDERS = {f.__name__: f for f in (up, down, ps, logs, restart, reset)}
 def main() -> None:
     order, *names = sys.argv[1:] or ["help"]
     stack = LocalStack(FOLDER, default_ports())
-    if order not in ORDERS or any(name not in stack.processes for name in names):
-        sys.exit(f"{__doc__}\nNames: {' '.join(stack.processes)}")
+    if order not in ORDERS:
+        sys.exit(__doc__)
+    if unknown := set(names) - set(stack.processes):
+        sys.exit(f"error: no {unknown.pop()} here, but {', '.join(stack.processes)}")
     try:
         ORDERS[order](stack, *names)
     except StartError as error:
