@@ -1,0 +1,15 @@
+"""Starts the workflow service: `python main.py`, `uvicorn main:app` or `from main import app`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the chassis is
+
+from workflow_service.main import app
+
+__all__ = ["app"]
+
+if __name__ == "__main__":
+    from chassis.app import run
+
+    run(app)

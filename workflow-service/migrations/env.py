@@ -1,0 +1,8 @@
+"""Run by alembic: migrates the database of the service's settings."""
+
+from workflow_service.models import Run
+from workflow_service.settings import settings
+
+from chassis.migrations import migrate
+
+migrate(settings.driver_url("psycopg2"), Run.metadata)

@@ -1,0 +1,258 @@
+"""The running app, people to call it as, neighbours that work, and the worker's work on demand."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import update
+
+from chassis.auth import ServiceAccount
+from chassis.claims import PENDING
+from chassis.testing import FakeIdentity
+from workflow_service.database import session_maker
+from workflow_service.engine import worker
+from workflow_service.main import app
+from workflow_service.models import Step
+from workflow_service.neighbours import Neighbours, open_neighbours
+from workflow_service.settings import settings
+
+MEMBER = ("workflows:start", "workflows:read", "ai:use", "definitions:read")
+EDITOR = (*MEMBER, "definitions:write")
+LEASE = timedelta(seconds=30)
+
+Work = Callable[[], None]
+"""What the workers do, here and now, until nothing is left to do."""
+
+PROSE = (
+    "The mill race feeds the old wheel. The wheel has not turned since the flood of 1998."
+    " Closing the mill race saves the town the yearly repair of the sluice."
+    " Some residents like the sound of the water."
+    " The sluice of the mill race was repaired four times in ten years."
+    " The council is asked to close the mill race and to keep the wheel as a monument."
+    " A footpath could follow the dry bed of the race."
+)
+
+
+@dataclass
+class FakeContent:
+    """Documents in memory. `pace` is how many questions a document is not yet processed for."""
+
+    documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    levels: dict[tuple[str, str], str] = field(default_factory=dict)  # by document and person
+    asked: dict[str, int] = field(default_factory=dict)
+    pace: int = 2
+    broken: set[str] = field(default_factory=set)
+
+    def add(self, owner_id: str, body: str | None = PROSE, title: str = "Closing the mill") -> str:
+        document_id = str(uuid4())
+        self.documents[document_id] = {
+            "id": document_id,
+            "owner_id": owner_id,
+            "title": title,
+            "content_type": "text/plain",
+            "filename": None,
+            "size": len(body or ""),
+            "sha256": "0" * 64,
+            "version": 1,
+            "tags": [],
+            "body": body,
+        }
+        self.levels[document_id, owner_id] = "manage"
+        return document_id
+
+    def answer(self, request: httpx.Request, user_id: str) -> httpx.Response:
+        _, document_id, *rest = request.url.path.removeprefix("/api/v1/").split("/")
+        document = self.documents.get(document_id)
+        if document is None or (document_id, user_id) not in self.levels:
+            return problem(404, "There is no such document")
+        match request.method, rest:
+            case "GET", []:
+                return httpx.Response(200, json=document)
+            case "POST", ["process"]:
+                self.asked[document_id] = 0
+                return httpx.Response(202, json=self.processing(document))
+            case "GET", ["processing"]:
+                if document_id not in self.asked:
+                    return problem(404, "Nobody asked for this document's text yet")
+                self.asked[document_id] += 1
+                return httpx.Response(200, json=self.processing(document))
+            case "GET", ["permissions"]:
+                found = [{"user_id": u, "level": v} for (d, u), v in self.levels.items()
+                         if d == document_id]  # fmt: skip
+                return httpx.Response(200, json={"items": found, "next_cursor": None})
+            case "PUT", ["permissions", person]:
+                self.levels[document_id, person] = json.loads(request.content)["level"]
+                return httpx.Response(200, json={})
+        return problem(405, "Not here")
+
+    def processing(self, document: dict[str, Any]) -> dict[str, Any]:
+        is_broken = document["id"] in self.broken
+        ready = self.asked[document["id"]] >= self.pace
+        text = (document["body"] or PROSE) if ready and not is_broken else None
+        return {
+            "document_id": document["id"],
+            "version": document["version"],
+            "status": "failed" if is_broken else "done" if ready else "running",
+            "error": "the file is damaged" if is_broken else None,
+            "text": text,
+            "word_count": len(text.split()) if text else None,
+            "page_count": 1,
+            "sha256": document["sha256"],
+        }
+
+
+@dataclass
+class FakeCommunication:
+    """Notifications in memory; a known key gets the known answer, as from the real service."""
+
+    sent: dict[str, dict[str, Any]] = field(default_factory=dict)  # by idempotency key
+
+    def answer(self, request: httpx.Request, user_id: str) -> httpx.Response:
+        if request.method != "POST":
+            return problem(405, "Not here")
+        new = json.loads(request.content)
+        key = request.headers["Idempotency-Key"]
+        known = self.sent.get(key)
+        if known and known["request"] != new:
+            return problem(422, "This Idempotency-Key came before, with another request")
+        self.sent.setdefault(key, {"id": str(uuid4()), "sender_id": user_id, "request": new,
+                                   "trace_id": request.headers["X-Trace-ID"]})  # fmt: skip
+        return httpx.Response(202, json={"id": self.sent[key]["id"], "status": "queued"})
+
+    def to(self, user_id: str) -> list[dict[str, Any]]:
+        return [n["request"] for n in self.sent.values() if n["request"]["recipient_id"] == user_id]
+
+
+@dataclass
+class Platform(httpx.AsyncBaseTransport):
+    """The neighbours behind one transport. `before` may refuse a call, or do something first."""
+
+    identity: FakeIdentity = field(default_factory=FakeIdentity)
+    content: FakeContent = field(default_factory=FakeContent)
+    communication: FakeCommunication = field(default_factory=FakeCommunication)
+    before: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
+    calls: list[httpx.Request] = field(default_factory=list)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        host = request.url.host
+        if host == "identity-service":
+            return await self.identity.handle_async_request(request)
+        if request.url.path == "/health/live":
+            return httpx.Response(200, json={})
+        self.calls.append(request)
+        if refused := await asyncio.to_thread(self.before, request):
+            return refused
+        token = request.headers["Authorization"].removeprefix("Bearer ")
+        user_id = self.identity.answers[token]["user_id"]
+        neighbour = self.content if host == "content-service" else self.communication
+        return neighbour.answer(request, user_id)
+
+
+def problem(status: int, detail: str) -> httpx.Response:
+    return httpx.Response(status, json={"detail": detail})
+
+
+class Caller(TestClient):
+    """A person at the API: paths start after /api/v1."""
+
+    user_id: str
+
+    def publish(self, steps: dict[str, Any], **fields: Any) -> str:
+        """A definition of its own, started at its first step; its name."""
+        name = f"d-{uuid4().hex}"
+        new = {"name": name, "title": "Test", "start": next(iter(steps)), "steps": steps, **fields}
+        response = self.post("/definitions", json=new)
+        assert response.status_code == 201, response.text
+        return name
+
+    def start(self, definition: str, **given: Any) -> dict[str, Any]:
+        response = self.post("/workflows", json={"definition": definition, "input": given})
+        assert response.status_code == 201, response.text
+        return dict(response.json())
+
+    def run(self, run: dict[str, Any]) -> dict[str, Any]:
+        response = self.get(f"/workflows/{run['id']}")
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
+    def history(self, run: dict[str, Any]) -> list[dict[str, Any]]:
+        """From its beginning."""
+        items = self.get(f"/workflows/{run['id']}/history?limit=100").json()["items"]
+        return list(reversed(items))
+
+    def tasks(self) -> list[dict[str, Any]]:
+        return list(self.get("/tasks").json()["items"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def database(migrated: Callable[[str], None]) -> None:
+    migrated("workflow-service")
+
+
+@pytest.fixture(scope="session")
+def platform() -> Platform:
+    return Platform()
+
+
+@pytest.fixture(scope="session")
+def client(database: None, platform: Platform) -> Iterator[TestClient]:
+    """The app, started once; nobody is logged in."""
+    app.state.transport = platform
+    with TestClient(app, base_url="http://testserver/api/v1") as client:
+        yield client
+
+
+@pytest.fixture
+def login(client: TestClient, platform: Platform) -> Callable[..., Caller]:
+    def login(*permissions: str, **person: Any) -> Caller:
+        found = platform.identity.person(*(permissions or MEMBER), **person)
+        caller = Caller(app, base_url=str(client.base_url), headers=found.headers)
+        caller.user_id = found.user_id
+        caller.portal = client.portal  # the event loop the app was started in
+        return caller
+
+    return login
+
+
+@pytest.fixture
+def starter(login: Callable[..., Caller]) -> Caller:
+    return login(*EDITOR)
+
+
+@pytest.fixture
+def reviewer(login: Callable[..., Caller]) -> Caller:
+    return login()
+
+
+@pytest.fixture
+def stranger(login: Callable[..., Caller]) -> Caller:
+    """May do everything with workflows, and has nothing to do with any."""
+    return login(*EDITOR)
+
+
+@pytest.fixture(scope="session")
+def neighbours(platform: Platform) -> Neighbours:
+    return open_neighbours(settings, ServiceAccount(settings, platform), platform)
+
+
+@pytest.fixture
+def work(neighbours: Neighbours) -> Work:
+    def work() -> None:
+        while due_now():
+            worker.work(session_maker, neighbours, LEASE)
+
+    return work
+
+
+def due_now() -> int:
+    """Cuts every pause short; how many steps are to be done."""
+    pending = update(Step).where(Step.status == PENDING).values(run_at=Step.created_at)
+    with session_maker.begin() as session:
+        return len(session.scalars(pending.returning(Step.id)).all())

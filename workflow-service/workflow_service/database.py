@@ -1,0 +1,33 @@
+"""The database: engine, declarative base, and the session of a request."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import Depends
+from sqlalchemy import create_engine
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+from .settings import settings
+
+# Nothing connects here: an engine opens its first connection on first use.
+engine = create_engine(
+    settings.driver_url("psycopg2"),
+    pool_size=settings.database_pool_size,
+    max_overflow=settings.database_max_overflow,
+    pool_pre_ping=True,
+    connect_args={"connect_timeout": 3, "options": "-c statement_timeout=15000"},
+)
+session_maker = sessionmaker(engine, expire_on_commit=False)
+
+
+class Base(DeclarativeBase):
+    """The tables of this service."""
+
+
+def get_db_session() -> Iterator[Session]:
+    with session_maker.begin() as session:
+        yield session
+
+
+# scope="function" commits before the answer is sent, so a 201 means "saved".
+DbSession = Annotated[Session, Depends(get_db_session, scope="function")]

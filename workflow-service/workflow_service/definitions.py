@@ -1,0 +1,103 @@
+"""What can be done with definitions. A published version never changes; a change is a new one."""
+
+from typing import Any
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from chassis.auth import User
+from chassis.errors import Conflict, NotFound
+from chassis.pagination import PageParameters, paginate
+
+from .engine.definition import Definition
+from .engine.validation import check
+from .models import DefinitionVersion
+
+
+class UnknownDefinition(NotFound):
+    """No definition of this name, or none any more."""
+
+
+class NameTaken(Conflict):
+    """There is a definition of this name: PUT makes its next version."""
+
+
+class PublishedMeanwhile(Conflict):
+    """Somebody else published a version at the same moment."""
+
+
+def current() -> Select[DefinitionVersion]:
+    return select(DefinitionVersion).where(DefinitionVersion.retired_at.is_(None))
+
+
+def list_definitions(session: Session, page: PageParameters) -> dict[str, Any]:
+    found = paginate(session, current(), page, DefinitionVersion.id)
+    return {**found, "items": [described(item) for item in found["items"]]}
+
+
+def find_definition(session: Session, name: str, version: int | None = None) -> DefinitionVersion:
+    """The current version, or any that ever was."""
+    wanted = current().where(DefinitionVersion.name == name)
+    if version is not None:
+        wanted = select(DefinitionVersion).filter_by(name=name, version=version)
+    found = session.scalar(wanted)
+    if found is None:
+        raise UnknownDefinition(f"There is no definition {name!r}")
+    return found
+
+
+def create_definition(
+    session: Session, author: User, name: str, new: Definition
+) -> DefinitionVersion:
+    check(new)
+    if session.scalar(current().where(DefinitionVersion.name == name)):
+        raise NameTaken(f"There is a definition {name!r} already: PUT makes its next version")
+    return publish(session, author, name, new)
+
+
+def change_definition(
+    session: Session, author: User, name: str, new: Definition
+) -> DefinitionVersion:
+    """The next version, unless nothing changed. Runs go on with the version they started with."""
+    check(new)
+    found = find_definition(session, name)
+    return found if found.content == content_of(new) else publish(session, author, name, new)
+
+
+def delete_definition(session: Session, name: str) -> None:
+    """No new runs; those that there are go on."""
+    find_definition(session, name)
+    retire(session, name)
+
+
+def publish(session: Session, author: User, name: str, new: Definition) -> DefinitionVersion:
+    newest = select(func.max(DefinitionVersion.version)).where(DefinitionVersion.name == name)
+    version = (session.scalar(newest) or 0) + 1
+    retire(session, name)
+    published = DefinitionVersion(
+        name=name, version=version, content=content_of(new), created_by=author.user_id
+    )
+    session.add(published)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        message = f"Somebody published {name!r} at the same moment: look at it, then try again"
+        raise PublishedMeanwhile(message) from error
+    return published
+
+
+def retire(session: Session, name: str) -> None:
+    old = update(DefinitionVersion).where(DefinitionVersion.name == name)
+    session.execute(old.where(DefinitionVersion.retired_at.is_(None)).values(retired_at=func.now()))
+
+
+def content_of(definition: Definition) -> dict[str, Any]:
+    """As its author wrote it."""
+    return definition.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"name"})
+
+
+def described(published: DefinitionVersion) -> dict[str, Any]:
+    """As the API shows it."""
+    about = ("name", "version", "created_by", "created_at")
+    return {**published.content, **{field: getattr(published, field) for field in about}}

@@ -1,0 +1,89 @@
+"""What a definition says: steps, each of a kind, with CEL expressions for inputs and conditions."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from jsonschema import Draft202012Validator, FormatChecker
+from pydantic import BaseModel, Field
+
+from chassis.schemas import STRICT, JsonObject, Text
+
+Fault = tuple[str, str]
+"""Where and what: ("steps.review.next", "there is no step 'decison'")."""
+
+StepName = Annotated[Text, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=50)]
+Expression = Annotated[Text, Field(max_length=500)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class InputSchema(BaseModel):
+    """JSON Schema, but for what is not safe to take from users.
+
+    No `$ref`, which may lead anywhere; no `pattern`, with which one text can keep a core busy.
+    """
+
+    model_config = STRICT
+
+    title: Text | None = None
+    description: Text | None = None
+    type: Literal["array", "boolean", "integer", "null", "number", "object", "string"]
+    enum: list[Text | int | float | bool | None] | None = None
+    format: Literal["date", "email", "uuid"] | None = None
+    minLength: Count | None = None
+    maxLength: Count | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    items: "InputSchema | None" = None
+    minItems: Count | None = None
+    maxItems: Count | None = None
+    properties: dict[Text, "InputSchema"] | None = None
+    required: list[Text] | None = None
+    additionalProperties: bool = False
+
+    def faults(self, given: dict[str, Any]) -> Iterator[Fault]:
+        """What is wrong with the input of a run. Fields that are not declared are refused."""
+        schema = self.model_dump(mode="json", exclude_none=True)
+        for error in Draft202012Validator(schema, format_checker=FormatChecker()).iter_errors(
+            given
+        ):
+            yield ".".join(["input", *map(str, error.absolute_path)]), error.message[:500]
+
+
+class Choice(BaseModel):
+    """One way out of a branch, taken when its condition is true."""
+
+    model_config = STRICT
+
+    when: Expression
+    next: StepName
+
+
+class StepDefinition(BaseModel):
+    """Every string in `with` is a CEL expression; a text of your own is written `"'text'"`."""
+
+    model_config = STRICT
+
+    kind: Text = Field(max_length=50)
+    inputs: JsonObject = Field(default={}, alias="with")
+    next: StepName | None = None
+    choices: list[Choice] = Field(default=[], max_length=20)
+    otherwise: StepName | None = None
+
+    def ways_out(self) -> dict[str, str]:
+        """Each following step by the place that names it: {"choices.0.next": "approved"}."""
+        ways = {f"choices.{number}.next": choice.next for number, choice in enumerate(self.choices)}
+        ways |= {"otherwise": self.otherwise} if self.otherwise else {}
+        return ways | ({"next": self.next} if self.next else {})
+
+
+class Definition(BaseModel):
+    """A workflow. `input` is a JSON schema; expressions see `input`, `steps.<name>` and `run`."""
+
+    model_config = STRICT
+
+    title: Text = Field(min_length=1, max_length=200)
+    description: Text = Field(default="", max_length=2000)
+    input: InputSchema = InputSchema(type="object")
+    start: StepName
+    steps: dict[StepName, StepDefinition] = Field(min_length=1, max_length=100)
+    output: JsonObject = {}

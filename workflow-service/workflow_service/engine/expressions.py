@@ -1,0 +1,131 @@
+"""CEL expressions, compiled once. Users write them, so what one can cost has a limit.
+
+CEL without its loops (map, filter, all, exists): then an expression does no more than its length
+allows, and what it makes of strings and lists is limited by counting the signs that make them.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from math import isfinite
+from typing import Any
+
+import lark
+from celpy import Environment, celtypes
+from celpy.adapter import json_to_cel
+from celpy.celparser import CELParseError
+from celpy.evaluation import CELEvalError, base_functions
+
+VARIABLES = {"input", "steps", "run"}
+FUNCTIONS = {*base_functions, "has", "dyn"} - {"map", "list"}
+MOST_SIGNS = 20  # of + and comma: each may add a copy of everything there is
+MOST_BACKSLASHES = 8  # cel-python's lexer takes twice as long for each one in an unclosed string
+LONGEST = 200_000  # characters of a value, as JSON
+
+Tree = lark.Tree[Any]
+Scope = Mapping[str, Any]
+
+environment = Environment()
+logging.getLogger("celpy").setLevel(logging.INFO)  # at DEBUG it writes every value into the log
+
+
+class ExpressionError(Exception):
+    """Why an expression has no value, in words for its author."""
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Tree:
+    if text.count("\\") > MOST_BACKSLASHES or text.count("+") + text.count(",") > MOST_SIGNS:
+        raise ExpressionError(
+            f"has more than {MOST_BACKSLASHES} backslashes, or {MOST_SIGNS} of + and comma"
+        )
+    try:
+        return environment.compile(text)
+    except CELParseError as error:
+        column = error.column if error.column and error.column > 0 else len(text)
+        raise ExpressionError(f"is not a CEL expression, at character {column}: {text}") from error
+
+
+def faults(text: str, steps: set[str]) -> Iterator[str]:
+    """What is wrong with an expression before it is evaluated; `steps` are those it can see."""
+    try:
+        tree = parse(text)
+    except ExpressionError as error:
+        yield str(error)
+        return
+    for name in sorted(firsts(tree, "ident", "dot_ident") - VARIABLES - {*base_functions}):
+        yield f"{name} is not known: write input, steps or run, or '...' around a text"
+    methods = {str(call.children[1]) for call in tree.find_data("member_dot_arg")}
+    for name in sorted((firsts(tree, "ident_arg", "dot_ident_arg") | methods) - FUNCTIONS):
+        yield f"there is no function {name}"
+    for name in sorted(steps_seen(tree) - steps):
+        yield f"steps.{name} is no step that comes before this one"
+
+
+def firsts(tree: Tree, *rules: str) -> set[str]:
+    """The name that each node of these rules begins with."""
+    return {str(node.children[0]) for rule in rules for node in tree.find_data(rule)}
+
+
+def steps_seen(tree: Tree) -> set[str]:
+    """`extract` of `steps.extract.text`."""
+    nodes = [node.children for node in tree.find_data("member_dot")]
+    return {str(name) for source, name in nodes if [*source.scan_values(bool)] == ["steps"]}
+
+
+def scope(**values: Any) -> Scope:
+    """What expressions see."""
+    try:
+        return {name: json_to_cel(value) for name, value in values.items()}
+    except ValueError as error:
+        raise ExpressionError("the run holds a number beyond 64 bits") from error
+
+
+def evaluate(text: str, sees: Scope) -> Any:
+    """The expression's value as JSON."""
+    try:
+        value = as_json(environment.program(parse(text)).evaluate(dict(sees)))
+    except CELEvalError as error:
+        # What follows is a dump of everything the expression could see.
+        reason = str(error.args[0]).partition(" (in activation")[0]
+        raise ExpressionError(f"{text} has no value: {reason}") from error
+    except (RecursionError, TypeError, ValueError, LookupError) as error:
+        raise ExpressionError(f"{text} cannot be evaluated: {error}") from error
+    if len(json.dumps(value)) > LONGEST:
+        raise ExpressionError(f"{text} has a value of more than {LONGEST} characters")
+    return value
+
+
+def evaluate_all(value: Any, sees: Scope, place: str) -> Any:
+    """A JSON value with each string, which is an expression, replaced by its value."""
+    if isinstance(value, dict):
+        return {key: evaluate_all(part, sees, f"{place}.{key}") for key, part in value.items()}
+    if isinstance(value, list):
+        return [evaluate_all(part, sees, f"{place}.{n}") for n, part in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    try:
+        return evaluate(value, sees)
+    except ExpressionError as error:
+        raise ExpressionError(f"{place}: {error}") from error
+
+
+def as_json(value: Any) -> Any:
+    """Plain JSON from CEL's types; ValueError for what JSON or PostgreSQL has not."""
+    match value:
+        case None:
+            return None
+        case bool() | celtypes.BoolType():
+            return bool(value)
+        case int():
+            return int(value)
+        case float() if isfinite(value):
+            return float(value)
+        case str() if "\x00" not in value:
+            return str(value)
+        case list():
+            return [as_json(item) for item in value]
+        case dict() if all(isinstance(key, str) for key in value):
+            return {as_json(key): as_json(item) for key, item in value.items()}
+    raise ValueError("the value is not one of JSON's")

@@ -1,0 +1,36 @@
+"""What must work for this service to be healthy."""
+
+from functools import partial
+
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from chassis.health import CHECK_TIMEOUT, health_router, ping_identity, ping_redis
+from chassis.migrations import revisions
+
+from .database import engine
+from .settings import SERVICE_FOLDER, settings
+
+
+def ping_database(app: FastAPI) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+
+
+async def ping_content(app: FastAPI) -> None:
+    await app.state.neighbours.content.make_request("GET", "/health/live", timeout=CHECK_TIMEOUT)
+
+
+async def ping_communication(app: FastAPI) -> None:
+    communication = app.state.neighbours.communication
+    await communication.make_request("GET", "/health/live", timeout=CHECK_TIMEOUT)
+
+
+checks = {
+    "database": ping_database,
+    "redis": ping_redis,
+    "identity-service": ping_identity,
+    "content-service": ping_content,
+    "communication-service": ping_communication,
+}
+router = health_router(settings, checks, schema=partial(revisions, engine, SERVICE_FOLDER))

@@ -1,0 +1,27 @@
+"""The workflow service. Start reading here; then engine/."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from chassis.app import create_app
+
+from .api import router as api_router
+from .health import router as health_router
+from .neighbours import open_neighbours
+from .settings import settings
+
+
+@asynccontextmanager
+async def with_neighbours(app: FastAPI) -> AsyncIterator[None]:
+    neighbours = open_neighbours(settings, app.state.account, app.state.transport)
+    app.state.neighbours = neighbours
+    yield
+    await neighbours.content.aclose()
+    await neighbours.communication.aclose()
+
+
+app = create_app(settings, lifespan=with_neighbours)
+app.include_router(health_router, tags=["Health"])
+app.include_router(api_router, prefix="/api/v1", tags=["API"])
