@@ -315,7 +315,9 @@ def lenient_objects(schema: Any, schemas: Mapping[str, Any], seen: set[str]) -> 
         schema = dict(enumerate(schema))
     if not isinstance(schema, dict):
         return
-    if isinstance(schema.get("properties"), dict) and schema.get("additionalProperties", True):
+    # By its type: a model may have a field called "properties".
+    is_object = schema.get("type") == "object" and "properties" in schema
+    if is_object and schema.get("additionalProperties", True):
         yield str(schema.get("title"))
     name = str(schema.get("$ref", "")).removeprefix("#/components/schemas/")
     if name and name not in seen:
