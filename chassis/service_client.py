@@ -1,8 +1,8 @@
 """Calls to a neighbour service: one pool, a deadline, bounded retries and a circuit breaker."""
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
-from time import monotonic
 from typing import Any, Protocol
 
 import anyio.from_thread
@@ -13,11 +13,15 @@ from purgatory.domain.model import OpenedState
 
 from .errors import BadGateway, ServiceError, TooManyRequests, Unavailable, from_status
 from .metrics import CIRCUIT_STATE
-from .tracing import TIMEOUT_HEADER, outgoing_headers, seconds_left
+from .tracing import TIMEOUT_HEADER, outgoing_headers, seconds_left, trace_id, traced
 
 ATTEMPTS = 3
 BREAK_AFTER = 5  # failures in a row
 RECOVERY_SECONDS = 2
+FAIR_SECONDS = 1.0  # a neighbour that had less to answer in has not failed
+CONNECT = httpx.Timeout(None, connect=2.0)
+# Idle connections are closed before uvicorn closes them, which is after five seconds.
+LIMITS = httpx.Limits(max_connections=100, keepalive_expiry=3.0)
 IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 
 # The event loop of a process that has none, such as a Celery worker: its own thread, never left.
@@ -36,6 +40,10 @@ class Account(Protocol):
 
 class Unsent(Unavailable):
     """The neighbour did nothing yet, so that any call may be tried again."""
+
+
+class Hurried(Unavailable):
+    """The neighbour had too little time: the caller's doing, and no reason to open the circuit."""
 
 
 class ServiceClient:
@@ -59,8 +67,12 @@ class ServiceClient:
         self.target = target or httpx.URL(base_url).host
         self.account, self.timeout = account, timeout
         own = {"X-Service-Name": service_name}
-        self._client = httpx.AsyncClient(base_url=base_url, transport=transport, headers=own)
-        self._breakers = purgatory.AsyncCircuitBreakerFactory(BREAK_AFTER, RECOVERY_SECONDS)
+        self._client = httpx.AsyncClient(
+            base_url=base_url, transport=transport, headers=own, limits=LIMITS, timeout=CONNECT
+        )
+        self._breakers = purgatory.AsyncCircuitBreakerFactory(
+            BREAK_AFTER, RECOVERY_SECONDS, exclude=[Hurried, asyncio.CancelledError]
+        )
         self._breakers.add_listener(note_state)
 
     async def make_request(
@@ -81,16 +93,20 @@ class ServiceClient:
         for. Raises Unavailable when the neighbour does not answer, BadGateway when the answer is
         not JSON, and the error of the same status for a 4xx.
         """
-        deadline = monotonic() + min(timeout or self.timeout, seconds_left())
+        seconds = min(timeout or self.timeout, seconds_left())
         given = httpx.Headers(headers)
         account = None if "Authorization" in given else self.account
         replayable = method in IDEMPOTENT_METHODS or "Idempotency-Key" in given
-        response: httpx.Response = await tenacity.AsyncRetrying(
+        attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(partial(may_retry, replayable)),
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_before_delay(seconds),
             wait=pause,
             reraise=True,
-        )(self._attempt, method, endpoint, given, account, on_behalf_of, deadline, json=data, **content)  # fmt: skip  # noqa: E501
+        )
+        with traced(trace_id(), seconds):
+            response: httpx.Response = await attempts(
+                self._attempt, method, endpoint, given, account, on_behalf_of, json=data, **content
+            )
         try:
             return response.json() if response.content else None
         except ValueError as error:
@@ -115,22 +131,16 @@ class ServiceClient:
         given: httpx.Headers,
         account: Account | None,
         on_behalf_of: str | None,
-        deadline: float,
         **content: Any,
     ) -> httpx.Response:
-        left = deadline - monotonic()
-        if left <= 0:
-            raise Unavailable(f"No time left to ask {self.target}", target=self.target)
-        headers = httpx.Headers(outgoing_headers() | {TIMEOUT_HEADER: str(int(left * 1000))})
+        left = str(max(0, int(seconds_left() * 1000)))
+        headers = httpx.Headers(outgoing_headers() | {TIMEOUT_HEADER: left})
         headers.update(given)
         if account:
             headers["Authorization"] = f"Bearer {await account.token(on_behalf_of)}"
-        timeout = httpx.Timeout(left, connect=min(2.0, left))
         try:
             async with await self._breakers.get_breaker(self.target):
-                response = await self._send(
-                    method, endpoint, headers=headers, timeout=timeout, **content
-                )
+                response = await self._send(method, endpoint, headers=headers, **content)
         except OpenedState as error:
             message = f"{self.target} is not answering; calls to it pause for a moment"
             raise Unavailable(message, retry_after=RECOVERY_SECONDS, target=self.target) from error
@@ -143,18 +153,21 @@ class ServiceClient:
 
     async def _send(self, method: str, endpoint: str, **request: Any) -> httpx.Response:
         """The answer, unless it is the neighbour's failure: those count for the breaker."""
+        left = seconds_left()
         try:
-            response = await self._client.request(method, endpoint, **request)
+            async with asyncio.timeout(left):
+                response = await self._client.request(method, endpoint, **request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unsent(f"{self.target} cannot be reached", target=self.target) from error
-        except httpx.TransportError as error:
-            raise Unavailable(f"{self.target} did not answer", target=self.target) from error
+        except (httpx.RequestError, TimeoutError) as error:
+            kind = Hurried if left < FAIR_SECONDS else Unavailable
+            raise kind(f"{self.target} did not answer", target=self.target) from error
         if response.status_code in (502, 503, 504):
             given = response.headers.get("Retry-After", "")
             wait = float(given) if given.isdecimal() else 1.0
             message = f"{self.target} is unavailable"
             raise Unavailable(message, retry_after=wait, target=self.target)
-        if response.is_server_error:
+        if not response.is_success and not response.is_client_error:
             raise BadGateway(f"{self.target} failed", target=self.target)
         return response
 
