@@ -21,9 +21,16 @@ Found = TypeVar("Found")
 
 
 class Stack(Protocol):
-    """What these need of the running platform: see conftest.py."""
+    """The running platform: see conftest.py."""
 
     def url(self, name: str) -> str: ...
+    def stop(self, name: str) -> None: ...
+    def start(self, name: str) -> None: ...
+    def kill(self, name: str) -> None: ...
+    def freeze(self, name: str) -> None: ...
+    def thaw(self, name: str) -> None: ...
+    def flush_redis(self, short: str) -> None: ...
+    def logs(self, name: str) -> str: ...
 
 
 @dataclass
@@ -99,8 +106,12 @@ def open_task(reviewer: Person, run: Any, seconds: float = 20) -> Any:
 
 
 def approve(reviewer: Person, task: Any) -> Any:
-    decision = {"decision": "approve", "comment": "Clear and fair"}
-    return reviewer.post("workflow", f"/tasks/{task['id']}/complete", json=decision)
+    return decide(reviewer, task, "approve", "Clear and fair")
+
+
+def decide(reviewer: Person, task: Any, decision: str, comment: str) -> Any:
+    decided = {"decision": decision, "comment": comment}
+    return reviewer.post("workflow", f"/tasks/{task['id']}/complete", json=decided)
 
 
 def finished(author: Person, run: Any, seconds: float = 20) -> Any:

@@ -1,0 +1,185 @@
+"""Who calls whom: each row of the specification's communication matrix, over HTTP."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from chassis.settings import DEVELOPMENT_SERVICE_SECRET
+
+from .people import (
+    Person,
+    Stack,
+    answer,
+    ask,
+    eventually,
+    finished,
+    log_in,
+    mails,
+    open_task,
+    register,
+    start_review,
+    upload,
+)
+
+PROTECTED = {"content": "/documents", "communication": "/inbox", "workflow": "/tasks"}
+
+
+def service_token(stack: Stack, service: str, on_behalf_of: str | None = None) -> Person:
+    """The service as its own caller, or acting for a person."""
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": f"{service}-service",
+        "client_secret": DEVELOPMENT_SERVICE_SECRET,
+    }
+    if on_behalf_of:
+        form["on_behalf_of"] = on_behalf_of
+    given = answer(ask(stack, "POST", "identity", "/api/v1/auth/token", data=form))
+    return Person(stack, "", "", given["access_token"])
+
+
+@pytest.mark.parametrize(("service", "path"), PROTECTED.items())
+def test_all_services_ask_identity_about_tokens(stack: Stack, service: str, path: str) -> None:
+    person = register(stack)
+
+    let_in = person.ask("GET", service, path)
+    kept_out = Person(stack, "", "", "nonsense").ask("GET", service, path)
+
+    assert (let_in.status_code, kept_out.status_code) == (200, 401)
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "permission"),
+    [
+        ("content", "/documents", "documents:read"),
+        ("communication", "/templates", "templates:read"),
+        ("workflow", "/definitions", "definitions:read"),
+    ],
+)
+def test_all_services_go_by_the_permissions_that_identity_names(
+    stack: Stack, service: str, path: str, permission: str
+) -> None:
+    outsider = log_in(stack, "outsider@example.com")
+
+    response = outsider.ask("GET", service, path)
+
+    assert response.status_code == 403
+    assert permission in response.json()["detail"]
+
+
+def test_content_learns_permissions_and_profiles_from_identity(stack: Stack) -> None:
+    person = register(stack)
+    content = service_token(stack, "content")
+
+    rights = content.get("identity", f"/users/{person.user_id}/permissions")
+    profile = content.get("identity", f"/users/{person.user_id}/profile")
+
+    assert rights["roles"] == ["member"]
+    assert "documents:read" in rights["permissions"]
+    assert profile["name"] == "Tess Tester"
+
+
+def test_content_shares_with_people_that_identity_knows_only(stack: Stack) -> None:
+    author, friend = register(stack), register(stack)
+    permissions = f"/documents/{upload(author)['id']}/permissions"
+
+    known = author.ask("PUT", "content", f"{permissions}/{friend.user_id}", json={"level": "read"})
+    unknown = author.ask("PUT", "content", f"{permissions}/{uuid4()}", json={"level": "read"})
+
+    assert known.is_success
+    assert 400 <= unknown.status_code < 500
+
+
+def test_communication_learns_from_identity_where_to_reach_a_person(stack: Stack) -> None:
+    sender, recipient = register(stack), register(stack)
+    message = {"recipient_id": recipient.user_id, "subject": "Hello", "body": "Across the river"}
+
+    sender.post("communication", "/notifications", json=message)
+
+    mail = eventually(lambda: mails(stack, recipient.email))[0]
+    assert "Across the river" in mail["text"]
+
+
+def test_communication_alone_may_read_contacts(stack: Stack) -> None:
+    person, stranger = register(stack), register(stack)
+    path = f"/users/{person.user_id}/contact"
+
+    statuses = [
+        who.ask("GET", "identity", path).status_code
+        for who in (
+            service_token(stack, "communication"),
+            service_token(stack, "content"),
+            stranger,
+        )
+    ]
+
+    assert statuses[0] == 200
+    assert set(statuses[1:]) <= {403, 404}
+
+
+def test_workflow_acts_with_the_roles_and_permissions_its_user_has_at_identity(
+    stack: Stack,
+) -> None:
+    person = register(stack)
+    acting = service_token(stack, "workflow", on_behalf_of=person.user_id)
+
+    validated = answer(acting.ask("POST", "identity", "/auth/validate"))
+    refused = ask(stack, "POST", "identity", "/api/v1/auth/token", data=as_content_for(person))
+
+    assert validated["user_id"] == person.user_id
+    assert validated["roles"] == ["member"]
+    assert validated["actor"] == "workflow-service"
+    assert refused.status_code == 403
+
+
+def as_content_for(person: Person) -> dict[str, str]:
+    """What content must not get: it has nothing to do in other people's names."""
+    return {
+        "grant_type": "client_credentials",
+        "client_id": "content-service",
+        "client_secret": DEVELOPMENT_SERVICE_SECRET,
+        "on_behalf_of": person.user_id,
+    }
+
+
+def test_a_run_whose_starter_loses_the_permission_stops_there(stack: Stack) -> None:
+    author, admin = register(stack), log_in(stack, "admin@example.com")
+    document = upload(author)
+    task = open_task(admin, start_review(author, admin, document))
+    answer(
+        admin.ask("PUT", "identity", f"/users/{author.user_id}/roles", json={"roles": ["viewer"]})
+    )
+
+    admin.post("workflow", f"/tasks/{task['id']}/complete", json={"decision": "approve"})
+
+    run = finished(admin, {"id": task["workflow_id"]})
+    assert run["status"] == "failed"
+    assert "notifications:send" in run["error"]
+
+
+def test_workflow_has_content_process_documents(stack: Stack) -> None:
+    author = register(stack)
+    document = upload(author)
+
+    task = open_task(author, start_review(author, author, document))
+
+    processing = author.get("content", f"/documents/{document['id']}/processing")
+    assert processing["status"] == "done"
+    assert task["subject"]["title"] == document["title"]
+    assert acted_by_workflow(author, document) >= {"document.processing_requested"}
+
+
+def acted_by_workflow(author: Person, document: Any) -> set[str]:
+    trail = author.get("content", f"/documents/{document['id']}/audit")["items"]
+    return {e["action"] for e in trail if e["acting_service"] == "workflow-service"}
+
+
+def test_workflow_has_communication_send_notifications(stack: Stack) -> None:
+    author = register(stack)
+    run = start_review(author, author, upload(author))
+
+    task = open_task(author, run)
+
+    sent = eventually(lambda: author.get("communication", "/notifications")["items"])
+    assert [n["template"] for n in sent] == ["review-requested"]
+    assert task["id"] in eventually(lambda: mails(stack, author.email))[0]["text"]
