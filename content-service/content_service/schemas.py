@@ -5,16 +5,18 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import UploadFile
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
 from chassis.claims import PENDING
-from chassis.schemas import STRICT, Text
+from chassis.schemas import STRICT, Text, storable
 
 from .models import Level
 
-Title = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+# In this order: what is stripped away does not count.
+Stripped = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Title = Annotated[Stripped, Field(max_length=200), AfterValidator(storable)]
+Tag = Annotated[Stripped, Field(max_length=50), AfterValidator(storable)]
 Body = Annotated[Text, Field(max_length=1_000_000)]
-Tag = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=50)]
 Tags = Annotated[list[Tag], Field(max_length=20)]
 
 

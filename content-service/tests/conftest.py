@@ -1,0 +1,111 @@
+"""The running app, and people to call it as."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx2 import Response
+
+from chassis.testing import FakeIdentity
+from content_service.main import app
+
+MEMBER = ("documents:read", "documents:write")
+
+
+class Caller(TestClient):
+    """A person at the API: paths start after /api/v1."""
+
+    user_id: str
+
+    def create(self, **fields: Any) -> dict[str, Any]:
+        new = {"title": "Notes", "body": "On the Analytical Engine", **fields}
+        return saved(self.post("/documents", json=new))
+
+    def post_file(self, content: bytes, name: str = "paper", **form: Any) -> Response:
+        return self.post("/documents/upload", files={"file": (name, content)}, data=form)
+
+    def upload(self, content: bytes, name: str = "paper", **form: Any) -> dict[str, Any]:
+        return saved(self.post_file(content, name, **form))
+
+    def share(self, document: dict[str, Any], other: "Caller", level: str = "read") -> None:
+        path = f"/documents/{document['id']}/permissions/{other.user_id}"
+        assert self.put(path, json={"level": level}).status_code == 200
+
+    def change(self, document: dict[str, Any], **changes: Any) -> Response:
+        headers = {"If-Match": f'"{document["version"]}"'}
+        return self.patch(f"/documents/{document['id']}", json=changes, headers=headers)
+
+    def read(self, document: dict[str, Any]) -> Response:
+        return self.get(f"/documents/{document['id']}")
+
+    def process(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Asks for the text and waits for the outcome."""
+        assert self.post(f"/documents/{document['id']}/process").status_code == 202
+        return self.outcome(document)
+
+    def outcome(self, document: dict[str, Any], seconds: float = 30) -> dict[str, Any]:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            found: dict[str, Any] = self.get(f"/documents/{document['id']}/processing").json()
+            if found["status"] in ("done", "failed"):
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"still not processed: {found}")
+
+
+Login = Callable[..., Caller]
+
+
+def saved(response: Response) -> dict[str, Any]:
+    assert response.status_code == 201, response.text
+    document: dict[str, Any] = response.json()
+    return document
+
+
+@pytest.fixture(scope="session", autouse=True)
+def database(migrated: Callable[[str], None]) -> None:
+    migrated("content-service")
+
+
+@pytest.fixture(scope="session")
+def identity() -> FakeIdentity:
+    return FakeIdentity()
+
+
+@pytest.fixture(scope="session")
+def client(database: None, identity: FakeIdentity) -> Iterator[TestClient]:
+    """The app, started once; nobody is logged in."""
+    app.state.transport = identity
+    with TestClient(app, base_url="http://testserver/api/v1") as client:
+        yield client
+
+
+@pytest.fixture
+def login(client: TestClient, identity: FakeIdentity) -> Login:
+    def login(*permissions: str, **person: Any) -> Caller:
+        found = identity.person(*(permissions or MEMBER), **person)
+        caller = Caller(app, base_url=str(client.base_url), headers=found.headers)
+        caller.user_id = found.user_id
+        caller.portal = client.portal  # the event loop the app was started in
+        return caller
+
+    return login
+
+
+@pytest.fixture
+def author(login: Login) -> Caller:
+    return login()
+
+
+@pytest.fixture
+def reviewer(login: Login) -> Caller:
+    """Somebody to share with."""
+    return login()
+
+
+@pytest.fixture
+def stranger(login: Login) -> Caller:
+    """May work with documents, and was given access to none."""
+    return login()

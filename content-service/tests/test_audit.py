@@ -1,0 +1,62 @@
+"""The audit trail."""
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import InternalError
+
+from content_service.database import engine
+
+from .conftest import Caller, Login
+
+
+def test_every_act_is_recorded_with_its_actor_and_trace(author: Caller, reviewer: Caller) -> None:
+    document = author.create()
+    path = f"/documents/{document['id']}"
+    author.share(document, reviewer, "write")
+    reviewer.change(document, title="Reviewed")
+    reviewer.get(f"{path}/download", headers={"X-Trace-ID": "trace-of-the-download"})
+    author.post(f"{path}/process")
+    author.delete(f"{path}/permissions/{reviewer.user_id}")
+
+    entries = author.get(f"{path}/audit").json()["items"]
+
+    assert [(entry["action"], entry["actor_id"]) for entry in entries] == [
+        ("permission.revoked", author.user_id),
+        ("document.processing_requested", author.user_id),
+        ("document.downloaded", reviewer.user_id),
+        ("document.updated", reviewer.user_id),
+        ("permission.granted", author.user_id),
+        ("document.created", author.user_id),
+    ]
+    assert entries[2]["trace_id"] == "trace-of-the-download"
+    assert entries[4]["details"] == {"user_id": reviewer.user_id, "level": "write"}
+
+
+def test_a_service_that_acts_for_somebody_is_named(author: Caller, login: Login) -> None:
+    document = author.create()
+    workflow = login(user_id=author.user_id, actor="workflow-service")
+
+    workflow.get(f"/documents/{document['id']}/download")
+
+    newest = author.get(f"/documents/{document['id']}/audit").json()["items"][0]
+    assert (newest["actor_id"], newest["acting_service"]) == (author.user_id, "workflow-service")
+
+
+def test_a_refused_act_leaves_no_entry(author: Caller) -> None:
+    document = author.create()
+    author.change(document, title="Second")
+
+    author.change(document, title="Stale")
+
+    entries = author.get(f"/documents/{document['id']}/audit").json()["items"]
+    assert [entry["action"] for entry in entries] == ["document.updated", "document.created"]
+
+
+@pytest.mark.parametrize(
+    "forgery", ["UPDATE content_audit SET action = 'x'", "DELETE FROM content_audit"]
+)
+def test_the_database_refuses_to_change_the_trail(author: Caller, forgery: str) -> None:
+    author.create()
+
+    with pytest.raises(InternalError, match="append-only"), engine.begin() as connection:
+        connection.execute(text(forgery))
