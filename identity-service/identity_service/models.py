@@ -11,7 +11,8 @@ from uuid_utils.compat import uuid7
 
 from chassis.idempotency import keys_table
 
-from .database import Base, now
+from .database import Base as Base
+from .database import now
 
 keys_table(Base.metadata)
 

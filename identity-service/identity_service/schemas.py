@@ -42,7 +42,7 @@ NewPassword = Annotated[
     str, StringConstraints(min_length=8, max_length=128), Storable, Field(repr=False)
 ]
 Secret = Annotated[
-    str, StringConstraints(min_length=1, max_length=200), Storable, Field(repr=False)
+    str, StringConstraints(min_length=1, max_length=4096), Storable, Field(repr=False)
 ]
 Name = Annotated[
     str,

@@ -48,5 +48,5 @@ async def set_clients(session: AsyncSession) -> None:
         session.add(client)
     for client in known.values():
         await session.delete(client)
-    if session.dirty or session.deleted:
+    if session.deleted or any(session.is_modified(client) for client in session.dirty):
         await changes.publish(session)

@@ -82,7 +82,7 @@ def read(token: str) -> Claims:
         expires_at = datetime.fromtimestamp(claims["exp"], UTC)
         return Claims(Kind(claims["type"]), UUID(claims["sub"]), UUID(claims["sid"]), expires_at)
     # RecursionError: a header of a thousand opening brackets.
-    except (JOSEError, KeyError, ValueError, AttributeError, RecursionError) as error:
+    except (JOSEError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidToken from error
 
 

@@ -1,9 +1,70 @@
-"""The service over HTTP, on the real database of the root conftest.py."""
+"""The service over HTTP, and people to call it as."""
 
+import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import CursorResult, text
+
+from identity_service.database import session_maker
+from identity_service.main import app
+
+PASSWORD = "correct horse battery staple"
+numbers = itertools.count()
+
+
+@dataclass
+class Person:
+    """Somebody who is logged in."""
+
+    client: TestClient
+    id: str
+    email: str
+    access_token: str
+    refresh_token: str
+    session_id: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return bearer(self.access_token)
+
+    def request(self, method: str, path: str, **content: Any) -> Any:
+        return self.client.request(method, f"/api/v1{path}", headers=self.headers, **content)
+
+    def again(self, password: str = PASSWORD) -> "Person":
+        """The same person, on another device."""
+        return log_in(self.client, self.email, password)
+
+    @property
+    def status(self) -> int:
+        """What /auth/validate says of the access token."""
+        return int(validate(self.client, self.access_token).status_code)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def validate(client: TestClient, token: str) -> Any:
+    return client.post("/auth/validate", headers=bearer(token))
+
+
+def log_in(client: TestClient, email: str, password: str = PASSWORD) -> Person:
+    answer = client.post("/api/v1/auth/login", json={"email": email, "password": password})
+    assert answer.status_code == 200, answer.text
+    tokens = answer.json()
+    session_id = validate(client, tokens["access_token"]).json()["session_id"]
+    return Person(
+        client,
+        tokens["user_id"],
+        email,
+        tokens["access_token"],
+        tokens["refresh_token"],
+        session_id,
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -13,7 +74,99 @@ def database(migrated: Callable[[str], None]) -> None:
 
 @pytest.fixture(scope="session")
 def client(database: None) -> Iterator[TestClient]:
-    from identity_service.main import app
-
     with TestClient(app) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def new_person(client: TestClient) -> Callable[[], Person]:
+    def register() -> Person:
+        email = f"person-{next(numbers)}@example.com"
+        new = {"email": email, "password": PASSWORD, "name": "Somebody"}
+        assert client.post("/api/v1/auth/register", json=new).status_code == 201
+        return log_in(client, email)
+
+    return register
+
+
+@pytest.fixture(scope="session")
+def somebody(new_person: Callable[[], Person]) -> Person:
+    """For tests that leave them as they are."""
+    return new_person()
+
+
+@pytest.fixture
+def person(new_person: Callable[[], Person]) -> Person:
+    """With the role everybody has who registers."""
+    return new_person()
+
+
+@pytest.fixture
+def other(new_person: Callable[[], Person]) -> Person:
+    return new_person()
+
+
+@pytest.fixture(scope="session")
+def admin(client: TestClient) -> Person:
+    return log_in(client, "admin@example.com", "demo-password-1")
+
+
+@pytest.fixture
+def new_role(admin: Person) -> Callable[..., str]:
+    def create(*permissions: str) -> str:
+        name = f"role-{next(numbers)}"
+        new = {"name": name, "permissions": permissions}
+        assert admin.request("POST", "/roles", json=new).status_code == 201
+        return name
+
+    return create
+
+
+@pytest.fixture
+def with_rights(
+    admin: Person, new_person: Callable[[], Person], new_role: Callable[..., str]
+) -> Callable[..., Person]:
+    """Somebody with exactly these permissions."""
+
+    def create(*permissions: str) -> Person:
+        person, role = new_person(), new_role(*permissions)
+        answer = admin.request("PUT", f"/users/{person.id}/roles", json={"roles": [role]})
+        assert answer.status_code == 200, answer.text
+        return person
+
+    return create
+
+
+@pytest.fixture
+def service(client: TestClient) -> Callable[..., str]:
+    """A token of a service, its own or on behalf of somebody."""
+
+    def token(client_id: str, on_behalf_of: str | None = None) -> str:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": client_id,
+            "client_secret": "development-only-service-secret",
+        }
+        if on_behalf_of:
+            form["on_behalf_of"] = on_behalf_of
+        answer = client.post("/api/v1/auth/token", data=form)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["access_token"])
+
+    return token
+
+
+@pytest.fixture
+def sql(client: TestClient) -> Callable[..., list[Any]]:
+    """Run a statement in the service's database."""
+
+    async def execute(statement: str, **parameters: Any) -> list[Any]:
+        async with session_maker.begin() as session:
+            found = await session.execute(text(statement), parameters)
+            return list(found) if isinstance(found, CursorResult) and found.returns_rows else []
+
+    def run(statement: str, **parameters: Any) -> list[Any]:
+        assert client.portal is not None
+        return client.portal.call(lambda: execute(statement, **parameters))
+
+    return run

@@ -1,0 +1,217 @@
+"""Registering and logging in."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fastapi.testclient import TestClient
+
+from .conftest import PASSWORD, Person, log_in
+
+JSON = {"Content-Type": "application/json"}
+SQL = Callable[..., list[Any]]
+
+
+def registration(**fields: Any) -> dict[str, Any]:
+    new = {"email": f"{uuid4()}@example.com", "password": PASSWORD, "name": "Ada Lovelace"}
+    return new | fields
+
+
+def register(client: TestClient, **fields: Any) -> Any:
+    return client.post("/api/v1/auth/register", json=registration(**fields))
+
+
+def log_in_with(client: TestClient, email: str, password: str) -> Any:
+    return client.post("/auth/login", json={"email": email, "password": password})
+
+
+def test_register_answers_the_new_account_without_its_password(client: TestClient) -> None:
+    new = registration()
+
+    answer = client.post("/api/v1/auth/register", json=new)
+
+    assert answer.status_code == 201
+    expected = {"email": new["email"], "name": "Ada Lovelace", "roles": ["member"]}
+    assert answer.json().items() >= {**expected, "is_verified": False}.items()
+    assert PASSWORD not in answer.text
+    assert "argon2" not in answer.text
+
+
+def test_an_address_is_taken_once_however_it_is_written(client: TestClient) -> None:
+    name = uuid4().hex
+
+    first = register(client, email=f"{name}@example.com")
+    second = register(client, email=f"{name.upper()}@EXAMPLE.com")
+
+    assert (first.status_code, second.status_code) == (201, 409)
+    assert second.json()["code"] == "EmailTaken"
+
+
+def test_an_address_registered_many_times_at_once_is_one_account(client: TestClient) -> None:
+    new = registration()
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = threads.map(
+            lambda _: client.post("/api/v1/auth/register", json=new).status_code, range(8)
+        )
+
+    assert sorted(answers) == [201] + 7 * [409]
+
+
+def test_the_same_key_registers_once_and_answers_twice(client: TestClient) -> None:
+    new, headers = registration(), {"Idempotency-Key": str(uuid4())}
+
+    first = client.post("/api/v1/auth/register", json=new, headers=headers)
+    second = client.post("/api/v1/auth/register", json=new, headers=headers)
+
+    assert first.json() == second.json()
+    assert second.headers["Idempotent-Replayed"] == "true"
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "",
+        "nobody",
+        "@example.com",
+        "a@b",
+        "a b@example.com",
+        "a@example.com\nBcc: b@example.com",
+        "a@example.com\x00",
+        "аdmin@example.com",  # noqa: RUF001 - a Cyrillic letter
+        "\u212aarl@example.com",
+        "a@[127.0.0.1]",
+        f"{'a' * 250}@example.com",
+        None,
+        1,
+        ["a@example.com"],
+    ],
+)
+def test_what_is_no_address_is_refused_by_name(client: TestClient, email: Any) -> None:
+    for answer in (register(client, email=email), log_in_with(client, email, PASSWORD)):
+        assert answer.status_code == 422
+        assert {error["field"] for error in answer.json()["errors"]} == {"email"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("password", "short"),
+        ("password", "x" * 129),
+        ("password", "with\x00inside"),
+        ("password", "with\ud800inside"),
+        ("name", ""),
+        ("name", "   "),
+        ("name", "x" * 101),
+        ("name", "Ada\nBcc: eve@example.com"),
+        ("name", "Ada\x00"),
+        ("roles", ["admin"]),
+        ("is_verified", True),
+        ("is_active", True),
+        ("permissions", ["*"]),
+        ("id", str(uuid4())),
+    ],
+)
+def test_register_refuses_by_name_what_it_does_not_take(
+    client: TestClient, field: str, value: Any
+) -> None:
+    body = json.dumps(registration(**{field: value}))  # escapes what UTF-8 cannot carry
+
+    answer = client.post("/api/v1/auth/register", content=body, headers=JSON)
+
+    assert answer.status_code == 422
+    assert {error["field"] for error in answer.json()["errors"]} == {field}
+
+
+def test_wrong_password_unknown_address_and_deactivated_account_look_the_same(
+    client: TestClient, person: Person, other: Person, admin: Person
+) -> None:
+    admin.request("PATCH", f"/users/{other.id}", json={"is_active": False})
+
+    wrong = log_in_with(client, person.email, "not the password")
+    unknown = log_in_with(client, f"{uuid4()}@example.com", PASSWORD)
+    deactivated = log_in_with(client, other.email, PASSWORD)
+
+    for answer in (wrong, unknown, deactivated):
+        assert answer.status_code == 401
+        assert answer.json()["detail"] == "Wrong email or password"
+        assert answer.json()["code"] == "WrongCredentials"
+
+
+def test_an_unknown_address_takes_as_long_as_a_wrong_password(
+    client: TestClient, person: Person
+) -> None:
+    def seconds(email: str) -> float:
+        started = perf_counter()
+        log_in_with(client, email, "not the password")
+        return perf_counter() - started
+
+    pairs = [(seconds(person.email), seconds(f"{uuid4()}@example.com")) for _ in range(15)]
+
+    known, unknown = (median(times) for times in zip(*pairs, strict=True))
+    assert 0.5 < known / unknown < 2
+
+
+def test_a_failed_login_is_recorded(client: TestClient, person: Person, sql: SQL) -> None:
+    log_in_with(client, person.email, "not the password")
+
+    events = sql(
+        "SELECT action, actor_id, ip, trace_id FROM audit_events WHERE subject_id = :id"
+        " ORDER BY id DESC LIMIT 1",
+        id=person.id,
+    )
+    assert events[0][:3] == ("login.failed", None, "testclient")
+    assert events[0].trace_id
+
+
+def test_passwords_are_stored_as_argon2id(person: Person, sql: SQL) -> None:
+    (row,) = sql("SELECT password_hash FROM users WHERE id = :id", id=person.id)
+
+    assert row.password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+def test_logins_that_wait_for_a_thread_hold_no_connection(client: TestClient) -> None:
+    """More logins at once than there are connections, and all of them are answered."""
+    with ThreadPoolExecutor(50) as threads:
+        answers = threads.map(
+            lambda _: log_in_with(client, "nobody@example.com", PASSWORD).status_code, range(50)
+        )
+
+    assert set(answers) == {401}
+
+
+def test_me_is_who_is_logged_in(client: TestClient, person: Person) -> None:
+    me = client.get("/auth/me", headers=person.headers).json()
+
+    assert me.items() >= {"id": person.id, "email": person.email, "roles": ["member"]}.items()
+    assert "documents:read" in me["permissions"]
+
+
+def test_authorize_answers_for_one_permission(person: Person, admin: Person) -> None:
+    def allowed(who: Person, permission: str) -> bool:
+        answer = who.request("POST", "/auth/authorize", json={"permission": permission})
+        assert answer.json()["permission"] == permission
+        return bool(answer.json()["allowed"])
+
+    assert allowed(person, "documents:read")
+    assert not allowed(person, "users:write")
+    assert allowed(admin, "users:write")
+
+
+def test_the_demo_people_can_log_in(client: TestClient) -> None:
+    people = {
+        "admin@example.com": "admin",
+        "editor@example.com": "editor",
+        "reviewer@example.com": "member",
+        "viewer@example.com": "viewer",
+        "outsider@example.com": "guest",
+    }
+
+    for email, role in people.items():
+        found = log_in(client, email, "demo-password-1").request("GET", "/auth/me").json()
+        assert (found["roles"], found["is_verified"]) == ([role], True)

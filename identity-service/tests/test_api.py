@@ -1,0 +1,114 @@
+"""Every route: who may call it at all, and that bad input is answered and never fails."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fastapi.testclient import TestClient
+
+from identity_service.main import app
+
+from .conftest import Person
+
+PUBLIC = {
+    ("POST", "/api/v1/auth/register"),
+    ("POST", "/api/v1/auth/login"),
+    ("POST", "/api/v1/auth/refresh"),
+    ("POST", "/api/v1/auth/validate"),
+    ("POST", "/api/v1/auth/token"),
+    ("GET", "/health"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+}
+ROUTES = [
+    (method.upper(), path)
+    for path, operations in app.openapi()["paths"].items()
+    for method in operations
+]
+BAD_BODIES = [b"", b"null", b"[]", b"{", b'"x"', b"\xff", b"[" * 50_000, b'{"unknown": 1}']
+
+
+def concrete(path: str) -> str:
+    return re.sub(r"{\w+_id}", str(uuid4()), path).replace("{name}", "no-such-role")
+
+
+def test_every_route_is_under_the_prefix_or_health() -> None:
+    assert {path for _, path in ROUTES if not path.startswith(("/api/v1/", "/health"))} == set()
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_every_route_but_the_public_ones_needs_a_token(
+    client: TestClient, method: str, path: str
+) -> None:
+    if (method, path) in PUBLIC:
+        return
+
+    answer = client.request(method, concrete(path))
+
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_no_body_makes_a_route_fail(
+    admin: Person, new_person: Callable[[], Person], method: str, path: str
+) -> None:
+    if method not in ("POST", "PUT", "PATCH") or path.endswith(("/logout", "/validate")):
+        return
+    for body in BAD_BODIES:
+        answer = admin.client.request(
+            method,
+            concrete(path),
+            content=body,
+            headers=admin.headers | {"Content-Type": "application/json"},
+        )
+        assert answer.status_code in (400, 422), body
+        assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/auth/me", "/auth/login", "/users"])
+def test_what_clients_call_without_the_prefix_is_there_but_not_in_the_schema(
+    client: TestClient, path: str
+) -> None:
+    assert client.get(path).status_code in (401, 405)
+    assert path not in app.openapi()["paths"]
+
+
+@pytest.mark.parametrize("identifier", ["1", "me", "%00", "..%2f..", "null"])
+def test_an_id_is_an_id(admin: Person, identifier: str) -> None:
+    answers: list[Any] = [
+        admin.request("GET", f"/users/{identifier}"),
+        admin.request("DELETE", f"/users/{identifier}"),
+        admin.request("DELETE", f"/auth/sessions/{identifier}"),
+    ]
+
+    assert {answer.status_code for answer in answers} <= {404, 422}
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=%00", "cursor=e30"])
+@pytest.mark.parametrize("path", ["/users", "/roles", "/audit-events", "/auth/sessions"])
+def test_a_list_refuses_by_name_a_page_it_does_not_have(
+    admin: Person, path: str, query: str
+) -> None:
+    answer = admin.request("GET", f"{path}?{query}")
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == query.split("=")[0]
+
+
+def test_a_body_of_ten_megabytes_is_too_large(client: TestClient) -> None:
+    answer = client.post("/auth/login", json={"email": "x" * 10_000_000, "password": "x"})
+
+    assert answer.status_code == 413
+
+
+def test_health_is_what_the_specification_says(client: TestClient) -> None:
+    health = client.get("/health").json()
+
+    assert (health["service"], health["status"]) == ("identity-service", "healthy")
+    assert health["dependencies"] == {"database": "healthy", "redis": "healthy"}
+    ready = client.get("/health/ready")
+    assert ready.json()["schema"] == {"current": "0001", "head": "0001"}

@@ -1,0 +1,81 @@
+"""The audit trail: what is done is in it, for good, and only auditors read it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from .conftest import PASSWORD, Person
+
+
+def test_what_an_administrator_does_is_recorded(admin: Person, person: Person) -> None:
+    trace = {"X-Trace-ID": "0123456789abcdef"}
+    admin.client.patch(
+        f"/api/v1/users/{person.id}", json={"name": "Grace"}, headers=admin.headers | trace
+    )
+
+    (event,) = admin.request("GET", "/audit-events?limit=1").json()["items"]
+
+    expected = {
+        "action": "user.updated",
+        "actor_id": admin.id,
+        "subject_id": person.id,
+        "ip": "testclient",
+        "trace_id": "0123456789abcdef",
+        "details": {"fields": ["name"]},
+    }
+    assert event.items() >= expected.items()
+
+
+def test_events_are_listed_page_by_page(admin: Person, new_person: Callable[[], Person]) -> None:
+    people = [new_person() for _ in range(2)]  # two events each
+
+    first = admin.request("GET", "/audit-events?limit=3").json()
+    second = admin.request("GET", f"/audit-events?limit=1&cursor={first['next_cursor']}").json()
+
+    found = [(event["action"], event["subject_id"]) for event in first["items"] + second["items"]]
+    assert found == [
+        (action, person.id)
+        for person in reversed(people)
+        for action in ("login.succeeded", "user.created")
+    ]
+
+
+def test_a_cursor_of_ones_own_making_is_refused(admin: Person) -> None:
+    answer = admin.request("GET", "/audit-events?cursor=nonsense")
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "cursor"
+
+
+def test_only_auditors_read_it(person: Person, with_rights: Callable[..., Person]) -> None:
+    auditor = with_rights("audit:read")
+
+    assert person.request("GET", "/audit-events").status_code == 403
+    assert auditor.request("GET", "/audit-events").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_events SET action = 'nothing'",
+        "DELETE FROM audit_events",
+        "TRUNCATE audit_events",
+    ],
+)
+def test_the_database_itself_refuses_to_change_it(
+    sql: Callable[..., list[Any]], statement: str
+) -> None:
+    with pytest.raises(DBAPIError, match="append-only"):
+        sql(statement)
+
+
+def test_no_password_and_no_token_is_in_it(person: Person, sql: Callable[..., list[Any]]) -> None:
+    change = {"current_password": PASSWORD, "new_password": "another long password"}
+    person.request("POST", "/auth/change-password", json=change)
+
+    everything = str(sql("SELECT audit_events::text FROM audit_events"))
+
+    for secret in (*change.values(), person.access_token, person.refresh_token):
+        assert secret not in everything

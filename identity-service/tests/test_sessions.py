@@ -1,0 +1,185 @@
+"""Sessions: rotation of refresh tokens, races, reuse, and every way in which a session ends."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+from fastapi.testclient import TestClient
+
+from .conftest import PASSWORD, Person, validate
+
+AGE_USED_TOKENS = """
+UPDATE refresh_tokens SET used_at = used_at - interval '1 minute' WHERE session_id = :id
+"""
+
+
+def refresh(client: TestClient, token: str) -> Any:
+    return client.post("/auth/refresh", json={"refresh_token": token})
+
+
+def test_refresh_gives_new_tokens_of_the_same_session(client: TestClient, person: Person) -> None:
+    answer = refresh(client, person.refresh_token)
+
+    assert answer.status_code == 200
+    tokens = answer.json()
+    assert tokens["refresh_token"] != person.refresh_token
+    assert validate(client, tokens["access_token"]).json()["session_id"] == person.session_id
+    assert tokens.keys() == {
+        "access_token",
+        "refresh_token",
+        "token_type",
+        "expires_in",
+        "user_id",
+    }
+
+
+def test_a_raced_refresh_gets_the_same_successor(client: TestClient, person: Person) -> None:
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(lambda _: refresh(client, person.refresh_token), range(20)))
+
+    assert {answer.status_code for answer in answers} == {200}
+    (successor,) = {answer.json()["refresh_token"] for answer in answers}
+    assert refresh(client, successor).status_code == 200
+    assert len(person.request("GET", "/auth/sessions").json()["items"]) == 1
+
+
+def test_a_refresh_token_used_after_the_grace_ends_the_session(
+    client: TestClient, person: Person, sql: Callable[..., list[Any]]
+) -> None:
+    newest = refresh(client, person.refresh_token).json()
+    sql(AGE_USED_TOKENS, id=person.session_id)
+
+    reused = refresh(client, person.refresh_token)
+
+    assert reused.status_code == 401
+    assert reused.json()["detail"] == "Invalid or expired refresh token"
+    assert refresh(client, newest["refresh_token"]).status_code == 401
+    assert validate(client, newest["access_token"]).status_code == 401
+
+
+def test_a_refresh_token_whose_successor_was_used_ends_the_session(
+    client: TestClient, person: Person
+) -> None:
+    second = refresh(client, person.refresh_token).json()
+    third = refresh(client, second["refresh_token"]).json()
+
+    assert refresh(client, person.refresh_token).status_code == 401
+    assert refresh(client, third["refresh_token"]).status_code == 401
+    assert person.status == 401
+
+
+def test_reuse_ends_no_other_session(
+    client: TestClient, person: Person, sql: Callable[..., list[Any]]
+) -> None:
+    elsewhere = person.again()
+    refresh(client, person.refresh_token)
+    sql(AGE_USED_TOKENS, id=person.session_id)
+
+    refresh(client, person.refresh_token)
+
+    assert (person.status, elsewhere.status) == (401, 200)
+
+
+def test_reuse_is_in_the_audit_trail(
+    client: TestClient, person: Person, sql: Callable[..., list[Any]]
+) -> None:
+    refresh(client, person.refresh_token)
+    sql(AGE_USED_TOKENS, id=person.session_id)
+    refresh(client, person.refresh_token)
+
+    events = sql("SELECT action FROM audit_events WHERE subject_id = :id", id=person.id)
+
+    assert ("session.token_reused",) in events
+
+
+def test_a_made_up_refresh_token_ends_nothing(client: TestClient, person: Person) -> None:
+    assert refresh(client, person.session_id).status_code == 401
+    assert refresh(client, person.refresh_token[:-1]).status_code == 401
+    assert person.status == 200
+
+
+def test_logout_ends_this_session_only(client: TestClient, person: Person) -> None:
+    elsewhere = person.again()
+
+    assert person.request("POST", "/auth/logout").status_code == 204
+
+    assert (person.status, elsewhere.status) == (401, 200)
+    assert refresh(client, person.refresh_token).status_code == 401
+    assert person.request("POST", "/auth/logout").status_code == 401
+
+
+def test_sessions_are_listed_and_ended_one_by_one(person: Person) -> None:
+    elsewhere = person.again()
+
+    listed = person.request("GET", "/auth/sessions").json()["items"]
+    ended = person.request("DELETE", f"/auth/sessions/{elsewhere.session_id}")
+
+    assert [item["id"] for item in listed] == [elsewhere.session_id, person.session_id]
+    assert listed[0]["user_agent"] == "testclient"
+    assert ended.status_code == 204
+    assert (person.status, elsewhere.status) == (200, 401)
+
+
+def test_sessions_of_somebody_else_cannot_be_ended_or_seen(person: Person, other: Person) -> None:
+    theirs = person.request("DELETE", f"/auth/sessions/{other.session_id}")
+    nobodys = person.request("DELETE", f"/auth/sessions/{uuid4()}")
+
+    assert theirs.status_code == nobodys.status_code == 404
+    assert theirs.json()["detail"] == nobodys.json()["detail"]
+    assert other.status == 200
+    assert len(person.request("GET", "/auth/sessions").json()["items"]) == 1
+
+
+def test_all_sessions_can_be_ended_at_once(person: Person, other: Person) -> None:
+    elsewhere = person.again()
+
+    assert person.request("DELETE", "/auth/sessions").status_code == 204
+
+    assert (person.status, elsewhere.status, other.status) == (401, 401, 200)
+
+
+def test_a_new_password_ends_every_other_session(client: TestClient, person: Person) -> None:
+    elsewhere = person.again()
+    change = {"current_password": PASSWORD, "new_password": "another long password"}
+
+    answer = person.request("POST", "/auth/change-password", json=change)
+
+    assert answer.status_code == 204
+    assert (person.status, elsewhere.status) == (200, 401)
+    assert refresh(client, person.refresh_token).status_code == 200
+    old = client.post("/auth/login", json={"email": person.email, "password": PASSWORD})
+    assert old.status_code == 401
+    assert person.again("another long password").status == 200
+
+
+def test_a_new_password_needs_the_current_one(person: Person) -> None:
+    elsewhere = person.again()
+    change = {"current_password": "a guess at it", "new_password": "another long password"}
+
+    answer = person.request("POST", "/auth/change-password", json=change)
+
+    assert answer.status_code == 403
+    assert (person.status, elsewhere.status, person.again().status) == (200, 200, 200)
+
+
+def test_a_password_that_changes_during_a_login_opens_no_session(
+    client: TestClient, person: Person
+) -> None:
+    """However the two fall together, no session of the old password is left."""
+    change = {"current_password": PASSWORD, "new_password": "another long password"}
+    old = {"email": person.email, "password": PASSWORD}
+    with ThreadPoolExecutor(8) as threads:
+        logins = [threads.submit(lambda: client.post("/auth/login", json=old)) for _ in range(4)]
+        changed = threads.submit(
+            lambda: person.request("POST", "/auth/change-password", json=change)
+        )
+        logins += [threads.submit(lambda: client.post("/auth/login", json=old)) for _ in range(4)]
+
+    assert changed.result().status_code == 204
+    answers = [login.result() for login in logins]
+    assert {answer.status_code for answer in answers} <= {200, 401}
+    for answer in answers:
+        if answer.status_code == 200:
+            assert validate(client, answer.json()["access_token"]).status_code == 401
+    assert len(person.request("GET", "/auth/sessions").json()["items"]) == 1

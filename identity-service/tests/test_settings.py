@@ -1,0 +1,71 @@
+"""Outside development the service starts with secrets of its own or not at all."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chassis.settings import load
+from identity_service.settings import Settings, settings
+
+FOLDER = Path(__file__).resolve().parent.parent
+SECRET = "a secret of our own, of 32 characters or more"
+PRODUCTION = {
+    "ENVIRONMENT": "production",
+    "JWT_SECRET_KEY": SECRET,
+    "SERVICE_CLIENT_SECRET": SECRET,
+    "SERVICE_CLIENTS": json.dumps({"content-service": SECRET}),
+    "DATABASE_URL": settings.database_url,
+    "REDIS_URL": settings.redis_url,
+}
+
+
+def test_production_starts_with_secrets_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in PRODUCTION.items():
+        monkeypatch.setenv(name, value)
+
+    loaded = load(Settings)
+
+    assert loaded.environment == "production"
+    assert list(loaded.service_clients) == ["content-service"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("JWT_SECRET_KEY", None),
+        ("JWT_SECRET_KEY", "short"),
+        ("SERVICE_CLIENTS", None),
+        ("SERVICE_CLIENTS", '{"content-service": "short"}'),
+        ("SERVICE_CLIENTS", '{"content-service": "development-only-service-secret"}'),
+        ("JWT_ALGORITHM", "none"),
+        ("ARGON2_MEMORY_KIB", "8"),
+        ("ARGON2_TIME_COST", "1"),
+    ],
+)
+def test_a_weak_setting_refuses_to_start_and_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str | None
+) -> None:
+    for name, given in (PRODUCTION | {variable: value}).items():
+        if given is not None:
+            monkeypatch.setenv(name, given)
+
+    with pytest.raises(SystemExit) as refusal:
+        load(Settings)
+
+    assert variable in str(refusal.value)
+
+
+def test_python_main_refuses_the_development_secret_in_production() -> None:
+    environment = {**PRODUCTION, "PATH": os.environ["PATH"], "JWT_SECRET_KEY": ""}
+
+    done = subprocess.run(
+        [sys.executable, "main.py"], cwd=FOLDER, env=environment, capture_output=True, text=True
+    )
+
+    assert done.returncode != 0
+    assert "JWT_SECRET_KEY" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,251 @@
+"""Users, as administrators, services and themselves see and change them."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fastapi.testclient import TestClient
+
+from .conftest import PASSWORD, Person, bearer
+
+OWN = ("", "/profile", "/contact", "/permissions")
+
+
+@pytest.mark.parametrize("part", OWN)
+def test_people_see_themselves_and_nobody_else(person: Person, other: Person, part: str) -> None:
+    own = person.request("GET", f"/users/{person.id}{part}")
+    theirs = person.request("GET", f"/users/{other.id}{part}")
+    nobodys = person.request("GET", f"/users/{uuid4()}{part}")
+
+    assert own.status_code == 200
+    assert own.json()["user_id" if part else "id"] == person.id
+    # Somebody else and nobody look the same.
+    assert (theirs.status_code, theirs.json()["detail"]) == (403, nobodys.json()["detail"])
+    assert nobodys.status_code == 403
+
+
+@pytest.mark.parametrize("part", OWN)
+def test_an_administrator_sees_everybody(admin: Person, person: Person, part: str) -> None:
+    assert admin.request("GET", f"/users/{person.id}{part}").status_code == 200
+    assert admin.request("GET", f"/users/{uuid4()}{part}").status_code == 404
+
+
+def test_siblings_find_users_without_the_prefix(client: TestClient, person: Person) -> None:
+    answer = client.get(f"/users/{person.id}/profile", headers=person.headers)
+
+    assert answer.json()["email"] == person.email
+
+
+def test_services_see_what_they_are_for(
+    client: TestClient, person: Person, service: Callable[..., str]
+) -> None:
+    def status(client_id: str, part: str) -> int:
+        headers = bearer(service(client_id))
+        return client.get(f"/api/v1/users/{person.id}{part}", headers=headers).status_code
+
+    assert status("communication-service", "/contact") == 200
+    assert status("content-service", "/contact") == 403
+    assert status("content-service", "/permissions") == 200
+    assert status("communication-service", "/permissions") == 403
+    assert {status(f"{name}-service", "/profile") for name in ("content", "communication")} == {200}
+
+
+def test_people_change_their_own_profile(person: Person) -> None:
+    changes = {
+        "name": " Grace Hopper ",
+        "phone": "+491701234567",
+        "push_tokens": ["a", "b"],
+        "locale": "de-DE",
+        "timezone": "Europe/Berlin",
+    }
+
+    answer = person.request("PATCH", f"/users/{person.id}/profile", json=changes)
+    contact = person.request("GET", f"/users/{person.id}/contact").json()
+
+    assert answer.status_code == 200
+    assert contact.items() >= {**changes, "name": "Grace Hopper", "email": person.email}.items()
+
+
+def test_what_a_patch_leaves_out_stays(person: Person) -> None:
+    path = f"/users/{person.id}/profile"
+    person.request("PATCH", path, json={"phone": "+491701234567", "locale": "de"})
+
+    kept = person.request("PATCH", path, json={"name": "Grace"}).json()
+    removed = person.request("PATCH", path, json={"phone": None}).json()
+
+    assert (kept["phone"], kept["locale"]) == ("+491701234567", "de")
+    assert (removed["phone"], removed["name"]) == (None, "Grace")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", None),
+        ("name", "Ada\r\nX: y"),
+        ("phone", "call me"),
+        ("phone", "+" + "1" * 40),
+        ("push_tokens", ["a\x00"]),
+        ("push_tokens", [""] * 2),
+        ("push_tokens", ["a"] * 21),
+        ("locale", "../etc"),
+        ("timezone", "Mars/Olympus"),
+        ("timezone", "../../etc/passwd"),
+        ("email", "new@example.com"),
+        ("is_verified", True),
+        ("roles", ["admin"]),
+        ("password_hash", "x"),
+        ("id", str(uuid4())),
+    ],
+)
+def test_a_profile_takes_nothing_else(somebody: Person, field: str, value: Any) -> None:
+    answer = somebody.request("PATCH", f"/users/{somebody.id}/profile", json={field: value})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"].split(".")[0] == field
+
+
+def test_administration_is_for_administrators(person: Person, other: Person) -> None:
+    path = f"/users/{other.id}"
+    answers = [
+        person.request("GET", "/users"),
+        person.request("POST", "/users", json=new_user()),
+        person.request("PATCH", path, json={"name": "Eve"}),
+        person.request("PATCH", f"/users/{person.id}", json={"is_verified": True}),
+        person.request("DELETE", path),
+        person.request("DELETE", f"/users/{person.id}"),
+        person.request("PATCH", f"{path}/profile", json={"name": "Eve"}),
+        person.request("PUT", f"/users/{person.id}/roles", json={"roles": ["admin"]}),
+    ]
+
+    assert {answer.status_code for answer in answers} == {403}
+    assert "users:write" in answers[1].json()["detail"]
+    assert "roles:write" in answers[-1].json()["detail"]
+
+
+def new_user(**fields: Any) -> dict[str, Any]:
+    return {
+        "email": f"{uuid4()}@example.com",
+        "name": "Some Body",
+        "password": PASSWORD,
+        **fields,
+    }
+
+
+def test_an_administrator_makes_an_account_with_roles(client: TestClient, admin: Person) -> None:
+    new = new_user(roles=["editor", "viewer"], is_verified=True)
+
+    created = admin.request("POST", "/users", json=new)
+    listed = admin.request("GET", "/users?limit=1").json()
+
+    assert created.status_code == 201
+    assert (
+        created.json().items()
+        >= {
+            "email": new["email"],
+            "roles": ["editor", "viewer"],
+            "is_verified": True,
+        }.items()
+    )
+    assert listed["items"] == [created.json()]
+    credentials = {"email": new["email"], "password": PASSWORD}
+    assert client.post("/auth/login", json=credentials).status_code == 200
+
+
+def test_lists_go_on_where_the_page_before_ended(
+    admin: Person, new_person: Callable[[], Person]
+) -> None:
+    people = [new_person().id for _ in range(4)]
+
+    first = admin.request("GET", "/users?limit=2").json()
+    second = admin.request("GET", f"/users?limit=2&cursor={first['next_cursor']}").json()
+
+    found = [item["id"] for item in first["items"] + second["items"]]
+    assert found == people[::-1]
+
+
+def test_a_deactivated_person_is_out_everywhere_and_stays_out(
+    client: TestClient, person: Person, admin: Person
+) -> None:
+    elsewhere = person.again()
+    path = f"/users/{person.id}"
+
+    answer = admin.request("PATCH", path, json={"is_active": False})
+
+    assert answer.json()["is_active"] is False
+    assert (person.status, elsewhere.status) == (401, 401)
+    body = {"refresh_token": person.refresh_token}
+    assert client.post("/auth/refresh", json=body).status_code == 401
+    admin.request("PATCH", path, json={"is_active": True})
+    assert person.status == 401  # what ended does not come back
+    assert person.again().status == 200
+
+
+def test_a_deleted_person_is_gone(client: TestClient, person: Person, admin: Person) -> None:
+    assert admin.request("DELETE", f"/users/{person.id}").status_code == 204
+
+    assert person.status == 401
+    body = {"refresh_token": person.refresh_token}
+    assert client.post("/auth/refresh", json=body).status_code == 401
+    assert admin.request("GET", f"/users/{person.id}").status_code == 404
+    assert admin.request("DELETE", f"/users/{person.id}").status_code == 404
+
+
+def test_a_new_address_is_the_one_to_log_in_with(person: Person, admin: Person) -> None:
+    email = f"{uuid4()}@example.com"
+
+    answer = admin.request("PATCH", f"/users/{person.id}", json={"email": email.upper()})
+    taken = admin.request("PATCH", f"/users/{person.id}", json={"email": admin.email})
+
+    assert answer.json()["email"] == email
+    assert (taken.status_code, taken.json()["code"]) == (409, "EmailTaken")
+    person.email = email
+    assert person.again().status == 200
+
+
+def test_roles_are_set_as_a_whole(person: Person, admin: Person) -> None:
+    path = f"/users/{person.id}/roles"
+
+    several = admin.request("PUT", path, json={"roles": ["viewer", "editor", "viewer"]})
+    unknown = admin.request("PUT", path, json={"roles": ["viewer", "no-such-role"]})
+
+    assert several.json()["roles"] == ["editor", "viewer"]
+    assert unknown.status_code == 422
+    assert unknown.json()["errors"] == [
+        {"field": "roles", "message": "there is no role no-such-role"}
+    ]
+
+
+def test_roles_set_many_times_at_once_are_one_of_them(person: Person, admin: Person) -> None:
+    path = f"/users/{person.id}/roles"
+    choices: list[list[str]] = [["viewer"], ["editor"], ["viewer", "editor"], []] * 3
+
+    with ThreadPoolExecutor(12) as threads:
+        answers = threads.map(
+            lambda roles: admin.request("PUT", path, json={"roles": roles}).status_code, choices
+        )
+
+    assert set(answers) == {200}
+    found = admin.request("GET", f"/users/{person.id}/permissions").json()["roles"]
+    assert sorted(found, reverse=True) in choices
+
+
+def test_nobody_gives_or_takes_rights_they_do_not_have(
+    with_rights: Callable[..., Person], person: Person, admin: Person
+) -> None:
+    clerk = with_rights("users:write", "roles:write", "documents:read")
+    answers = [
+        clerk.request("PUT", f"/users/{clerk.id}/roles", json={"roles": ["admin"]}),
+        clerk.request("PUT", f"/users/{person.id}/roles", json={"roles": []}),
+        clerk.request("POST", "/users", json=new_user(roles=["admin"])),
+        clerk.request("PATCH", f"/users/{admin.id}", json={"email": "eve@example.com"}),
+        clerk.request("PATCH", f"/users/{admin.id}", json={"is_active": False}),
+        clerk.request("DELETE", f"/users/{admin.id}"),
+        clerk.request("POST", "/roles", json={"name": "mine", "permissions": ["*"]}),
+    ]
+
+    assert {answer.status_code for answer in answers} == {403}
+    assert "permission *" in answers[0].json()["detail"]
+    assert admin.status == 200
+    assert clerk.request("POST", "/users", json=new_user(roles=["guest"])).status_code == 201
