@@ -50,9 +50,10 @@ class Box:
 
     def read(self, name: str) -> dict[str, Any]:
         """One message as JSON; KeyError when there is none of that id."""
-        if name not in self.names():
+        file = self.folder / f"{name}.eml"
+        if not name.isdecimal() or not file.exists():
             raise KeyError(name)
-        source = (self.folder / f"{name}.eml").read_bytes()
+        source = file.read_bytes()
         return {"id": name, "time": arrival(name), "size": len(source), **parsed(source)}
 
     def empty(self) -> None:
@@ -85,7 +86,10 @@ def addresses(message: EmailMessage, header: str) -> list[dict[str, str]]:
 
 def body(message: EmailMessage, kind: str) -> str | None:
     part = message.get_body(preferencelist=(kind,))
-    return part.get_content() if part else None
+    try:
+        return part.get_content() if part else None
+    except LookupError:
+        return "(in a character set that this machine does not know)"
 
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>Mail</title>
