@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, delete, insert, literal, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,7 +13,7 @@ from chassis.errors import Conflict, Forbidden, NotFound
 
 from . import audit, changes, passwords, roles, sessions
 from .database import Refused, reader
-from .models import Account
+from .models import Account, Role, user_roles
 from .schemas import Credentials, PasswordChange, ProfilePatch, Registration, UserPatch
 
 
@@ -154,7 +154,12 @@ async def set_roles(
     session: AsyncSession, by: User, user_id: UUID, role_names: Iterable[str]
 ) -> Account:
     account = await find_governed(session, by, user_id)
-    account.role_objects = await roles.named(session, role_names, by)
+    given = await roles.named(session, role_names, by)
+    # Not through the ORM, which fails over a role that was deleted since it looked.
+    await session.execute(delete(user_roles).where(user_roles.c.user_id == user_id))
+    chosen = select(literal(user_id), Role.name).where(Role.name.in_(r.name for r in given))
+    await session.execute(insert(user_roles).from_select(["user_id", "role_name"], chosen))
+    await session.refresh(account, ["role_objects"])
     audit.record(session, "user.roles_set", by=by, subject=user_id, roles=account.roles)
     await changes.publish(session, user_id=user_id)
     return account
@@ -162,7 +167,7 @@ async def set_roles(
 
 async def remove(session: AsyncSession, by: User, user_id: UUID) -> None:
     """For good, with the person's sessions; the audit trail keeps the id alone."""
-    account = await find_governed(session, by, user_id)
-    await session.delete(account)
+    await find_governed(session, by, user_id)
+    await session.execute(delete(Account).where(Account.id == user_id))
     audit.record(session, "user.deleted", by=by, subject=user_id)
     await changes.publish(session, user_id=user_id)

@@ -4,24 +4,28 @@ from pathlib import Path
 
 import anyio.from_thread
 from fastapi import FastAPI
-from sqlalchemy import text
+from sqlalchemy import NullPool, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from chassis.health import health_router, ping_redis
 from chassis.migrations import current_revision, head_revision
 
-from .database import engine, reader
+from .database import engine
 from .settings import settings
 
 FOLDER = Path(__file__).resolve().parent.parent
 
+# A connection of its own for each probe: the pool may be used up, or not be there before start-up.
+probes = create_async_engine(engine.url, poolclass=NullPool)
+
 
 async def ping_database(app: FastAPI) -> None:
-    async with reader.connect() as connection:
+    async with probes.connect() as connection:
         await connection.execute(text("SELECT 1"))
 
 
 async def revision() -> str | None:
-    async with engine.connect() as connection:
+    async with probes.connect() as connection:
         return await connection.run_sync(current_revision)
 
 

@@ -11,8 +11,7 @@ from uuid_utils.compat import uuid7
 
 from chassis.idempotency import keys_table
 
-from .database import Base as Base
-from .database import now
+from .database import Base, now
 
 keys_table(Base.metadata)
 
@@ -55,7 +54,7 @@ class Account(Base):
     updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
 
     role_objects: Mapped[list[Role]] = relationship(
-        secondary=user_roles, lazy="selectin", order_by=Role.name, passive_deletes=True
+        secondary=user_roles, lazy="selectin", order_by=Role.name
     )
 
     @property

@@ -100,7 +100,7 @@ class PasswordChange(Request):
     new_password: NewPassword
 
 
-class TokenBody(BaseModel):
+class TokenBody(Request):
     token: str | None = None
 
 

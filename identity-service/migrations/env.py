@@ -5,8 +5,8 @@ import asyncio
 from sqlalchemy.util import greenlet_spawn
 
 from chassis.migrations import migrate
-from identity_service.models import Base
+from identity_service.models import Account
 from identity_service.settings import settings
 
 # The only driver here is asyncpg, which works inside of SQLAlchemy's greenlet alone.
-asyncio.run(greenlet_spawn(migrate, settings.driver_url("asyncpg"), Base.metadata))
+asyncio.run(greenlet_spawn(migrate, settings.driver_url("asyncpg"), Account.metadata))

@@ -24,7 +24,8 @@ BODY = {"content": {"application/json": {"schema": TokenBody.model_json_schema()
 @router.post("/validate", response_model=Validation, openapi_extra={"requestBody": BODY})
 async def validate(request: Request) -> JSONResponse:
     """Whose token it is and what they may do now. It comes as a bearer token or in the body."""
-    return JSONResponse(await request.app.state.identify(await presented_token(request)))
+    token = await presented_token(request)
+    return JSONResponse(await request.app.state.identify(token))
 
 
 async def presented_token(request: Request) -> str:
