@@ -28,6 +28,7 @@ from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
+EXPECTED = (Undeliverable, ServiceError, OSError)  # smtplib's errors are OSErrors
 LONGEST_ERROR = 500  # characters
 
 
@@ -49,9 +50,11 @@ class Sent:
 
     @property
     def reason(self) -> str | None:
-        """What PostgreSQL can store of whatever the error says."""
+        """What the sender may know of the error, in a form that PostgreSQL can store."""
         if self.error is None:
             return None
+        if not isinstance(self.error, EXPECTED):
+            return "Something unexpected went wrong; the trace id leads to the log"
         said = str(self.error) or type(self.error).__name__
         storable = said.replace("\x00", "").encode(errors="replace").decode()
         return storable[:LONGEST_ERROR]
@@ -104,8 +107,8 @@ def send(delivery: Delivery, provider: Provider) -> Sent:
             logger.info("delivery %s by %s is made", delivery.id, delivery.channel)
         except Exception as error:
             sent = Sent(delivery, started_at, error=error)
-            expected = isinstance(error, Undeliverable | ServiceError | OSError)
-            logger.warning("delivery %s: %s", delivery.id, sent.reason, exc_info=not expected)
+            trace = not isinstance(error, EXPECTED)
+            logger.warning("delivery %s: %s", delivery.id, sent.reason, exc_info=trace)
     return sent
 
 

@@ -125,7 +125,7 @@ def lock_deliveries(
 
 def queue_status(session: Session) -> dict[str, Any]:
     counted = select(Delivery.status, func.count()).group_by(Delivery.status)
-    counts = dict(session.execute(counted).tuples().all())
+    counts = {status: count for status, count in session.execute(counted)}
     late = select(func.count(), func.min(Delivery.run_at)).where(is_due(Delivery))
     due, oldest = session.execute(late).one()
     deliveries = {status: counts.get(status, 0) for status in STATUSES}

@@ -19,7 +19,7 @@ from chassis.errors import Unprocessable
 from .schemas import Rendered
 
 MOST_CHARACTERS = 500_000
-MOST_SECONDS = 2.0
+MOST_SECONDS = 1.0
 MOST_NODES = 5_000
 LONGEST_SUBJECT = 300
 

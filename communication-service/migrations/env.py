@@ -1,8 +1,7 @@
 """Run by alembic: migrates the database of the service's settings."""
 
-from communication_service.models import Base
+from chassis.migrations import migrate
+from communication_service.models import Notification
 from communication_service.settings import settings
 
-from chassis.migrations import migrate
-
-migrate(settings.driver_url("psycopg2"), Base.metadata)
+migrate(settings.driver_url("psycopg2"), Notification.metadata)

@@ -1,7 +1,9 @@
 """The running app, people to call it as, a mail server, and the worker's work on demand."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -22,6 +24,8 @@ from communication_service.delivery import deliver_batch
 from communication_service.main import app
 from communication_service.settings import Settings, settings
 from localstack.servers import free_port
+
+logging.getLogger("mail.log").setLevel(logging.WARNING)  # a line per SMTP command
 
 MEMBER = ("notifications:send", "templates:read")
 EDITOR = (*MEMBER, "templates:write")
@@ -65,7 +69,7 @@ class MailServer:
         self.pause = 0.0
         self.controller = Controller(self, "127.0.0.1", port)
 
-    async def handle_RCPT(  # noqa: N802
+    async def handle_RCPT(
         self, server: Server, session: Session, envelope: Envelope, address: str, _: list[str]
     ) -> str:
         if refusal := self.refusals.get(address):
@@ -73,16 +77,16 @@ class MailServer:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: Server, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: Server, session: Session, envelope: Envelope) -> str:
         time.sleep(self.pause)
         if refusal := self.refusals.get("DATA"):
             return refusal
         assert isinstance(envelope.content, bytes)
-        self.received.append(message_from_bytes(envelope.content, policy=default))  # type: ignore[arg-type]
+        self.received.append(message_from_bytes(envelope.content, policy=default))
         return "250 OK"
 
     def mails_to(self, person: Caller | Person) -> list[EmailMessage]:
-        return [mail for mail in self.received if person.email in mail["To"]]
+        return [mail for mail in self.received if person.email in str(mail["To"])]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -130,12 +134,18 @@ def recipient(login: Callable[..., Caller]) -> Caller:
     return login("documents:read", name="Rita Reviewer")
 
 
-@pytest.fixture
-def mail_server() -> Iterator[MailServer]:
+@contextmanager
+def running_mail_server() -> Iterator[MailServer]:
     server = MailServer(free_port())
     server.controller.start()
     yield server
     server.controller.stop()
+
+
+@pytest.fixture
+def mail_server() -> Iterator[MailServer]:
+    with running_mail_server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -3,11 +3,15 @@
 import smtplib
 import ssl
 from contextlib import ExitStack
+from email.charset import QP, Charset
 from email.errors import MessageError
+from email.header import Header
 from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime
+from email.message import Message
+from email.mime.multipart import MIMEMultipart
+from email.mime.nonmultipart import MIMENonMultipart
+from email.policy import compat32
+from email.utils import format_datetime, formataddr, parseaddr
 
 from chassis.errors import NotFound
 from chassis.service_client import ServiceClient
@@ -16,7 +20,8 @@ from ..models import Delivery, now
 from ..settings import Settings
 from .provider import Undeliverable
 
-POLICY = SMTP.clone(cte_type="7bit")  # for servers without 8BITMIME too
+WIRE = compat32.clone(linesep="\r\n")
+LONGEST_PLAIN = 60  # characters of a header that need not be folded
 NOT_LOGGED_IN = 530  # a matter of settings, not of the message
 
 
@@ -27,16 +32,15 @@ class Email:
         self._down: OSError | None = None
 
     def send(self, delivery: Delivery) -> None:
-        to = recipient(self._identity, delivery.notification.recipient_id)
-        message = compose(self._settings, delivery, to)
+        name, address = recipient(self._identity, delivery.notification.recipient_id)
+        message = compose(self._settings, delivery, formataddr((name, address)))
+        sender = parseaddr(self._settings.smtp_sender)[1]
         try:
-            self._connected().send_message(message, to_addrs=[to.addr_spec])
-        except smtplib.SMTPNotSupportedError as error:
-            raise Undeliverable(str(error)) from error
+            self._connected().sendmail(sender, [address], message)
         except smtplib.SMTPRecipientsRefused as error:
-            raise refusal(*error.recipients[to.addr_spec], to) from error
+            raise refusal(*error.recipients[address], address) from error
         except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
-            raise refusal(error.smtp_code, error.smtp_error, to) from error
+            raise refusal(error.smtp_code, error.smtp_error, address) from error
 
     def _connected(self) -> smtplib.SMTP:
         """The batch's connection; a server that is down is not asked again for each mail."""
@@ -69,41 +73,64 @@ def open_connection(settings: Settings) -> smtplib.SMTP:
     return smtplib.SMTP(host, port, name, timeout=timeout)
 
 
-def recipient(identity: ServiceClient, user_id: str) -> Address:
+def recipient(identity: ServiceClient, user_id: str) -> tuple[str, str]:
+    """Name, ready for a header, and address."""
     try:
         contact = identity.call("GET", f"/api/v1/users/{user_id}/contact")
     except NotFound as error:
         raise Undeliverable("Identity knows no such recipient") from error
-    if not contact["email"]:
-        raise Undeliverable("The recipient has no mail address")
-    name = " ".join((contact["name"] or "").split())
+    name = " ".join((contact["name"] or "").split())[:LONGEST_PLAIN]
+    if not is_address(contact["email"]):
+        raise Undeliverable("The recipient has no mail address that can be used")
+    return header_words(name), contact["email"]
+
+
+def is_address(text: str | None) -> bool:
+    """Exactly one, and nothing in it that could begin another header or command."""
     try:
-        # Takes exactly one address and no line break: nothing here can begin another header.
-        return Address(name, addr_spec=contact["email"])
-    except (ValueError, IndexError, MessageError) as error:
-        raise Undeliverable("The recipient's mail address is not one") from error
+        return bool(text) and Address(addr_spec=text).domain.isascii()
+    except (ValueError, IndexError, MessageError):
+        return False
 
 
-def compose(settings: Settings, delivery: Delivery, to: Address) -> EmailMessage:
+def compose(settings: Settings, delivery: Delivery, to: str) -> bytes:
     notification = delivery.notification
-    message = EmailMessage(POLICY)
-    message["From"] = settings.smtp_sender
+    message: Message = text_part(notification.body, "plain")
+    if notification.html is not None:
+        parts = [message, text_part(notification.html, "html")]
+        message = MIMEMultipart("alternative", _subparts=parts)
+    message["From"] = formataddr(parseaddr(settings.smtp_sender))
     message["To"] = to
-    message["Subject"] = notification.subject
+    message["Subject"] = header_words(notification.subject)
     message["Date"] = format_datetime(now())
     # The same at each attempt: a receiver that has seen it knows a repeated mail.
     message["Message-ID"] = f"<{delivery.id}@{settings.mail_domain}>"
     message["Auto-Submitted"] = "auto-generated"
-    message["X-Trace-ID"] = notification.trace_id
-    message.set_content(notification.body)
-    if notification.html is not None:
-        message.add_alternative(notification.html, subtype="html")
-    return message
+    message["X-Trace-ID"] = notification.trace_id or ""
+    return message.as_bytes(policy=WIRE)
 
 
-def refusal(code: int, answer: bytes | str, to: Address) -> Exception:
+def text_part(text: str, subtype: str) -> Message:
+    part = MIMENonMultipart("text", subtype)
+    charset = Charset("utf-8")
+    charset.body_encoding = QP
+    part.set_payload(text, charset)
+    return part
+
+
+def header_words(text: str) -> str:
+    """Encoded unless short and plain.
+
+    Not left to email.message.EmailMessage: that decodes words which look encoded, and a
+    "=?utf-8?q?=0D=0ABcc:_x?=" becomes a header (seen with Python 3.11 and 3.13).
+    """
+    is_plain = text.isascii() and text.isprintable() and len(text) <= LONGEST_PLAIN
+    return text if is_plain and "=?" not in text else Header(text, "utf-8").encode()
+
+
+def refusal(code: int, answer: bytes | str, address: str) -> Exception:
     """A 5xx is for good. The sender of a notification is not told the recipient's address."""
     text = answer.decode(errors="replace") if isinstance(answer, bytes) else answer
-    message = f"{code} {text}".replace(to.addr_spec, "the recipient")
+    message = f"{code} {text}".replace(address, "the recipient")
     is_for_good = code >= 500 and code != NOT_LOGGED_IN
     return Undeliverable(message) if is_for_good else smtplib.SMTPException(message)

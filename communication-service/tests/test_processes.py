@@ -1,0 +1,225 @@
+"""The real processes (service, worker, scheduler, Redis), killed with -9 in the middle of work."""
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from chassis.testing import FakeIdentity, Person
+from communication_service.settings import SERVICE_FOLDER
+from localstack.leash import leashed, let_go
+from localstack.servers import Redis, free_port
+from localstack.services import SERVICES
+from localstack.temporary import TemporaryServers
+
+from .conftest import MEMBER, MailServer, running_mail_server
+
+CELERY = ["-m", "celery", "--workdir", str(SERVICE_FOLDER), "-A", "communication_service.tasks"]
+COMMANDS = {
+    "service": [str(SERVICE_FOLDER / "main.py")],
+    "worker": [*CELERY, "worker", "--pool", "threads", "--concurrency", "4", "--without-mingle"],
+    "scheduler": [*CELERY, "beat"],
+}
+
+
+class Processes:
+    """Each runs on a leash, so that none outlives the tests."""
+
+    def __init__(
+        self, folder: Path, environment: dict[str, str], redis: Redis, mail_server: MailServer
+    ) -> None:
+        self.folder, self.environment, self.redis = folder, environment, redis
+        self.mail_server = mail_server
+        self.commands = {name: [sys.executable, *command] for name, command in COMMANDS.items()}
+        self.commands["redis"] = redis.command
+        self.running: dict[str, Popen[bytes]] = {}
+        self.url = f"http://127.0.0.1:{environment['SERVICE_PORT']}"
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            log = self.folder / f"{name}.log"
+            self.running[name] = leashed(self.commands[name], log, self.environment)
+
+    def kill(self, *names: str) -> None:
+        """With -9: nothing of the process's own gets a chance to tidy up."""
+        for name in list(names):
+            leash = self.running.pop(name)
+            psutil.Process(leash.pid).children()[0].kill()
+            let_go(leash)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+
+class People:
+    """A sender and a recipient, who talk to the service over the network."""
+
+    def __init__(self, url: str, identity: FakeIdentity) -> None:
+        self.recipient: Person = identity.person(name="Rita Reviewer")
+        sender = identity.person(*MEMBER)
+        self.to = httpx.Client(base_url=f"{url}/api/v1", headers=sender.headers, timeout=10)
+        self.by = httpx.Client(base_url=f"{url}/api/v1", headers=self.recipient.headers, timeout=10)
+
+    def notify(self, **fields: Any) -> dict[str, Any]:
+        new = {"recipient_id": self.recipient.user_id, "subject": "Hi", "body": "Hi", **fields}
+        response = self.to.post("/notifications", json=new)
+        assert response.status_code == 202, response.text
+        return dict(response.json())
+
+    def status(self, notification: dict[str, Any]) -> str:
+        return str(self.to.get(f"/notifications/{notification['id']}").json()["status"])
+
+    def unread(self) -> int:
+        return int(self.by.get("/inbox/unread-count").json()["unread"])
+
+
+@contextmanager
+def over_http(identity: FakeIdentity) -> Iterator[str]:
+    """The fake identity as a server, for processes other than this one."""
+
+    async def forward(request: Request) -> Response:
+        content = await request.body()
+        asked = httpx.Request(
+            request.method, str(request.url), headers=request.headers, content=content
+        )
+        answer = await identity.handle_async_request(asked)
+        return Response(await answer.aread(), answer.status_code, answer.headers)
+
+    port = free_port()
+    app = Starlette(routes=[Route("/{path:path}", forward, methods=["GET", "POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def processes(
+    tmp_path_factory: pytest.TempPathFactory, servers: TemporaryServers, identity: FakeIdentity
+) -> Iterator[Processes]:
+    (service,) = [service for service in SERVICES if service.short == "communication"]
+    folder = tmp_path_factory.mktemp("processes")
+    redis = Redis(folder / "redis", free_port(), durable=False)
+    redis.prepare()
+    with over_http(identity) as identity_url, running_mail_server() as mail_server:
+        environment = {
+            **servers.environment(service),
+            "PYTHONPATH": f"{SERVICE_FOLDER}:{SERVICE_FOLDER.parent}",
+            "SERVICE_PORT": str(free_port()),
+            "REDIS_URL": redis.url(0),
+            "CELERY_BROKER_URL": redis.url(1),
+            "IDENTITY_SERVICE_URL": identity_url,
+            "SMTP_HOST": "127.0.0.1",
+            "SMTP_PORT": str(mail_server.controller.port),
+            "DELIVERY_LEASE_SECONDS": "3",
+        }
+        processes = Processes(folder, environment, redis, mail_server)
+        processes.start("redis", "service", "worker", "scheduler")
+        wait_for(lambda: "ready." in processes.log("worker"))
+        wait_for(lambda: is_ready(processes.url))
+        yield processes
+        processes.kill(*processes.running)
+
+
+@pytest.fixture
+def people(processes: Processes, identity: FakeIdentity) -> Iterator[People]:
+    people = People(processes.url, identity)
+    with people.to, people.by:
+        yield people
+
+
+def test_kill_9_and_an_emptied_redis_change_nothing_but_the_time(
+    processes: Processes, people: People
+) -> None:
+    mail_server = processes.mail_server
+    mail_server.pause = 0.02
+    accepted = [people.notify() for _ in range(60)]
+    wait_for(lambda: len(mail_server.mails_to(people.recipient)) > 5)
+    processes.kill("worker", "scheduler")
+    assert len(mail_server.mails_to(people.recipient)) < 60
+    assert processes.redis.ask("FLUSHALL").startswith("+OK")
+
+    processes.start("worker", "scheduler")
+    wait_for(lambda: {people.status(notification) for notification in accepted} == {"delivered"})
+
+    mails = Counter(mail["Message-ID"] for mail in mail_server.mails_to(people.recipient))
+    promised = {
+        f"<{delivery['id']}@example.com>"
+        for notification in accepted
+        for delivery in notification["deliveries"]
+        if delivery["channel"] == "email"
+    }
+    assert mails.keys() == promised
+    assert people.unread() == 60
+
+
+def test_hints_go_on_after_redis_was_emptied(processes: Processes, people: People) -> None:
+    first = people.notify()
+    wait_for(lambda: people.status(first) == "delivered")
+    processes.kill("scheduler")  # so that only a hint can bring the worker to work
+    assert processes.redis.ask("FLUSHALL").startswith("+OK")
+    time.sleep(1)
+
+    accepted = people.notify()
+
+    wait_for(lambda: people.status(accepted) == "delivered", seconds=5)
+    processes.start("scheduler")
+
+
+def test_without_redis_notifications_are_accepted_and_with_it_they_are_delivered(
+    processes: Processes, people: People
+) -> None:
+    processes.kill("redis")
+    began = time.monotonic()
+    accepted = people.notify()
+    assert time.monotonic() - began < 1
+    assert people.status(accepted) == "pending"
+
+    processes.start("redis")
+
+    wait_for(lambda: people.status(accepted) == "delivered")
+
+
+def test_a_scheduled_notification_goes_out_when_everything_was_restarted(
+    processes: Processes, people: People
+) -> None:
+    in_a_moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 5))
+    accepted = people.notify(send_at=in_a_moment)
+    processes.kill("redis", "service", "worker", "scheduler")
+
+    processes.start("redis", "service", "worker", "scheduler")
+
+    wait_for(lambda: is_ready(processes.url))
+    wait_for(lambda: people.status(accepted) == "delivered")
+    assert people.unread() == 1
+    assert not (SERVICE_FOLDER / "celerybeat-schedule").exists()
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float = 40) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.1)
