@@ -51,7 +51,9 @@ class LocalStack:
         self.bring_up(self.layout.services())
 
     def down(self) -> None:
-        """Stop everything; the data stay."""
+        """Stop everything, first what stands on the servers; the data stay."""
+        if self.supervisor.answers():
+            self.supervisor.stop_all(process.name for process in self.layout.services())
         self.supervisor.shut_down()
 
     def reset(self) -> None:

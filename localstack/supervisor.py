@@ -56,6 +56,10 @@ stdout_logfile_backups = 1
 """
 
 
+ALIVE = ("STARTING", "RUNNING", "BACKOFF")
+ENDED = ("STOPPED", "EXITED", "FATAL")
+
+
 class Supervisor:
     """The supervisord of the stack in a folder."""
 
@@ -126,8 +130,18 @@ class Supervisor:
 
     def stop(self, name: str) -> None:
         """Stop one process, unless it is stopped, and wait for its end."""
-        if self.states()[name]["statename"] not in ("STOPPED", "EXITED", "FATAL"):
-            self.call("stopProcess", name)
+        self.stop_all([name])
+
+    def stop_all(self, names: Iterable[str]) -> None:
+        """Stop these at once, and wait for the end of the last."""
+        names = set(names)
+        for name, state in self.states().items():
+            if name in names and state["statename"] in ALIVE:
+                self.call("stopProcess", name, False)
+        wait_until(
+            lambda: all(self.states()[name]["statename"] in ENDED for name in names),
+            f"the end of {', '.join(names)}",
+        )
 
     def shut_down(self) -> None:
         """Stop all processes and supervisord, and wait for their end."""
