@@ -78,11 +78,11 @@ def opened(*services: Lifespan) -> Lifespan:
             stack.push_async_callback(app.state.redis.aclose)
             for service in services:
                 await stack.enter_async_context(service(app))
-            # What start-up made stays for good: not traversing it shortens the pauses (ADR 0006).
-            gc.collect()
-            gc.freeze()
+            if not gc.get_freeze_count():  # once in a process, though tests start many apps
+                # What start-up made stays for good: not traversing it shortens pauses (ADR 0006).
+                gc.collect()
+                gc.freeze()
             yield
-            gc.unfreeze()
 
     return lifespan
 
