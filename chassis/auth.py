@@ -7,6 +7,7 @@ trusted any more and every request asks identity again.
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
-from .errors import BadGateway, Forbidden, ServiceError, Unauthenticated, Unavailable
+from .errors import Forbidden, ServiceError, Unauthenticated, Unavailable
 from .service_client import ServiceClient
 from .settings import Settings
 from .tracing import traced
@@ -33,6 +34,7 @@ FEED_RETRY = 0.25
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TOKEN_MARGIN = 30.0  # seconds before its end at which a service token is replaced
 MOST_KEPT = 10_000
+TOKEN = re.compile(r"[!-~]+")  # what a header can carry on to identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class User:
             roles=tuple(answer["roles"]),
             permissions=frozenset(answer["permissions"]),
             session_id=answer.get("session_id"),
-            expires_at=datetime.fromisoformat(answer["expires_at"]),
+            expires_at=datetime.fromisoformat(answer["expires_at"]).astimezone(UTC),
             actor=answer.get("actor"),
         )
 
@@ -86,7 +88,7 @@ class Bearer(SecurityBase):
 
 def bearer_token(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    if scheme.lower() != "bearer" or not TOKEN.fullmatch(token.strip()):
         raise Unauthenticated()
     return token.strip()
 
@@ -106,7 +108,7 @@ class RemoteAuthenticator:
         self._identity = identity
         self._max_staleness = max_staleness
         self._kept: dict[bytes, User] = {}
-        self._asking: dict[bytes, asyncio.Task[User]] = {}
+        self._asking: dict[tuple[bytes, int | None], asyncio.Task[User]] = {}
         self._seq: int | None = None
         self._heard_at = float("-inf")
 
@@ -115,20 +117,20 @@ class RemoteAuthenticator:
         user = self._kept.get(digest)
         if user is not None and self._is_fresh() and user.expires_at > datetime.now(UTC):
             return user
-        return await asyncio.shield(self._asking.get(digest) or self._ask_once(digest, token))
+        question = digest, self._seq
+        return await asyncio.shield(self._asking.get(question) or self._ask_once(question, token))
 
     def _is_fresh(self) -> bool:
         return monotonic() - self._heard_at <= self._max_staleness
 
-    def _ask_once(self, digest: bytes, token: str) -> asyncio.Task[User]:
-        """Requests that see a token for the first time together share one question."""
-        task = asyncio.create_task(self._ask(digest, token))
-        self._asking[digest] = task
-        task.add_done_callback(lambda _: self._asking.pop(digest, None))
+    def _ask_once(self, question: tuple[bytes, int | None], token: str) -> asyncio.Task[User]:
+        """Requests that see a token for the first time, with no change between, ask together."""
+        task = asyncio.create_task(self._ask(*question, token))
+        self._asking[question] = task
+        task.add_done_callback(lambda _: self._asking.pop(question))
         return task
 
-    async def _ask(self, digest: bytes, token: str) -> User:
-        seq = self._seq
+    async def _ask(self, digest: bytes, seq: int | None, token: str) -> User:
         user = await validate(self._identity, token)
         # An answer that a change overtook may be out of date: it serves once and is not kept.
         if self._seq == seq and self._is_fresh():
@@ -145,7 +147,7 @@ class RemoteAuthenticator:
                 with traced():
                     await self._poll()
                 silent = False
-            except (ServiceError, LookupError, TypeError) as error:
+            except Exception as error:  # whatever it is, the next poll may work
                 if not silent:
                     logger.warning("identity's change feed is silent: %s", error)
                 silent = True
@@ -189,7 +191,7 @@ async def validate(identity: ServiceClient, token: str) -> User:
             raise Unauthenticated("Invalid or expired token") from error
         raise Unavailable("Identity service unavailable", target=identity.target) from error
     except (KeyError, TypeError, ValueError) as error:
-        raise BadGateway("Identity's answer makes no sense", target=identity.target) from error
+        raise Unavailable("Identity's answer makes no sense", target=identity.target) from error
 
 
 class ServiceAccount:
@@ -217,12 +219,14 @@ class ServiceAccount:
             answer = await self._identity.make_request(
                 "POST", "/api/v1/auth/token", headers=FORM, content=urlencode(form)
             )
+            token, lifetime = str(answer["access_token"]), float(answer["expires_in"])
         except Unauthenticated as error:
             raise Unavailable("Identity refuses this service's SERVICE_CLIENT_SECRET") from error
-        token: str = answer["access_token"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unavailable("Identity's answer makes no sense") from error
         if len(self._tokens) >= MOST_KEPT:
             self._tokens.clear()
-        self._tokens[on_behalf_of] = (token, monotonic() + answer["expires_in"] - TOKEN_MARGIN)
+        self._tokens[on_behalf_of] = token, monotonic() + lifetime - TOKEN_MARGIN
         return token
 
     async def aclose(self) -> None:

@@ -1,0 +1,598 @@
+"""Who is let in, by an identity service that answers, changes its mind, is slow, or is gone."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from prometheus_client import REGISTRY
+
+from chassis import auth
+from chassis.app import create_app
+from chassis.auth import CurrentUser, ServiceAccount, User, require_permission
+from chassis.errors import Forbidden, Unavailable
+from chassis.testing import FakeIdentity, Person
+from chassis.tracing import traced
+
+from .toy import toy_settings
+
+pytestmark = pytest.mark.anyio
+
+Author = Annotated[User, require_permission("documents:write")]
+
+
+@dataclass
+class Identity(FakeIdentity):
+    """Counts what it is asked, and can be slow or answer oddly on one path."""
+
+    paths: list[str] = field(default_factory=list)
+    headers: list[httpx.Headers] = field(default_factory=list)
+    slow: float = 0  # seconds an answer of /auth/validate is on its way
+    odd: dict[str, httpx.Response] = field(default_factory=dict)  # by path
+    deaf: bool = False  # the feed alone does not answer
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path.removeprefix("/api/v1")
+        self.paths.append(path)
+        self.headers.append(request.headers)
+        if path in self.odd or (self.deaf and path == "/auth/changes"):
+            await asyncio.sleep(0.01)
+            found = self.odd.get(path, httpx.Response(503))
+            return httpx.Response(found.status_code, headers=found.headers, content=found.content)
+        response = await super().handle_async_request(request)
+        if path == "/auth/validate":
+            await asyncio.sleep(self.slow)
+        return response
+
+    def asked(self, path: str) -> int:
+        return self.paths.count(path)
+
+
+def toy(identity: Identity, **changes: Any) -> FastAPI:
+    app = create_app(toy_settings(**changes))
+    app.state.transport = identity
+
+    @app.get("/me")
+    async def me(user: CurrentUser) -> dict[str, Any]:
+        return {"user_id": user.user_id, "actor": user.actor, "service": user.is_service}
+
+    @app.post("/documents")
+    def write(author: Author) -> str:
+        return author.user_id
+
+    return app
+
+
+@asynccontextmanager
+async def running(identity: Identity, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """The toy service, once it has heard the change feed (if it can)."""
+    app = toy(identity, **changes)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://toy") as client,
+    ):
+        if not (identity.down or identity.deaf):
+            await until(lambda: identity.asked("/auth/changes") >= 2)
+        yield client
+
+
+async def until(holds: Callable[[], bool], seconds: float = 5) -> None:
+    async with asyncio.timeout(seconds):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+async def me(client: httpx.AsyncClient, person: Person) -> int:
+    return (await client.get("/me", headers=person.headers)).status_code
+
+
+# The hot path
+
+
+async def test_identity_is_asked_once_for_a_token_and_then_never() -> None:
+    identity = Identity()
+    ada = identity.person()
+
+    async with running(identity) as client:
+        statuses = [await me(client, ada) for _ in range(50)]
+
+    assert statuses == [200] * 50
+    assert identity.validations == 1
+
+
+async def test_requests_that_see_a_token_for_the_first_time_together_ask_once() -> None:
+    identity = Identity(slow=0.1)
+    ada, bob = identity.person(), identity.person()
+
+    async with running(identity) as client:
+        statuses = await asyncio.gather(*(me(client, who) for who in [ada, bob] * 20))
+
+    assert set(statuses) == {200}
+    assert identity.validations == 2
+
+
+async def test_a_caller_that_goes_away_does_not_take_the_answer_from_the_others() -> None:
+    identity = Identity(slow=0.1)
+    ada = identity.person()
+
+    async with running(identity) as client:
+        first = asyncio.create_task(me(client, ada))
+        await until(lambda: identity.validations == 1)
+        second = asyncio.create_task(me(client, ada))
+        await asyncio.sleep(0.01)
+        first.cancel()
+
+        assert await second == 200
+        assert await me(client, ada) == 200
+
+    assert identity.validations == 1
+
+
+async def test_two_tokens_of_one_person_are_told_apart() -> None:
+    identity = Identity()
+    reader = identity.person("documents:read")
+    writer = identity.person("documents:write", user_id=reader.user_id)
+
+    async with running(identity) as client:
+        refused = await client.post("/documents", headers=reader.headers)
+        accepted = await client.post("/documents", headers=writer.headers)
+
+    assert (refused.status_code, accepted.status_code) == (403, 200)
+
+
+async def test_no_more_than_so_many_tokens_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "MOST_KEPT", 3)
+    identity = Identity()
+    people = [identity.person() for _ in range(4)]
+
+    async with running(identity) as client:
+        for person in people:
+            assert await me(client, person) == 200
+        assert [await me(client, person) for person in people[1:]] == [200] * 3
+        assert identity.validations == 4  # the youngest three were kept
+
+        assert await me(client, people[0]) == 200
+        assert identity.validations == 5
+
+
+# Changes
+
+
+async def test_a_revoked_token_is_refused_at_once() -> None:
+    identity = Identity()
+    ada, bob = identity.person(), identity.person()
+
+    async with running(identity) as client:
+        assert [await me(client, ada), await me(client, bob)] == [200, 200]
+        identity.revoke(ada)
+        revoked_at = monotonic()
+        while await me(client, ada) == 200:
+            await asyncio.sleep(0.005)
+
+        assert monotonic() - revoked_at < 0.5
+        assert await me(client, bob) == 200
+
+    assert identity.validations == 3  # ada's, bob's and ada's again: bob's was kept
+
+
+async def test_a_change_of_one_session_leaves_the_persons_others() -> None:
+    identity = Identity()
+    phone = identity.person()
+    laptop = identity.person(user_id=phone.user_id)
+
+    async with running(identity) as client:
+        assert [await me(client, phone), await me(client, laptop)] == [200, 200]
+        session_id = identity.answers.pop(phone.token)["session_id"]
+        change = {"seq": 1, "user_id": phone.user_id, "session_id": session_id}
+        identity.changes.append(change)
+        await until_seen(identity)
+
+        assert [await me(client, phone), await me(client, laptop)] == [401, 200]
+
+    assert identity.validations == 3
+
+
+async def test_a_change_of_nobody_in_particular_drops_everybody() -> None:
+    identity = Identity()
+    ada = identity.person()
+
+    async with running(identity) as client:
+        await me(client, ada)
+        identity.changes.append({"seq": 1, "user_id": None, "session_id": None})
+        await until_seen(identity)
+        await me(client, ada)
+
+    assert identity.validations == 2
+
+
+async def test_a_reset_of_the_feed_drops_everybody() -> None:
+    identity = Identity()
+    ada = identity.person()
+
+    async with running(identity) as client:
+        await me(client, ada)
+        reset = {"latest": 0, "reset": True, "changes": []}
+        identity.odd["/auth/changes"] = httpx.Response(200, content=json.dumps(reset))
+        identity.changes.append({"seq": 1, "user_id": "somebody else", "session_id": None})
+        await until_seen(identity, answers=2)
+        del identity.odd["/auth/changes"]
+        await me(client, ada)
+
+    assert identity.validations == 2
+
+
+async def until_seen(identity: Identity, answers: int = 1) -> None:
+    """Until the follower has processed so many more answers of the feed."""
+    polls = identity.asked("/auth/changes")
+    await until(lambda: identity.asked("/auth/changes") >= polls + answers)
+
+
+async def test_an_answer_that_a_change_overtook_is_not_kept() -> None:
+    identity = Identity(slow=0.2)
+    ada = identity.person()
+
+    async with running(identity) as client:
+        first = asyncio.create_task(me(client, ada))
+        await until(lambda: identity.validations == 1)
+        identity.revoke(ada)  # while the answer is on its way
+        await first
+
+        assert await me(client, ada) == 401
+
+
+async def test_who_comes_after_a_change_does_not_share_an_answer_from_before_it() -> None:
+    identity = Identity(slow=0.3)
+    ada = identity.person()
+
+    async with running(identity) as client:
+        before = asyncio.create_task(me(client, ada))
+        await until(lambda: identity.validations == 1)
+        identity.revoke(ada)
+        await asyncio.sleep(0.1)  # the change is known, the first answer still on its way
+
+        assert await me(client, ada) == 401
+        await before
+
+
+# Identity in trouble
+
+
+async def test_a_silent_feed_means_that_identity_is_asked_again() -> None:
+    identity = Identity()
+    ada = identity.person()
+
+    async with running(identity, auth_max_staleness_seconds=0.3) as client:
+        await me(client, ada)
+        identity.deaf = True
+        await asyncio.sleep(0.6)
+
+        assert [await me(client, ada) for _ in range(3)] == [200] * 3
+        assert identity.validations == 4
+
+        identity.deaf = False
+        await until_seen(identity, answers=2)
+        await me(client, ada)
+        asked = identity.validations
+        assert [await me(client, ada) for _ in range(3)] == [200] * 3
+
+    assert identity.validations == asked
+
+
+async def test_a_short_absence_of_identity_is_not_noticed_and_a_long_one_is_503() -> None:
+    identity = Identity()
+    ada, bob = identity.person(), identity.person()
+
+    async with running(identity, auth_max_staleness_seconds=0.5) as client:
+        await me(client, ada)
+        identity.down = True
+        assert await me(client, ada) == 200
+
+        await asyncio.sleep(0.8)
+        started = monotonic()
+        response = await client.get("/me", headers=ada.headers)
+        assert monotonic() - started < 1.5
+        assert response.status_code == 503
+        assert int(response.headers["Retry-After"]) >= 1
+        assert await me(client, bob) == 503
+
+        identity.down = False
+        await asyncio.sleep(3)  # the circuit closes again
+        assert [await me(client, ada), await me(client, bob)] == [200, 200]
+
+
+async def test_without_identity_a_new_token_is_503_soon() -> None:
+    identity = Identity(down=True)
+    ada = identity.person()
+
+    async with running(identity) as client:
+        started = monotonic()
+        response = await client.get("/me", headers=ada.headers)
+
+    assert response.status_code == 503
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert monotonic() - started < 1.5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(500),
+        httpx.Response(503),
+        httpx.Response(429, headers={"Retry-After": "9"}),
+        httpx.Response(404),
+        httpx.Response(422),
+        httpx.Response(307),
+        httpx.Response(204),
+        httpx.Response(200, content=b"<html>"),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json={"user_id": "x"}),
+        httpx.Response(200, json={"user_id": "x", "email": None, "roles": 7, "permissions": []}),
+    ],
+)
+async def test_an_identity_that_makes_no_sense_is_503_and_lets_nobody_in(
+    answer: httpx.Response,
+) -> None:
+    identity = Identity(odd={"/auth/validate": answer})
+    ada = identity.person()
+
+    async with running(identity) as client:
+        response = await client.get("/me", headers=ada.headers)
+
+    assert response.status_code == 503
+    assert "Retry-After" in response.headers
+
+
+@pytest.mark.parametrize(
+    "feed", ["[]", "null", "7", '"x"', "{}", "<html>", '{"latest": 1, "reset": 0, "changes": [7]}']
+)
+async def test_the_follower_survives_a_feed_that_makes_no_sense(feed: str) -> None:
+    identity = Identity(odd={"/auth/changes": httpx.Response(200, content=feed)})
+    ada = identity.person()
+
+    async with running(identity) as client:
+        await asyncio.sleep(0.1)
+        del identity.odd["/auth/changes"]
+        await until(lambda: identity.asked("/auth/changes") >= 4)
+        assert [await me(client, ada) for _ in range(3)] == [200] * 3
+
+    assert identity.validations == 1
+
+
+async def test_expiry_is_respected_without_asking_anybody() -> None:
+    identity = Identity()
+    ada = identity.person()
+    soon = datetime.now(UTC) + timedelta(seconds=0.5)
+    identity.answers[ada.token]["expires_at"] = soon.isoformat()
+
+    async with running(identity) as client:
+        assert [await me(client, ada) for _ in range(3)] == [200] * 3
+        assert identity.validations == 1
+        await asyncio.sleep(0.6)
+        del identity.answers[ada.token]
+
+        assert await me(client, ada) == 401
+
+
+@pytest.mark.parametrize("zone", ["Z", "+00:00", "+05:30", "-11:00", ""])
+async def test_expiry_is_understood_in_any_time_zone(zone: str) -> None:
+    identity = Identity()
+    ada = identity.person()
+    identity.answers[ada.token]["expires_at"] = "2999-01-01T00:00:00" + zone
+
+    async with running(identity) as client:
+        assert [await me(client, ada) for _ in range(2)] == [200] * 2
+
+    assert identity.validations == 1
+
+
+# What callers send
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        b"",
+        b"Bearer",
+        b"Bearer ",
+        b"Basic YWRhOmFkYQ==",
+        b"Token abc",
+        b"BearerX abc",
+        b"Bearer two words",
+        b"Bearer \xfc\xf1\xef",
+        b"Bearer tab\there",
+        b"Bearer nul\x00",
+    ],
+)
+async def test_what_is_no_bearer_token_is_401_without_asking_identity(header: bytes | None) -> None:
+    identity = Identity()
+
+    async with running(identity) as client:
+        headers = {} if header is None else {"Authorization": header}
+        response = await client.get("/me", headers=headers)  # type: ignore[arg-type]
+
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert response.json()["detail"] == "Not authenticated"
+    assert identity.validations == 0
+
+
+@pytest.mark.parametrize("token", ["garbage", "x" * 20_000, "a.b.c", "../../etc", "%00", "\\"])
+async def test_a_token_that_identity_does_not_know_is_401(token: str) -> None:
+    async with running(Identity()) as client:
+        response = await client.get("/me", headers={"Authorization": f"Bearer {token}"})
+
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert response.json()["detail"] == "Invalid or expired token"
+    assert token not in response.text
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
+async def test_the_scheme_may_be_written_in_any_way(scheme: str) -> None:
+    identity = Identity()
+    ada = identity.person()
+
+    async with running(identity) as client:
+        headers = {"Authorization": f"{scheme} {ada.token}"}
+        response = await client.get("/me", headers=headers)
+
+    assert response.status_code == 200
+
+
+async def test_a_missing_permission_is_403_and_named() -> None:
+    identity = Identity()
+    reader = identity.person("documents:read")
+
+    async with running(identity) as client:
+        response = await client.post("/documents", headers=reader.headers)
+
+    assert response.status_code == 403
+    assert response.json()["detail"] == "This needs the permission documents:write"
+
+
+@pytest.mark.parametrize("permission", ["documents:write", "*"])
+async def test_the_permission_itself_and_the_star_let_in(permission: str) -> None:
+    identity = Identity()
+    writer = identity.person(permission)
+
+    async with running(identity) as client:
+        response = await client.post("/documents", headers=writer.headers)
+
+    assert response.json() == writer.user_id
+
+
+async def test_the_user_tells_who_acts_for_whom() -> None:
+    identity = Identity()
+    service = identity.person(roles=("service",))
+    acting = identity.person(actor="workflow-service")
+
+    async with running(identity) as client:
+        one = (await client.get("/me", headers=service.headers)).json()
+        two = (await client.get("/me", headers=acting.headers)).json()
+
+    assert one == {"user_id": service.user_id, "actor": None, "service": True}
+    assert two == {"user_id": acting.user_id, "actor": "workflow-service", "service": False}
+
+
+async def test_the_docs_know_which_endpoints_want_a_token() -> None:
+    async with running(Identity()) as client:
+        schema = (await client.get("/openapi.json")).json()
+
+    assert schema["paths"]["/me"]["get"]["security"] == [{"Bearer": []}]
+    assert schema["components"]["securitySchemes"]["Bearer"]["scheme"] == "bearer"
+
+
+# What identity sees
+
+
+async def test_a_question_carries_the_trace_of_its_request_and_the_feed_one_of_its_own() -> None:
+    identity = Identity()
+    ada = identity.person()
+
+    async with running(identity) as client:
+        await client.get("/me", headers={**ada.headers, "X-Trace-ID": "trace-of-the-request"})
+
+    traces: dict[str, set[str]] = {}
+    for path, headers in zip(identity.paths, identity.headers, strict=True):
+        traces.setdefault(path, set()).add(headers["X-Trace-ID"])
+        assert headers["X-Service-Name"] == "toy-service"
+    assert traces["/auth/validate"] == {"trace-of-the-request"}
+    assert traces["/auth/changes"].isdisjoint({"trace-of-the-request"})
+    assert len(traces["/auth/changes"]) == identity.asked("/auth/changes")
+
+
+async def test_the_follower_does_not_inherit_the_deadline_of_who_started_it() -> None:
+    identity = Identity()
+
+    with traced(seconds=0.2):
+        async with running(identity, auth_max_staleness_seconds=0.4):
+            await asyncio.sleep(0.4)
+            polls = identity.asked("/auth/changes")
+            await until(lambda: identity.asked("/auth/changes") > polls + 1)
+
+
+# The service's own tokens
+
+
+async def test_the_feed_is_asked_for_with_the_services_own_token() -> None:
+    identity = Identity()
+
+    async with running(identity):
+        pass
+
+    poll = identity.headers[identity.paths.index("/auth/changes")]
+    own = identity.answers[poll["Authorization"].removeprefix("Bearer ")]
+    assert own["roles"] == ["service"]
+    assert identity.asked("/auth/token") == 1
+
+
+@asynccontextmanager
+async def account_at(identity: Identity) -> AsyncIterator[ServiceAccount]:
+    account = ServiceAccount(toy_settings(), identity)
+    yield account
+    await account.aclose()
+
+
+async def test_tokens_are_kept_for_each_user_until_they_are_forgotten() -> None:
+    identity = Identity()
+    ada = identity.person("documents:read")
+
+    async with account_at(identity) as account:
+        own, hers = await account.token(), await account.token(ada.user_id)
+        assert [await account.token(), await account.token(ada.user_id)] == [own, hers]
+        account.forget(ada.user_id)
+        again = await account.token(ada.user_id)
+
+    assert len({own, hers, again}) == 3
+    assert identity.answers[again]["actor"] == "toy-service"
+    assert identity.asked("/auth/token") == 3
+
+
+async def test_a_token_is_replaced_before_it_ends() -> None:
+    short = httpx.Response(200, json={"access_token": "short", "expires_in": 20})
+    identity = Identity(odd={"/auth/token": short})
+
+    async with account_at(identity) as account:
+        await account.token()
+        await account.token()
+
+    assert identity.asked("/auth/token") == 2
+
+
+async def test_a_user_who_may_not_act_any_more_is_forbidden() -> None:
+    async with account_at(Identity()) as account:
+        with pytest.raises(Forbidden, match="not active"):
+            await account.token("nobody")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (httpx.Response(401, json={"detail": "Wrong"}), "SERVICE_CLIENT_SECRET"),
+        (httpx.Response(503), "unavailable"),
+        (httpx.Response(200, json={}), "no sense"),
+        (httpx.Response(200, json=[]), "no sense"),
+    ],
+)
+async def test_no_token_is_never_the_callers_fault(answer: httpx.Response, words: str) -> None:
+    async with account_at(Identity(odd={"/auth/token": answer})) as account:
+        with pytest.raises(Unavailable, match=words):
+            await account.token()
+
+
+async def test_the_circuit_to_identity_is_measured() -> None:
+    identity = Identity(down=True)
+
+    async with running(identity):
+        await until(
+            lambda: REGISTRY.get_sample_value("circuit_state", {"peer": "identity-service"}) == 1
+        )
