@@ -41,13 +41,15 @@ def health_router(settings: Settings, checks: Mapping[str, Check], schema: Schem
     """The three routes. `checks` must hold "database"; its names appear under `dependencies`."""
     router = APIRouter()
     latest: dict[str, Any] = {"at": float("-inf"), "dependencies": {}}
+    one_round = asyncio.Lock()
 
     async def dependencies(app: FastAPI) -> dict[str, str]:
-        if monotonic() - latest["at"] > REPORT_KEPT:
-            states = await asyncio.gather(
-                *(run(name, check, app) for name, check in checks.items())
-            )
-            latest.update(at=monotonic(), dependencies=dict(zip(checks, states, strict=True)))
+        async with one_round:
+            if monotonic() - latest["at"] > REPORT_KEPT:
+                states = await asyncio.gather(
+                    *(run(name, check, app) for name, check in checks.items())
+                )
+                latest.update(at=monotonic(), dependencies=dict(zip(checks, states, strict=True)))
         found: dict[str, str] = latest["dependencies"]
         return found
 
