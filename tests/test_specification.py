@@ -21,7 +21,7 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.testclient import TestClient
 
-from chassis.errors import NotFound, ServiceError
+from chassis.errors import ServiceError
 from chassis.service_client import ServiceClient
 from localstack.servers import free_port
 from localstack.services import SERVICES, Service
@@ -273,13 +273,12 @@ def test_the_chassis_client_is_used_as_the_specification_shows(stack: Stack) -> 
 
 
 def test_its_failures_are_service_errors_with_a_status(stack: Stack) -> None:
-    person = register(stack)
+    person, stranger = register(stack), register(stack)
 
     with pytest.raises(ServiceError) as caught:
-        asyncio.run(read_profile(stack, person, str(uuid4())))
+        asyncio.run(read_profile(stack, stranger, person.user_id))
 
-    assert isinstance(caught.value, NotFound)
-    assert caught.value.status_code == 404
+    assert caught.value.status_code == 403
     assert str(ServiceError("identity-service timeout", 503)) == "identity-service timeout"
 
 

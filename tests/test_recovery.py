@@ -1,0 +1,311 @@
+"""Processes die, Redis forgets everything, identity goes away: nothing is lost."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from threading import Event
+from typing import Any
+
+import httpx
+import pytest
+
+from .people import (
+    Person,
+    Stack,
+    approve,
+    ask,
+    eventually,
+    finished,
+    log_in,
+    mails,
+    open_task,
+    register,
+    start_review,
+    upload,
+)
+
+PROTECTED = {
+    "identity": "/auth/me",
+    "content": "/documents",
+    "communication": "/inbox",
+    "workflow": "/tasks",
+}
+STALENESS = 5.0  # seconds: AUTH_MAX_STALENESS_SECONDS
+LONGEST_POLL = 2.0  # seconds between the last two answers of identity's change feed
+LONGEST_ANSWER = 6.0  # seconds that any request may take while identity is away
+LEASE_OVER = 40.0  # seconds in which the work of a killed worker is done by another
+
+
+@dataclass
+class Review:
+    """One run of the main job, and what it must have done in the end: each thing once."""
+
+    author: Person
+    reviewer: Person
+    document: Any
+    run: Any = None
+
+    def starts(self) -> None:
+        self.run = start_review(self.author, self.reviewer, self.document)
+
+    def is_approved(self) -> None:
+        approve(self.reviewer, open_task(self.reviewer, self.run, LEASE_OVER))
+
+    def has_done_everything_once(self, stack: Stack) -> None:
+        run = finished(self.author, self.run, LEASE_OVER)
+        assert run["status"] == "completed", run["error"]
+        [task] = [t for t in self.tasks() if t["workflow_id"] == run["id"]]
+        assert self.actions().count("document.processing_requested") == 1
+        assert self.actions().count("permission.granted") == 1
+        sent = self.author.get("communication", "/notifications")["items"]
+        assert sorted(n["template"] for n in sent) == ["review-decided", "review-requested"]
+        self.has_told_once(stack, self.author, "approved")
+        self.has_told_once(stack, self.reviewer, task["id"])
+
+    def has_told_once(self, stack: Stack, person: Person, about: str) -> None:
+        """One inbox item, and one mail to whoever looks at its Message-ID."""
+        found = eventually(lambda: mails(stack, person.email, about), LEASE_OVER)
+        assert len({mail["messageId"] for mail in found}) == 1
+        assert len(eventually(lambda: inbox(person, about), LEASE_OVER)) == 1
+
+    def tasks(self) -> Any:
+        return self.reviewer.get("workflow", "/tasks", params={"limit": 100})["items"]
+
+    def actions(self) -> list[str]:
+        """What workflow has done to the document."""
+        trail = self.author.get("content", f"/documents/{self.document['id']}/audit")["items"]
+        return [e["action"] for e in trail if e["acting_service"] == "workflow-service"]
+
+
+def inbox(person: Person, about: str) -> list[Any]:
+    items = person.get("communication", "/inbox", params={"limit": 100})["items"]
+    return [item for item in items if about in item["body"]]
+
+
+def prepared(stack: Stack) -> Review:
+    author, reviewer = register(stack), register(stack)
+    return Review(author, reviewer, upload(author))
+
+
+def started(stack: Stack) -> Review:
+    review = prepared(stack)
+    review.starts()
+    return review
+
+
+@contextmanager
+def frozen(stack: Stack, name: str) -> Iterator[None]:
+    stack.freeze(name)
+    try:
+        yield
+    finally:
+        stack.thaw(name)
+
+
+@contextmanager
+def without_identity(stack: Stack) -> Iterator[None]:
+    """Away inside, back afterwards, with all services knowing it."""
+    stack.stop("identity-service")
+    try:
+        yield
+    finally:
+        stack.start("identity-service")
+        person = register(stack)
+        for service in PROTECTED:
+            eventually(partial(is_served, person, service))
+
+
+def is_served(person: Person, service: str) -> bool:
+    return asks(person, service).is_success
+
+
+def asks(person: Person, service: str) -> httpx.Response:
+    return person.ask("GET", service, PROTECTED[service])
+
+
+# -- kill -9 ------------------------------------------------------------------------------------
+
+
+def test_a_worker_killed_in_the_middle_of_a_step_changes_nothing_but_the_time(
+    stack: Stack,
+) -> None:
+    review = prepared(stack)
+    with frozen(stack, "content-service"):
+        review.starts()
+        eventually(lambda: steps_under_way(review))
+
+        stack.kill("workflow-worker")
+
+    review.is_approved()
+    review.has_done_everything_once(stack)
+
+
+def steps_under_way(review: Review) -> list[Any]:
+    run = review.author.get("workflow", f"/workflows/{review.run['id']}")
+    return [step for step in run["steps"] if step["status"] == "running"]
+
+
+def test_a_worker_killed_in_the_middle_of_a_delivery_delivers_once(stack: Stack) -> None:
+    sender, recipient = register(stack), register(stack)
+    message = {"recipient_id": recipient.user_id, "subject": "Once", "body": "Only once"}
+    with frozen(stack, "mail"):
+        sent = sender.post("communication", "/notifications", json=message)
+        eventually(lambda: deliveries_under_way(sender, sent))
+
+        stack.kill("communication-worker")
+
+    found = eventually(lambda: mails(stack, recipient.email), LEASE_OVER)
+    eventually(lambda: is_delivered(sender, sent), LEASE_OVER)
+    assert len({mail["messageId"] for mail in found}) == 1
+    assert len(mails(stack, recipient.email)) == 1
+    assert len(inbox(recipient, "Only once")) == 1
+
+
+def deliveries_under_way(sender: Person, sent: Any) -> list[Any]:
+    attempts = sender.get("communication", f"/notifications/{sent['id']}/attempts")["items"]
+    return [a for a in attempts if a["channel"] == "email" and a["finished_at"] is None]
+
+
+def is_delivered(sender: Person, sent: Any) -> bool:
+    now = sender.get("communication", f"/notifications/{sent['id']}")
+    return {delivery["status"] for delivery in now["deliveries"]} == {"delivered"}
+
+
+def test_workers_killed_again_and_again_lose_and_repeat_nothing(stack: Stack) -> None:
+    def kill_workers() -> None:
+        stack.kill("workflow-worker")
+        stack.kill("communication-worker")
+
+    with ThreadPoolExecutor() as pool:
+        reviews = list(pool.map(lambda _: started(stack), range(4)))
+        kill_workers()
+        eventually(lambda: mails(stack, reviews[0].reviewer.email), LEASE_OVER)
+        kill_workers()
+        list(pool.map(Review.is_approved, reviews))
+        eventually(lambda: mails(stack, reviews[0].author.email), LEASE_OVER)
+        kill_workers()
+
+        list(pool.map(lambda review: review.has_done_everything_once(stack), reviews))
+
+
+# -- Redis --------------------------------------------------------------------------------------
+
+
+def test_an_emptied_redis_loses_nothing(stack: Stack) -> None:
+    def forget_everything() -> None:
+        stack.flush_redis("communication")
+        stack.flush_redis("workflow")
+
+    with ThreadPoolExecutor() as pool:
+        reviews = list(pool.map(lambda _: started(stack), range(4)))
+        forget_everything()
+        list(pool.map(Review.is_approved, reviews))
+        forget_everything()
+
+        list(pool.map(lambda review: review.has_done_everything_once(stack), reviews))
+
+
+# -- identity -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Seen:
+    """One answer of a service, and whether identity was there just before. Times in seconds."""
+
+    at: float
+    took: float
+    status: int
+    retry_after: str | None
+    identity: bool
+
+
+def watch(person: Person, service: str, enough: Event) -> list[Seen]:
+    """Everything a person gets from a service until it is enough."""
+    seen = []
+    while not enough.wait(0.05):
+        identity, started = is_alive(person.stack), time.monotonic()
+        response = asks(person, service)
+        took, retry_after = time.monotonic() - started, response.headers.get("Retry-After")
+        seen.append(Seen(started, took, response.status_code, retry_after, identity))
+    return seen
+
+
+def is_alive(stack: Stack) -> bool:
+    try:
+        return ask(stack, "GET", "identity", "/health/live").is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_without_identity_known_tokens_go_on_for_a_while_and_then_it_is_503(
+    stack: Stack,
+) -> None:
+    known, unknown, enough = register(stack), register(stack), Event()
+    services = [service for service in PROTECTED if service != "identity"]
+    for service in services:
+        assert asks(known, service).status_code == 200
+
+    with ThreadPoolExecutor() as pool:
+        watching = [pool.submit(watch, known, service, enough) for service in services]
+        with without_identity(stack):
+            of_unknown = [asks(unknown, service) for service in services]
+            time.sleep(STALENESS + LONGEST_POLL + 1)
+            of_known = [asks(known, service) for service in services]
+        enough.set()
+
+    assert {response.status_code for response in of_known + of_unknown} == {503}
+    assert all(int(r.headers["Retry-After"]) > 0 for r in of_known + of_unknown)
+    for seen in (future.result() for future in watching):
+        assert_bridged(seen)
+
+
+def assert_bridged(seen: list[Seen]) -> None:
+    """It went on for the bound, then said 503, never anything else, and never kept one waiting."""
+    silence = next(answer.at for answer in seen if not answer.identity)
+    away = [answer for answer in seen if not answer.identity]
+    assert {answer.status for answer in seen} == {200, 503}
+    assert max(answer.took for answer in seen) < LONGEST_ANSWER
+    assert {a.status for a in away if a.at < silence + STALENESS - LONGEST_POLL - 1} == {200}
+    assert {a.status for a in away if a.at > silence + STALENESS + LONGEST_POLL} == {503}
+    assert all(answer.retry_after for answer in seen if answer.status == 503)
+    assert seen[-1].status == 200
+
+
+def test_a_run_waits_for_identity_and_then_goes_on(stack: Stack) -> None:
+    review = prepared(stack)
+    with ExitStack() as until_back:
+        with frozen(stack, "content-service"):
+            review.starts()
+            until_back.enter_context(without_identity(stack))
+        eventually(lambda: asks(review.author, "content").status_code == 503)
+
+    review.is_approved()
+    review.has_done_everything_once(stack)
+
+
+def test_a_logout_is_refused_by_all_services_within_a_second(
+    stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    person = log_in(stack, "viewer@example.com")
+    for service in PROTECTED:
+        assert asks(person, service).status_code == 200
+
+    person.ask("POST", "identity", "/auth/logout")
+
+    started = time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        times = pool.map(lambda service: refused_after(person, service, started), PROTECTED)
+    seconds = dict(zip(PROTECTED, times, strict=True))
+    with capsys.disabled():
+        print("\nA logout is refused by", *(f"{s} after {t:.3f} s" for s, t in seconds.items()))
+    assert max(seconds.values()) < 1
+
+
+def refused_after(person: Person, service: str, started: float) -> float:
+    """Seconds until a service refuses the person's token."""
+    while asks(person, service).status_code != 401:
+        assert time.monotonic() - started < STALENESS
+    return time.monotonic() - started
