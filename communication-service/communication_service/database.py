@@ -1,19 +1,22 @@
 """The database: engine, declarative base, and the session of a request."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends
-from sqlalchemy import create_engine
+from sqlalchemy import DateTime, Text, create_engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 from .settings import settings
 
-# Nothing connects here: an engine opens its first connection on first use.
+# Nothing connects here: an engine opens its first connection on first use. Overflow that is closed
+# after each use would cost more than the requests it serves, so that all of the pool is kept.
 engine = create_engine(
     settings.driver_url("psycopg2"),
-    pool_size=settings.database_pool_size,
-    max_overflow=settings.database_max_overflow,
+    pool_size=settings.database_pool_size + settings.database_max_overflow,
+    max_overflow=0,
+    pool_timeout=5,
     pool_pre_ping=True,
     connect_args={"connect_timeout": 3, "options": "-c statement_timeout=15000"},
 )
@@ -21,7 +24,12 @@ session_maker = sessionmaker(engine, expire_on_commit=False)
 
 
 class Base(DeclarativeBase):
-    """The tables of this service."""
+    """The tables of this service, and what their columns' Python types are in PostgreSQL."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Text,
+        datetime: DateTime(timezone=True),
+    }
 
 
 def get_db_session() -> Iterator[Session]:

@@ -72,13 +72,8 @@ def deliver_batch(channel: str, settings: Settings, identity: ServiceClient) -> 
 
 def take(session: Session, channel: str, settings: Settings) -> Sequence[Delivery]:
     """Claims deliveries and opens an attempt for each."""
-    batch = claim(
-        session,
-        Delivery,
-        limit=settings.delivery_batch,
-        lease=settings.lease,
-        only=Delivery.channel == channel,
-    )
+    limit, lease, ours = settings.delivery_batch, settings.lease, Delivery.channel == channel
+    batch = claim(session, Delivery, limit=limit, lease=lease, only=ours)
     for delivery in batch:
         trace_id = delivery.notification.trace_id
         session.add(Attempt(delivery_id=delivery.id, number=delivery.fence, trace_id=trace_id))
@@ -117,16 +112,12 @@ def record(session: Session, sent: Sent, settings: Settings) -> None:
     is_ours = end_claim(session, sent, settings)
     if is_ours and sent.row is not None:
         session.add(sent.row)
+    outcome = sent.outcome if is_ours else "superseded"
+    times = {"started_at": sent.started_at, "finished_at": sent.finished_at}
     session.execute(
         update(Attempt)
         .where(Attempt.delivery_id == sent.delivery.id, Attempt.number == sent.delivery.fence)
-        .values(
-            started_at=sent.started_at,
-            finished_at=sent.finished_at,
-            outcome=sent.outcome if is_ours else "superseded",
-            error=sent.reason,
-        )
-        .execution_options(synchronize_session=False)
+        .values(outcome=outcome, error=sent.reason, **times)
     )
 
 

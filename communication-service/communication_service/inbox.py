@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, update
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
@@ -47,6 +46,4 @@ def mark_read(session: Session, user: User, item_id: UUID) -> InboxItem:
 def mark_all_read(session: Session, user: User) -> dict[str, int]:
     unread = (InboxItem.user_id == user.user_id) & InboxItem.read_at.is_(None)
     statement = update(InboxItem).where(unread).values(read_at=func.now())
-    result = session.execute(statement.execution_options(synchronize_session=False))
-    assert isinstance(result, CursorResult)
-    return {"read": result.rowcount}
+    return {"read": len(session.scalars(statement.returning(InboxItem.id)).all())}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from sqlalchemy import DateTime, ForeignKey, Index, Text, UniqueConstraint, Uuid, text
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
@@ -25,8 +25,7 @@ def now() -> datetime:
 Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
 # A person lives in identity's database: here an id as text, as tokens carry it.
 PersonId = Annotated[str, mapped_column(Uuid(as_uuid=False))]
-Time = Annotated[datetime, mapped_column(DateTime(timezone=True), default=now)]
-MaybeTime = Annotated[datetime | None, mapped_column(DateTime(timezone=True))]
+Time = Annotated[datetime, mapped_column(default=now)]
 
 idempotency_keys = keys_table(Base.metadata)
 
@@ -34,9 +33,9 @@ idempotency_keys = keys_table(Base.metadata)
 class Content:
     """What is said. A mail shows `html` where it can; everything else shows `body`."""
 
-    subject: Mapped[str] = mapped_column(Text)
-    body: Mapped[str] = mapped_column(Text)
-    html: Mapped[str | None] = mapped_column(Text)
+    subject: Mapped[str]
+    body: Mapped[str]
+    html: Mapped[str | None]
 
 
 class Template(Content, Base):
@@ -47,7 +46,7 @@ class Template(Content, Base):
 
     id: Mapped[Id]
     version: Mapped[int] = mapped_column(primary_key=True, default=1)
-    name: Mapped[str] = mapped_column(Text)
+    name: Mapped[str]
     built_in: Mapped[bool] = mapped_column(default=False)
     author_id: Mapped[PersonId | None]
     created_at: Mapped[Time]
@@ -62,11 +61,11 @@ class Notification(Content, Base):
     id: Mapped[Id]
     sender_id: Mapped[PersonId]
     recipient_id: Mapped[PersonId]
-    category: Mapped[str] = mapped_column(Text)
-    template: Mapped[str | None] = mapped_column(Text)
+    category: Mapped[str]
+    template: Mapped[str | None]
     template_version: Mapped[int | None]
-    send_at: Mapped[MaybeTime]
-    trace_id: Mapped[str | None] = mapped_column(Text)
+    send_at: Mapped[datetime | None]
+    trace_id: Mapped[str | None]
     created_at: Mapped[Time]
     deliveries: Mapped[list["Delivery"]] = relationship(
         back_populates="notification", order_by="Delivery.channel", lazy="selectin"
@@ -96,15 +95,15 @@ class Delivery(Base):
 
     id: Mapped[Id]
     notification_id: Mapped[UUID] = mapped_column(ForeignKey(Notification.id))
-    channel: Mapped[str] = mapped_column(Text)
+    channel: Mapped[str]
     notification: Mapped[Notification] = relationship(back_populates="deliveries", lazy="selectin")
 
-    status: Mapped[str] = mapped_column(Text, default=PENDING)
+    status: Mapped[str] = mapped_column(default=PENDING)
     run_at: Mapped[Time]
     attempts: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[MaybeTime]
+    lease_until: Mapped[datetime | None]
     fence: Mapped[int] = mapped_column(default=0)
-    last_error: Mapped[str | None] = mapped_column(Text)
+    last_error: Mapped[str | None]
 
 
 class Attempt(Base):
@@ -117,10 +116,10 @@ class Attempt(Base):
     delivery_id: Mapped[UUID] = mapped_column(ForeignKey(Delivery.id))
     number: Mapped[int]  # the fence of its claim
     started_at: Mapped[Time]
-    finished_at: Mapped[MaybeTime]
-    outcome: Mapped[str | None] = mapped_column(Text)
-    error: Mapped[str | None] = mapped_column(Text)
-    trace_id: Mapped[str | None] = mapped_column(Text)
+    finished_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    error: Mapped[str | None]
+    trace_id: Mapped[str | None]
     delivery: Mapped[Delivery] = relationship(lazy="joined")
 
     @property
@@ -142,8 +141,8 @@ class InboxItem(Base):
     notification_id: Mapped[UUID] = mapped_column(ForeignKey(Notification.id))
     user_id: Mapped[PersonId]
     sender_id: Mapped[PersonId]
-    category: Mapped[str] = mapped_column(Text)
-    subject: Mapped[str] = mapped_column(Text)
-    body: Mapped[str] = mapped_column(Text)
+    category: Mapped[str]
+    subject: Mapped[str]
+    body: Mapped[str]
     created_at: Mapped[Time]
-    read_at: Mapped[MaybeTime]
+    read_at: Mapped[datetime | None]

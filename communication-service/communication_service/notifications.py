@@ -35,18 +35,17 @@ class NothingToRetry(Conflict):
 
 def accept(session: Session, sender: User, new: NotificationCreate) -> Notification:
     """Once this is committed, it will be sent: the deliveries are the queue of record."""
+    # Now by the database's clock, which the claim goes by, so that it is due at once.
+    run_at = new.send_at or func.now()
     notification = Notification(
         sender_id=sender.user_id,
         recipient_id=str(new.recipient_id),
         category=new.category,
         send_at=new.send_at,
         trace_id=trace_id(),
+        deliveries=[Delivery(channel=name, run_at=run_at) for name in sorted(new.channels)],
         **contents(session, new),
     )
-    for channel in sorted(new.channels):
-        # The database's clock, which the claim goes by, so that it is due at once.
-        delivery = Delivery(channel=channel, run_at=new.send_at or func.now())
-        notification.deliveries.append(delivery)
     session.add(notification)
     session.flush()
     return notification

@@ -44,9 +44,19 @@ Channel = Literal["email", "in_app"]
 SendAt = Annotated[AwareDatetime, AfterValidator(within_a_year)]
 
 
-class TemplateUpdate(BaseModel):
+class Given(BaseModel):
+    """What a client sends."""
+
     model_config = STRICT
 
+
+class Shown(BaseModel):
+    """What a client gets, from a row or an object with these attributes."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class TemplateUpdate(Given):
     subject: Subject
     body: Body
     html: Body | None = None
@@ -60,15 +70,11 @@ class TemplatePreview(TemplateUpdate):
     variables: JsonObject = {}
 
 
-class TemplateRender(BaseModel):
-    model_config = STRICT
-
+class TemplateRender(Given):
     variables: JsonObject = {}
 
 
-class Rendered(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class Rendered(Shown):
     subject: str
     body: str
     html: str | None = None
@@ -83,9 +89,7 @@ class TemplateRead(Rendered):
     created_at: datetime
 
 
-class NotificationCreate(BaseModel):
-    model_config = STRICT
-
+class NotificationCreate(Given):
     recipient_id: UUID
     channels: set[Channel] = Field(default={"email", "in_app"}, min_length=1)
     category: Category = "general"
@@ -113,9 +117,7 @@ class NotificationCreate(BaseModel):
         return value
 
 
-class DeliveryRead(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class DeliveryRead(Shown):
     id: UUID
     channel: str
     status: str
@@ -143,9 +145,7 @@ class NotificationRead(Rendered):
         return f"/api/v1/notifications/{self.id}"
 
 
-class AttemptRead(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class AttemptRead(Shown):
     id: UUID
     channel: str
     number: int
@@ -156,13 +156,11 @@ class AttemptRead(BaseModel):
     trace_id: str | None
 
 
-class Attempts(BaseModel):
+class Attempts(Shown):
     items: list[AttemptRead]
 
 
-class InboxItemRead(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class InboxItemRead(Shown):
     id: UUID
     notification_id: UUID
     sender_id: UUID
@@ -173,15 +171,15 @@ class InboxItemRead(BaseModel):
     read_at: datetime | None
 
 
-class UnreadCount(BaseModel):
+class UnreadCount(Shown):
     unread: int
 
 
-class ReadCount(BaseModel):
+class ReadCount(Shown):
     read: int
 
 
-class QueueStatus(BaseModel):
+class QueueStatus(Shown):
     deliveries: dict[str, int]
     due: int
     oldest_due_at: datetime | None

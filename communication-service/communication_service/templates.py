@@ -61,12 +61,7 @@ def get_template_by_name(session: Session, name: str) -> Template | None:
 def create_template(session: Session, author: User, new: TemplateCreate) -> Template:
     check(new)
     template = Template(author_id=author.user_id, **new.model_dump())
-    session.add(template)
-    try:
-        session.flush()
-    except IntegrityError as error:
-        raise DuplicateTemplate(f"There is already a template named {new.name}") from error
-    return template
+    return save(session, template, DuplicateTemplate(f"There is already a template {new.name}"))
 
 
 def update_template(
@@ -75,19 +70,18 @@ def update_template(
     """Writes the next version; what was accepted from earlier ones stays as it is."""
     check(change)
     last = get_template(session, template_id)
-    template = Template(
-        id=last.id,
-        version=last.version + 1,
-        name=last.name,
-        built_in=last.built_in,
-        author_id=author.user_id,
-        **change.model_dump(),
-    )
+    template = Template(id=last.id, version=last.version + 1, **change.model_dump())
+    template.name, template.built_in, template.author_id = last.name, last.built_in, author.user_id
+    return save(session, template, OutdatedTemplate("Somebody changed it just now; look again"))
+
+
+def save(session: Session, template: Template, otherwise: Conflict) -> Template:
+    """`otherwise` is raised when its name or its version is taken."""
     session.add(template)
     try:
         session.flush()
     except IntegrityError as error:
-        raise OutdatedTemplate("This template was changed just now; look and try again") from error
+        raise otherwise from error
     return template
 
 
@@ -98,7 +92,5 @@ def delete_template(session: Session, template_id: UUID) -> None:
     session.execute(delete(Template).where(Template.id == template_id))
 
 
-def render_template(
-    session: Session, template_id: UUID, version: int | None, given: TemplateRender
-) -> Rendered:
-    return render(get_template(session, template_id, version), given.variables)
+def render_template(session: Session, template_id: UUID, given: TemplateRender) -> Rendered:
+    return render(get_template(session, template_id), given.variables)

@@ -8,7 +8,7 @@ Python is in its reach; rendering stops at a size and at a time.
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, UndefinedError, nodes
 from jinja2.runtime import LoopContext
@@ -16,7 +16,10 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from chassis.errors import Unprocessable
 
-from .schemas import Rendered
+from .models import Content
+from .schemas import Rendered, TemplateUpdate
+
+Parts = Content | TemplateUpdate
 
 MOST_CHARACTERS = 500_000
 MOST_SECONDS = 1.0
@@ -40,17 +43,6 @@ class BadTemplate(Unprocessable):
 
 class BadVariables(Unprocessable):
     """The template wants a variable that was not given."""
-
-
-class Parts(Protocol):
-    """A template: subject and body, and the HTML part if it has one."""
-
-    @property
-    def subject(self) -> str: ...
-    @property
-    def body(self) -> str: ...
-    @property
-    def html(self) -> str | None: ...
 
 
 class DataOnly(SandboxedEnvironment):

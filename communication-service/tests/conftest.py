@@ -63,11 +63,11 @@ class Caller(TestClient):
 class MailServer:
     """A real SMTP server. `refusals` are its answers to an address or a DATA, `pause` its pace."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, **options: Any) -> None:
         self.received: list[EmailMessage] = []
         self.refusals: dict[str, str] = {}
         self.pause = 0.0
-        self.controller = Controller(self, "127.0.0.1", port)
+        self.controller = Controller(self, "127.0.0.1", port, **options)
 
     async def handle_RCPT(
         self, server: Server, session: Session, envelope: Envelope, address: str, _: list[str]
@@ -135,8 +135,8 @@ def recipient(login: Callable[..., Caller]) -> Caller:
 
 
 @contextmanager
-def running_mail_server() -> Iterator[MailServer]:
-    server = MailServer(free_port())
+def running_mail_server(**options: Any) -> Iterator[MailServer]:
+    server = MailServer(free_port(), **options)
     server.controller.start()
     yield server
     server.controller.stop()

@@ -180,15 +180,6 @@ def test_an_accepted_notification_keeps_the_words_it_was_accepted_with(
     assert mail.get_content().strip() == "Old words for Rita" == accepted["body"]
 
 
-def test_an_earlier_version_can_be_rendered(editor: Caller) -> None:
-    path = f"/templates/{editor.template(body='One')['id']}"
-    editor.put(path, json={"subject": "Hi", "body": "Two"})
-
-    first = editor.post(f"{path}/render", json={}, params={"version": 1})
-
-    assert first.json()["body"] == "One"
-
-
 def test_a_missing_variable_is_named(editor: Caller, recipient: Caller) -> None:
     template = editor.template(body="Dear {{ customer.name }}")
     path = f"/templates/{template['id']}/render"

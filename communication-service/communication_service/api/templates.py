@@ -72,11 +72,7 @@ def delete_template(template_id: UUID, author: Author, session: DbSession) -> No
 
 @router.post("/{template_id}/render", response_model=Rendered)
 def render_template(
-    template_id: UUID,
-    given: TemplateRender,
-    reader: Reader,
-    session: DbSession,
-    version: Version = None,
+    template_id: UUID, given: TemplateRender, reader: Reader, session: DbSession
 ) -> Rendered:
     """What a notification from this template would say."""
-    return templates.render_template(session, template_id, version, given)
+    return templates.render_template(session, template_id, given)
