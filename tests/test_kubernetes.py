@@ -1,11 +1,10 @@
-"""deploy/kubernetes as kustomize renders it: valid, locked down, and at one with docker-compose.yml."""
+"""deploy/kubernetes as kustomize renders it: valid, locked down, the same as docker-compose.yml."""
 
 import importlib
 import re
 import shutil
 import subprocess
 from base64 import b64decode
-from pathlib import Path
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -139,9 +138,7 @@ def test_only_secrets_of_ones_own_start_it(
 
 
 @every_process
-def test_a_pod_can_do_no_more_than_it_must(
-    objects: list[Any], service: Service, kind: str
-) -> None:
+def test_a_pod_can_do_no_more_than_it_must(objects: list[Any], service: Service, kind: str) -> None:
     pod = pod_of(find(objects, "Deployment", f"{service.short}-{kind}"))
 
     user = re.search(r"useradd --uid (\d+)", (service.folder / "Dockerfile").read_text())
