@@ -1,10 +1,11 @@
 """Keyset pages: page 10,000 costs what page 1 costs."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 from sqlalchemy import Select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -12,6 +13,10 @@ from .errors import Unprocessable
 from .schemas import Text
 
 Item = TypeVar("Item")
+
+# What PostgreSQL can compare with a column; a cursor may be forged.
+BigInt = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+STORABLE: dict[type, Any] = {str: Text, int: BigInt, datetime: AwareDatetime}
 
 
 class Page(BaseModel, Generic[Item]):
@@ -38,7 +43,7 @@ PageRequest = Annotated[PageParameters, Depends(page_parameters)]
 
 def paginate(
     session: Session,
-    statement: Select[Any],
+    statement: Select[*tuple[Any, ...]],
     request: PageParameters,
     *columns: InstrumentedAttribute[Any],
 ) -> dict[str, Any]:
@@ -48,9 +53,9 @@ def paginate(
     Raises Unprocessable for a cursor that this list did not give.
     """
     types = (column.type.python_type for column in columns)
-    kinds: Any = tuple[tuple(Text if t is str else t for t in types)]  # type: ignore[misc]
+    kinds: Any = tuple[tuple(STORABLE.get(t, t) for t in types)]  # type: ignore[misc]
     position: TypeAdapter[Any] = TypeAdapter(kinds)
-    if request.cursor is not None:
+    if request.cursor:
         statement = statement.where(tuple_(*columns) < tuple_(*decode(position, request.cursor)))
     ordered = statement.order_by(*(column.desc() for column in columns))
     rows = session.execute(ordered.limit(request.limit + 1)).all()  # one more: is there a next?
