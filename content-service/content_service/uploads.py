@@ -15,11 +15,15 @@ DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 MARKDOWN = "text/markdown"
 PLAIN = "text/plain"
 
+# Text too, but to be run or drawn. Of other text puremagic's guess is as good as none: what begins
+# with "From" it takes for mail, and with "This is" for an .info file.
+MARKUP = {"text/html", "image/svg+xml", "application/xml", "application/rtf"}
+
 HEAD = 4096
 CHUNK = 256 * 1024
 DIRECTORY = 1024**2  # a zip's list of names is at its end; this much of it is looked at
-SURE = 0.5  # puremagic's confidence from which text counts as HTML, SVG, RTF and the like
 LONGEST_NAME = 200
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 class UnsupportedFile(UnsupportedMediaType):
@@ -34,29 +38,25 @@ def content_type_of(file: BinaryIO, name: str) -> str:
         return PDF
     if DOCX in guesses and is_docx(file):
         return DOCX
-    if all(sure < SURE for sure in guesses.values()) and is_text(file):
+    if not guesses & MARKUP and is_text(file):
         return MARKDOWN if name.lower().endswith((".md", ".markdown")) else PLAIN
     raise UnsupportedFile("file: must be a PDF, a DOCX without macros, or text in UTF-8")
 
 
-def recognised(head: bytes) -> dict[str, float]:
-    """What puremagic takes the first bytes for, with its confidence from 0 to 1."""
+def recognised(head: bytes) -> set[str]:
+    """The content types that puremagic thinks possible."""
     try:
-        matches = puremagic.magic_string(head)
+        return {match.mime_type for match in puremagic.magic_string(head)}
     except puremagic.PureError:
-        return {}
-    return {match.mime_type: match.confidence for match in reversed(matches)}
+        return set()
 
 
 def is_docx(file: BinaryIO) -> bool:
     """By the names in the zip's directory, unparsed: a hostile one may have a million entries."""
     file.seek(max(0, file.seek(0, os.SEEK_END) - DIRECTORY))
-    directory = file.read()
-    return (
-        zipfile.is_zipfile(file)
-        and b"word/document.xml" in directory
-        and b"vbaProject.bin" not in directory
-    )
+    names = file.read()
+    is_word = b"word/document.xml" in names and b"vbaProject.bin" not in names
+    return is_word and zipfile.is_zipfile(file)
 
 
 def is_text(file: BinaryIO) -> bool:
@@ -71,9 +71,6 @@ def is_text(file: BinaryIO) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def safe_name(given: str) -> str:

@@ -25,7 +25,7 @@ from .settings import settings
 
 logger = logging.getLogger(__name__)
 
-IDLE_SECONDS = 0.5
+IDLE_SECONDS = 0.25
 LEASE = timedelta(seconds=settings.extraction_seconds + 10)
 POLICY = RetryPolicy(max_attempts=5, longest_delay=60)
 

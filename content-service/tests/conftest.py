@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,6 +13,10 @@ from chassis.testing import FakeIdentity
 from content_service.main import app
 
 MEMBER = ("documents:read", "documents:write")
+
+
+def ended(processing: dict[str, Any]) -> bool:
+    return processing["status"] in ("done", "failed")
 
 
 class Caller(TestClient):
@@ -45,14 +50,16 @@ class Caller(TestClient):
         assert self.post(f"/documents/{document['id']}/process").status_code == 202
         return self.outcome(document)
 
-    def outcome(self, document: dict[str, Any], seconds: float = 30) -> dict[str, Any]:
-        until = time.monotonic() + seconds
+    def outcome(
+        self, document: dict[str, Any], wanted: Callable[[dict[str, Any]], bool] = ended
+    ) -> dict[str, Any]:
+        until = time.monotonic() + 60
         while time.monotonic() < until:
             found: dict[str, Any] = self.get(f"/documents/{document['id']}/processing").json()
-            if found["status"] in ("done", "failed"):
+            if wanted(found):
                 return found
             time.sleep(0.05)
-        raise AssertionError(f"still not processed: {found}")
+        raise AssertionError(f"still waiting: {found}")
 
 
 Login = Callable[..., Caller]
@@ -62,6 +69,17 @@ def saved(response: Response) -> dict[str, Any]:
     assert response.status_code == 201, response.text
     document: dict[str, Any] = response.json()
     return document
+
+
+@contextmanager
+def replaced(name: str, value: object) -> Iterator[None]:
+    """The running app with something else in its state."""
+    was = getattr(app.state, name)
+    setattr(app.state, name, value)
+    try:
+        yield
+    finally:
+        setattr(app.state, name, was)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,64 @@
+"""Files to upload, made when they are needed."""
+
+import io
+import zipfile
+
+import docx
+from pypdf import PdfWriter
+from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
+
+
+def pdf(*pages: str) -> bytes:
+    file = io.BytesIO()
+    canvas = Canvas(file)
+    for page in pages:
+        canvas.drawString(72, 720, page)
+        canvas.showPage()
+    canvas.save()
+    return file.getvalue()
+
+
+def encrypted_pdf(user_password: str) -> bytes:
+    """With an empty user password anybody can read it; the owner's only limits printing."""
+    writer, file = PdfWriter(io.BytesIO(pdf("Confidential figures"))), io.BytesIO()
+    writer.encrypt(user_password, "owner", algorithm="AES-256")
+    writer.write(file)
+    return file.getvalue()
+
+
+def word(*paragraphs: str, cells: tuple[str, ...] = ()) -> bytes:
+    document, file = docx.Document(), io.BytesIO()
+    for paragraph in paragraphs:
+        document.add_paragraph(paragraph)
+    if cells:
+        row = document.add_table(rows=1, cols=len(cells)).rows[0]
+        for cell, content in zip(row.cells, cells, strict=True):
+            cell.text = content
+    document.save(file)
+    return file.getvalue()
+
+
+def repacked(content: bytes, **members: bytes) -> bytes:
+    """A zip with some of its members replaced or added."""
+    file = io.BytesIO()
+    packed = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+    with zipfile.ZipFile(io.BytesIO(content)) as old, packed as new:
+        for name in old.namelist():
+            if name not in members:
+                new.writestr(name, old.read(name))
+        for name, member in members.items():
+            new.writestr(name, member)
+    return file.getvalue()
+
+
+def zipped(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return file.getvalue()
+
+
+def bomb(size: int) -> bytes:
+    """A small DOCX that unpacks to so many bytes."""
+    return repacked(word("small"), **{"word/document.xml": b" " * size})

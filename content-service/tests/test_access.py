@@ -1,0 +1,138 @@
+"""Who may see and do what: tried on every route that the API describes."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fastapi.testclient import TestClient
+
+from content_service.main import app
+
+from .conftest import Caller, Login
+
+ROUTES = [
+    (method.upper(), path.removeprefix("/api/v1"))
+    for path, methods in app.openapi()["paths"].items()
+    if path.startswith("/api/v1")
+    for method in methods
+]
+OF_ONE_DOCUMENT = [route for route in ROUTES if "{document_id}" in route[1]]
+
+READ = {
+    ("GET", "/documents/{document_id}"),
+    ("GET", "/documents/{document_id}/download"),
+    ("GET", "/documents/{document_id}/processing"),
+    ("GET", "/documents/{document_id}/versions"),
+    ("GET", "/documents/{document_id}/versions/{number}"),
+    ("POST", "/documents/{document_id}/process"),
+}
+WRITE = READ | {("PATCH", "/documents/{document_id}")}
+MANAGE = set(OF_ONE_DOCUMENT)
+MAY = {"read": READ, "write": WRITE, "manage": MANAGE}
+
+
+def attempt(caller: TestClient, route: tuple[str, str], document_id: str, person: str) -> Any:
+    method, path = route
+    url = path.format(document_id=document_id, number=1, user_id=person)
+    if path == "/documents/upload":
+        return caller.post(url, files={"file": b"words"})
+    body = {"level": "read"} if method == "PUT" else {"title": "Changed", "body": "Changed"}
+    headers = {"If-Match": '"1"'}
+    return caller.request(method, url, json=body, headers=headers, params={"q": "x"})
+
+
+def prepared(author: Caller, route: tuple[str, str]) -> dict[str, Any]:
+    document = author.create()
+    if route[1].endswith("/processing"):
+        author.process(document)
+    return document
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_without_a_token_every_route_is_401(client: TestClient, route: tuple[str, str]) -> None:
+    response = attempt(client, route, str(uuid4()), str(uuid4()))
+
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_without_permission_every_route_is_403(login: Login, route: tuple[str, str]) -> None:
+    guest = login("notifications:send")
+
+    response = attempt(guest, route, str(uuid4()), str(uuid4()))
+
+    assert response.status_code == 403
+    assert "documents:" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_who_may_only_read_documents_changes_none(login: Login, route: tuple[str, str]) -> None:
+    viewer = login("documents:read")
+
+    response = attempt(viewer, route, str(uuid4()), str(uuid4()))
+
+    assert response.status_code in ((200, 404) if route[0] == "GET" else (403,))
+
+
+@pytest.mark.parametrize("route", OF_ONE_DOCUMENT, ids=str)
+def test_a_stranger_is_told_the_same_as_about_a_document_that_never_was(
+    author: Caller, stranger: Caller, route: tuple[str, str]
+) -> None:
+    document = prepared(author, route)
+    person = author.user_id
+
+    real = attempt(stranger, route, document["id"], person)
+    imagined = attempt(stranger, route, str(uuid4()), person)
+
+    assert real.status_code == imagined.status_code == 404
+    assert shown(real) == shown(imagined)
+    assert author.read(document).json() == document
+
+
+def shown(response: Any) -> tuple[Any, ...]:
+    body = response.json()
+    named = {name: body[name] for name in ("title", "detail", "code")}
+    return named, {name for name in response.headers}
+
+
+def test_a_stranger_finds_nothing_in_lists_and_search(author: Caller, stranger: Caller) -> None:
+    author.create(title="Palimpsest")
+
+    assert stranger.get("/documents").json() == {"items": [], "next_cursor": None}
+    assert stranger.get("/search", params={"q": "palimpsest"}).json()["items"] == []
+
+
+@pytest.mark.parametrize("route", OF_ONE_DOCUMENT, ids=str)
+@pytest.mark.parametrize("level", MAY)
+def test_each_level_opens_its_routes_and_no_other(
+    author: Caller, reviewer: Caller, stranger: Caller, level: str, route: tuple[str, str]
+) -> None:
+    document = prepared(author, route)
+    author.share(document, reviewer, level)
+    author.share(document, stranger)  # somebody whose permission can be taken away
+
+    response = attempt(reviewer, route, document["id"], stranger.user_id)
+
+    assert (response.status_code < 300) == (route in MAY[level]), response.text
+    if route not in MAY[level]:
+        assert (response.status_code, response.json()["code"]) == (403, "LevelTooLow")
+
+
+def test_who_may_do_everything_sees_every_document(author: Caller, login: Login) -> None:
+    document = author.create(title="Seen by an administrator")
+    admin = login("*")
+
+    assert admin.read(document).status_code == 200
+    assert document["id"] in [item["id"] for item in admin.get("/documents").json()["items"]]
+    assert admin.change(document, title="Moderated").status_code == 200
+    assert admin.delete(f"/documents/{document['id']}").status_code == 204
+
+
+def test_a_service_for_somebody_sees_what_they_see(author: Caller, login: Login) -> None:
+    document = author.create()
+    delegate = login(user_id=author.user_id, actor="workflow-service")
+    service = login(roles=("service",))
+
+    assert delegate.read(document).status_code == 200
+    assert service.read(document).status_code == 404

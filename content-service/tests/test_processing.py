@@ -1,0 +1,221 @@
+"""Processing: the text of a document, or the reason why there is none."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from content_service.database import engine
+from content_service.models import Processing
+from content_service.settings import settings
+
+from .conftest import Caller
+from .files import bomb, encrypted_pdf, pdf, repacked, word
+
+
+def test_nobody_asked_is_404(author: Caller) -> None:
+    document = author.create()
+
+    response = author.get(f"/documents/{document['id']}/processing")
+
+    assert (response.status_code, response.json()["code"]) == (404, "NeverProcessed")
+
+
+def test_a_request_is_queued_and_then_done(author: Caller) -> None:
+    document = author.upload(pdf("Closing the mill race", "costs money"))
+
+    response = author.post(f"/documents/{document['id']}/process")
+
+    assert response.status_code == 202
+    queued = response.json()
+    assert (queued["status"], queued["attempts"], queued["text"]) == ("queued", 0, None)
+    done = author.outcome(document)
+    assert (
+        done.items()
+        >= {
+            "document_id": document["id"],
+            "version": 1,
+            "status": "done",
+            "attempts": 1,
+            "error": None,
+            "word_count": 6,
+            "page_count": 2,
+            "sha256": document["sha256"],
+            "stale": False,
+        }.items()
+    )
+    assert done["text"].split() == ["Closing", "the", "mill", "race", "costs", "money"]
+    assert done["finished_at"] > document["created_at"]
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "words"),
+    [
+        (
+            word("Closing", "the race", cells=("costs", "money")),
+            "Closing\nthe race\ncosts\nmoney",
+            5,
+        ),
+        ("# Größe\n\n* 7 µm".encode(), "# Größe\n\n* 7 µm", 5),
+        (b"\xef\xbb\xbfmarked", "marked", 1),
+        (encrypted_pdf(""), "Confidential figures", 2),
+        (pdf(""), "", 0),
+    ],
+)
+def test_every_kind_of_file_gives_its_text(
+    author: Caller, content: bytes, text: str, words: int
+) -> None:
+    done = author.process(author.upload(content))
+
+    assert (done["status"], done["text"].strip(), done["word_count"]) == ("done", text, words)
+
+
+def test_a_text_document_is_its_own_text(author: Caller) -> None:
+    done = author.process(author.create(body="three short words"))
+
+    assert (done["text"], done["word_count"], done["page_count"]) == ("three short words", 3, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (encrypted_pdf("secret"), "encrypted"),
+        (b"%PDF-1.7\nand nothing that follows from it", "broken"),
+        (pdf("cut")[:400], "broken"),
+        (repacked(word("x"), **{"word/document.xml": b"<w:document"}), "broken"),
+        (repacked(word("x"), **{"[Content_Types].xml": b""}), "broken"),
+    ],
+    ids=["encrypted", "not a PDF", "cut", "not XML", "not a package"],
+)
+def test_a_file_that_cannot_be_read_fails_with_the_reason(
+    author: Caller, content: bytes, reason: str
+) -> None:
+    failed = author.process(author.upload(content))
+
+    assert (failed["status"], failed["attempts"], failed["text"]) == ("failed", 1, None)
+    assert reason in failed["error"]
+    assert failed["finished_at"]
+
+
+def test_a_bomb_takes_nothing_down(author: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "extraction_memory_bytes", 256 * 1024**2)
+    document = author.upload(bomb(300 * 1024**2))
+
+    failed = author.process(document)
+
+    assert (failed["status"], failed["error"]) == (
+        "failed",
+        "reading the file takes too much memory",
+    )
+    assert author.process(author.create())["status"] == "done"
+
+
+def test_a_file_that_takes_too_long_is_given_up(
+    author: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "extraction_seconds", 0.01)
+
+    failed = author.process(author.upload(pdf("slow")))
+
+    assert (failed["status"], failed["error"]) == ("failed", "reading it takes over 0.01 seconds")
+
+
+def test_a_file_with_too_much_text_is_given_up(
+    author: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "extraction_characters", 1000)
+
+    failed = author.process(author.upload(b"word " * 300))
+
+    assert (failed["status"], failed["error"]) == ("failed", "the file holds too much text")
+
+
+def test_a_damaged_file_is_noticed(author: Caller) -> None:
+    document = author.upload(f"unique {uuid4()}".encode())
+    path = Path(urlsplit(settings.storage_url).path) / document["sha256"]
+    path.write_bytes(b"one flipped bit")
+
+    failed = author.process(document)
+
+    assert failed["status"] == "failed"
+    assert "checksum" in failed["error"]
+
+
+def test_asking_twice_processes_once(author: Caller) -> None:
+    document = author.upload(pdf("Once"))
+    first = author.process(document)
+
+    second = author.post(f"/documents/{document['id']}/process")
+
+    assert second.status_code == 202
+    assert second.json() == first
+
+
+def test_what_failed_can_be_tried_again(author: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = author.upload(pdf("Again"))
+    with monkeypatch.context() as hurried:
+        hurried.setattr(settings, "extraction_seconds", 0.01)
+        assert author.process(document)["status"] == "failed"
+
+    again = author.process(document)
+
+    assert (again["status"], again["text"].strip(), again["error"]) == ("done", "Again", None)
+
+
+def test_a_result_is_stale_when_the_document_moved_on(author: Caller) -> None:
+    document = author.create(body="one")
+    author.process(document)
+
+    author.change(document, body="one two")
+
+    path = f"/documents/{document['id']}/processing"
+    old = author.get(path).json()
+    assert (old["version"], old["stale"], old["word_count"]) == (1, True, 1)
+    new = author.process(document)
+    assert (new["version"], new["stale"], new["word_count"]) == (2, False, 2)
+
+
+def test_work_that_died_with_its_process_is_taken_up_again(author: Caller) -> None:
+    """As a killed service leaves it: claimed, once tried, and its lease has run out."""
+    document = author.upload(pdf("Survivor"))
+    author.process(document)
+    abandon(document["id"])
+
+    done = author.outcome(document)
+
+    assert (done["status"], done["attempts"], done["text"].strip()) == ("done", 2, "Survivor")
+
+
+def abandon(document_id: str) -> None:
+    left = {"status": "running", "lease_until": datetime.now(UTC) - timedelta(seconds=1)}
+    with Session(engine) as session, session.begin():
+        row = update(Processing).filter_by(document_id=document_id)
+        session.execute(row.values(**left, text=None, word_count=None))
+
+
+def test_a_lost_file_is_tried_again_before_it_fails(author: Caller) -> None:
+    document = author.upload(f"unique {uuid4()}".encode())
+    (Path(urlsplit(settings.storage_url).path) / document["sha256"]).unlink()
+    author.post(f"/documents/{document['id']}/process")
+
+    found = author.outcome(document, wanted=lambda found: found["attempts"] == 2)
+
+    assert found["status"] in ("queued", "running")
+    assert found["error"] == "FileNotFoundError"
+
+
+@pytest.mark.parametrize("tags", [["a"], []])
+def test_text_of_a_file_is_found_by_search_whatever_its_title_became(
+    author: Caller, tags: list[str]
+) -> None:
+    document = author.upload(pdf("Sluices and penstocks"))
+    author.process(document)
+
+    author.change(document, title="Renamed", tags=tags)
+
+    found = author.get("/search", params={"q": "penstock"}).json()["items"]
+    assert [(item["id"], item["title"]) for item in found] == [(document["id"], "Renamed")]
