@@ -14,53 +14,40 @@ from chassis.errors import Conflict, Forbidden, NotFound
 from . import audit, changes, passwords, roles, sessions
 from .database import Refused, reader
 from .models import Account, Role, user_roles
-from .schemas import Credentials, PasswordChange, ProfilePatch, Registration, UserPatch
+from .schemas import Credentials, PasswordChange, ProfilePatch, UserCreate, UserPatch
 
 
 class EmailTaken(Conflict):
     """An address belongs to one person."""
 
-    def __init__(self, email: str) -> None:
-        super().__init__(f"There is an account for {email} already")
-
 
 class WrongCredentials(Refused):
     """The same for an unknown address, a wrong password and a deactivated account."""
-
-    def __init__(self) -> None:
-        super().__init__("Wrong email or password")
 
 
 class WrongPassword(Forbidden):
     """Not a 401: the caller's token is good."""
 
 
-async def create(
-    session: AsyncSession,
-    new: Registration,
-    role_names: Iterable[str],
-    by: User | None = None,
-    is_verified: bool = False,
-) -> Account:
+async def create(session: AsyncSession, new: UserCreate, by: User | None = None) -> Account:
     """Raises EmailTaken."""
     account = Account(
-        email=new.email,
-        name=new.name,
+        **new.model_dump(include={"email", "name", "is_verified"}),
         password_hash=await passwords.hashed(new.password),
-        is_verified=is_verified,
-        role_objects=await roles.named(session, role_names, by),
+        role_objects=await roles.named(session, new.roles, by),
     )
     session.add(account)
-    await flush_address(session, new.email)
+    await flush_address(session, account)
     audit.record(session, "user.created", by=by, subject=account.id, roles=account.roles)
     return account
 
 
-async def flush_address(session: AsyncSession, email: str) -> None:
+async def flush_address(session: AsyncSession, account: Account) -> None:
+    email = account.email
     try:
         await session.flush()
     except IntegrityError as error:
-        raise EmailTaken(email) from error
+        raise EmailTaken(f"There is an account for {email} already") from error
 
 
 async def login(session: AsyncSession, given: Credentials) -> dict[str, Any]:
@@ -70,7 +57,7 @@ async def login(session: AsyncSession, given: Credentials) -> dict[str, Any]:
     account = await lock_unchanged(session, user_id, password_hash) if is_right else None
     if account is None:
         audit.record(session, "login.failed", subject=user_id, email=given.email)
-        raise WrongCredentials
+        raise WrongCredentials("Wrong email or password")
     audit.record(session, "login.succeeded", subject=account.id)
     return await sessions.start(session, account.id)
 
@@ -103,7 +90,7 @@ async def change_password(session: AsyncSession, by: User, change: PasswordChang
         raise WrongPassword("The current password is wrong")
     account.password_hash = new_hash
     audit.record(session, "password.changed", by=by, subject=account.id)
-    await sessions.end_all(session, account.id, but=by.session_id)
+    await sessions.end_all(session, by, account.id, but=by.session_id)
 
 
 async def find(session: AsyncSession, user_id: UUID, to_change: bool = False) -> Account:
@@ -121,33 +108,21 @@ async def find_governed(session: AsyncSession, by: User, user_id: UUID) -> Accou
     return account
 
 
-async def update(session: AsyncSession, by: User, user_id: UUID, patch: UserPatch) -> Account:
+async def update(
+    session: AsyncSession, by: User, user_id: UUID, patch: UserPatch | ProfilePatch
+) -> Account:
     """Raises EmailTaken. A deactivated person's sessions end."""
     account = await find_governed(session, by, user_id)
-    given = patch.given()
-    assign(account, given)
-    await flush_address(session, account.email)
+    given = patch.model_dump()
+    for name, value in given.items():
+        setattr(account, name, value)
+    await flush_address(session, account)
     audit.record(session, "user.updated", by=by, subject=user_id, fields=sorted(given))
     if account.is_active:
         await changes.publish(session, user_id=user_id)
     else:
-        await sessions.end_all(session, user_id)
+        await sessions.end_all(session, by, user_id)
     return account
-
-
-async def update_profile(
-    session: AsyncSession, by: User, user_id: UUID, patch: ProfilePatch
-) -> Account:
-    account = await find(session, user_id, to_change=True)
-    given = patch.given()
-    assign(account, given)
-    audit.record(session, "profile.updated", by=by, subject=user_id, fields=sorted(given))
-    return account
-
-
-def assign(account: Account, values: dict[str, Any]) -> None:
-    for name, value in values.items():
-        setattr(account, name, value)
 
 
 async def set_roles(

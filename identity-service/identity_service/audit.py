@@ -1,7 +1,6 @@
 """The audit trail: who did what to whom, from where, under which trace id."""
 
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -13,27 +12,19 @@ from chassis.tracing import trace_id
 
 from .models import AuditEvent
 
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a request comes from."""
-
-    ip: str | None = None
-    user_agent: str | None = None
-
-
+Origin = tuple[str | None, str | None]
 _origin: ContextVar[Origin] = ContextVar("origin")
 
 
 def origin() -> Origin:
-    """Of the request at hand; nowhere, outside any."""
-    return _origin.get(Origin())
+    """The address and the user agent of the request at hand; neither, outside any."""
+    return _origin.get((None, None))
 
 
 async def note_origin(request: Request) -> None:
     """A dependency of every router whose acts are recorded."""
     ip = request.client.host if request.client else None
-    _origin.set(Origin(ip, request.headers.get("user-agent", "")[:500]))
+    _origin.set((ip, request.headers.get("user-agent", "")[:500]))
 
 
 def record(
@@ -51,7 +42,7 @@ def record(
             actor_id=UUID(by.user_id) if by else None,
             acting_service=by.actor if by else None,
             subject_id=subject,
-            ip=origin().ip,
+            ip=origin()[0],
             trace_id=trace_id(),
             details=details,
         )

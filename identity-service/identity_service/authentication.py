@@ -65,23 +65,19 @@ class Identifier:
         """What /auth/validate answers. Raises InvalidToken."""
         claims = read(token)
         async with self._turns:
-            rows = await rows_for(claims)
+            try:
+                rows = await ask(claims)
+            except DBAPIError as error:
+                # A restarted database drops every connection: once is enough to notice.
+                if not error.connection_invalidated:
+                    raise
+                rows = await ask(claims)
         if not rows:
             raise InvalidToken
         return answer(claims, rows)
 
     async def user(self, token: str) -> User:
         return User.from_answer(await self(token))
-
-
-async def rows_for(claims: Claims) -> Sequence[Row[Any]]:
-    try:
-        return await ask(claims)
-    except DBAPIError as error:
-        # A restarted database drops every connection in the pool: once is enough to notice.
-        if not error.connection_invalidated:
-            raise
-        return await ask(claims)
 
 
 async def ask(claims: Claims) -> Sequence[Row[Any]]:

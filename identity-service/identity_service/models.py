@@ -115,7 +115,6 @@ class Change(Base):
     seq: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     user_id: Mapped[UUID | None]
     session_id: Mapped[UUID | None]
-    at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class AuditEvent(Base):

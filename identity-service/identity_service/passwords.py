@@ -23,7 +23,7 @@ NOBODYS = HASHER.hash(secrets.token_hex())
 def step_back() -> None:
     """Linux alone gives each thread a priority of its own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
 ONE_THREAD = ThreadPoolExecutor(1, "passwords", initializer=step_back)

@@ -13,8 +13,6 @@ from . import audit, changes
 from .models import Role
 from .schemas import RoleCreate, RolePatch
 
-FIRST_ROLE = "member"  # what registering gives
-
 
 class DuplicateRole(Conflict):
     """A role's name is its id."""
@@ -69,7 +67,7 @@ async def find(session: AsyncSession, name: str, to_change: bool = False) -> Rol
 async def update(session: AsyncSession, by: User, name: str, patch: RolePatch) -> Role:
     """Whoever has the role has its new permissions from now on."""
     role = await find_governed(session, by, name)
-    given = patch.given()
+    given = patch.model_dump()
     require_all(by, given.get("permissions", ()))
     role.description = given.get("description", role.description)
     role.permissions = given.get("permissions", role.permissions)

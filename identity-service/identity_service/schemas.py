@@ -24,9 +24,7 @@ def normal_address(text: str) -> str:
     return (found.ascii_email or found.normalized).lower()
 
 
-@cache
-def timezones() -> set[str]:
-    return available_timezones()
+timezones = cache(available_timezones)
 
 
 def known_timezone(name: str) -> str:
@@ -35,49 +33,35 @@ def known_timezone(name: str) -> str:
     return name
 
 
-Storable = AfterValidator(storable)
-Email = Annotated[str, StringConstraints(max_length=254), Storable, AfterValidator(normal_address)]
-# repr=False: a model that is printed or logged does not give the password away.
-NewPassword = Annotated[
-    str, StringConstraints(min_length=8, max_length=128), Storable, Field(repr=False)
-]
-Secret = Annotated[
-    str, StringConstraints(min_length=1, max_length=4096), Storable, Field(repr=False)
-]
-Name = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
-    Storable,
-    AfterValidator(one_line),
-]
-Phone = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$")]
-PushToken = Annotated[str, StringConstraints(min_length=1, max_length=500), Storable]
-Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
-Timezone = Annotated[str, StringConstraints(max_length=64), AfterValidator(known_timezone)]
-Permission = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z_]{1,40}:[a-z_]{1,40})$")]
-
-
 def not_reserved(name: str) -> str:
     if name == "service":
         raise ValueError("is what services are called; people cannot have that role")
     return name
 
 
-RoleName = Annotated[
-    str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,49}$"), AfterValidator(not_reserved)
-]
+Storable = AfterValidator(storable)
+Email = Annotated[str, Field(max_length=254), Storable, AfterValidator(normal_address)]
+# repr=False: a model that is printed or logged does not give the secret away.
+NewPassword = Annotated[str, Field(min_length=8, max_length=128, repr=False), Storable]
+Secret = Annotated[str, Field(min_length=1, max_length=4096, repr=False), Storable]
+Trimmed = StringConstraints(strip_whitespace=True, min_length=1, max_length=100)
+Name = Annotated[str, Trimmed, Storable, AfterValidator(one_line)]
+Phone = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$")]
+PushToken = Annotated[str, Field(min_length=1, max_length=500), Storable]
+PushTokens = Annotated[list[PushToken], Field(max_length=20)]
+Locale = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$")]
+Timezone = Annotated[str, Field(max_length=64), AfterValidator(known_timezone)]
+Permission = Annotated[str, Field(pattern=r"^(\*|[a-z_]{1,40}:[a-z_]{1,40})$")]
+Permissions = Annotated[list[Permission], Field(max_length=100)]
+RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,49}$"), AfterValidator(not_reserved)]
 RoleNames = Annotated[list[RoleName], Field(max_length=50)]
+Description = Annotated[str, Field(max_length=500), Storable]
 
 
 class Request(BaseModel):
+    """In a patch, a field that is left out (MISSING) stays as it is."""
+
     model_config = STRICT
-
-
-class Patch(Request):
-    """A field that is left out stays as it is."""
-
-    def given(self) -> dict[str, Any]:
-        return self.model_dump()
 
 
 class Registration(Request):
@@ -122,17 +106,17 @@ class UserCreate(Registration):
     is_verified: bool = False
 
 
-class UserPatch(Patch):
+class UserPatch(Request):
     email: Email | MISSING = MISSING
     name: Name | MISSING = MISSING
     is_active: bool | MISSING = MISSING
     is_verified: bool | MISSING = MISSING
 
 
-class ProfilePatch(Patch):
+class ProfilePatch(Request):
     name: Name | MISSING = MISSING
     phone: Phone | MISSING | None = MISSING
-    push_tokens: Annotated[list[PushToken], Field(max_length=20)] | MISSING = MISSING
+    push_tokens: PushTokens | MISSING = MISSING
     locale: Locale | MISSING = MISSING
     timezone: Timezone | MISSING = MISSING
 
@@ -141,15 +125,15 @@ class UserRoles(Request):
     roles: RoleNames
 
 
-class RolePatch(Patch):
-    description: Annotated[str, StringConstraints(max_length=500), Storable] | MISSING = MISSING
-    permissions: Annotated[list[Permission], Field(max_length=100)] | MISSING = MISSING
-
-
 class RoleCreate(Request):
     name: RoleName
-    description: Annotated[str, StringConstraints(max_length=500), Storable] = ""
-    permissions: Annotated[list[Permission], Field(max_length=100)]
+    description: Description = ""
+    permissions: Permissions
+
+
+class RolePatch(Request):
+    description: Description | MISSING = MISSING
+    permissions: Permissions | MISSING = MISSING
 
 
 class Answer(BaseModel):
@@ -177,18 +161,10 @@ class Profile(Answer):
     phone: str | None
     locale: str
     timezone: str
-    created_at: datetime
-    updated_at: datetime
 
 
-class Contact(Answer):
-    user_id: UUID
-    email: str
-    name: str
-    phone: str | None
+class Contact(Profile):
     push_tokens: list[str]
-    locale: str
-    timezone: str
 
 
 class Rights(Answer):
@@ -197,25 +173,22 @@ class Rights(Answer):
     permissions: list[str]
 
 
-class Verdict(BaseModel):
-    permission: str
-    allowed: bool
-
-
-class Validation(BaseModel):
+class Validation(Rights):
     valid: bool
     is_valid: bool
-    user_id: UUID
     email: str | None
-    roles: list[str]
-    permissions: list[str]
     session_id: UUID
     expires_at: datetime
     is_verified: bool
     actor: str | None
 
 
-class AccessToken(BaseModel):
+class Verdict(Answer):
+    permission: str
+    allowed: bool
+
+
+class AccessToken(Answer):
     access_token: str
     token_type: str = "bearer"
     expires_in: int
@@ -232,7 +205,7 @@ class ChangeRead(Answer):
     session_id: UUID | None
 
 
-class Feed(BaseModel):
+class Feed(Answer):
     latest: int
     reset: bool
     changes: list[ChangeRead]

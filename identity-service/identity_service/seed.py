@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from . import accounts, changes, tokens
 from .database import session_maker
 from .models import Account, Client
-from .schemas import Registration
+from .schemas import UserCreate
 from .settings import settings
 
 LOCK = 7_214_021  # any number of its own; advisory locks are per database
@@ -33,9 +33,14 @@ async def add_people(session: AsyncSession) -> None:
     known = set(await session.scalars(select(Account.email)))
     for email, name, role in DEMO_PEOPLE:
         if email not in known:
-            password = settings.demo_password.get_secret_value()
-            person = Registration(email=email, password=password, name=name)
-            await accounts.create(session, person, [role], is_verified=True)
+            person = UserCreate(
+                email=email,
+                password=settings.demo_password.get_secret_value(),
+                name=name,
+                roles=[role],
+                is_verified=True,
+            )
+            await accounts.create(session, person)
 
 
 async def set_clients(session: AsyncSession) -> None:

@@ -27,17 +27,11 @@ class InvalidRefreshToken(Refused):
 
 async def start(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
     """A new session, and the first tokens of its family."""
-    await session.execute(
-        delete(LoginSession).where(
-            LoginSession.user_id == user_id, LoginSession.expires_at <= now()
-        )
-    )
-    login = LoginSession(
-        user_id=user_id,
-        ip=audit.origin().ip,
-        user_agent=audit.origin().user_agent,
-        expires_at=now() + timedelta(days=settings.session_days),
-    )
+    theirs = delete(LoginSession).where(LoginSession.user_id == user_id)
+    await session.execute(theirs.where(LoginSession.expires_at <= now()))
+    ip, user_agent = audit.origin()
+    ends = now() + timedelta(days=settings.session_days)
+    login = LoginSession(user_id=user_id, ip=ip, user_agent=user_agent, expires_at=ends)
     session.add(login)
     await session.flush()
     return hand_out(session, login, tokens.new_refresh_token())
@@ -63,12 +57,9 @@ async def refresh(session: AsyncSession, presented: str) -> dict[str, Any]:
     """The next tokens; raises InvalidRefreshToken, and ends the session of a token used twice."""
     digest = tokens.digest(presented)
     # The session's row is the lock of its family: always taken first, never two at once.
-    login = await session.scalar(
-        select(LoginSession)
-        .join(RefreshToken)
-        .where(RefreshToken.digest == digest, LoginSession.expires_at > now())
-        .with_for_update(of=LoginSession)
-    )
+    family = select(LoginSession).join(RefreshToken).where(RefreshToken.digest == digest)
+    family = family.where(LoginSession.expires_at > now()).with_for_update(of=LoginSession)
+    login = await session.scalar(family)
     if login is None:
         raise InvalidRefreshToken
     token = await session.get_one(RefreshToken, digest)
@@ -96,9 +87,8 @@ async def end(session: AsyncSession, login: LoginSession) -> None:
 
 
 def of_user(user_id: UUID) -> Select[Any]:
-    return select(LoginSession).where(
-        LoginSession.user_id == user_id, LoginSession.expires_at > now()
-    )
+    theirs = select(LoginSession).where(LoginSession.user_id == user_id)
+    return theirs.where(LoginSession.expires_at > now())
 
 
 async def end_own(session: AsyncSession, by: User, session_id: UUID) -> None:
@@ -111,14 +101,9 @@ async def end_own(session: AsyncSession, by: User, session_id: UUID) -> None:
     await end(session, login)
 
 
-async def end_all_own(session: AsyncSession, by: User) -> None:
-    user_id = UUID(by.user_id)
-    audit.record(session, "sessions.ended", by=by, subject=user_id)
-    await end_all(session, user_id)
-
-
-async def end_all(session: AsyncSession, user_id: UUID, but: str | None = None) -> None:
+async def end_all(session: AsyncSession, by: User, user_id: UUID, but: str | None = None) -> None:
     """Every session of a user, or every other one."""
+    audit.record(session, "sessions.ended", by=by, subject=user_id)
     theirs = delete(LoginSession).where(LoginSession.user_id == user_id)
     await session.execute(theirs.where(LoginSession.id != UUID(but)) if but else theirs)
     await changes.publish(session, user_id=user_id)

@@ -53,7 +53,7 @@ def test_what_a_service_does_for_a_user_is_recorded_with_both(
     client.patch(path, json={"name": "Grace"}, headers=bearer(token))
 
     (event,) = admin.request("GET", "/audit-events?limit=1").json()["items"]
-    assert event["action"] == "profile.updated"
+    assert event["action"] == "user.updated"
     assert (event["actor_id"], event["acting_service"]) == (admin.id, "workflow-service")
 
 

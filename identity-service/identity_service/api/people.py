@@ -9,42 +9,32 @@ from chassis.auth import CurrentUser
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest, paginate
 
-from .. import accounts, roles, sessions
+from .. import accounts, schemas, sessions
 from ..audit import note_origin
 from ..authentication import Person
 from ..database import DbSession, get_db_session
 from ..models import Account, LoginSession
-from ..schemas import (
-    Credentials,
-    Me,
-    PasswordChange,
-    Question,
-    Refresh,
-    Registration,
-    SessionRead,
-    TokenPair,
-    UserRead,
-    Verdict,
-)
 
 router = APIRouter(prefix="/auth", route_class=IdempotentRoute, dependencies=[Depends(note_origin)])
 Idempotent = idempotent(get_db_session)
 
 
-@router.post("/register", response_model=UserRead, status_code=201, dependencies=[Idempotent])
-async def register(new: Registration, session: DbSession) -> Account:
+@router.post(
+    "/register", response_model=schemas.UserRead, status_code=201, dependencies=[Idempotent]
+)
+async def register(new: schemas.Registration, session: DbSession) -> Account:
     """Open an account for yourself."""
-    return await accounts.create(session, new, [roles.FIRST_ROLE])
+    return await accounts.create(session, schemas.UserCreate(**new.model_dump()))
 
 
-@router.post("/login", response_model=TokenPair)
-async def login(given: Credentials, session: DbSession) -> Any:
+@router.post("/login", response_model=schemas.TokenPair)
+async def login(given: schemas.Credentials, session: DbSession) -> Any:
     """Begin a session."""
     return await accounts.login(session, given)
 
 
-@router.post("/refresh", response_model=TokenPair)
-async def refresh(given: Refresh, session: DbSession) -> Any:
+@router.post("/refresh", response_model=schemas.TokenPair)
+async def refresh(given: schemas.Refresh, session: DbSession) -> Any:
     """Exchange a refresh token for the next one and a new access token."""
     return await sessions.refresh(session, given.refresh_token)
 
@@ -55,25 +45,27 @@ async def logout(person: Person, session: DbSession) -> None:
     await sessions.end_own(session, person, UUID(str(person.session_id)))
 
 
-@router.get("/me", response_model=Me)
+@router.get("/me", response_model=schemas.Me)
 async def me(user: CurrentUser, session: DbSession) -> Account:
     """Who you are and what you may do."""
     return await accounts.find(session, UUID(user.user_id))
 
 
-@router.post("/authorize", response_model=Verdict)
-async def authorize(question: Question, user: CurrentUser) -> Any:
+@router.post("/authorize", response_model=schemas.Verdict)
+async def authorize(question: schemas.Question, user: CurrentUser) -> Any:
     """Whether you have one permission."""
     return {"permission": question.permission, "allowed": user.may(question.permission)}
 
 
 @router.post("/change-password", status_code=204)
-async def change_password(change: PasswordChange, person: Person, session: DbSession) -> None:
+async def change_password(
+    change: schemas.PasswordChange, person: Person, session: DbSession
+) -> None:
     """Set a new password; every other session of yours ends."""
     await accounts.change_password(session, person, change)
 
 
-@router.get("/sessions", response_model=Page[SessionRead])
+@router.get("/sessions", response_model=Page[schemas.SessionRead])
 async def list_sessions(person: Person, session: DbSession, page: PageRequest) -> Any:
     """Where you are logged in."""
     own = sessions.of_user(UUID(person.user_id))
@@ -83,7 +75,7 @@ async def list_sessions(person: Person, session: DbSession, page: PageRequest) -
 @router.delete("/sessions", status_code=204)
 async def end_sessions(person: Person, session: DbSession) -> None:
     """Log out everywhere, here too."""
-    await sessions.end_all_own(session, person)
+    await sessions.end_all(session, person, UUID(person.user_id))
 
 
 @router.delete("/sessions/{session_id}", status_code=204)

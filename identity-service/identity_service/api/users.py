@@ -11,20 +11,10 @@ from chassis.errors import Forbidden
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest, paginate
 
-from .. import accounts
+from .. import accounts, schemas
 from ..audit import note_origin
 from ..database import DbSession, get_db_session
 from ..models import Account
-from ..schemas import (
-    Contact,
-    Profile,
-    ProfilePatch,
-    Rights,
-    UserCreate,
-    UserPatch,
-    UserRead,
-    UserRoles,
-)
 
 router = APIRouter(
     prefix="/users", route_class=IdempotentRoute, dependencies=[Depends(note_origin)]
@@ -53,26 +43,28 @@ ContactReader = Annotated[User, self_or("contacts:read")]
 SelfOrReader = Annotated[User, self_or("users:read")]
 
 
-@router.get("", response_model=Page[UserRead])
+@router.get("", response_model=Page[schemas.UserRead])
 async def list_users(reader: Reader, session: DbSession, page: PageRequest) -> Any:
     """Everybody, the newest first."""
     return await session.run_sync(paginate, select(Account), page, Account.id)
 
 
-@router.post("", response_model=UserRead, status_code=201, dependencies=[Idempotent])
-async def create_user(new: UserCreate, admin: Admin, session: DbSession) -> Account:
+@router.post("", response_model=schemas.UserRead, status_code=201, dependencies=[Idempotent])
+async def create_user(new: schemas.UserCreate, admin: Admin, session: DbSession) -> Account:
     """Open an account for somebody, with roles whose permissions you have yourself."""
-    return await accounts.create(session, new, new.roles, admin, new.is_verified)
+    return await accounts.create(session, new, admin)
 
 
-@router.get("/{user_id}", response_model=UserRead)
+@router.get("/{user_id}", response_model=schemas.UserRead)
 async def read_user(user_id: UUID, reader: SelfOrReader, session: DbSession) -> Account:
     """One user."""
     return await accounts.find(session, user_id)
 
 
-@router.patch("/{user_id}", response_model=UserRead)
-async def update_user(user_id: UUID, patch: UserPatch, admin: Admin, session: DbSession) -> Account:
+@router.patch("/{user_id}", response_model=schemas.UserRead)
+async def update_user(
+    user_id: UUID, patch: schemas.UserPatch, admin: Admin, session: DbSession
+) -> Account:
     """Change an account; a deactivated one is logged out everywhere."""
     return await accounts.update(session, admin, user_id, patch)
 
@@ -83,35 +75,35 @@ async def delete_user(user_id: UUID, admin: Admin, session: DbSession) -> None:
     await accounts.remove(session, admin, user_id)
 
 
-@router.get("/{user_id}/profile", response_model=Profile)
+@router.get("/{user_id}/profile", response_model=schemas.Profile)
 async def read_profile(user_id: UUID, reader: ProfileReader, session: DbSession) -> Account:
     """What a user is called and where they live."""
     return await accounts.find(session, user_id)
 
 
-@router.patch("/{user_id}/profile", response_model=Profile)
+@router.patch("/{user_id}/profile", response_model=schemas.Profile)
 async def update_profile(
-    user_id: UUID, patch: ProfilePatch, writer: ProfileWriter, session: DbSession
+    user_id: UUID, patch: schemas.ProfilePatch, writer: ProfileWriter, session: DbSession
 ) -> Account:
     """Change a profile, your own or, as an administrator, anybody's."""
-    return await accounts.update_profile(session, writer, user_id, patch)
+    return await accounts.update(session, writer, user_id, patch)
 
 
-@router.get("/{user_id}/contact", response_model=Contact)
+@router.get("/{user_id}/contact", response_model=schemas.Contact)
 async def read_contact(user_id: UUID, reader: ContactReader, session: DbSession) -> Account:
     """How to reach a user."""
     return await accounts.find(session, user_id)
 
 
-@router.get("/{user_id}/permissions", response_model=Rights)
+@router.get("/{user_id}/permissions", response_model=schemas.Rights)
 async def read_rights(user_id: UUID, reader: SelfOrReader, session: DbSession) -> Account:
     """What a user may do."""
     return await accounts.find(session, user_id)
 
 
-@router.put("/{user_id}/roles", response_model=Rights)
+@router.put("/{user_id}/roles", response_model=schemas.Rights)
 async def set_roles(
-    user_id: UUID, given: UserRoles, admin: RoleAdmin, session: DbSession
+    user_id: UUID, given: schemas.UserRoles, admin: RoleAdmin, session: DbSession
 ) -> Account:
     """Give a user exactly these roles; you need every permission they had and get."""
     return await accounts.set_roles(session, admin, user_id, given.roles)

@@ -126,7 +126,6 @@ def upgrade() -> None:
         sa.Column("seq", sa.BigInteger, sa.Identity(always=True), primary_key=True),
         sa.Column("user_id", sa.Uuid),
         sa.Column("session_id", sa.Uuid),
-        time("at", default=True),
     )
     op.create_table(
         "audit_events",
