@@ -2,24 +2,26 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import update
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from chassis.auth import ServiceAccount
 from chassis.claims import PENDING
 from chassis.testing import FakeIdentity
 from workflow_service.database import session_maker
 from workflow_service.engine import worker
+from workflow_service.engine.runs import UNFINISHED
 from workflow_service.main import app
-from workflow_service.models import Step
+from workflow_service.models import Event, Run, Step, Task
 from workflow_service.neighbours import Neighbours, open_neighbours
 from workflow_service.settings import settings
 
@@ -137,7 +139,7 @@ class Platform(httpx.AsyncBaseTransport):
     identity: FakeIdentity = field(default_factory=FakeIdentity)
     content: FakeContent = field(default_factory=FakeContent)
     communication: FakeCommunication = field(default_factory=FakeCommunication)
-    before: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
+    before: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
     calls: list[httpx.Request] = field(default_factory=list)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -150,6 +152,8 @@ class Platform(httpx.AsyncBaseTransport):
         if refused := await asyncio.to_thread(self.before, request):
             return refused
         token = request.headers["Authorization"].removeprefix("Bearer ")
+        if token not in self.identity.answers:
+            return problem(401, "Invalid or expired token")
         user_id = self.identity.answers[token]["user_id"]
         neighbour = self.content if host == "content-service" else self.communication
         return neighbour.answer(request, user_id)
@@ -197,14 +201,20 @@ def database(migrated: Callable[[str], None]) -> None:
 
 
 @pytest.fixture(scope="session")
-def platform() -> Platform:
+def the_platform() -> Platform:
     return Platform()
 
 
+@pytest.fixture
+def platform(the_platform: Platform) -> Iterator[Platform]:
+    yield the_platform
+    the_platform.before = lambda _: None
+
+
 @pytest.fixture(scope="session")
-def client(database: None, platform: Platform) -> Iterator[TestClient]:
+def client(database: None, the_platform: Platform) -> Iterator[TestClient]:
     """The app, started once; nobody is logged in."""
-    app.state.transport = platform
+    app.state.transport = the_platform
     with TestClient(app, base_url="http://testserver/api/v1") as client:
         yield client
 
@@ -237,7 +247,7 @@ def stranger(login: Callable[..., Caller]) -> Caller:
     return login(*EDITOR)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def neighbours(platform: Platform) -> Neighbours:
     return open_neighbours(settings, ServiceAccount(settings, platform), platform)
 
@@ -245,6 +255,7 @@ def neighbours(platform: Platform) -> Neighbours:
 @pytest.fixture
 def work(neighbours: Neighbours) -> Work:
     def work() -> None:
+        worker.work(session_maker, neighbours, LEASE)
         while due_now():
             worker.work(session_maker, neighbours, LEASE)
 
@@ -256,3 +267,75 @@ def due_now() -> int:
     pending = update(Step).where(Step.status == PENDING).values(run_at=Step.created_at)
     with session_maker.begin() as session:
         return len(session.scalars(pending.returning(Step.id)).all())
+
+
+@pytest.fixture(autouse=True)
+def history_tells_the_state(database: None) -> Iterator[None]:
+    """After every test: the state of each run that moved, rebuilt from its history alone."""
+    with session_maker() as session:
+        newest = session.scalar(select(func.max(Event.id))) or 0
+    yield
+    with session_maker() as session:
+        for run_id in session.scalars(select(Event.run_id).where(Event.id > newest).distinct()):
+            events = select(Event).where(Event.run_id == run_id).order_by(Event.id)
+            assert rebuilt(session.scalars(events)) == recorded(session, run_id)
+    with session_maker.begin() as session:  # the next test begins with an empty queue
+        session.execute(update(Step).where(Step.status.in_(UNFINISHED)).values(status="set aside"))
+
+
+State = dict[str, dict[str, Any]]
+
+
+def rebuilt(events: Iterable[Event]) -> State:
+    state: State = {}
+    for event in events:
+        noun, _, what = event.type.partition(".")
+        row = state.setdefault(str(event.step_id) if event.step_id else "run", {})
+        match noun, what:
+            case "run", "started":
+                row |= {"status": "running", "input": event.data["input"]}
+            case "run", "retried":
+                row |= {"status": "running", "error": None}
+            case "run", _:
+                row |= {"status": what, **event.data}
+            case "step", "ready":
+                row |= {"status": "pending", "error": None, **event.data}
+            case "step", "started":
+                row |= {"status": "running"}
+            case "step", "again" | "retrying":
+                row |= {"status": "pending", "error": event.data["error"]}
+            case "task", "opened":
+                row |= {"status": "waiting", "error": None, "task": {"status": "open", **event.data}}
+            case "step", "done":
+                row |= {"status": "done", "error": None, "output": event.data["output"]}
+                row |= {"task": {**row["task"], "status": "completed", **event.data["output"]}
+                        } if "task" in row else {}  # fmt: skip
+            case "step", "dead":
+                row |= {"status": "dead", **event.data}
+            case "step", "cancelled":
+                row |= {"status": "cancelled"}
+                row |= {"task": {**row["task"], "status": "cancelled"}} if "task" in row else {}
+        if event.step:
+            row["name"] = event.step
+    return {key: {k: v for k, v in row.items() if v is not None} for key, row in state.items()}
+
+
+def recorded(session: Session, run_id: UUID) -> State:
+    run = session.get_one(Run, run_id)
+    tasks = {task.id: task for task in session.scalars(select(Task).filter_by(workflow_id=run_id))}
+    state: State = {"run": shown(run, "status", "input", "output", "error")}
+    for step in run.steps:
+        row = shown(step, "name", "status", "input", "output", error="last_error")
+        if task := tasks.get(step.id):
+            row["task"] = shown(
+                task, "assignee_id", "title", "subject", "status", "decision", "comment",
+                decided_by="assignee_id" if task.decision else "decision",
+            )  # fmt: skip
+        state[str(step.id)] = row
+    return state
+
+
+def shown(row: Any, *names: str, **renamed: str) -> dict[str, Any]:
+    columns = {name: name for name in names} | renamed
+    found = {name: getattr(row, column) for name, column in columns.items()}
+    return {name: value for name, value in found.items() if value is not None}

@@ -140,7 +140,7 @@ def complete(session: Session, run: Run) -> None:
 
 def stop(session: Session, run: Run, step: Step, reason: str) -> None:
     """The step has failed for good, and the run with it."""
-    step.status, step.last_error, step.finished_at = DEAD, reason, now()
+    step.status, step.output, step.last_error, step.finished_at = DEAD, None, reason, now()
     record(session, run, "step.dead", step, error=reason)
     run.error = f"{step.name}: {reason}"
     end(session, run, FAILED, error=run.error)

@@ -1,0 +1,151 @@
+"""Real workers and a real scheduler: killed in the middle of a step, and with Redis emptied."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from localstack.temporary import TemporaryServers
+from workflow_service.settings import SERVICE_FOLDER, settings
+
+from .conftest import Caller, Platform, problem
+
+TELL = {
+    "kind": "communication.notify",
+    "with": {"recipient_id": "run.started_by", "subject": "'Hello'", "body": "'You'"},
+}
+PATIENCE = 60  # seconds; the machine may be busy
+
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@contextmanager
+def served(platform: Platform, name: str) -> Iterator[str]:
+    """One of the neighbours, over real HTTP; its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            url = f"http://{name}{self.path}"
+            request = httpx.Request(self.command, url, headers=dict(self.headers), content=body)
+            response = asyncio.run(platform.handle_async_request(request))
+            self.send_response(response.status_code)
+            self.send_header("Content-Length", str(len(response.content)))
+            self.end_headers()
+            self.wfile.write(response.content)
+
+        do_GET = do_POST = do_PUT = answer  # noqa: N815
+
+        def log_message(self, *_: Any) -> None:
+            """Not a line per request."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def start(platform: Platform, tmp_path: Path) -> Iterator[Start]:
+    """Starts `worker` or `beat` as they run in production; nothing is left behind."""
+    processes: list[subprocess.Popen[bytes]] = []
+    neighbours = ("identity-service", "content-service", "communication-service")
+    with (
+        served(platform, neighbours[0]) as identity,
+        served(platform, neighbours[1]) as content,
+        served(platform, neighbours[2]) as communication,
+    ):
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(SERVICE_FOLDER.parent),
+            "DATABASE_URL": settings.database_url,
+            "REDIS_URL": settings.redis_url,
+            "CELERY_BROKER_URL": settings.celery_broker_url,
+            "IDENTITY_SERVICE_URL": identity,
+            "CONTENT_SERVICE_URL": content,
+            "COMMUNICATION_SERVICE_URL": communication,
+            "STEP_LEASE_SECONDS": "2",
+        }
+
+        def start(*command: str) -> subprocess.Popen[bytes]:
+            celery = [sys.executable, "-m", "celery", "-A", "workflow_service.tasks", *command]
+            with (tmp_path / "log").open("ab") as log:
+                process = subprocess.Popen(
+                    celery, cwd=SERVICE_FOLDER, env=environment, stdout=log, stderr=log
+                )
+            processes.append(process)
+            return process
+
+        yield start
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def ended(starter: Caller, run: dict[str, Any]) -> dict[str, Any]:
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        found = starter.run(run)
+        if found["status"] in ("completed", "failed"):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"still {found['status']}: {starter.history(run)}")
+
+
+def test_a_worker_killed_in_the_middle_of_a_step_changes_nothing_but_the_time(
+    starter: Caller, platform: Platform, start: Start
+) -> None:
+    asked, released = threading.Event(), threading.Event()
+
+    def hold_the_first(_: httpx.Request) -> None:
+        if not asked.is_set():
+            asked.set()
+            released.wait(PATIENCE)
+
+    platform.before = hold_the_first
+    steps = {"one": TELL | {"next": "two"}, "two": TELL | {"next": "three"}, "three": TELL}
+    run = starter.start(starter.publish(steps))
+    start("beat")
+    worker = start("worker", "--pool", "threads", "--concurrency", "4")
+    assert asked.wait(PATIENCE)
+
+    worker.send_signal(signal.SIGKILL)
+    released.set()
+    start("worker", "--pool", "threads", "--concurrency", "4")
+
+    finished = ended(starter, run)
+    first = [event for event in starter.history(run) if event["step"] == "one"]
+    assert finished["status"] == "completed"
+    assert [step["status"] for step in finished["steps"]] == ["done"] * 3
+    assert [e["attempt"] for e in first if e["type"] == "step.started"] == [1, 2]
+    assert len(platform.communication.to(starter.user_id)) == 3
+
+
+def test_an_emptied_redis_loses_no_work(
+    starter: Caller, platform: Platform, start: Start, servers: TemporaryServers
+) -> None:
+    refusals = [problem(503, "Not now") for _ in range(4)]
+    platform.before = lambda _: refusals.pop() if refusals else None
+    start("beat")
+    start("worker", "--pool", "threads", "--concurrency", "4")
+    name = starter.publish({"one": TELL | {"next": "two"}, "two": TELL})
+    before = starter.start(name)
+    assert servers.redis.ask("FLUSHALL").startswith("+OK")
+    after = starter.start(name)
+    assert servers.redis.ask("FLUSHALL").startswith("+OK")
+
+    assert ended(starter, before)["status"] == "completed"
+    assert ended(starter, after)["status"] == "completed"
+    assert len(platform.communication.to(starter.user_id)) == 4
