@@ -26,6 +26,7 @@ from .auth import bearer_token
 from .errors import Conflict, Unprocessable
 
 KEPT = timedelta(hours=24)
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 class StillRunning(Conflict):
@@ -169,7 +170,7 @@ async def fingerprint_of(request: Request) -> str:
     # Keyed, since a bare hash of a body with a password in it could be guessed at.
     secret = request.app.state.settings.jwt_secret_key.get_secret_value().encode()
     digest = hmac.new(secret, f"{request.method} {request.url.path}\n".encode(), "sha256")
-    if not request.headers.get("content-type", "").startswith("multipart/"):
+    if not request.headers.get("content-type", "").lower().startswith(FORMS):
         digest.update(await request.body())
         return digest.hexdigest()
     for name, value in (await request.form()).multi_items():
