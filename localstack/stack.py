@@ -17,7 +17,7 @@ from .services import SERVICES, Service
 from .supervisor import Supervisor
 
 LEAST_FREE = 500 * 1024**2  # bytes of disk
-PATIENCE = 90.0  # seconds
+PATIENCE = 180.0  # seconds; what crashes is noticed at once
 LINES_OF_LOG = 15
 
 
