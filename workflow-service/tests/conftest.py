@@ -305,7 +305,11 @@ def rebuilt(events: Iterable[Event]) -> State:
             case "step", "again" | "retrying":
                 row |= {"status": "pending", "error": event.data["error"]}
             case "task", "opened":
-                row |= {"status": "waiting", "error": None, "task": {"status": "open", **event.data}}
+                row |= {
+                    "status": "waiting",
+                    "error": None,
+                    "task": {"status": "open", **event.data},
+                }
             case "step", "done":
                 row |= {"status": "done", "error": None, "output": event.data["output"]}
                 row |= {"task": {**row["task"], "status": "completed", **event.data["output"]}

@@ -1,0 +1,121 @@
+"""Who may see and do what: for everybody else it is not there."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fastapi.testclient import TestClient
+
+from .conftest import EDITOR, Caller, Platform, Work
+
+NEEDS = [
+    ("GET", "/definitions", "definitions:read"),
+    ("POST", "/definitions", "definitions:write"),
+    ("POST", "/definitions/validate", "definitions:read"),
+    ("GET", "/definitions/document-review", "definitions:read"),
+    ("PUT", "/definitions/document-review", "definitions:write"),
+    ("DELETE", "/definitions/document-review", "definitions:write"),
+    ("POST", "/workflows", "workflows:start"),
+    ("GET", "/workflows", "workflows:read"),
+    ("GET", f"/workflows/{uuid4()}", "workflows:read"),
+    ("GET", f"/workflows/{uuid4()}/history", "workflows:read"),
+    ("POST", f"/workflows/{uuid4()}/cancel", "workflows:start"),
+    ("POST", f"/workflows/{uuid4()}/retry", "workflows:start"),
+    ("GET", "/tasks", "workflows:read"),
+    ("GET", f"/tasks/{uuid4()}", "workflows:read"),
+    ("POST", f"/tasks/{uuid4()}/complete", "workflows:read"),
+    ("POST", "/ai/summarize", "ai:use"),
+]
+
+
+@pytest.fixture
+def run(starter: Caller, reviewer: Caller, platform: Platform, work: Work) -> dict[str, Any]:
+    """A run of the starter that waits for the reviewer."""
+    given = {"document_id": platform.content.add(starter.user_id), "reviewer_id": reviewer.user_id}
+    started = starter.start("document-review", **given)
+    work()
+    return started
+
+
+@pytest.mark.parametrize(("method", "path", "permission"), NEEDS)
+def test_without_the_permission_it_is_403_and_without_a_token_401(
+    client: TestClient, login: Callable[..., Caller], method: str, path: str, permission: str
+) -> None:
+    others = {*EDITOR, "ai:use"} - {permission}
+
+    refused = login(*others).request(method, path)
+    nobody = client.request(method, path)
+
+    assert refused.status_code == 403
+    assert permission in refused.json()["detail"]
+    assert nobody.status_code == 401
+
+
+def test_a_run_is_not_there_for_a_stranger(run: dict[str, Any], stranger: Caller) -> None:
+    path = f"/workflows/{run['id']}"
+
+    seen = [
+        stranger.get(path),
+        stranger.get(f"{path}/history"),
+        stranger.post(f"{path}/cancel"),
+        stranger.post(f"{path}/retry"),
+    ]
+
+    assert [response.status_code for response in seen] == [404] * 4
+    assert stranger.get("/workflows").json()["items"] == []
+
+
+def test_the_assignee_of_a_task_sees_the_run_but_does_not_steer_it(
+    run: dict[str, Any], reviewer: Caller
+) -> None:
+    path = f"/workflows/{run['id']}"
+
+    assert reviewer.get(path).status_code == 200
+    assert reviewer.get(f"{path}/history").status_code == 200
+    assert reviewer.get("/workflows").json()["items"] == []
+    assert reviewer.post(f"{path}/cancel").status_code == 403
+    assert reviewer.post(f"{path}/retry").status_code == 403
+
+
+def test_an_admin_sees_and_steers_every_run(
+    run: dict[str, Any], login: Callable[..., Caller]
+) -> None:
+    admin = login("*", roles=("admin",))
+
+    listed = admin.get("/workflows").json()["items"]
+    cancelled = admin.post(f"/workflows/{run['id']}/cancel")
+
+    assert run["id"] in [item["id"] for item in listed]
+    assert cancelled.json()["status"] == "cancelled"
+    assert admin.history(run)[-1]["actor_id"] == admin.user_id
+
+
+def test_a_task_is_there_for_its_assignee_only(
+    run: dict[str, Any],
+    starter: Caller,
+    reviewer: Caller,
+    stranger: Caller,
+    login: Callable[..., Caller],
+) -> None:
+    (task,) = reviewer.tasks()
+
+    for other in (starter, stranger, login("*", roles=("admin",))):
+        read = other.get(f"/tasks/{task['id']}")
+        decided = other.post(f"/tasks/{task['id']}/complete", json={"decision": "approve"})
+
+        assert (read.status_code, decided.status_code) == (404, 404)
+        assert other.tasks() == []
+    assert reviewer.tasks()[0]["status"] == "open"
+
+
+def test_a_revoked_token_is_refused(client: TestClient, platform: Platform) -> None:
+    person = platform.identity.person("workflows:read")
+    assert client.get("/tasks", headers=person.headers).status_code == 200
+
+    platform.identity.revoke(person)
+
+    for _ in range(100):
+        if client.get("/tasks", headers=person.headers).status_code == 401:
+            return
+    raise AssertionError("the token still works")

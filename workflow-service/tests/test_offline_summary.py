@@ -1,0 +1,63 @@
+"""The summary that needs no model."""
+
+import time
+
+import pytest
+
+from workflow_service.ai.offline import MOST_SENTENCES, summarize
+
+from .conftest import PROSE
+
+
+def test_it_picks_what_the_text_keeps_saying_in_its_order() -> None:
+    aside = (
+        " Lunch was served at noon." * 1 + " Umbrellas stayed in lockers." + " Bells rang twice."
+    )
+
+    summary = summarize(PROSE + aside)
+
+    assert "The sluice of the mill race was repaired" in summary
+    assert "Umbrellas" not in summary
+    assert summary.index("Closing the mill race saves") < summary.index("The council is asked")
+
+
+def test_another_text_has_another_summary_and_the_same_one_the_same() -> None:
+    other = PROSE.replace("mill", "harbour").replace("wheel", "crane")
+
+    assert summarize(PROSE) == summarize(PROSE)
+    assert summarize(other) != summarize(PROSE)
+
+
+def test_a_short_text_is_its_own_summary() -> None:
+    assert summarize("  One line.\n\nAnother   line. ") == "One line. Another line."
+
+
+@pytest.mark.parametrize("text", ["", "   \n ", "...", "word", "🙂" * 10, "\x00"])
+def test_a_text_without_sentences_does_no_harm(text: str) -> None:
+    assert isinstance(summarize(text), str)
+
+
+def test_lines_broken_by_a_page_are_joined_and_repeated_ones_said_once() -> None:
+    assert summarize("The mill\nrace is\n old. Page 1.\nPage 1.") == "The mill race is old. Page 1."
+
+
+def test_it_works_in_other_languages() -> None:
+    german = (
+        "Der Mühlgraben speist das alte Rad. Das Rad steht seit der Flut still."
+        " Der Mühlgraben kostet die Stadt jedes Jahr viel Geld. Mittags gab es Suppe."
+        " Die Stadt soll den Mühlgraben schließen. Das Rad bleibt als Denkmal stehen."
+        " Die Glocken läuteten."
+    )
+
+    assert "Mühlgraben schließen" in summarize(german)
+    assert "Suppe" not in summarize(german)
+
+
+def test_an_endless_text_is_done_soon_and_its_summary_is_short() -> None:
+    endless = "word " * 200_000 + ". ".join(f"Sentence number {n} of many" for n in range(20_000))
+    started = time.perf_counter()
+
+    summary = summarize(endless)
+
+    assert time.perf_counter() - started < 5
+    assert len(summary) < MOST_SENTENCES * 450
