@@ -239,16 +239,22 @@ def example_text(schema: Schema) -> str:
     return text or "x" * max(8, int(schema.get("minLength", 0)))
 
 
-def wrong(endpoint: Endpoint, schema: Schema) -> Iterator[Wrong]:
+def wrong(endpoint: Endpoint, schema: Schema, within: tuple[Schema, ...] = ()) -> Iterator[Wrong]:
     """Values that the schema forbids, each with the path of the field that is wrong."""
     nullable = may_be_null(resolved(endpoint, schema))
     schema = not_null(endpoint, schema)
+    if any(schema is outer for outer in within):
+        return  # it contains itself: once round is enough
+    within = (*within, schema)
     if not nullable and schema:
         yield "", None
-    kinds = {"string": wrong_text, "array": wrong_list, "object": wrong_object}
     kind = schema.get("type")
-    if kind in kinds:
-        yield from kinds[kind](endpoint, schema)
+    if kind == "string":
+        yield from wrong_text(schema)
+    elif kind == "array":
+        yield from wrong_list(endpoint, schema, within)
+    elif kind == "object":
+        yield from wrong_object(endpoint, schema, within)
     elif kind in ("integer", "number"):
         yield from at("", ["x", {}, [], float("inf"), int(ENDLESS), -int(ENDLESS), *beyond(schema)])
     elif kind == "boolean":
@@ -262,7 +268,7 @@ def beyond(schema: Schema) -> Iterator[float]:
         yield schema["minimum"] - 1
 
 
-def wrong_text(endpoint: Endpoint, schema: Schema) -> Iterator[Wrong]:
+def wrong_text(schema: Schema) -> Iterator[Wrong]:
     yield from at("", [{}, [], *UNSTORABLE])
     if schema.get("format") != "date-time":  # seconds since 1970 are a time
         yield from at("", [7, True])
@@ -274,33 +280,35 @@ def wrong_text(endpoint: Endpoint, schema: Schema) -> Iterator[Wrong]:
         yield "", "x" * (schema["maxLength"] + 1)
 
 
-def wrong_list(endpoint: Endpoint, schema: Schema) -> Iterator[Wrong]:
+def wrong_list(endpoint: Endpoint, schema: Schema, within: tuple[Schema, ...]) -> Iterator[Wrong]:
     yield from at("", ["x", {}, 7])
-    for name, value in wrong(endpoint, schema["items"]):
+    for name, value in wrong(endpoint, schema["items"], within):
         yield f"0.{name}".rstrip("."), [value]
     if "maxItems" in schema and not schema.get("uniqueItems"):
         yield "", [example(endpoint, schema["items"])] * (schema["maxItems"] + 1)
 
 
-def wrong_object(endpoint: Endpoint, schema: Schema) -> Iterator[Wrong]:
+def wrong_object(endpoint: Endpoint, schema: Schema, within: tuple[Schema, ...]) -> Iterator[Wrong]:
     yield from at("", ["x", [], 7])
     good = example(endpoint, schema)
     fields = schema.get("properties")
     if fields is None:
-        yield from wrong_map(endpoint, schema.get("additionalProperties", True))
+        yield from wrong_map(endpoint, schema.get("additionalProperties", True), within)
         return
     yield "unexpected", {**good, "unexpected": 1}
     for name in schema.get("required", []):
         yield name, {key: value for key, value in good.items() if key != name}
     for name, part in fields.items():
-        for inner, value in wrong(endpoint, part):
+        for inner, value in wrong(endpoint, part, within):
             yield f"{name}.{inner}".rstrip("."), {**good, name: value}
 
 
-def wrong_map(endpoint: Endpoint, values: Schema | bool) -> Iterator[Wrong]:
+def wrong_map(
+    endpoint: Endpoint, values: Schema | bool, within: tuple[Schema, ...]
+) -> Iterator[Wrong]:
     """Objects with names of the caller's choice."""
     if not isinstance(values, bool):
-        yield from at("", [{"a": value} for _, value in wrong(endpoint, values)])
+        yield from at("", [{"a": value} for _, value in wrong(endpoint, values, within)])
         return
     for text in UNSTORABLE:
         yield from at("", [{"a": text}, {text: 1}, {"a": [{"b": text}]}])
