@@ -6,6 +6,7 @@ the scheduler sends it every second, and what is due is in the database.
 
 import logging
 from functools import cache
+from threading import Lock
 
 from fastapi import BackgroundTasks
 from kombu.exceptions import OperationalError
@@ -19,6 +20,7 @@ from .delivery import deliver_batch
 from .settings import settings
 
 logger = logging.getLogger(__name__)
+hinting = Lock()
 
 celery = create_celery(settings, settings.celery_broker_url)
 celery.conf.beat_schedule = {
@@ -51,10 +53,15 @@ def deliver_due() -> None:
 
 def hint() -> None:
     """Tells the workers that something is due."""
+    # One at a time: with a broker that hangs, only one thread waits for it.
+    if not hinting.acquire(blocking=False):
+        return
     try:
         deliver_due.delay()
     except OperationalError as error:
         logger.warning("no hint for the workers, the next sweep will do: %s", error)
+    finally:
+        hinting.release()
 
 
 def hint_after_commit(background: BackgroundTasks) -> None:
