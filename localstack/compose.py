@@ -53,7 +53,8 @@ class ComposeStack:
         self.compose("exec", "-T", f"{short}-redis", "redis-cli", "FLUSHALL")
 
     def logs(self, name: str) -> str:
-        return self.compose("logs", "--no-log-prefix", name)
+        # Some versions begin each line with an order to clear it, though nobody watches.
+        return self.compose("logs", "--no-log-prefix", name).replace("\x1b[2K", "")
 
     def inspect(self, name: str, field: str) -> str:
         container = self.compose("ps", "--all", "--quiet", name).strip()
