@@ -72,7 +72,7 @@ def opened(*services: Lifespan) -> Lifespan:
         settings: Settings = app.state.settings
         # More threads than connections would only wait for a connection.
         threads = anyio.to_thread.current_default_thread_limiter()
-        threads.total_tokens = settings.database_pool_size + settings.database_max_overflow
+        threads.total_tokens = settings.database_connections
         async with AsyncExitStack() as stack:
             app.state.redis = RedisClient(settings)
             stack.push_async_callback(app.state.redis.aclose)

@@ -138,12 +138,15 @@ class IdempotentRoute(APIRoute):
         return store_or_replay
 
 
-def idempotent(get_db_session: Callable[..., Any]) -> Any:
-    """A dependency for creating POSTs of a router whose route_class is IdempotentRoute."""
+def idempotent(db_session: Any) -> Any:
+    """A dependency for creating POSTs of a router whose route_class is IdempotentRoute.
+
+    `db_session` is the service's DbSession, so that the answer is stored in the endpoint's session.
+    """
 
     async def keyed_request(
         request: Request,
-        session: Annotated[Any, Depends(get_db_session, scope="function")],
+        session: db_session,
         idempotency_key: Annotated[
             str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")
         ] = None,

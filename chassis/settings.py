@@ -53,6 +53,19 @@ class Settings(BaseSettings):
         """`content` for content-service: the first part of its Redis keys."""
         return self.service_name.removesuffix("-service")
 
+    @property
+    def database_connections(self) -> int:
+        return self.database_pool_size + self.database_max_overflow
+
+    @property
+    def sessions_at_once(self) -> int:
+        """How many requests may have a session; the others wait in line, and not in a thread.
+
+        A request that holds a connection changes threads, and so may wait for one. Had all
+        connections such holders, and all threads waited for a connection, nothing would go on.
+        """
+        return max(1, self.database_connections - 1)
+
     def driver_url(self, driver: str) -> str:
         """The database URL with its driver named, whatever the scheme it was given with."""
         url = make_url(self.database_url).set(drivername=f"postgresql+{driver}")

@@ -34,6 +34,7 @@ NOTES = sa.Table(
     sa.Column("title", sa.String, unique=True),
 )
 
+SETTINGS = toy_settings(database_pool_size=3, database_max_overflow=2)
 POOL = {"pool_size": 3, "max_overflow": 2, "pool_timeout": 5}
 
 
@@ -69,9 +70,10 @@ def with_sync_sessions(database_url: str, bench: Bench) -> tuple[APIRouter, Call
         with Session(engine) as session, session.begin():
             yield session
 
-    DbSession = Annotated[Session, Depends(get_db_session, scope="function")]
+    in_turn = Depends(get_db_session, scope="function", max_concurrency=SETTINGS.sessions_at_once)
+    DbSession = Annotated[Session, in_turn]
     router = APIRouter(route_class=IdempotentRoute)
-    once = idempotent(get_db_session)
+    once = idempotent(DbSession)
 
     @router.post("/notes", status_code=201, dependencies=[once])
     def write(note: dict[str, str], response: Response, session: DbSession) -> dict[str, str]:
@@ -107,9 +109,10 @@ def with_async_sessions(database_url: str, bench: Bench) -> tuple[APIRouter, Cal
         async with AsyncSession(engine) as session, session.begin():
             yield session
 
-    DbSession = Annotated[AsyncSession, Depends(get_db_session, scope="function")]
+    in_turn = Depends(get_db_session, scope="function", max_concurrency=SETTINGS.sessions_at_once)
+    DbSession = Annotated[AsyncSession, in_turn]
     router = APIRouter(route_class=IdempotentRoute)
-    once = idempotent(get_db_session)
+    once = idempotent(DbSession)
 
     async def insert_async(session: AsyncSession, title: str) -> str:
         note_id = uuid.uuid4()
@@ -165,8 +168,7 @@ async def toy(
 
 @asynccontextmanager
 async def running(router: APIRouter, bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
-    pool = {"database_pool_size": POOL["pool_size"], "database_max_overflow": POOL["max_overflow"]}
-    app: FastAPI = create_app(toy_settings(**pool))
+    app: FastAPI = create_app(SETTINGS)
     app.state.transport = bench.identity
     app.include_router(router, prefix="/api/v1")
     transport = httpx.ASGITransport(app)
@@ -293,7 +295,7 @@ async def test_of_many_at_once_one_does_the_work(toy: Toy, engine: sa.Engine) ->
 async def test_more_at_once_than_connections_wait_for_each_other(toy: Toy) -> None:
     client, _ = toy
 
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(10):
         responses = await asyncio.gather(
             *(post(client, f"key-{n}" if n % 3 else None, f"Note {n}") for n in range(40))
         )

@@ -38,4 +38,5 @@ def get_db_session() -> Iterator[Session]:
 
 
 # scope="function" commits before the answer is sent, so a 201 means "saved".
-DbSession = Annotated[Session, Depends(get_db_session, scope="function")]
+IN_TURN = Depends(get_db_session, scope="function", max_concurrency=settings.sessions_at_once)
+DbSession = Annotated[Session, IN_TURN]

@@ -50,4 +50,5 @@ async def get_db_session() -> AsyncIterator[AsyncSession]:
 
 
 # scope="function" commits before the response is sent, so a 201 means "saved".
-DbSession = Annotated[AsyncSession, Depends(get_db_session, scope="function")]
+IN_TURN = Depends(get_db_session, scope="function", max_concurrency=settings.sessions_at_once)
+DbSession = Annotated[AsyncSession, IN_TURN]

@@ -11,7 +11,7 @@ from chassis.pagination import Page, PageRequest
 
 from . import approvals, definitions, workflows
 from .ai import Summary
-from .database import DbSession, get_db_session
+from .database import DbSession
 from .engine.definition import Definition
 from .engine.validation import check
 from .kinds.ai_summarize import SummarizeInput, summary_of
@@ -44,7 +44,7 @@ Name = Annotated[DefinitionName, Path()]
 Version = Annotated[int | None, Query(ge=1, le=1_000_000_000)]
 Status = Literal["running", "waiting", "completed", "failed", "cancelled"]
 
-Idempotent = idempotent(get_db_session)
+Idempotent = idempotent(DbSession)
 
 
 @router.get("/definitions", response_model=Page[DefinitionRead])

@@ -10,7 +10,7 @@ from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest
 
 from .. import notifications
-from ..database import DbSession, get_db_session
+from ..database import DbSession
 from ..models import Notification
 from ..schemas import Attempts, NotificationCreate, NotificationRead, QueueStatus
 from ..tasks import hint_after_commit
@@ -19,7 +19,7 @@ router = APIRouter(route_class=IdempotentRoute)
 
 Sender = Annotated[User, require_permission("notifications:send")]
 Operator = Annotated[User, require_permission("queue:read")]
-Idempotent = idempotent(get_db_session)
+Idempotent = idempotent(DbSession)
 Hint = Depends(hint_after_commit)
 
 

@@ -10,7 +10,7 @@ from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest
 
 from .. import templates
-from ..database import DbSession, get_db_session
+from ..database import DbSession
 from ..models import Template
 from ..schemas import (
     Rendered,
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/templates", route_class=IdempotentRoute)
 
 Reader = Annotated[User, require_permission("templates:read")]
 Author = Annotated[User, require_permission("templates:write")]
-Idempotent = idempotent(get_db_session)
+Idempotent = idempotent(DbSession)
 Version = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
 
 

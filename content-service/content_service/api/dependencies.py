@@ -8,12 +8,12 @@ from chassis.auth import User, require_permission
 from chassis.errors import PreconditionRequired
 from chassis.idempotency import idempotent
 
-from ..database import get_db_session
+from ..database import DbSession
 
 Reader = Annotated[User, require_permission("documents:read")]
 Author = Annotated[User, require_permission("documents:write")]
 
-Idempotent = idempotent(get_db_session)
+Idempotent = idempotent(DbSession)
 
 
 async def given_etag(if_match: Annotated[str | None, Header(max_length=200)] = None) -> str:

@@ -12,11 +12,11 @@ from chassis.pagination import Page, PageRequest, paginate
 from .. import accounts, schemas, sessions
 from ..audit import note_origin
 from ..authentication import Person
-from ..database import DbSession, get_db_session
+from ..database import DbSession
 from ..models import Account, LoginSession
 
 router = APIRouter(prefix="/auth", route_class=IdempotentRoute, dependencies=[Depends(note_origin)])
-Idempotent = idempotent(get_db_session)
+Idempotent = idempotent(DbSession)
 
 
 @router.post(

@@ -11,14 +11,14 @@ from chassis.pagination import Page, PageRequest, paginate
 
 from .. import roles
 from ..audit import note_origin
-from ..database import DbSession, get_db_session
+from ..database import DbSession
 from ..models import Role
 from ..schemas import RoleCreate, RoleName, RolePatch, RoleRead
 
 router = APIRouter(
     prefix="/roles", route_class=IdempotentRoute, dependencies=[Depends(note_origin)]
 )
-Idempotent = idempotent(get_db_session)
+Idempotent = idempotent(DbSession)
 
 Reader = Annotated[User, require_permission("roles:read")]
 Admin = Annotated[User, require_permission("roles:write")]

@@ -13,13 +13,13 @@ from chassis.pagination import Page, PageRequest, paginate
 
 from .. import accounts, schemas
 from ..audit import note_origin
-from ..database import DbSession, get_db_session
+from ..database import DbSession
 from ..models import Account
 
 router = APIRouter(
     prefix="/users", route_class=IdempotentRoute, dependencies=[Depends(note_origin)]
 )
-Idempotent = idempotent(get_db_session)
+Idempotent = idempotent(DbSession)
 
 Reader = Annotated[User, require_permission("users:read")]
 Admin = Annotated[User, require_permission("users:write")]

@@ -1,0 +1,130 @@
+"""The session of a request, as each service's database.py declares it."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from fastapi import BackgroundTasks, Depends, FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy.orm import Session, sessionmaker
+
+from chassis.app import create_app
+from chassis.testing import FakeIdentity
+
+from .toy import ToySettings, toy_settings
+
+SETTINGS = toy_settings(database_pool_size=2, database_max_overflow=2)
+
+METADATA = sa.MetaData()
+# A deferred constraint fails at commit, and not before.
+PAIRS = sa.Table(
+    "pairs",
+    METADATA,
+    sa.Column("name", sa.String),
+    sa.UniqueConstraint("name", deferrable=True, initially="DEFERRED"),
+)
+
+
+def toy(sessions: sessionmaker[Session], settings: ToySettings = SETTINGS) -> FastAPI:
+    app = create_app(settings)
+    app.state.transport = FakeIdentity()
+    app.state.told = []
+
+    def get_db_session() -> Iterator[Session]:
+        with sessions.begin() as session:
+            yield session
+
+    in_turn = Depends(get_db_session, scope="function", max_concurrency=settings.sessions_at_once)
+    DbSession = Annotated[Session, in_turn]
+
+    def tell(name: str) -> None:
+        with sessions() as session:  # of its own: it sees only what is committed
+            app.state.told.append(session.scalar(sa.select(PAIRS).where(PAIRS.c.name == name)))
+
+    @app.post("/pairs/{name}", status_code=201)
+    def write(name: str, session: DbSession, background: BackgroundTasks) -> str:
+        session.execute(sa.insert(PAIRS).values(name=name))
+        background.add_task(tell, name)
+        return name
+
+    @app.get("/pairs")
+    def count(session: DbSession) -> dict[str, Any]:
+        return {"count": session.scalar(sa.select(sa.func.count()).select_from(PAIRS))}
+
+    @app.get("/pairs/hot")
+    def count_without_session() -> dict[str, Any]:
+        with sessions.kw["bind"].connect() as connection:
+            return {"count": connection.scalar(sa.select(sa.func.count()).select_from(PAIRS))}
+
+    return app
+
+
+@pytest.fixture
+def sessions(database_url: str) -> Iterator[sessionmaker[Session]]:
+    engine = sa.create_engine(database_url, pool_size=2, max_overflow=2, pool_timeout=5)
+    METADATA.drop_all(engine)
+    METADATA.create_all(engine)
+    yield sessionmaker(engine)
+    engine.dispose()
+
+
+def test_a_201_means_saved(sessions: sessionmaker[Session]) -> None:
+    app = toy(sessions)
+    client = TestClient(app)
+
+    assert client.post("/pairs/ada").status_code == 201
+
+    assert client.get("/pairs").json() == {"count": 1}
+    assert app.state.told == ["ada"]  # what runs in the background finds it saved
+
+
+def test_a_commit_that_fails_is_500_and_nothing_runs_after_it(
+    sessions: sessionmaker[Session],
+) -> None:
+    app = toy(sessions)
+    client = TestClient(app)
+    client.post("/pairs/ada")
+    app.state.told.clear()
+
+    response = client.post("/pairs/ada")
+
+    assert response.status_code == 500
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert app.state.told == []
+    assert client.get("/pairs").json() == {"count": 1}
+
+
+def test_a_database_that_is_gone_is_503() -> None:
+    engine = sa.create_engine("postgresql+psycopg2://toy:canary@127.0.0.1:1/toy")
+
+    response = TestClient(toy(sessionmaker(engine))).get("/pairs")
+
+    assert response.status_code == 503
+    assert "Retry-After" in response.headers
+    assert "canary" not in response.text
+
+
+@pytest.mark.anyio
+async def test_more_requests_than_connections_and_threads_take_turns(
+    sessions: sessionmaker[Session],
+) -> None:
+    app = toy(sessions)
+    transport = httpx.ASGITransport(app)
+    paths = ["/pairs", "/pairs", "/pairs/hot"] * 30
+
+    async with (
+        asyncio.timeout(20),
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://toy") as client,
+    ):
+        started = asyncio.get_running_loop().time()
+        responses = await asyncio.gather(*(client.get(path) for path in paths))
+        took = asyncio.get_running_loop().time() - started
+
+    assert {response.status_code for response in responses} == {200}
+    assert took < 4  # nobody waited for a connection until the pool gave up
+    assert threading.active_count() < 20
