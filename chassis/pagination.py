@@ -3,10 +3,11 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
 
 from fastapi import Depends, Query
-from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
-from sqlalchemy import Select, tuple_
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, TypeAdapter
+from sqlalchemy import Select, Uuid, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from .errors import Unprocessable
@@ -16,6 +17,7 @@ Item = TypeVar("Item")
 
 # What PostgreSQL can compare with a column; a cursor may be forged.
 BigInt = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+UuidText = Annotated[str, AfterValidator(lambda text: str(UUID(text)))]  # of a Uuid(as_uuid=False)
 STORABLE: dict[type, Any] = {str: Text, int: BigInt, datetime: AwareDatetime}
 
 
@@ -52,8 +54,7 @@ def paginate(
     A row of one ORM object comes as that object. Async: `await session.run_sync(lambda s: ...)`.
     Raises Unprocessable for a cursor that this list did not give.
     """
-    types = (column.type.python_type for column in columns)
-    kinds: Any = tuple[tuple(STORABLE.get(t, t) for t in types)]  # type: ignore[misc]
+    kinds: Any = tuple[tuple(kind_of(column) for column in columns)]  # type: ignore[misc]
     position: TypeAdapter[Any] = TypeAdapter(kinds)
     if request.cursor:
         statement = statement.where(tuple_(*columns) < tuple_(*decode(position, request.cursor)))
@@ -65,6 +66,13 @@ def paginate(
         last = tuple(getattr(items[-1], column.key) for column in columns)
         cursor = urlsafe_b64encode(position.dump_json(last)).decode().rstrip("=")
     return {"items": items, "next_cursor": cursor}
+
+
+def kind_of(column: InstrumentedAttribute[Any]) -> Any:
+    kind = column.type.python_type
+    if kind is str and isinstance(column.type, Uuid):
+        return UuidText
+    return STORABLE.get(kind, kind)
 
 
 def decode(position: TypeAdapter[Any], cursor: str) -> Any:

@@ -63,6 +63,16 @@ def test_permissions_come_in_pages(author: Caller, reviewer: Caller, stranger: C
     assert sorted(people) == sorted([author.user_id, reviewer.user_id, stranger.user_id])
 
 
+@pytest.mark.parametrize("forged", ["x", "WyJ4Il0", "W251bGxd", "WyJcdTAwMDAiXQ"])
+def test_a_forged_cursor_is_422(author: Caller, forged: str) -> None:
+    document = author.create()
+
+    response = author.get(f"/documents/{document['id']}/permissions", params={"cursor": forged})
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "cursor"
+
+
 def test_a_manager_may_share_but_the_owner_stays(
     author: Caller, reviewer: Caller, stranger: Caller
 ) -> None:
