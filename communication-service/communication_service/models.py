@@ -16,6 +16,7 @@ from .database import Base
 DELIVERED, CANCELLED = "delivered", "cancelled"
 STATUSES = (RUNNING, PENDING, DEAD, DELIVERED, CANCELLED)
 """Of a delivery; what comes first says most about a notification with several."""
+UNFINISHED = text("status IN ('pending', 'running')")
 
 
 def now() -> datetime:
@@ -85,12 +86,7 @@ class Delivery(Base):
     __tablename__ = "communication_deliveries"
     __table_args__ = (
         UniqueConstraint("notification_id", "channel"),
-        Index(
-            "ix_communication_deliveries_due",
-            "channel",
-            "run_at",
-            postgresql_where=text("status IN ('pending', 'running')"),
-        ),
+        Index("ix_communication_deliveries_due", "channel", "run_at", postgresql_where=UNFINISHED),
     )
 
     id: Mapped[Id]

@@ -54,11 +54,8 @@ class Settings(chassis.Settings):
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        return RetryPolicy(
-            self.delivery_max_attempts,
-            self.delivery_first_delay_seconds,
-            self.delivery_longest_delay_seconds,
-        )
+        first, longest = self.delivery_first_delay_seconds, self.delivery_longest_delay_seconds
+        return RetryPolicy(self.delivery_max_attempts, first, longest)
 
 
 settings = chassis.load(Settings)

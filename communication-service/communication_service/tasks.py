@@ -35,12 +35,8 @@ celery.conf.beat_schedule = {
 
 @cache
 def identity() -> ServiceClient:
-    return ServiceClient(
-        settings.identity_service_url,
-        settings.service_name,
-        target="identity-service",
-        account=ServiceAccount(settings),
-    )
+    url, name = settings.identity_service_url, settings.service_name
+    return ServiceClient(url, name, target="identity-service", account=ServiceAccount(settings))
 
 
 @celery.task(name="communication.deliver_due")
