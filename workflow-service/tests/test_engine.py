@@ -15,7 +15,7 @@ from workflow_service.neighbours import Neighbours
 
 from .conftest import LEASE, Caller, Platform, Work, problem
 
-TELL = {
+TELL: dict[str, Any] = {
     "kind": "communication.notify",
     "with": {"recipient_id": "run.started_by", "subject": "'Hello'", "body": "'You'"},
 }

@@ -56,20 +56,20 @@ class Provider:
 @pytest.fixture(params=["openai", "anthropic"])
 def provider(request: pytest.FixtureRequest) -> Iterator[Provider]:
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             here.asked.append({"path": self.path, **json.loads(body)})
             here.headers.append({name.lower(): value for name, value in self.headers.items()})
             status, headers, content, pause = here.answer
             time.sleep(pause)
             if status == 0:
-                return self.connection.close()
+                self.connection.close()
+                return
             self.send_response(status)
             for header in (headers | {"Content-Length": str(len(content))}).items():
                 self.send_header(*header)
             self.end_headers()
             self.wfile.write(content)
-            return None
 
         def log_message(self, *_: Any) -> None:
             """Not a line per request."""

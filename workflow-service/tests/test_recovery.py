@@ -45,7 +45,7 @@ def served(platform: Platform, name: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(response.content)
 
-        do_GET = do_POST = do_PUT = answer  # noqa: N815
+        do_GET = do_POST = do_PUT = answer
 
         def log_message(self, *_: Any) -> None:
             """Not a line per request."""

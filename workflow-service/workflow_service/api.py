@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 
 from chassis.auth import User, require_permission
 from chassis.idempotency import IdempotentRoute, idempotent
@@ -23,14 +23,13 @@ from .schemas import (
     DefinitionName,
     DefinitionRead,
     EventRead,
-    SummaryRead,
     TaskRead,
     Verdict,
     WorkflowRead,
     WorkflowStart,
     WorkflowWithSteps,
 )
-from .tasks import hint
+from .tasks import hint_after_commit
 
 router = APIRouter(route_class=IdempotentRoute)
 
@@ -44,7 +43,8 @@ Name = Annotated[DefinitionName, Path()]
 Version = Annotated[int | None, Query(ge=1, le=1_000_000_000)]
 Status = Literal["running", "waiting", "completed", "failed", "cancelled"]
 
-Idempotent = idempotent(DbSession)
+ONCE = [idempotent(DbSession)]  # for each Idempotency-Key
+HINT = [Depends(hint_after_commit)]
 
 
 @router.get("/definitions", response_model=Page[DefinitionRead])
@@ -55,12 +55,7 @@ def list_definitions(
     return definitions.list_definitions(session, page)
 
 
-@router.post(
-    "/definitions",
-    response_model=DefinitionRead,
-    status_code=201,
-    dependencies=[Idempotent],
-)
+@router.post("/definitions", response_model=DefinitionRead, status_code=201, dependencies=ONCE)
 def create_definition(
     new: DefinitionCreate, author: DefinitionAuthor, session: DbSession
 ) -> dict[str, Any]:
@@ -98,16 +93,10 @@ def delete_definition(name: Name, author: DefinitionAuthor, session: DbSession) 
 
 
 @router.post(
-    "/workflows",
-    response_model=WorkflowRead,
-    status_code=201,
-    dependencies=[Idempotent],
+    "/workflows", response_model=WorkflowRead, status_code=201, dependencies=[*ONCE, *HINT]
 )
-def start_workflow(
-    new: WorkflowStart, starter: Starter, session: DbSession, background: BackgroundTasks
-) -> Run:
+def start_workflow(new: WorkflowStart, starter: Starter, session: DbSession) -> Run:
     """Start a run of a definition, with your rights."""
-    background.add_task(hint)
     return workflows.start_workflow(session, starter, new)
 
 
@@ -139,12 +128,9 @@ def cancel_workflow(workflow_id: UUID, starter: Starter, session: DbSession) -> 
     return workflows.cancel_workflow(session, starter, workflow_id)
 
 
-@router.post("/workflows/{workflow_id}/retry", response_model=WorkflowRead)
-def retry_workflow(
-    workflow_id: UUID, starter: Starter, session: DbSession, background: BackgroundTasks
-) -> Run:
+@router.post("/workflows/{workflow_id}/retry", response_model=WorkflowRead, dependencies=HINT)
+def retry_workflow(workflow_id: UUID, starter: Starter, session: DbSession) -> Run:
     """Go on with a failed run where it failed; what is done is not done again."""
-    background.add_task(hint)
     return workflows.retry_workflow(session, starter, workflow_id)
 
 
@@ -160,16 +146,9 @@ def read_task(task_id: UUID, reader: Reader, session: DbSession) -> Task:
     return approvals.find_task(session, reader, task_id)
 
 
-@router.post("/tasks/{task_id}/complete", response_model=TaskRead)
-def complete_task(
-    task_id: UUID,
-    decided: Decision,
-    reader: Reader,
-    session: DbSession,
-    background: BackgroundTasks,
-) -> Task:
+@router.post("/tasks/{task_id}/complete", response_model=TaskRead, dependencies=HINT)
+def complete_task(task_id: UUID, decided: Decision, reader: Reader, session: DbSession) -> Task:
     """Decide a task assigned to you, once and for all."""
-    background.add_task(hint)
     return approvals.complete_task(session, reader, task_id, decided)
 
 
@@ -178,7 +157,7 @@ def opened_neighbours(request: Request) -> Neighbours:
     return found
 
 
-@router.post("/ai/summarize", response_model=SummaryRead)
+@router.post("/ai/summarize")
 def summarize(
     new: SummarizeInput,
     user: ModelUser,

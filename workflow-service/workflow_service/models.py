@@ -4,18 +4,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    DateTime,
-    ForeignKey,
-    Identity,
-    Index,
-    String,
-    UniqueConstraint,
-    func,
-    text,
-)
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Identity, Index, String, func, text
+from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
@@ -35,7 +25,7 @@ class DefinitionVersion(Base):
 
     __tablename__ = "workflow_definitions"
     __table_args__ = (
-        UniqueConstraint("name", "version"),
+        Unique("name", "version"),
         Index(
             "uq_workflow_definitions_current",
             "name",
@@ -58,7 +48,7 @@ class Run(Base):
 
     __tablename__ = "workflow_runs"
     __table_args__ = (
-        UniqueConstraint("started_by", "definition", "business_key"),
+        Unique("started_by", "definition", "business_key"),
         Index("ix_workflow_runs_started_by", "started_by", "id"),
     )
 

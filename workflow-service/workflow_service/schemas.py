@@ -25,6 +25,10 @@ class DefinitionRead(DefinitionCreate):
     created_at: datetime
 
 
+class Read(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
 class Verdict(BaseModel):
     valid: Literal[True] = True
 
@@ -39,9 +43,7 @@ class WorkflowStart(BaseModel):
     business_key: Text | None = Field(default=None, min_length=1, max_length=200)
 
 
-class WorkflowRead(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class WorkflowRead(Read):
     id: UUID
     definition: str
     version: int
@@ -57,9 +59,7 @@ class WorkflowRead(BaseModel):
     finished_at: datetime | None
 
 
-class StepRead(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class StepRead(Read):
     id: UUID
     name: str
     kind: str
@@ -75,9 +75,7 @@ class WorkflowWithSteps(WorkflowRead):
     steps: list[StepRead]
 
 
-class EventRead(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class EventRead(Read):
     id: int
     type: str
     at: datetime
@@ -88,9 +86,7 @@ class EventRead(BaseModel):
     data: dict[str, Any]
 
 
-class TaskRead(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class TaskRead(Read):
     id: UUID
     workflow_id: UUID
     step: str
@@ -109,11 +105,3 @@ class Decision(BaseModel):
 
     decision: Literal["approve", "reject"]
     comment: Text = Field(default="", max_length=5000)
-
-
-class SummaryRead(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-    summary: str
-    provider: str
-    model: str

@@ -8,14 +8,15 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from math import isfinite
 from typing import Any
 
 import lark
-from celpy import Environment, celtypes
-from celpy.adapter import json_to_cel
+from celpy import Environment
+from celpy.adapter import CELJSONEncoder, json_to_cel
 from celpy.celparser import CELParseError
 from celpy.evaluation import CELEvalError, base_functions
+
+from chassis.schemas import storable_object
 
 VARIABLES = {"input", "steps", "run"}
 FUNCTIONS = {*base_functions, "has", "dyn"} - {"map", "list"}
@@ -85,14 +86,16 @@ def scope(**values: Any) -> Scope:
 def evaluate(text: str, sees: Scope) -> Any:
     """The expression's value as JSON."""
     try:
-        value = as_json(environment.program(parse(text)).evaluate(dict(sees)))
+        found = environment.program(parse(text)).evaluate(dict(sees))
+        written = json.dumps(found, cls=CELJSONEncoder, allow_nan=False)
+        value = storable_object({"value": json.loads(written)})["value"]
     except CELEvalError as error:
         # What follows is a dump of everything the expression could see.
         reason = str(error.args[0]).partition(" (in activation")[0]
         raise ExpressionError(f"{text} has no value: {reason}") from error
     except (RecursionError, TypeError, ValueError, LookupError) as error:
         raise ExpressionError(f"{text} cannot be evaluated: {error}") from error
-    if len(json.dumps(value)) > LONGEST:
+    if len(written) > LONGEST:
         raise ExpressionError(f"{text} has a value of more than {LONGEST} characters")
     return value
 
@@ -109,23 +112,3 @@ def evaluate_all(value: Any, sees: Scope, place: str) -> Any:
         return evaluate(value, sees)
     except ExpressionError as error:
         raise ExpressionError(f"{place}: {error}") from error
-
-
-def as_json(value: Any) -> Any:
-    """Plain JSON from CEL's types; ValueError for what JSON or PostgreSQL has not."""
-    match value:
-        case None:
-            return None
-        case bool() | celtypes.BoolType():
-            return bool(value)
-        case int():
-            return int(value)
-        case float() if isfinite(value):
-            return float(value)
-        case str() if "\x00" not in value:
-            return str(value)
-        case list():
-            return [as_json(item) for item in value]
-        case dict() if all(isinstance(key, str) for key in value):
-            return {as_json(key): as_json(item) for key, item in value.items()}
-    raise ValueError("the value is not one of JSON's")

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from chassis.schemas import STRICT
 from chassis.service_client import ServiceClient
 
 from ..models import Run, Step
@@ -69,9 +70,15 @@ Answer = Done | Again | Ask
 Outcome = Answer | Retryable | Terminal
 
 
+class Input(BaseModel):
+    """What a kind takes, under `with` in a definition: a subclass with its fields."""
+
+    model_config = STRICT
+
+
 @dataclass(frozen=True)
 class Kind:
     """A step kind: its function, and the model of what it takes."""
 
     function: Callable[[Call, Any], Answer]
-    takes: type[BaseModel]
+    takes: type[Input]

@@ -4,20 +4,18 @@ from dataclasses import asdict
 from typing import Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
-from chassis.schemas import STRICT, Text
+from chassis.schemas import Text
 
 from ..ai import ModelRefused, Summary
 from ..documents import text_of
-from ..engine.outcomes import Call, Done, Terminal
+from ..engine.outcomes import Call, Done, Input, Terminal
 from ..neighbours import Neighbours
 
 
-class SummarizeInput(BaseModel):
+class SummarizeInput(Input):
     """Also the body of POST /ai/summarize."""
-
-    model_config = STRICT
 
     document_id: UUID | None = None
     text: Text | None = Field(default=None, min_length=1, max_length=200_000)

@@ -2,29 +2,25 @@
 
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from chassis.schemas import STRICT, JsonObject, Text
+from chassis.schemas import JsonObject, Text
 
-from ..engine.outcomes import Ask, Call
+from ..engine.outcomes import Ask, Call, Input
 from .communication_notify import tell
 
 
-class Message(BaseModel):
+class Message(Input):
     """How the assignee is told; the template is given `task_id` as well."""
 
-    model_config = STRICT
-
     template: Text
-    variables: JsonObject = {}
+    variables: JsonObject = Field(default={})
 
 
-class ApprovalInput(BaseModel):
-    model_config = STRICT
-
+class ApprovalInput(Input):
     assignee_id: UUID
     title: Text = Field(min_length=1, max_length=500)
-    subject: JsonObject = {}
+    subject: JsonObject = Field(default={})
     tell: Message | None = None
 
 

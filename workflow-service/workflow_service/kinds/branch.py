@@ -1,16 +1,10 @@
 """branch: go one way or another."""
 
-from pydantic import BaseModel
-
-from chassis.schemas import STRICT
-
-from ..engine.outcomes import Call, Done
+from ..engine.outcomes import Call, Done, Input
 
 
-class BranchInput(BaseModel):
+class BranchInput(Input):
     """Nothing: the conditions are the definition's `choices`."""
-
-    model_config = STRICT
 
 
 def branch(call: Call, given: BranchInput) -> Done:

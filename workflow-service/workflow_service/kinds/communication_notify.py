@@ -3,17 +3,15 @@
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from chassis.schemas import STRICT, JsonObject, Text
+from chassis.schemas import JsonObject, Text
 
-from ..engine.outcomes import Call, Done
+from ..engine.outcomes import Call, Done, Input
 
 
-class NotifyInput(BaseModel):
+class NotifyInput(Input):
     """A template with its variables, or a subject and a body; communication says what misses."""
-
-    model_config = STRICT
 
     recipient_id: UUID
     channels: list[Literal["email", "in_app"]] | None = Field(default=None, min_length=1)

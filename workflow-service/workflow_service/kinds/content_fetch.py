@@ -2,11 +2,7 @@
 
 from uuid import UUID
 
-from pydantic import BaseModel
-
-from chassis.schemas import STRICT
-
-from ..engine.outcomes import Call, Done
+from ..engine.outcomes import Call, Done, Input
 
 FIELDS = (
     "id",
@@ -21,9 +17,7 @@ FIELDS = (
 )
 
 
-class FetchInput(BaseModel):
-    model_config = STRICT
-
+class FetchInput(Input):
     document_id: UUID
 
 

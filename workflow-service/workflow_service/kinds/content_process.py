@@ -2,20 +2,14 @@
 
 from uuid import UUID
 
-from pydantic import BaseModel
-
-from chassis.schemas import STRICT
-
-from ..engine.outcomes import Again, Call, Done, Terminal
+from ..engine.outcomes import Again, Call, Done, Input, Terminal
 
 FIELDS = ("document_id", "version", "word_count", "page_count", "sha256")
 LONGEST_PAUSE = 5.0  # seconds between two questions
 MOST_POLLS = 360  # half an hour
 
 
-class ProcessInput(BaseModel):
-    model_config = STRICT
-
+class ProcessInput(Input):
     document_id: UUID
 
 

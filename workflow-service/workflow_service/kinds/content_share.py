@@ -3,18 +3,12 @@
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel
-
-from chassis.schemas import STRICT
-
-from ..engine.outcomes import Call, Done
+from ..engine.outcomes import Call, Done, Input
 
 LEVELS = ("read", "write", "manage")
 
 
-class ShareInput(BaseModel):
-    model_config = STRICT
-
+class ShareInput(Input):
     document_id: UUID
     user_id: UUID
     level: Literal["read", "write", "manage"] = "read"
