@@ -25,7 +25,9 @@ class Result:
         return len(self.latencies) / self.seconds
 
     def percentile(self, percent: float) -> float:
-        return self.latencies[min(len(self.latencies) - 1, int(len(self.latencies) * percent / 100))]
+        return self.latencies[
+            min(len(self.latencies) - 1, int(len(self.latencies) * percent / 100))
+        ]
 
 
 class Connection(asyncio.Protocol):
