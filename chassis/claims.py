@@ -9,7 +9,7 @@ the old worker still says is refused. Celery messages only hint that a claim is 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
@@ -29,7 +29,7 @@ class RetryPolicy:
     longest_delay: float = 600.0
 
     def delay(self, attempts: int) -> float:
-        ceiling = min(self.longest_delay, self.first_delay * 2 ** max(0, attempts - 1))
+        ceiling = min(self.longest_delay, self.first_delay * 2.0 ** min(attempts - 1, 60))
         return random.uniform(ceiling / 2, ceiling)
 
 
@@ -52,10 +52,11 @@ def claim(
         .order_by(queue.run_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
+        .cte()  # run once; inside an IN, PostgreSQL may run it for every row and take them all
     )
     taken = (
         update(queue)
-        .where(queue.id.in_(due))
+        .where(queue.id == due.c.id)
         .values(
             status=RUNNING,
             attempts=queue.attempts + 1,
@@ -79,7 +80,7 @@ def retry(session: Session, row: Any, error: str, policy: RetryPolicy, after: fl
     if row.attempts >= policy.max_attempts:
         return finish(session, row, DEAD, last_error=error)
     delay = timedelta(seconds=max(after, policy.delay(row.attempts)))
-    return finish(session, row, PENDING, run_at=datetime.now(UTC) + delay, last_error=error)
+    return finish(session, row, PENDING, run_at=func.now() + delay, last_error=error)
 
 
 def renew(session: Session, row: Any, lease: timedelta) -> bool:
