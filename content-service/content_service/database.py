@@ -15,7 +15,7 @@ from .settings import settings
 # after each use would cost more than the requests it serves, so that all of the pool is kept.
 engine = create_engine(
     settings.driver_url("psycopg2"),
-    pool_size=settings.database_pool_size + settings.database_max_overflow,
+    pool_size=settings.database_connections,
     max_overflow=0,
     pool_timeout=5,
     pool_recycle=1800,

@@ -17,7 +17,7 @@ class Settings(chassis.Settings):
 
     storage_url: str = (SERVICE_FOLDER / "data").as_uri()
     max_upload_bytes: int = Field(default=25 * 1024**2, ge=1)
-    extraction_seconds: float = Field(default=30.0, gt=0)
+    extraction_seconds: float = Field(default=20.0, gt=0)
     extraction_memory_bytes: int = Field(default=512 * 1024**2, ge=128 * 1024**2)
     extraction_characters: int = Field(default=2_000_000, ge=1)
 

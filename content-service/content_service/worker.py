@@ -26,7 +26,7 @@ from .settings import settings
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.25
-LEASE = timedelta(seconds=settings.extraction_seconds + 10)
+LEASE = timedelta(seconds=settings.extraction_seconds + 5)
 POLICY = RetryPolicy(max_attempts=5, longest_delay=60)
 
 CHILD = [sys.executable, "-I", str(Path(__file__).with_name("extraction.py"))]
