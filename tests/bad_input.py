@@ -9,6 +9,7 @@ import json
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
@@ -56,14 +57,15 @@ class BadRequest:
 class Endpoint:
     """One operation of an OpenAPI document; `ids` are path parameters that exist."""
 
-    document: Schema
+    document: Schema = field(repr=False)
     method: str
     path: str
     ids: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def operation(self) -> Schema:
-        found: Schema = self.document["paths"][self.path][self.method.lower()]
+        operations = self.document["paths"][self.path]
+        found: Schema = inlined(self.document, operations[self.method.lower()])
         return found
 
     @property
@@ -73,24 +75,33 @@ class Endpoint:
     @property
     def body(self) -> tuple[str, Schema] | None:
         """The content type of the body and its schema."""
-        for content_type, content in (
-            self.operation.get("requestBody", {}).get("content", {}).items()
-        ):
-            return content_type, content["schema"]
-        return None
+        contents = self.operation.get("requestBody", {}).get("content", {})
+        return next(((kind, content["schema"]) for kind, content in contents.items()), None)
 
     def url(self, **changed: str) -> str:
         """The path with ids that exist, or belong to nothing, and required query parameters."""
-        values = {p["name"]: self.ids.get(p["name"], example(self, p["schema"]))
+        values = {p["name"]: self.ids.get(p["name"], example(p["schema"]))
                   for p in self.parameters if p["in"] == "path"}  # fmt: skip
-        query = {p["name"]: example(self, p["schema"])
+        query = {p["name"]: example(p["schema"])
                  for p in self.parameters if p["in"] == "query" and p.get("required")}  # fmt: skip
         query |= {name: value for name, value in changed.items() if name not in values}
         values |= {name: value for name, value in changed.items() if name in values}
         path = self.path.format(**{name: encoded(value) for name, value in values.items()})
-        return path + (
-            "?" + "&".join(f"{n}={encoded(v)}" for n, v in query.items()) if query else ""
-        )
+        return f"{path}?" + "&".join(f"{name}={encoded(value)}" for name, value in query.items())
+
+
+def inlined(document: Schema, part: Any, within: frozenset[str] = frozenset()) -> Any:
+    """A schema with what its references name in their place; inside itself it says nothing."""
+    if isinstance(part, list):
+        return [inlined(document, item, within) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" not in part:
+        return {key: inlined(document, value, within) for key, value in part.items()}
+    name = part["$ref"].rpartition("/")[2]
+    if name in within:
+        return {}
+    return inlined(document, document["components"]["schemas"][name], within | {name})
 
 
 def encoded(text: Any) -> str:
@@ -123,7 +134,7 @@ def bad_parameters(endpoint: Endpoint) -> Iterator[BadRequest]:
     headers, content = good_body(endpoint)
     for parameter in endpoint.parameters:
         name = parameter["name"]
-        for text in bad_texts(endpoint, parameter):
+        for text in bad_texts(parameter):
             what = f"{parameter['in']} {name} = {text[:40]!r}"
             if parameter["in"] == "header":
                 sent = {**headers, name: text.encode("utf-8", "surrogatepass")}
@@ -133,9 +144,9 @@ def bad_parameters(endpoint: Endpoint) -> Iterator[BadRequest]:
                 yield BadRequest(what, endpoint.method, url, name, content, headers)
 
 
-def bad_texts(endpoint: Endpoint, parameter: Schema) -> Iterator[str]:
+def bad_texts(parameter: Schema) -> Iterator[str]:
     """Values that a path, query or header parameter must refuse."""
-    schema = not_null(endpoint, parameter["schema"])
+    schema = not_null(parameter["schema"])
     if parameter["name"] == "cursor":
         yield from NOT_CURSORS
     elif parameter["in"] == "header":
@@ -171,10 +182,10 @@ def bad_json(endpoint: Endpoint, schema: Schema) -> Iterator[BadRequest]:
     if endpoint.operation["requestBody"].get("required"):
         yield request("no body", b"", None)
         yield request("null body", b"null", None)
-    good = json.dumps(example(endpoint, schema)).encode()
+    good = json.dumps(example(schema)).encode()
     yield request("not said to be JSON", good, None, "text/plain")
     yield request("too large", b'{"a": "' + b"x" * 3 * 1024**2 + b'"}', None)
-    for name, value in wrong(endpoint, schema):
+    for name, value in wrong(schema):
         shown = f"{name} in {json.dumps(value)[:60]}"
         yield request(shown, json.dumps(value).encode(), name.partition(".")[0] or None)
 
@@ -183,24 +194,15 @@ def good_body(endpoint: Endpoint) -> tuple[dict[str, str], bytes | None]:
     if endpoint.body is None:
         return {}, None
     content_type, schema = endpoint.body
-    value = example(endpoint, schema)
+    value = example(schema)
     if content_type == JSON_TYPE:
         return {"Content-Type": JSON_TYPE}, json.dumps(value).encode()
     return form(content_type, value.items())
 
 
-def resolved(endpoint: Endpoint, schema: Schema) -> Schema:
-    while "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        schema = endpoint.document["components"]["schemas"][name]
-    return schema
-
-
-def not_null(endpoint: Endpoint, schema: Schema) -> Schema:
+def not_null(schema: Schema) -> Schema:
     """The one schema of a value that may be left out; {} when there are several."""
-    schema = resolved(endpoint, schema)
-    options = [resolved(endpoint, option) for option in schema.get("anyOf", [])]
-    options = [option for option in options if option.get("type") != "null"]
+    options = [option for option in schema.get("anyOf", []) if option.get("type") != "null"]
     if not options:
         return schema
     return options[0] if len(options) == 1 else {}
@@ -210,23 +212,27 @@ def may_be_null(schema: Schema) -> bool:
     return any(option.get("type") == "null" for option in schema.get("anyOf", []))
 
 
-def example(endpoint: Endpoint, schema: Schema) -> Any:
+def example(schema: Schema) -> Any:
     """A value the schema allows, as far as the schema tells."""
-    schema = not_null(endpoint, schema)
+    schema = not_null(schema)
     for given in ("const", "default"):
         if given in schema:
             return schema[given]
     if schema.get("enum"):
         return schema["enum"][0]
-    kind = schema.get("type")
-    if kind == "object":
-        required = schema.get("required", [])
-        fields = schema.get("properties", {})
-        return {name: example(endpoint, fields[name]) for name in required}
-    if kind == "array":
-        return [example(endpoint, schema["items"])] * schema.get("minItems", 0)
+    if schema.get("type") == "object":
+        return example_object(schema)
+    if schema.get("type") == "array":
+        return [example(schema["items"])] * schema.get("minItems", 0)
     simple: dict[Any, Any] = {"integer": schema.get("minimum", 1), "number": 1.5, "boolean": True}
-    return simple.get(kind, example_text(schema))
+    return simple.get(schema.get("type"), example_text(schema))
+
+
+def example_object(schema: Schema) -> Any:
+    if "properties" in schema:
+        fields = schema["properties"]
+        return {name: example(fields[name]) for name in schema.get("required", [])}
+    return {"a": example(schema["additionalProperties"])} if schema.get("minProperties") else {}
 
 
 def example_text(schema: Schema) -> str:
@@ -239,26 +245,30 @@ def example_text(schema: Schema) -> str:
     return text or "x" * max(8, int(schema.get("minLength", 0)))
 
 
-def wrong(endpoint: Endpoint, schema: Schema, within: tuple[Schema, ...] = ()) -> Iterator[Wrong]:
+def wrong(schema: Schema) -> Iterator[Wrong]:
     """Values that the schema forbids, each with the path of the field that is wrong."""
-    nullable = may_be_null(resolved(endpoint, schema))
-    schema = not_null(endpoint, schema)
-    if any(schema is outer for outer in within):
-        return  # it contains itself: once round is enough
-    within = (*within, schema)
+    nullable = may_be_null(schema)
+    schema = not_null(schema)
     if not nullable and schema:
         yield "", None
-    kind = schema.get("type")
-    if kind == "string":
-        yield from wrong_text(schema)
-    elif kind == "array":
-        yield from wrong_list(endpoint, schema, within)
-    elif kind == "object":
-        yield from wrong_object(endpoint, schema, within)
-    elif kind in ("integer", "number"):
-        yield from at("", ["x", {}, [], float("inf"), int(ENDLESS), -int(ENDLESS), *beyond(schema)])
-    elif kind == "boolean":
-        yield from at("", ["maybe", 2, {}, []])
+    kinds = {
+        "string": wrong_text,
+        "array": wrong_list,
+        "object": wrong_object,
+        "integer": wrong_number,
+        "number": wrong_number,
+        "boolean": wrong_boolean,
+    }
+    if "type" in schema:
+        yield from kinds[schema["type"]](schema)
+
+
+def wrong_boolean(schema: Schema) -> Iterator[Wrong]:
+    yield from at("", ["maybe", 2, {}, []])
+
+
+def wrong_number(schema: Schema) -> Iterator[Wrong]:
+    yield from at("", ["x", {}, [], float("inf"), int(ENDLESS), -int(ENDLESS), *beyond(schema)])
 
 
 def beyond(schema: Schema) -> Iterator[float]:
@@ -280,35 +290,33 @@ def wrong_text(schema: Schema) -> Iterator[Wrong]:
         yield "", "x" * (schema["maxLength"] + 1)
 
 
-def wrong_list(endpoint: Endpoint, schema: Schema, within: tuple[Schema, ...]) -> Iterator[Wrong]:
+def wrong_list(schema: Schema) -> Iterator[Wrong]:
     yield from at("", ["x", {}, 7])
-    for name, value in wrong(endpoint, schema["items"], within):
+    for name, value in wrong(schema["items"]):
         yield f"0.{name}".rstrip("."), [value]
     if "maxItems" in schema and not schema.get("uniqueItems"):
-        yield "", [example(endpoint, schema["items"])] * (schema["maxItems"] + 1)
+        yield "", [example(schema["items"])] * (schema["maxItems"] + 1)
 
 
-def wrong_object(endpoint: Endpoint, schema: Schema, within: tuple[Schema, ...]) -> Iterator[Wrong]:
+def wrong_object(schema: Schema) -> Iterator[Wrong]:
     yield from at("", ["x", [], 7])
-    good = example(endpoint, schema)
+    good = example(schema)
     fields = schema.get("properties")
     if fields is None:
-        yield from wrong_map(endpoint, schema.get("additionalProperties", True), within)
+        yield from wrong_map(schema.get("additionalProperties", True))
         return
     yield "unexpected", {**good, "unexpected": 1}
     for name in schema.get("required", []):
         yield name, {key: value for key, value in good.items() if key != name}
     for name, part in fields.items():
-        for inner, value in wrong(endpoint, part, within):
+        for inner, value in wrong(part):
             yield f"{name}.{inner}".rstrip("."), {**good, name: value}
 
 
-def wrong_map(
-    endpoint: Endpoint, values: Schema | bool, within: tuple[Schema, ...]
-) -> Iterator[Wrong]:
+def wrong_map(values: Schema | bool) -> Iterator[Wrong]:
     """Objects with names of the caller's choice."""
     if not isinstance(values, bool):
-        yield from at("", [{"a": value} for _, value in wrong(endpoint, values, within)])
+        yield from at("", [{"a": value} for _, value in wrong(values)])
         return
     for text in UNSTORABLE:
         yield from at("", [{"a": text}, {text: 1}, {"a": [{"b": text}]}])
@@ -323,8 +331,8 @@ def at(path: str, values: Iterable[Any]) -> Iterator[Wrong]:
 
 
 def bad_forms(endpoint: Endpoint, content_type: str, schema: Schema) -> Iterator[BadRequest]:
-    fields = resolved(endpoint, schema)["properties"]
-    good = example(endpoint, schema)
+    fields = schema["properties"]
+    good = example(schema)
 
     def request(what: str, pairs: Iterable[tuple[str, Any]], name: str | None) -> BadRequest:
         headers, content = form(content_type, pairs)
@@ -335,7 +343,7 @@ def bad_forms(endpoint: Endpoint, content_type: str, schema: Schema) -> Iterator
         rest = [(key, value) for key, value in good.items() if key != name]
         yield request(f"no {name}", rest, name)
     for name, part in fields.items():
-        if not is_file(not_null(endpoint, part)):
+        if not is_file(not_null(part)):
             yield request(f"NUL in {name}", [*{**good, name: "nul\x00"}.items()], name)
     for content in (b"", b"{}", b"\xff\x00", f"--{BOUNDARY}\r\nContent-Disp".encode()):
         for kind in (form(content_type, [])[0]["Content-Type"], content_type, JSON_TYPE):
