@@ -49,6 +49,6 @@ async def get_db_session() -> AsyncIterator[AsyncSession]:
         await session.commit()
 
 
-# scope="function" commits before the response is sent, so a 201 means "saved".
-IN_TURN = Depends(get_db_session, scope="function", max_concurrency=settings.sessions_at_once)
-DbSession = Annotated[AsyncSession, IN_TURN]
+# scope="function" commits before the response is sent, so a 201 means "saved". No turns are taken
+# here as elsewhere: a login that waits for its hash has a session, but no connection yet.
+DbSession = Annotated[AsyncSession, Depends(get_db_session, scope="function")]

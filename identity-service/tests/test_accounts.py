@@ -1,6 +1,7 @@
 """Registering and logging in."""
 
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
@@ -183,6 +184,23 @@ def test_logins_that_wait_for_a_thread_hold_no_connection(client: TestClient) ->
         )
 
     assert set(answers) == {401}
+
+
+def test_logins_that_wait_for_a_thread_hold_up_nobody_else(
+    client: TestClient, person: Person
+) -> None:
+    with ThreadPoolExecutor(60) as threads:
+        logins = [
+            threads.submit(log_in_with, client, "nobody@example.com", PASSWORD) for _ in range(60)
+        ]
+        body = {"refresh_token": person.refresh_token}
+        time.sleep(0.3)
+        done_before = sum(login.done() for login in logins)
+
+        answer = client.post("/auth/refresh", json=body)
+
+        assert answer.status_code == 200
+        assert sum(login.done() for login in logins) - done_before < 15
 
 
 def test_me_is_who_is_logged_in(client: TestClient, person: Person) -> None:
