@@ -35,6 +35,13 @@ for service in SERVICES:
         importlib.import_module(f"{service.package}.settings")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n` one worker has the stack of tests/, and the tests of a file stay together."""
+    for item in items:
+        uses_stack = "stack" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("stack" if uses_stack else str(item.path)))
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the servers, unless this process only hands tests to xdist's workers."""
     hands_out = session.config.getoption("numprocesses", None)

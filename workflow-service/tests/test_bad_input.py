@@ -2,13 +2,12 @@
 
 import json
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from .conftest import Caller
 
-SOME_ID = str(uuid4())
+SOME_ID = "00000000-0000-4000-8000-000000000000"
 STEP: dict[str, Any] = {"kind": "ai.summarize", "with": {"text": "'x'"}}
 DEFINITION: dict[str, Any] = {"title": "T", "start": "a", "steps": {"a": STEP}}
 NAMED = {"name": "bad-input", **DEFINITION}
