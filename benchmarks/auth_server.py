@@ -9,15 +9,15 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import httpx
+from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from chassis.auth import User
 from content_service.api.dependencies import Reader
 from content_service.api.documents import read_document
 from content_service.cache import Cached
 from content_service.main import app
 from content_service.settings import settings
-from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-
-from chassis.auth import User
 
 READER = User.from_answer(
     {

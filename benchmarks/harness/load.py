@@ -81,7 +81,7 @@ async def _load(url: str, headers: dict[str, str], seconds: float, connections: 
     started = perf_counter()
     opened = [
         await loop.create_connection(
-            lambda: Connection(request, started + seconds), parts.hostname, parts.port
+            lambda: Connection(request, started + seconds), str(parts.hostname), parts.port or 80
         )
         for _ in range(connections)
     ]
