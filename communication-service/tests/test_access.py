@@ -1,7 +1,6 @@
 """Who gets in: nobody without a token, nobody without the permission, nobody to others' things."""
 
 from collections.abc import Callable
-from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
@@ -10,7 +9,7 @@ from .conftest import EDITOR, Caller
 
 Login = Callable[..., Caller]
 
-SOME_ID = str(uuid4())
+SOME_ID = "00000000-0000-4000-8000-000000000000"
 PARTS = {"subject": "Hi", "body": "Hi"}
 
 ROUTES = [
@@ -83,7 +82,7 @@ def test_a_notification_is_its_senders_alone(
     method: str, action: str, sender: Caller, recipient: Caller, login: Login
 ) -> None:
     path = f"/notifications/{sender.notify(recipient)['id']}{action}"
-    nowhere = f"/notifications/{uuid4()}{action}"
+    nowhere = f"/notifications/{SOME_ID}{action}"
 
     for stranger in (login(*EDITOR, "queue:read"), login(user_id=recipient.user_id)):
         answer, unknown = stranger.request(method, path), stranger.request(method, nowhere)

@@ -2,14 +2,13 @@
 
 import json
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from .conftest import Caller
 
 JSON = {"Content-Type": "application/json"}
-SOME_ID = str(uuid4())
+SOME_ID = "00000000-0000-4000-8000-000000000000"
 SEND = {"recipient_id": SOME_ID, "subject": "Hi", "body": "Hi"}
 PREVIEW = {"subject": "Hi", "body": "Hi"}
 TEMPLATE = {"name": "bad-input", "subject": "Hi", "body": "Hi"}

@@ -115,7 +115,7 @@ def test_what_is_no_address_is_refused_by_name(client: TestClient, email: Any) -
         ("is_verified", True),
         ("is_active", True),
         ("permissions", ["*"]),
-        ("id", str(uuid4())),
+        ("id", "00000000-0000-4000-8000-000000000000"),
     ],
 )
 def test_register_refuses_by_name_what_it_does_not_take(

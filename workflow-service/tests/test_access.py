@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
 
 from .conftest import EDITOR, Caller, Platform, Work
 
+SOME_ID = "00000000-0000-4000-8000-000000000000"
 NEEDS = [
     ("GET", "/definitions", "definitions:read"),
     ("POST", "/definitions", "definitions:write"),
@@ -18,13 +18,13 @@ NEEDS = [
     ("DELETE", "/definitions/document-review", "definitions:write"),
     ("POST", "/workflows", "workflows:start"),
     ("GET", "/workflows", "workflows:read"),
-    ("GET", f"/workflows/{uuid4()}", "workflows:read"),
-    ("GET", f"/workflows/{uuid4()}/history", "workflows:read"),
-    ("POST", f"/workflows/{uuid4()}/cancel", "workflows:start"),
-    ("POST", f"/workflows/{uuid4()}/retry", "workflows:start"),
+    ("GET", f"/workflows/{SOME_ID}", "workflows:read"),
+    ("GET", f"/workflows/{SOME_ID}/history", "workflows:read"),
+    ("POST", f"/workflows/{SOME_ID}/cancel", "workflows:start"),
+    ("POST", f"/workflows/{SOME_ID}/retry", "workflows:start"),
     ("GET", "/tasks", "workflows:read"),
-    ("GET", f"/tasks/{uuid4()}", "workflows:read"),
-    ("POST", f"/tasks/{uuid4()}/complete", "workflows:read"),
+    ("GET", f"/tasks/{SOME_ID}", "workflows:read"),
+    ("POST", f"/tasks/{SOME_ID}/complete", "workflows:read"),
     ("POST", "/ai/summarize", "ai:use"),
 ]
 
