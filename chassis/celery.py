@@ -29,8 +29,12 @@ def create_celery(settings: Settings, broker_url: str) -> Celery:
         worker_prefetch_multiplier=4,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
-        broker_connection_timeout=2,
-        broker_transport_options={"visibility_timeout": 60, "socket_timeout": 5},
+        broker_transport_options={
+            "visibility_timeout": 60,
+            "socket_connect_timeout": 1,
+            "socket_timeout": 2,
+            "max_retries": 0,
+        },
         # A request that enqueues must not wait for a broker that is down: the sweep will do.
         task_publish_retry=False,
         beat_scheduler="celery.beat:Scheduler",
