@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from workflow_service.ai.offline import MOST_SENTENCES, summarize
+from workflow_service.ai.offline import MOST_SENTENCES, sentences_of, summarize
 
 from .conftest import PROSE
 
@@ -61,3 +61,12 @@ def test_an_endless_text_is_done_soon_and_its_summary_is_short() -> None:
 
     assert time.perf_counter() - started < 5
     assert len(summary) < MOST_SENTENCES * 450
+
+
+def test_a_heading_does_not_run_into_the_sentence_below_it() -> None:
+    page = "What it costs\nThe mill race costs the town a great deal of money\nevery year. Enough."
+
+    heading, sentence, *_ = sentences_of(page)
+
+    assert heading == "What it costs"
+    assert sentence == "The mill race costs the town a great deal of money every year."
