@@ -203,6 +203,7 @@ def test_the_revisions_are_those_of_the_database_and_of_the_folder(
     (versions / "0001_first.py").write_text("revision = '0001'\ndown_revision = None\n")
     (versions / "0002_second.py").write_text("revision = '0002'\ndown_revision = '0001'\n")
     with engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE IF EXISTS alembic_version"))
         connection.execute(sa.text("CREATE TABLE alembic_version (version_num text)"))
         connection.execute(sa.text("INSERT INTO alembic_version VALUES ('0001')"))
 

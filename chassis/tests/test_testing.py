@@ -1,0 +1,88 @@
+"""The fake identity service, where a service's tests lean on it."""
+
+from collections.abc import AsyncIterator
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from chassis.auth import ServiceAccount, validate
+from chassis.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from chassis.service_client import ServiceClient
+from chassis.testing import FakeIdentity
+
+from .toy import toy_settings
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def identity() -> FakeIdentity:
+    return FakeIdentity()
+
+
+@pytest.fixture
+async def client(identity: FakeIdentity) -> AsyncIterator[ServiceClient]:
+    client = ServiceClient("http://identity", "toy-service", transport=identity)
+    yield client
+    await client.aclose()
+
+
+async def feed(client: ServiceClient, **params: Any) -> Any:
+    return await client.make_request("GET", "/api/v1/auth/changes", params=params)
+
+
+async def test_a_person_is_who_the_test_says(identity: FakeIdentity, client: ServiceClient) -> None:
+    ada = identity.person("documents:read", roles=("editor",), name="Ada")
+
+    user = await validate(client, ada.token)
+    contact = await client.make_request("GET", f"/api/v1/users/{ada.user_id}/contact")
+
+    assert (user.user_id, user.email, user.roles) == (ada.user_id, ada.email, ("editor",))
+    assert user.permissions == {"documents:read"}
+    assert contact == {"user_id": ada.user_id, "email": ada.email, "name": "Ada"}
+
+
+async def test_nobody_else_is_anybody(client: ServiceClient) -> None:
+    with pytest.raises(Unauthenticated):
+        await validate(client, "garbage")
+    with pytest.raises(NotFound):
+        await client.make_request("GET", "/users/nobody/contact")
+
+
+async def test_who_is_revoked_is_refused_and_on_the_feed(
+    identity: FakeIdentity, client: ServiceClient
+) -> None:
+    ada = identity.person()
+    before = await feed(client)
+
+    identity.revoke(ada)
+
+    after = await feed(client, after=before["latest"], wait=2)
+    assert before == {"latest": 0, "reset": False, "changes": []}
+    assert after["latest"] == 1
+    assert [change["user_id"] for change in after["changes"]] == [ada.user_id]
+    with pytest.raises(Unauthenticated):
+        await validate(client, ada.token)
+    account = ServiceAccount(toy_settings(), identity)
+    with pytest.raises(Forbidden):
+        await account.token(ada.user_id)
+    await account.aclose()
+
+
+async def test_a_poll_waits_no_longer_than_it_was_asked_to(client: ServiceClient) -> None:
+    started = monotonic()
+
+    assert (await feed(client, after=0, wait=0.2))["changes"] == []
+
+    assert 0.2 <= monotonic() - started < 0.5
+
+
+async def test_when_it_is_down_nobody_answers(
+    identity: FakeIdentity, client: ServiceClient
+) -> None:
+    ada = identity.person()
+    identity.down = True
+
+    with pytest.raises(Unavailable):
+        await validate(client, ada.token)
