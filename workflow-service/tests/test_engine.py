@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from chassis.errors import Unavailable
+from workflow_service.ai import ModelRefused, Summary
 from workflow_service.database import session_maker
 from workflow_service.engine import worker
 from workflow_service.engine.outcomes import Call
@@ -283,3 +286,51 @@ def test_a_run_stays_with_the_version_it_was_started_with(
 
     assert starter.run(run)["output"] == {"version": 1}
     assert starter.start(name)["version"] == 2
+
+
+def test_a_condition_that_is_no_condition_fails_the_branch(starter: Caller, work: Work) -> None:
+    fork = {"kind": "branch", "choices": [{"when": "'yes'", "next": "tell"}]}
+    run = starter.start(starter.publish({"fork": fork, "tell": TELL}))
+
+    work()
+
+    assert starter.run(run)["error"] == "fork: 'yes' is neither true nor false"
+
+
+def test_a_reason_that_cannot_be_stored_is_told_as_far_as_it_can(
+    starter: Caller, platform: Platform, work: Work
+) -> None:
+    odd = b'{"detail": "odd \\u0000 \\ud800 ' + b"long " * 1000 + b'"}'
+    platform.before = lambda _: httpx.Response(422, content=odd)
+    run = starter.start(starter.publish({"tell": TELL}))
+
+    work()
+
+    error = starter.run(run)["error"]
+    assert error.startswith("tell: communication-service: odd  ? long")
+    assert len(error) < 2100
+
+
+def test_a_model_that_refuses_fails_the_run_and_one_that_is_busy_is_asked_again(
+    starter: Caller, neighbours: Neighbours
+) -> None:
+    def refuse(_: str) -> Summary:
+        raise ModelRefused("openai refused: no credit", target="openai")
+
+    def wait(_: str) -> Summary:
+        raise Unavailable("openai is busy or failing", retry_after=7, target="openai")
+
+    step = {"kind": "ai.summarize", "with": {"text": "'A text.'"}}
+    refused, busy = (starter.start(starter.publish({"sum": step})) for _ in range(2))
+
+    for answer in (refuse, wait):
+        with session_maker.begin() as session:
+            call = worker.next_call(session, replace(neighbours, summarize=answer), LEASE)
+        assert call is not None
+        settled(call)
+
+    (again,) = starter.run(busy)["steps"]
+    waits = datetime.fromisoformat(again["run_at"]) - datetime.fromisoformat(again["created_at"])
+    assert starter.run(refused)["error"] == "sum: openai refused: no credit"
+    assert again["error"] == "openai: openai is busy or failing"
+    assert waits > timedelta(seconds=6)

@@ -15,8 +15,8 @@ from chassis.tracing import trace_id
 
 from .definitions import find_definition
 from .engine import runs
-from .engine.definition import Definition
-from .models import DefinitionVersion, Event, Run, Task
+from .engine.definition import Definition, refuse
+from .models import Event, Run, Task
 from .schemas import WorkflowStart
 
 EVERY_RUN = "workflows:all"  # given to no role: only a permission of * holds it
@@ -44,7 +44,8 @@ class WrongState(Conflict):
 
 def start_workflow(session: Session, starter: User, new: WorkflowStart) -> Run:
     published = find_definition(session, new.definition)
-    check_input(published, new.input)
+    schema = Definition.model_validate(published.content).input
+    refuse(schema.faults(new.input), InvalidInput)
     run = Run(
         published=published,
         definition=published.name,
@@ -63,13 +64,6 @@ def start_workflow(session: Session, starter: User, new: WorkflowStart) -> Run:
         raise AlreadyStarted(message) from error
     runs.begin(session, run)
     return run
-
-
-def check_input(published: DefinitionVersion, given: dict[str, Any]) -> None:
-    found = list(Definition.model_validate(published.content).input.faults(given))
-    if found:
-        errors = [{"field": field, "message": message} for field, message in found]
-        raise InvalidInput("; ".join(map(": ".join, found)), errors=errors)
 
 
 def list_workflows(

@@ -55,8 +55,9 @@ def through(provider: str, sdk: Any, model: str, ask: Callable[[str], str | None
     """`ask` has the model answer a prompt; the failures of both SDKs have the same names."""
 
     def summarize(text: str) -> Summary:
+        material = text[:MOST_CHARACTERS].replace("</document>", "")
         try:
-            said = ask(f"<document>\n{text[:MOST_CHARACTERS]}\n</document>")
+            said = ask(f"<document>\n{material}\n</document>")
         except sdk.APIConnectionError as error:
             raise Unavailable(f"{provider} does not answer", target=provider) from error
         except sdk.APIStatusError as error:

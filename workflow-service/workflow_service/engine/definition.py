@@ -1,15 +1,24 @@
 """What a definition says: steps, each of a kind, with CEL expressions for inputs and conditions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import BaseModel, Field
 
+from chassis.errors import Unprocessable
 from chassis.schemas import STRICT, JsonObject, Text
 
 Fault = tuple[str, str]
 """Where and what: ("steps.review.next", "there is no step 'decison'")."""
+
+
+def refuse(found: Iterable[Fault], error: type[Unprocessable]) -> None:
+    """Raises the error with all faults, if there are any."""
+    if faults := list(found)[:50]:
+        errors = [{"field": field, "message": message} for field, message in faults]
+        raise error("; ".join(map(": ".join, faults)), errors=errors)
+
 
 StepName = Annotated[Text, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=50)]
 Expression = Annotated[Text, Field(max_length=500)]

@@ -54,20 +54,25 @@ class Ask:
     subject: dict[str, Any]
 
 
-class Retryable(Exception):
-    """This attempt failed, another may not. `after` is in seconds."""
+class Failure(Exception):
+    """What went wrong in an attempt, in words that can be stored."""
 
     def __init__(self, reason: str, after: float = 0) -> None:
-        super().__init__(reason)
-        self.after = after
+        storable = reason.encode(errors="replace").decode().replace("\x00", "")
+        super().__init__(storable[:2000])
+        self.after = after  # seconds before another attempt makes sense
 
 
-class Terminal(Exception):
+class Retryable(Failure):
+    """This attempt failed, another may not."""
+
+
+class Terminal(Failure):
     """No further attempt would help: the run fails, with this reason."""
 
 
 Answer = Done | Again | Ask
-Outcome = Answer | Retryable | Terminal
+Outcome = Answer | Failure
 
 
 class Input(BaseModel):

@@ -103,7 +103,10 @@ def finish_step(
 def way_on(step: StepDefinition, sees: Scope) -> str | None:
     """The name of the following step; None at an end."""
     for choice in step.choices:
-        if evaluate(choice.when, sees) is True:
+        is_so = evaluate(choice.when, sees)
+        if not isinstance(is_so, bool):
+            raise ExpressionError(f"{choice.when} is neither true nor false")
+        if is_so:
             return choice.next
     return step.otherwise or step.next
 

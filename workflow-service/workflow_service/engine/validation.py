@@ -7,7 +7,7 @@ from typing import Any
 from chassis.errors import Unprocessable
 
 from ..kinds import BRANCH, KINDS
-from .definition import Definition, Fault, StepDefinition
+from .definition import Definition, Fault, StepDefinition, refuse
 from .expressions import faults
 
 
@@ -17,10 +17,7 @@ class InvalidDefinition(Unprocessable):
 
 def check(definition: Definition) -> None:
     """Raises InvalidDefinition with everything that is wrong."""
-    found = list(definition_faults(definition))[:50]
-    if found:
-        errors = [{"field": field, "message": message} for field, message in found]
-        raise InvalidDefinition("; ".join(map(": ".join, found)), errors=errors)
+    refuse(definition_faults(definition), InvalidDefinition)
 
 
 def definition_faults(definition: Definition) -> Iterator[Fault]:

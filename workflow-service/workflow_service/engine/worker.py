@@ -21,7 +21,7 @@ from ..kinds import KINDS
 from ..models import Run, Step
 from ..neighbours import Neighbours
 from . import runs
-from .outcomes import Again, Answer, Ask, Call, Done, Outcome, Retryable, Terminal
+from .outcomes import Again, Answer, Ask, Call, Done, Failure, Outcome, Retryable, Terminal
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def attempt(call: Call) -> Outcome:
     """The kind's answer; every failure is one that passes or one that does not."""
     try:
         return perform(call)
-    except (Retryable, Terminal) as failure:
+    except Failure as failure:
         return failure
     except ServiceError as error:
         return refusal(call, error)
@@ -80,7 +80,7 @@ def perform(call: Call) -> Answer:
     return answer
 
 
-def refusal(call: Call, error: ServiceError) -> Retryable | Terminal:
+def refusal(call: Call, error: ServiceError) -> Failure:
     reason = f"{error.target or 'workflow-service'}: {error.message}"
     # A conflict may be our own earlier attempt, still at work over there: see how it ends.
     in_our_way = isinstance(error, Conflict) and call.step.attempts <= 3
@@ -94,6 +94,9 @@ def settle(session: Session, call: Call, outcome: Outcome) -> None:
     run = runs.hold(session, call.run.id)
     if not claims.finish(session, call.step):  # the fence is old, or the step was cancelled
         return runs.record(session, run, "step.late", call.step, answer=repr(outcome)[:1000])
+    logger.info(
+        "step %s, attempt %d: %s", call.step.name, call.step.attempts, type(outcome).__name__
+    )
     apply(session, run, session.get_one(Step, call.step.id), outcome)
     runs.show_status(session, run)
 
@@ -113,7 +116,7 @@ def apply(session: Session, run: Run, step: Step, outcome: Outcome) -> None:
             put_back(session, run, step, "step.retrying", pause)
         case Retryable():
             runs.stop(session, run, step, f"{outcome}; given up after {step.attempts} attempts")
-        case Terminal():
+        case Failure():
             runs.stop(session, run, step, str(outcome))
 
 
