@@ -76,6 +76,7 @@ def opened(*services: Lifespan) -> Lifespan:
         async with AsyncExitStack() as stack:
             app.state.redis = RedisClient(settings)
             stack.push_async_callback(app.state.redis.aclose)
+            stack.callback(delattr, app.state, "redis")  # a late /health must not open it again
             for service in services:
                 await stack.enter_async_context(service(app))
             if not gc.get_freeze_count():  # once in a process, though tests start many apps

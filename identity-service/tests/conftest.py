@@ -72,13 +72,14 @@ def database(migrated: Callable[[str], None]) -> None:
     migrated("identity-service")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def client(database: None) -> Iterator[TestClient]:
+    """Started once per module: asyncpg's connections belong to one event loop at a time."""
     with TestClient(app) as client:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def new_person(client: TestClient) -> Callable[[], Person]:
     def register() -> Person:
         email = f"person-{next(numbers)}@example.com"
@@ -89,7 +90,7 @@ def new_person(client: TestClient) -> Callable[[], Person]:
     return register
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def somebody(new_person: Callable[[], Person]) -> Person:
     """For tests that leave them as they are."""
     return new_person()
@@ -106,7 +107,7 @@ def other(new_person: Callable[[], Person]) -> Person:
     return new_person()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def admin(client: TestClient) -> Person:
     return log_in(client, "admin@example.com", "demo-password-1")
 
