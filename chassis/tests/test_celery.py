@@ -142,12 +142,12 @@ def unread() -> Iterator[int]:
 
 
 def publish_fails_within(url: str, seconds: float) -> None:
-    app = create_celery(toy_settings(), url)
-    for _ in range(2):
-        started = monotonic()
-        with pytest.raises(kombu.exceptions.OperationalError):
-            app.send_task("any")
-        assert monotonic() - started < seconds
+    app, started = create_celery(toy_settings(), url), monotonic()
+
+    with pytest.raises(kombu.exceptions.OperationalError):
+        app.send_task("any")
+
+    assert monotonic() - started < seconds
 
 
 def test_publishing_without_redis_fails_at_once() -> None:
