@@ -1,6 +1,7 @@
 """The failures a caller may see, and their one rendering: application/problem+json (RFC 9457)."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from http.client import responses
 from typing import Any
@@ -159,10 +160,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [
-            {"field": field_name(e), "message": e["msg"].removeprefix("Value error, ")}
-            for e in error.errors()[:20]
-        ]
+        errors = [{"field": field_name(e), "message": wording(e)} for e in error.errors()[:20]]
         detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
         return problem(request.url.path, Unprocessable(detail, errors=errors))
 
@@ -182,6 +180,13 @@ def is_passing(error: DBAPIError) -> bool:
     unreachable = isinstance(error, OperationalError) and not state
     # SQLSTATE classes: connection, transaction rollback, resources, operator intervention.
     return unreachable or error.connection_invalidated or state[:2] in ("08", "40", "53", "57")
+
+
+def wording(error: Mapping[str, Any]) -> str:
+    """Pydantic's, where a length that is checked after `schemas.Text` would count items."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    is_text = isinstance(error["input"], str)
+    return re.sub(r"\bitem(s?)\b", r"character\1", message) if is_text else message
 
 
 def field_name(error: Mapping[str, Any]) -> str:

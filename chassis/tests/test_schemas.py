@@ -121,3 +121,9 @@ def test_a_query_is_checked_too(client: TestClient) -> None:
 
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "query"
+
+
+def test_a_text_that_is_too_long_is_told_in_characters(client: TestClient) -> None:
+    errors = client.post("/notes", json={"title": "x" * 21}).json()["errors"]
+
+    assert errors[0]["message"].endswith("at most 20 characters after validation, not 21")
