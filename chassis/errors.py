@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from http.client import responses
+from socket import gaierror
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -164,7 +165,10 @@ def install(app: FastAPI) -> None:
         detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
         return problem(request.url.path, Unprocessable(detail, errors=errors))
 
-    @app.exception_handler(ConnectionError)  # asyncpg's, when nobody listens
+    # What asyncpg says when nobody listens, answers, or has the name.
+    @app.exception_handler(ConnectionError)
+    @app.exception_handler(TimeoutError)
+    @app.exception_handler(gaierror)
     @app.exception_handler(PoolTimeout)
     @app.exception_handler(DBAPIError)
     async def database_error(request: Request, error: Exception) -> JSONResponse:

@@ -1,6 +1,7 @@
 """The session of a request, as each service's database.py declares it."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi import BackgroundTasks, Depends, FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from chassis.app import create_app
@@ -98,12 +100,32 @@ def test_a_commit_that_fails_is_500_and_nothing_runs_after_it(
     assert client.get("/pairs").json() == {"count": 1}
 
 
-def test_a_database_that_is_gone_is_503() -> None:
-    engine = sa.create_engine("postgresql+psycopg2://toy:canary@127.0.0.1:1/toy")
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "no-such-host.invalid"])
+def test_a_database_that_is_gone_is_503(host: str) -> None:
+    engine = sa.create_engine(f"postgresql+psycopg2://toy:canary@{host}/toy")
 
-    response = TestClient(toy(sessionmaker(engine))).get("/pairs")
+    assert_unavailable(TestClient(toy(sessionmaker(engine))).get("/pairs"))
 
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "no-such-host.invalid", "silent"])
+def test_a_database_that_is_gone_is_503_from_an_async_session_too(host: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}" if host == "silent" else host
+        url = f"postgresql+asyncpg://toy:canary@{host}/toy"
+        engine = create_async_engine(url, connect_args={"timeout": 0.3})
+        app = create_app(SETTINGS)
+
+        @app.get("/one")
+        async def one() -> int | None:
+            async with AsyncSession(engine) as session:
+                return await session.scalar(sa.select(1))
+
+        assert_unavailable(TestClient(app).get("/one"))
+
+
+def assert_unavailable(response: Any) -> None:
     assert response.status_code == 503
+    assert response.headers["Content-Type"] == "application/problem+json"
     assert "Retry-After" in response.headers
     assert "canary" not in response.text
 
