@@ -24,7 +24,7 @@ from fastapi.security.base import SecurityBase
 from .errors import Forbidden, ServiceError, Unauthenticated, Unavailable
 from .service_client import ServiceClient
 from .settings import Settings
-from .tracing import traced
+from .tracing import trace_id, traced
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,8 @@ class RemoteAuthenticator:
         return task
 
     async def _ask(self, digest: bytes, seq: int | None, token: str) -> User:
-        user = await validate(self._identity, token)
+        with traced(trace_id()):  # without the deadline of the first who asks: others wait too
+            user = await validate(self._identity, token)
         # An answer that a change overtook may be out of date: it serves once and is not kept.
         if self._seq == seq and self._is_fresh():
             while len(self._kept) >= MOST_KEPT:

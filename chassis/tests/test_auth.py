@@ -136,6 +136,21 @@ async def test_a_caller_that_goes_away_does_not_take_the_answer_from_the_others(
     assert identity.validations == 1
 
 
+async def test_a_caller_in_a_hurry_does_not_decide_for_the_others() -> None:
+    identity = Identity(slow=0.2)
+    ada = identity.person()
+
+    async with running(identity) as client:
+        headers = {**ada.headers, "X-Timeout-Ms": "50"}
+        hurried = asyncio.create_task(client.get("/me", headers=headers))
+        await until(lambda: identity.validations == 1)
+
+        assert await me(client, ada) == 200
+        await hurried
+
+    assert identity.validations == 1
+
+
 async def test_two_tokens_of_one_person_are_told_apart() -> None:
     identity = Identity()
     reader = identity.person("documents:read")
