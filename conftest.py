@@ -35,6 +35,7 @@ for service in SERVICES:
         importlib.import_module(f"{service.package}.settings")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n` one worker has the stack of tests/, and the tests of a file stay together."""
     for item in items:
