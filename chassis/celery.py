@@ -6,15 +6,22 @@ kombu needs no table in Redis for: after a FLUSHALL, publishing and consuming si
 
 import os
 from contextlib import AbstractContextManager
+from logging import getLogger
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from celery import Celery, signals
+from fastapi import BackgroundTasks, Depends
+from kombu.exceptions import OperationalError
 
 from . import logging
 from .settings import Settings
 from .tracing import TRACE_HEADER, trace_id, traced
 
+logger = getLogger(__name__)
+
+_hinting = Lock()
 _running: dict[str, AbstractContextManager[str]] = {}
 
 
@@ -29,6 +36,7 @@ def create_celery(settings: Settings, broker_url: str) -> Celery:
         worker_prefetch_multiplier=4,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # however long Redis is away
         broker_transport_options={
             "visibility_timeout": 60,
             "socket_connect_timeout": 1,
@@ -42,6 +50,33 @@ def create_celery(settings: Settings, broker_url: str) -> Celery:
     )
     signals.setup_logging.connect(lambda **_: logging.configure(settings), weak=False)
     return app
+
+
+def sweep(app: Celery, task: str, seconds: float) -> None:
+    """Has the scheduler hint at the task so often; without a worker, hints do not pile up."""
+    regular = {"task": task, "schedule": seconds, "options": {"expires": 5 * seconds}}
+    app.conf.beat_schedule = {"sweep": regular}
+
+
+def hint(task: Any) -> None:
+    """Tells the workers that there may be work; lost when the broker is down or hangs."""
+    if not _hinting.acquire(blocking=False):
+        return  # another thread is at it, and with a broker that hangs one is enough to wait
+    try:
+        task.delay()
+    except OperationalError as error:
+        logger.warning("no hint for the workers, the next sweep will do: %s", error)
+    finally:
+        _hinting.release()
+
+
+def hint_after_commit(task: Any) -> Any:
+    """A dependency: background tasks run once the request's transaction is committed."""
+
+    async def add_hint(background: BackgroundTasks) -> None:
+        background.add_task(hint, task)
+
+    return Depends(add_hint)
 
 
 @signals.before_task_publish.connect

@@ -11,7 +11,8 @@ from .tracing import trace_id
 FIELDS = ("asctime", "levelname", "name", "message", "service", "trace_id")
 NAMES = {"asctime": "time", "levelname": "level", "name": "logger"}
 TEXT = "%(asctime)s %(levelname)-7s %(trace_id).8s %(name)s: %(message)s"
-NOISY = ("httpx", "httpx2", "uvicorn.access")  # a line per call; metrics.py logs requests better
+# A line per call, sweep or request, of which metrics.py says more.
+NOISY = ("httpx", "httpx2", "uvicorn.access", "celery.worker.strategy", "celery.app.trace")
 
 
 def configure(settings: Settings) -> None:

@@ -29,7 +29,7 @@ from .schemas import (
     WorkflowStart,
     WorkflowWithSteps,
 )
-from .tasks import hint_after_commit
+from .tasks import Hint
 
 router = APIRouter(route_class=IdempotentRoute)
 
@@ -44,7 +44,6 @@ Version = Annotated[int | None, Query(ge=1, le=1_000_000_000)]
 Status = Literal["running", "waiting", "completed", "failed", "cancelled"]
 
 ONCE = [idempotent(DbSession)]  # for each Idempotency-Key
-HINT = [Depends(hint_after_commit)]
 
 
 @router.get("/definitions", response_model=Page[DefinitionRead])
@@ -92,9 +91,7 @@ def delete_definition(name: Name, author: DefinitionAuthor, session: DbSession) 
     definitions.delete_definition(session, name)
 
 
-@router.post(
-    "/workflows", response_model=WorkflowRead, status_code=201, dependencies=[*ONCE, *HINT]
-)
+@router.post("/workflows", response_model=WorkflowRead, status_code=201, dependencies=[*ONCE, Hint])
 def start_workflow(new: WorkflowStart, starter: Starter, session: DbSession) -> Run:
     """Start a run of a definition, with your rights."""
     return workflows.start_workflow(session, starter, new)
@@ -128,7 +125,7 @@ def cancel_workflow(workflow_id: UUID, starter: Starter, session: DbSession) -> 
     return workflows.cancel_workflow(session, starter, workflow_id)
 
 
-@router.post("/workflows/{workflow_id}/retry", response_model=WorkflowRead, dependencies=HINT)
+@router.post("/workflows/{workflow_id}/retry", response_model=WorkflowRead, dependencies=[Hint])
 def retry_workflow(workflow_id: UUID, starter: Starter, session: DbSession) -> Run:
     """Go on with a failed run where it failed; what is done is not done again."""
     return workflows.retry_workflow(session, starter, workflow_id)
@@ -146,7 +143,7 @@ def read_task(task_id: UUID, reader: Reader, session: DbSession) -> Task:
     return approvals.find_task(session, reader, task_id)
 
 
-@router.post("/tasks/{task_id}/complete", response_model=TaskRead, dependencies=HINT)
+@router.post("/tasks/{task_id}/complete", response_model=TaskRead, dependencies=[Hint])
 def complete_task(task_id: UUID, decided: Decision, reader: Reader, session: DbSession) -> Task:
     """Decide a task assigned to you, once and for all."""
     return approvals.complete_task(session, reader, task_id, decided)

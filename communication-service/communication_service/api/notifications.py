@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from chassis.auth import CurrentUser, User, require_permission
 from chassis.idempotency import IdempotentRoute, idempotent
@@ -13,14 +13,13 @@ from .. import notifications
 from ..database import DbSession
 from ..models import Notification
 from ..schemas import Attempts, NotificationCreate, NotificationRead, QueueStatus
-from ..tasks import hint_after_commit
+from ..tasks import Hint
 
 router = APIRouter(route_class=IdempotentRoute)
 
 Sender = Annotated[User, require_permission("notifications:send")]
 Operator = Annotated[User, require_permission("queue:read")]
 Idempotent = idempotent(DbSession)
-Hint = Depends(hint_after_commit)
 
 
 @router.post(
