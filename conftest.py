@@ -16,6 +16,7 @@ are URLs.
 
 import importlib
 import os
+import sys
 from collections.abc import Callable
 from functools import cache
 from unittest.mock import patch
@@ -33,6 +34,15 @@ for service in SERVICES:
     # clear: nothing of the developer's own environment (API keys!) reaches the tests.
     with patch.dict(os.environ, SERVERS.environment(service), clear=True):
         importlib.import_module(f"{service.package}.settings")
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """In a service's folder `from main import app` means that service's, as it does when run."""
+    for service in SERVICES:
+        if service.folder in collector.path.parents:
+            others = [path for path in sys.path if path != str(service.folder)]
+            sys.path[:] = [str(service.folder), *others]
+            sys.modules.pop("main", None)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ from fastapi.testclient import TestClient
 from chassis.errors import ServiceError
 from chassis.service_client import ServiceClient
 from localstack.servers import free_port
-from localstack.services import SERVICES, Service
+from localstack.services import ROOT, SERVICES, Service
 from localstack.temporary import TemporaryServers
 
 from .people import PASSWORD, Person, Stack, answer, ask, register
@@ -149,15 +149,37 @@ def test_the_integration_test_template_runs_in_the_folder_of_a_service(
     test = tmp_path / "test_integration.py"
     test.write_text(TEMPLATE.format(service=service.name))
 
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)],
-        cwd=service.folder,
-        env={"PATH": os.environ["PATH"], **required_variables(service, servers, "postgresql")},
+    variables = required_variables(service, servers, "postgresql")
+    done = run_pytest(service.folder, test, variables=variables)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_service_tests_itself_when_all_are_tested_together() -> None:
+    name = f"test_template_{uuid4().hex}.py"
+    tests = [service.folder / "tests" / name for service in SERVICES]
+    for service, test in zip(SERVICES, tests, strict=True):
+        test.write_text(TEMPLATE.format(service=service.name))
+
+    try:
+        done = run_pytest(ROOT, *tests)
+    finally:
+        for test in tests:
+            test.unlink()
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run_pytest(
+    folder: Path, *tests: Path, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, tests)],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], **(variables or {})},
         capture_output=True,
         text=True,
     )
-
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # -- a service that asks identity about tokens --------------------------------------------------
