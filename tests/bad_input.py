@@ -69,6 +69,10 @@ class Endpoint:
         return found
 
     @property
+    def is_protected(self) -> bool:
+        return bool(self.operation.get("security"))
+
+    @property
     def parameters(self) -> list[Schema]:
         return list(self.operation.get("parameters", []))
 

@@ -3,7 +3,6 @@
 import importlib
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 
 import httpx
 import pytest
@@ -15,20 +14,18 @@ from .people import NO_CERTIFICATES, Person, Stack, log_in, open_task, start_rev
 
 MOST_SHOWN = 20
 
+ENDPOINTS = [
+    (service, endpoint)
+    for service in SERVICES
+    for endpoint in endpoints(importlib.import_module(f"{service.package}.main").app.openapi())
+    if not endpoint.path.startswith("/health")
+]
+PROTECTED = [(service, endpoint) for service, endpoint in ENDPOINTS if endpoint.is_protected]
 
-@cache
-def endpoints_of(service: Service) -> list[Endpoint]:
-    return endpoints(importlib.import_module(f"{service.package}.main").app.openapi())
 
-
-each_endpoint = pytest.mark.parametrize(
-    ("service", "endpoint"),
-    [
-        pytest.param(service, endpoint, id=f"{service.short} {endpoint.method} {endpoint.path}")
-        for service in SERVICES
-        for endpoint in endpoints_of(service)
-    ],
-)
+def for_each(pairs: list[tuple[Service, Endpoint]]) -> pytest.MarkDecorator:
+    names = [f"{service.short} {endpoint.method} {endpoint.path}" for service, endpoint in pairs]
+    return pytest.mark.parametrize(("service", "endpoint"), pairs, ids=names)
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +59,11 @@ def client(stack: Stack, service: Service) -> Iterator[httpx.Client]:
         yield client
 
 
-@each_endpoint
+@for_each(ENDPOINTS)
 def test_a_page_of_bad_input_is_refused_by_name(
     endpoint: Endpoint, client: httpx.Client, admin: Person, ids: dict[str, str]
 ) -> None:
-    if endpoint.operation.get("security"):
+    if endpoint.is_protected:
         client.headers["Authorization"] = f"Bearer {admin.token}"
 
     faults = [
@@ -94,11 +91,8 @@ def is_refused(bad: BadRequest, response: httpx.Response) -> bool:
     return bool(named) and (bad.names is None or bad.names.lower() in named)
 
 
-@each_endpoint
+@for_each(PROTECTED)
 def test_nobody_gets_in_without_a_token(endpoint: Endpoint, client: httpx.Client) -> None:
-    if not endpoint.operation.get("security"):
-        pytest.skip("public by name: see test_standards.py")
-
     for authorization in (None, "", "Bearer", "Bearer nonsense", "Basic YTpi"):
         headers = {} if authorization is None else {"Authorization": authorization}
 
