@@ -54,7 +54,7 @@ demo: install ## The main job, step by step, on the running stack
 	@$(PYTHON_IN_VENV) scripts/demo.py
 
 test: install ## All tests but those that need Docker
-	@$(PYTHON_IN_VENV) -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+	@$(PYTHON_IN_VENV) -m pytest --numprocesses auto --maxprocesses 4
 
 test-compose: install ## The tests across services against the stack in Docker
 	@STACK=docker $(PYTHON_IN_VENV) -m pytest tests

@@ -24,6 +24,8 @@ from unittest.mock import patch
 import pytest
 from alembic import command
 from alembic.config import Config
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from localstack.services import ROOT, SERVICES
 from localstack.temporary import TemporaryServers
@@ -45,12 +47,16 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
             sys.modules.pop("main", None)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n` one worker has the stack of tests/, and the tests of a file stay together."""
-    for item in items:
-        uses_stack = "stack" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("stack" if uses_stack else str(item.path)))
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """With `-n`: a file's tests stay together, and so does tests/, which has one stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "tests" if file.startswith("tests/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    return ByFile(config, log)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
