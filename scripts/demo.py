@@ -1,7 +1,8 @@
 """The main job, told step by step: a PDF is uploaded, read, summarised, reviewed and approved.
 
 `make demo` runs it against the running stack. It uses nothing but the services' HTTP APIs, so it
-is the tutorial too: read `tell` from top to bottom.
+is the tutorial too: read `tell` from top to bottom. The addresses are those of `make up`, unless
+IDENTITY_SERVICE_URL, CONTENT_SERVICE_URL ... and MAIL_URL say otherwise.
 """
 
 import os

@@ -1,0 +1,53 @@
+"""`make demo` as a person runs it."""
+
+import os
+import subprocess
+import sys
+
+from localstack.services import ROOT, SERVICES
+
+from .people import Stack
+
+NOBODY = "http://127.0.0.1:1"
+
+
+def run_demo(urls: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "scripts/demo.py"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **urls},
+        capture_output=True,
+        text=True,
+    )
+
+
+def urls_of(stack: Stack) -> dict[str, str]:
+    urls = {f"{service.short.upper()}_SERVICE_URL": stack.url(service.name) for service in SERVICES}
+    return {**urls, "MAIL_URL": stack.url("mail")}
+
+
+def test_the_demo_tells_the_whole_story_again_and_again(stack: Stack) -> None:
+    for _ in range(2):
+        done = run_demo(urls_of(stack))
+
+        timeline = done.stdout.partition("The whole story")[2]
+        assert (done.returncode, done.stderr) == (0, "")
+        assert all(f" s  {service.short} " in timeline for service in SERVICES)
+        assert "Done in" in timeline
+        assert "\x1b" not in done.stdout
+
+
+def test_the_demo_says_in_one_line_that_nothing_is_running() -> None:
+    done = run_demo({"IDENTITY_SERVICE_URL": NOBODY})
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "make up" in done.stderr
+
+
+def test_the_demo_says_in_one_line_which_step_failed(stack: Stack) -> None:
+    done = run_demo({**urls_of(stack), "DEMO_PASSWORD": "not this one"})
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "/auth/login answered 401" in done.stderr
