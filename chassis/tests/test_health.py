@@ -115,16 +115,16 @@ async def test_checks_run_side_by_side_and_once_for_a_storm_of_probes() -> None:
 
     async def slow(app: FastAPI) -> None:
         calls.append("slow")
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1)
 
     def slow_too(app: FastAPI) -> None:
         calls.append("slow too")
-        time.sleep(0.2)
+        time.sleep(1)
 
     async with running(toy(slow=slow, slow_too=slow_too)) as client:
         started = monotonic()
         responses = await asyncio.gather(*(client.get("/health") for _ in range(20)))
-        assert monotonic() - started < 0.38
+        assert monotonic() - started < 1.9
         assert (await client.get("/health")).json()["status"] == "healthy"
 
     assert {response.json()["status"] for response in responses} == {"healthy"}
@@ -139,13 +139,13 @@ async def test_a_check_that_hangs_is_unhealthy_in_time(monkeypatch: pytest.Monke
         await asyncio.sleep(60)
 
     def hangs_too(app: FastAPI) -> None:
-        time.sleep(0.6)
+        time.sleep(2)
 
     async with running(toy(hangs=hangs, hangs_too=hangs_too, fine=fine_too)) as client:
         started = monotonic()
         dependencies = (await client.get("/health")).json()["dependencies"]
 
-    assert monotonic() - started < 0.5
+    assert monotonic() - started < 1.5
     assert dependencies == {
         "database": "healthy",
         "hangs": "unhealthy",
