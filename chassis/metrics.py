@@ -1,6 +1,7 @@
 """Prometheus metrics, the request log, and the last catch for failures nobody expected."""
 
 import logging
+from functools import lru_cache
 from time import perf_counter
 
 from fastapi import APIRouter, Response
@@ -66,11 +67,17 @@ class ObserveMiddleware:
             record(scope, status, perf_counter() - started)
 
 
+@lru_cache(maxsize=1024)  # prometheus_client looks a child up under a lock, by its labels' texts
+def children(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, status), DURATION.labels(method, route)
+
+
 def record(scope: Scope, status: int, seconds: float) -> None:
     method, path = scope["method"], scope["path"]
     context = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
     route = getattr(context, "path", "unmatched")
-    REQUESTS.labels(method, route, status).inc()
-    DURATION.labels(method, route).observe(seconds)
+    count, duration = children(method, route, status)
+    count.inc()
+    duration.observe(seconds)
     if not path.startswith(QUIET):
         logger.info("%s %s %d %.1fms", method, path, status, seconds * 1000)

@@ -1,21 +1,20 @@
 """One trace id per piece of work, from the edge through every service and Celery task."""
 
+import random
 import re
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import inf
 from time import monotonic
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 TRACE_HEADER = "X-Trace-ID"
 TIMEOUT_HEADER = "X-Timeout-Ms"  # how many milliseconds the caller will still wait
 
-WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{8,64}")
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+WELL_FORMED = re.compile(rb"[A-Za-z0-9_-]{8,64}")
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 # The trace id and the deadline of the work at hand.
 _work: ContextVar[tuple[str | None, float]] = ContextVar("work", default=(None, inf))
@@ -31,10 +30,15 @@ def seconds_left() -> float:
     return _work.get()[1] - monotonic()
 
 
+def random_hex(digits: int) -> str:
+    """An id that need not be secret: a fifth of what uuid4 costs, at each request."""
+    return f"{random.getrandbits(4 * digits):0{digits}x}"
+
+
 @contextmanager
 def traced(identifier: str | None = None, seconds: float = inf) -> Iterator[str]:
     """Work under the trace id of what caused it; without an id, it begins a trace of its own."""
-    identifier = identifier or uuid.uuid4().hex
+    identifier = identifier or random_hex(32)
     token = _work.set((identifier, monotonic() + seconds))
     try:
         yield identifier
@@ -44,21 +48,21 @@ def traced(identifier: str | None = None, seconds: float = inf) -> Iterator[str]
 
 def outgoing_headers() -> dict[str, str]:
     """What a call to a neighbour carries, so that both sides log the same id."""
-    identifier = trace_id() or uuid.uuid4().hex
+    identifier = trace_id() or random_hex(32)
     trace = identifier.replace("-", "").lower()
     if not re.fullmatch(r"[0-9a-f]{32}", trace):
         return {TRACE_HEADER: identifier}
-    parent = f"00-{trace}-{uuid.uuid4().hex[:16]}-01"
+    parent = f"00-{trace}-{random_hex(16)}-01"
     return {TRACE_HEADER: identifier, "traceparent": parent}
 
 
-def incoming_trace_id(headers: Headers) -> str:
-    """The caller's id: X-Trace-ID, its alias X-Request-ID, or traceparent's; else a new one."""
-    for name in (TRACE_HEADER, "X-Request-ID"):
-        if WELL_FORMED.fullmatch(given := headers.get(name, "")):
-            return given
-    match = TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-    return match.group(1) if match else uuid.uuid4().hex
+def incoming_trace_id(headers: Mapping[bytes, bytes]) -> str | None:
+    """The caller's id: X-Trace-ID, its alias X-Request-ID, or traceparent's."""
+    for name in (b"x-trace-id", b"x-request-id"):
+        if match := WELL_FORMED.fullmatch(headers.get(name, b"")):
+            return match.group().decode()
+    match = TRACEPARENT.fullmatch(headers.get(b"traceparent", b""))
+    return match.group(1).decode() if match else None
 
 
 class TraceMiddleware:
@@ -70,14 +74,14 @@ class TraceMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        headers = Headers(scope=scope)
-        timeout = headers.get(TIMEOUT_HEADER, "")
-        seconds = int(timeout[:9]) / 1000 if timeout.isdecimal() else inf
+        headers = dict(scope["headers"])  # once: looking each up among all is slower
+        timeout = headers.get(b"x-timeout-ms", b"")
+        seconds = int(timeout[:9]) / 1000 if timeout.isdigit() else inf
         with traced(incoming_trace_id(headers), seconds) as identifier:
 
             async def send_with_id(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    MutableHeaders(scope=message)[TRACE_HEADER] = identifier
+                    message["headers"].append((b"x-trace-id", identifier.encode()))
                 await send(message)
 
             await self.app(scope, receive, send_with_id)
