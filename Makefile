@@ -71,10 +71,11 @@ format: install ## Write the code in its format
 	@$(VENV)/bin/ruff format
 
 types: install ## Check the types
-	@$(VENV)/bin/mypy chassis localstack scripts benchmarks tests conftest.py
+	@MYPYPATH=$$(ls -d *-service | paste -sd:) $(VENV)/bin/mypy chassis localstack scripts benchmarks tests conftest.py
 	@for service in *-service; do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
 
 install: $(VENV)/installed ## Make .venv with everything in it
+	@:
 $(VENV)/installed: $(wildcard requirements*.txt constraints.txt */requirements*.txt)
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none is on the PATH"; exit 1; }
 	@echo "Installing packages into $(VENV) (one to three minutes)"
