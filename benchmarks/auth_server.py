@@ -1,4 +1,4 @@
-"""The app that auth.py measures: the content service, and its endpoints guarded in three ways.
+"""The app that auth.py measures: endpoints of the content service, guarded in three ways.
 
 `none` has no authentication, `ours` is what every service here does, and `literal` does what the
 specification's snippet says: a new HTTP client and a call to identity for each request.
@@ -12,11 +12,12 @@ import httpx
 from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from chassis.app import create_app
 from chassis.auth import User
 from content_service.api.dependencies import Reader
 from content_service.api.documents import read_document
 from content_service.cache import Cached
-from content_service.main import app
+from content_service.health import router as health_router
 from content_service.settings import settings
 
 READER = User.from_answer(
@@ -79,4 +80,7 @@ def read_after_asking(
 
 
 router.get("/document/ours/{document_id}")(read_document)
+
+app = create_app(settings)
 app.include_router(router)
+app.include_router(health_router)

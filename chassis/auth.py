@@ -34,7 +34,7 @@ FEED_RETRY = 0.25
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TOKEN_MARGIN = 30.0  # seconds before its end at which a service token is replaced
 MOST_KEPT = 10_000
-TOKEN = re.compile(r"[!-~]+")  # what a header can carry on to identity
+BEARER = re.compile(rb"bearer +([!-~]+) *", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,10 @@ class Bearer(SecurityBase):
 
 
 def bearer_token(request: Request) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not TOKEN.fullmatch(token.strip()):
-        raise Unauthenticated()
-    return token.strip()
+    given = dict(request.scope["headers"]).get(b"authorization", b"")
+    if match := BEARER.fullmatch(given):
+        return match[1].decode()
+    raise Unauthenticated()
 
 
 def require_permission(permission: str) -> Any:
