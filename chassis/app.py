@@ -17,7 +17,7 @@ from .auth import through_identity
 from .metrics import ObserveMiddleware
 from .redis_client import RedisClient
 from .settings import Settings
-from .tracing import TRACE_HEADER, TraceMiddleware
+from .tracing import TRACE_HEADER
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -49,7 +49,6 @@ def create_app(
                 allow_headers=["*"],
                 expose_headers=EXPOSED_HEADERS,
             ),
-            Middleware(TraceMiddleware),
             Middleware(ObserveMiddleware),
         ],
         telemetry={"tracing": False, "metrics": False, "logs": False},

@@ -8,8 +8,6 @@ from contextvars import ContextVar
 from math import inf
 from time import monotonic
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 TRACE_HEADER = "X-Trace-ID"
 TIMEOUT_HEADER = "X-Timeout-Ms"  # how many milliseconds the caller will still wait
 
@@ -65,23 +63,7 @@ def incoming_trace_id(headers: Mapping[bytes, bytes]) -> str | None:
     return match.group(1).decode() if match else None
 
 
-class TraceMiddleware:
-    """Takes the trace id and the deadline of a request from its headers and returns the id."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        headers = dict(scope["headers"])  # once: looking each up among all is slower
-        timeout = headers.get(b"x-timeout-ms", b"")
-        seconds = int(timeout[:9]) / 1000 if timeout.isdigit() else inf
-        with traced(incoming_trace_id(headers), seconds) as identifier:
-
-            async def send_with_id(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    message["headers"].append((b"x-trace-id", identifier.encode()))
-                await send(message)
-
-            await self.app(scope, receive, send_with_id)
+def incoming_seconds(headers: Mapping[bytes, bytes]) -> float:
+    """How long the caller says it will wait."""
+    timeout = headers.get(b"x-timeout-ms", b"")
+    return int(timeout[:9]) / 1000 if timeout.isdigit() else inf
