@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from math import log, sqrt
+from textwrap import shorten
 
 SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”)]*\s+|\u2029")
 WORD = re.compile(r"\w{4,}")
@@ -30,8 +31,8 @@ def summarize(text: str) -> str:
 def sentences_of(text: str) -> list[str]:
     """Its sentences with single spaces, each once; an overlong one is cut."""
     parts = SENTENCE_END.split("\n".join(lines_of(text)))
-    found = (" ".join(part.split()) for part in parts)
-    return list(dict.fromkeys(shorten(sentence) for sentence in found if sentence))
+    found = (shorten(part, LONGEST_SENTENCE, placeholder=" …") for part in parts)
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def lines_of(text: str) -> Iterator[str]:
@@ -41,12 +42,6 @@ def lines_of(text: str) -> Iterator[str]:
     for line, following in zip(lines, [*lines[1:], ""], strict=False):
         heads = len(line) < short and line[-1:].isalnum() and following[:1].isupper()
         yield f"{line}\u2029" if heads else line
-
-
-def shorten(sentence: str) -> str:
-    if len(sentence) <= LONGEST_SENTENCE:
-        return sentence
-    return sentence[:LONGEST_SENTENCE].rpartition(" ")[0] + " …"
 
 
 def words(sentence: str) -> set[str]:
