@@ -15,11 +15,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from chassis.auth import ServiceAccount
-from chassis.claims import PENDING
+from chassis.claims import PENDING, RUNNING
 from chassis.testing import FakeIdentity
 from workflow_service.database import session_maker
 from workflow_service.engine import worker
-from workflow_service.engine.runs import UNFINISHED
 from workflow_service.main import app
 from workflow_service.models import Event, Run, Step, Task
 from workflow_service.neighbours import Neighbours, open_neighbours
@@ -280,7 +279,8 @@ def history_tells_the_state(database: None) -> Iterator[None]:
             events = select(Event).where(Event.run_id == run_id).order_by(Event.id)
             assert rebuilt(session.scalars(events)) == recorded(session, run_id)
     with session_maker.begin() as session:  # the next test begins with an empty queue
-        session.execute(update(Step).where(Step.status.in_(UNFINISHED)).values(status="set aside"))
+        unfinished = update(Step).where(Step.status.in_((PENDING, RUNNING)))
+        session.execute(unfinished.values(status="set aside"))
 
 
 State = dict[str, dict[str, Any]]
@@ -294,8 +294,6 @@ def rebuilt(events: Iterable[Event]) -> State:
         match noun, what:
             case "run", "started":
                 row |= {"status": "running", "input": event.data["input"]}
-            case "run", "retried":
-                row |= {"status": "running", "error": None}
             case "run", _:
                 row |= {"status": what, **event.data}
             case "step", "ready":
@@ -316,9 +314,6 @@ def rebuilt(events: Iterable[Event]) -> State:
                         } if "task" in row else {}  # fmt: skip
             case "step", "dead":
                 row |= {"status": "dead", **event.data}
-            case "step", "cancelled":
-                row |= {"status": "cancelled"}
-                row |= {"task": {**row["task"], "status": "cancelled"}} if "task" in row else {}
         if event.step:
             row["name"] = event.step
     return {key: {k: v for k, v in row.items() if v is not None} for key, row in state.items()}

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from chassis.errors import Unavailable
-from workflow_service.ai import ModelRefused, Summary
+from workflow_service.ai.providers import ModelRefused, Summary
 from workflow_service.database import session_maker
 from workflow_service.engine import worker
 from workflow_service.engine.outcomes import Call

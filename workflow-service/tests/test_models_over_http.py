@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from chassis.errors import Unavailable
-from workflow_service.ai import MOST_CHARACTERS, ModelRefused, Summarizer, choose
+from workflow_service.ai.providers import MOST_CHARACTERS, ModelRefused, Summarizer, choose
 from workflow_service.settings import settings
 
 SAID = "It is about a mill race."

@@ -1,10 +1,12 @@
 """The database: engine, declarative base, and the session of a request."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends
-from sqlalchemy import create_engine
+from sqlalchemy import DateTime, Text, create_engine
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 from .settings import settings
@@ -21,7 +23,13 @@ session_maker = sessionmaker(engine, expire_on_commit=False)
 
 
 class Base(DeclarativeBase):
-    """The tables of this service."""
+    """The tables of this service, and what their columns' Python types are in PostgreSQL."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Text,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB(none_as_null=True),
+    }
 
 
 def get_db_session() -> Iterator[Session]:

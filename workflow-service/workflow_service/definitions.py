@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -20,11 +20,7 @@ class UnknownDefinition(NotFound):
 
 
 class NameTaken(Conflict):
-    """There is a definition of this name: PUT makes its next version."""
-
-
-class PublishedMeanwhile(Conflict):
-    """Somebody else published a version at the same moment."""
+    """There is a current version already, perhaps since a moment ago."""
 
 
 def current() -> Select[DefinitionVersion]:
@@ -36,45 +32,34 @@ def list_definitions(session: Session, page: PageParameters) -> dict[str, Any]:
     return {**found, "items": [described(item) for item in found["items"]]}
 
 
-def find_definition(session: Session, name: str, version: int | None = None) -> DefinitionVersion:
-    """The current version, or any that ever was."""
-    wanted = current().where(DefinitionVersion.name == name)
-    if version is not None:
-        wanted = select(DefinitionVersion).filter_by(name=name, version=version)
-    found = session.scalar(wanted)
+def find_definition(session: Session, name: str) -> DefinitionVersion:
+    found = session.scalar(current().filter_by(name=name))
     if found is None:
         raise UnknownDefinition(f"There is no definition {name!r}")
     return found
-
-
-def create_definition(
-    session: Session, author: User, name: str, new: Definition
-) -> DefinitionVersion:
-    check(new)
-    if session.scalar(current().where(DefinitionVersion.name == name)):
-        raise NameTaken(f"There is a definition {name!r} already: PUT makes its next version")
-    return publish(session, author, name, new)
 
 
 def change_definition(
     session: Session, author: User, name: str, new: Definition
 ) -> DefinitionVersion:
     """The next version, unless nothing changed. Runs go on with the version they started with."""
-    check(new)
     found = find_definition(session, name)
-    return found if found.content == content_of(new) else publish(session, author, name, new)
+    if found.content == content_of(new):
+        return found
+    found.retired_at = func.now()
+    return publish(session, author, name, new)
 
 
 def delete_definition(session: Session, name: str) -> None:
     """No new runs; those that there are go on."""
-    find_definition(session, name)
-    retire(session, name)
+    find_definition(session, name).retired_at = func.now()
 
 
 def publish(session: Session, author: User, name: str, new: Definition) -> DefinitionVersion:
+    """The version after the newest, of a name that has no current one."""
+    check(new)
     newest = select(func.max(DefinitionVersion.version)).where(DefinitionVersion.name == name)
     version = (session.scalar(newest) or 0) + 1
-    retire(session, name)
     published = DefinitionVersion(
         name=name, version=version, content=content_of(new), created_by=author.user_id
     )
@@ -82,14 +67,9 @@ def publish(session: Session, author: User, name: str, new: Definition) -> Defin
     try:
         session.flush()
     except IntegrityError as error:
-        message = f"Somebody published {name!r} at the same moment: look at it, then try again"
-        raise PublishedMeanwhile(message) from error
+        message = f"There is a definition {name!r} by now: look at it, PUT makes its next version"
+        raise NameTaken(message) from error
     return published
-
-
-def retire(session: Session, name: str) -> None:
-    old = update(DefinitionVersion).where(DefinitionVersion.name == name)
-    session.execute(old.where(DefinitionVersion.retired_at.is_(None)).values(retired_at=func.now()))
 
 
 def content_of(definition: Definition) -> dict[str, Any]:

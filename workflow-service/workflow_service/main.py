@@ -15,11 +15,10 @@ from .settings import settings
 
 @asynccontextmanager
 async def with_neighbours(app: FastAPI) -> AsyncIterator[None]:
-    neighbours = open_neighbours(settings, app.state.account, app.state.transport)
-    app.state.neighbours = neighbours
+    app.state.neighbours = open_neighbours(settings, app.state.account, app.state.transport)
     yield
-    await neighbours.content.aclose()
-    await neighbours.communication.aclose()
+    await app.state.neighbours.content.aclose()
+    await app.state.neighbours.communication.aclose()
 
 
 app = create_app(settings, lifespan=with_neighbours)

@@ -1,12 +1,10 @@
 """The tables: definitions, runs, their steps (the queue of record), tasks for people, history."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Identity, Index, String, func, text
-from sqlalchemy import UniqueConstraint as Unique
-from sqlalchemy.dialects.postgresql import JSONB
+import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
@@ -17,7 +15,9 @@ from .database import Base
 
 keys_table(Base.metadata)
 
-Time = DateTime(timezone=True)
+Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
+RunId = Annotated[UUID, mapped_column(sa.ForeignKey("workflow_runs.id"))]
+Since = Annotated[datetime, mapped_column(server_default=sa.func.now())]
 
 
 class DefinitionVersion(Base):
@@ -25,49 +25,42 @@ class DefinitionVersion(Base):
 
     __tablename__ = "workflow_definitions"
     __table_args__ = (
-        Unique("name", "version"),
-        Index(
+        sa.UniqueConstraint("name", "version"),
+        sa.Index(
             "uq_workflow_definitions_current",
             "name",
             unique=True,
-            postgresql_where=text("retired_at IS NULL"),
+            postgresql_where=sa.text("retired_at IS NULL"),
         ),
     )
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
-    name: Mapped[str] = mapped_column(String(100))
+    id: Mapped[Id]
+    name: Mapped[str]
     version: Mapped[int]
-    content: Mapped[dict[str, Any]] = mapped_column(JSON)  # not JSONB: steps stay in their order
-    created_by: Mapped[str | None] = mapped_column(String(64))  # None: came with the service
-    created_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())
-    retired_at: Mapped[datetime | None] = mapped_column(Time)  # replaced by a version, or deleted
+    content: Mapped[dict[str, Any]] = mapped_column(sa.JSON)  # not JSONB: steps keep their order
+    created_by: Mapped[str | None]  # None: came with the service
+    created_at: Mapped[Since]
+    retired_at: Mapped[datetime | None]  # replaced by a version, or deleted
 
 
 class Run(Base):
     """One execution of a definition, with the rights of the person who started it."""
 
     __tablename__ = "workflow_runs"
-    __table_args__ = (
-        Unique("started_by", "definition", "business_key"),
-        Index("ix_workflow_runs_started_by", "started_by", "id"),
-    )
+    __table_args__ = (sa.Index("ix_workflow_runs_started_by", "started_by", "id"),)
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
-    definition_id: Mapped[UUID] = mapped_column(ForeignKey("workflow_definitions.id"))
-    definition: Mapped[str] = mapped_column(String(100))
+    id: Mapped[Id]
+    definition_id: Mapped[UUID] = mapped_column(sa.ForeignKey(DefinitionVersion.id))
+    definition: Mapped[str]
     version: Mapped[int]
-    status: Mapped[str] = mapped_column(String(20))
-    input: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    output: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    status: Mapped[str]
+    input: Mapped[dict[str, Any]]
+    output: Mapped[dict[str, Any] | None]
     error: Mapped[str | None]
-    business_key: Mapped[str | None] = mapped_column(String(200))
-    trace_id: Mapped[str] = mapped_column(String(64))
-    started_by: Mapped[str] = mapped_column(String(64))
-    created_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())
-    updated_at: Mapped[datetime] = mapped_column(
-        Time, server_default=func.now(), onupdate=func.now()
-    )
-    finished_at: Mapped[datetime | None] = mapped_column(Time)
+    trace_id: Mapped[str]
+    started_by: Mapped[str]
+    created_at: Mapped[Since]
+    finished_at: Mapped[datetime | None]
 
     published: Mapped[DefinitionVersion] = relationship(lazy="joined", innerjoin=True)
     steps: Mapped[list["Step"]] = relationship(order_by="Step.id", viewonly=True)
@@ -78,30 +71,30 @@ class Step(Base):
 
     __tablename__ = "workflow_steps"
     __table_args__ = (
-        Index("ix_workflow_steps_run_id", "run_id"),
+        sa.Index("ix_workflow_steps_run_id", "run_id"),
         # Waiting and finished steps are not in it, so that they slow no claim.
-        Index(
+        sa.Index(
             "ix_workflow_steps_due",
             "run_at",
-            postgresql_where=text("status IN ('pending', 'running')"),
+            postgresql_where=sa.text("status IN ('pending', 'running')"),
         ),
     )
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
-    run_id: Mapped[UUID] = mapped_column(ForeignKey("workflow_runs.id"))
-    name: Mapped[str] = mapped_column(String(50))
-    kind: Mapped[str] = mapped_column(String(50))
-    input: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    output: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    id: Mapped[Id]
+    run_id: Mapped[RunId]
+    name: Mapped[str]
+    kind: Mapped[str]
+    input: Mapped[dict[str, Any] | None]
+    output: Mapped[dict[str, Any] | None]
     polls: Mapped[int] = mapped_column(default=0)  # how often it asked to be called again
-    created_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())
-    finished_at: Mapped[datetime | None] = mapped_column(Time)
+    created_at: Mapped[Since]
+    finished_at: Mapped[datetime | None]
 
-    status: Mapped[str] = mapped_column(String(20), default=PENDING)
-    run_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())
+    status: Mapped[str] = mapped_column(default=PENDING)
+    run_at: Mapped[Since]
     attempts: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[datetime | None] = mapped_column(Time)
-    fence: Mapped[int] = mapped_column(BigInteger, default=0)
+    lease_until: Mapped[datetime | None]
+    fence: Mapped[int] = mapped_column(default=0)
     last_error: Mapped[str | None]
 
 
@@ -110,35 +103,35 @@ class Task(Base):
 
     __tablename__ = "workflow_tasks"
     __table_args__ = (
-        Index("ix_workflow_tasks_assignee_id", "assignee_id", "status", "id"),
-        Index("ix_workflow_tasks_workflow_id", "workflow_id"),
+        sa.Index("ix_workflow_tasks_assignee_id", "assignee_id", "status", "id"),
+        sa.Index("ix_workflow_tasks_workflow_id", "workflow_id"),
     )
 
-    id: Mapped[UUID] = mapped_column(ForeignKey("workflow_steps.id"), primary_key=True)
-    workflow_id: Mapped[UUID] = mapped_column(ForeignKey("workflow_runs.id"))
-    step: Mapped[str] = mapped_column(String(50))
+    id: Mapped[UUID] = mapped_column(sa.ForeignKey(Step.id), primary_key=True)
+    workflow_id: Mapped[RunId]
+    step: Mapped[str]
     title: Mapped[str]
-    subject: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    assignee_id: Mapped[str] = mapped_column(String(64))
-    status: Mapped[str] = mapped_column(String(20))
-    decision: Mapped[str | None] = mapped_column(String(20))
+    subject: Mapped[dict[str, Any]]
+    assignee_id: Mapped[str]
+    status: Mapped[str]
+    decision: Mapped[str | None]
     comment: Mapped[str | None]
-    created_at: Mapped[datetime] = mapped_column(Time, server_default=func.now())
-    decided_at: Mapped[datetime | None] = mapped_column(Time)
+    created_at: Mapped[Since]
+    decided_at: Mapped[datetime | None]
 
 
 class Event(Base):
     """One line of a run's history. A trigger in the database refuses to change or delete it."""
 
     __tablename__ = "workflow_history"
-    __table_args__ = (Index("ix_workflow_history_run_id", "run_id", "id"),)
+    __table_args__ = (sa.Index("ix_workflow_history_run_id", "run_id", "id"),)
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    run_id: Mapped[UUID] = mapped_column(ForeignKey("workflow_runs.id"))
-    type: Mapped[str] = mapped_column(String(30))
-    at: Mapped[datetime] = mapped_column(Time, server_default=func.clock_timestamp())
-    step_id: Mapped[UUID | None] = mapped_column(ForeignKey("workflow_steps.id"))
-    step: Mapped[str | None] = mapped_column(String(50))
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    run_id: Mapped[RunId]
+    type: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
+    step_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey(Step.id))
+    step: Mapped[str | None]
     attempt: Mapped[int | None]
-    actor_id: Mapped[str | None] = mapped_column(String(64))  # None: the engine
-    data: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    actor_id: Mapped[str | None]  # None: the engine
+    data: Mapped[dict[str, Any]]

@@ -7,7 +7,7 @@ from typing import Any
 from chassis.auth import ServiceAccount
 from chassis.service_client import ServiceClient
 
-from .ai import Summarizer, choose
+from .ai.providers import Summarizer, choose
 from .settings import Settings
 
 

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chassis.schemas import STRICT, JsonObject, Text
+from chassis.schemas import JsonObject, Text
 
-from .engine.definition import Definition
+from .engine.definition import Definition, Strict
 
 DefinitionName = Annotated[Text, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
 
@@ -25,49 +25,37 @@ class DefinitionRead(DefinitionCreate):
     created_at: datetime
 
 
-class Read(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-
-class Verdict(BaseModel):
-    valid: Literal[True] = True
-
-
-class WorkflowStart(BaseModel):
-    """A business key of yours (an order's number, say) starts a definition only once."""
-
-    model_config = STRICT
-
+class WorkflowStart(Strict):
     definition: DefinitionName
-    input: JsonObject = {}
-    business_key: Text | None = Field(default=None, min_length=1, max_length=200)
+    input: JsonObject = Field(default={})
+
+
+class Read(BaseModel):
+    """What runs, steps and tasks show alike."""
+
+    id: UUID
+    created_at: datetime
 
 
 class WorkflowRead(Read):
-    id: UUID
     definition: str
     version: int
-    status: Literal["running", "waiting", "completed", "failed", "cancelled"]
+    status: Literal["running", "waiting", "completed", "failed"]
     input: dict[str, Any]
     output: dict[str, Any] | None
     error: str | None
-    business_key: str | None
     trace_id: str
     started_by: str
-    created_at: datetime
-    updated_at: datetime
     finished_at: datetime | None
 
 
 class StepRead(Read):
-    id: UUID
     name: str
     kind: str
-    status: Literal["pending", "running", "waiting", "done", "dead", "cancelled"]
+    status: Literal["pending", "running", "waiting", "done", "dead"]
     attempts: int
     error: str | None = Field(validation_alias="last_error")
     run_at: datetime
-    created_at: datetime
     finished_at: datetime | None
 
 
@@ -75,7 +63,7 @@ class WorkflowWithSteps(WorkflowRead):
     steps: list[StepRead]
 
 
-class EventRead(Read):
+class EventRead(BaseModel):
     id: int
     type: str
     at: datetime
@@ -87,21 +75,17 @@ class EventRead(Read):
 
 
 class TaskRead(Read):
-    id: UUID
     workflow_id: UUID
     step: str
     title: str
     subject: dict[str, Any]
-    status: Literal["open", "completed", "cancelled"]
+    status: Literal["open", "completed"]
     assignee_id: str
     decision: str | None
     comment: str | None
-    created_at: datetime
     decided_at: datetime | None
 
 
-class Decision(BaseModel):
-    model_config = STRICT
-
+class Decision(Strict):
     decision: Literal["approve", "reject"]
     comment: Text = Field(default="", max_length=5000)

@@ -25,13 +25,17 @@ Expression = Annotated[Text, Field(max_length=500)]
 Count = Annotated[int, Field(ge=0)]
 
 
-class InputSchema(BaseModel):
+class Strict(BaseModel):
+    """What a request may hold: nothing but the fields that a model names."""
+
+    model_config = STRICT
+
+
+class InputSchema(Strict):
     """JSON Schema, but for what is not safe to take from users.
 
     No `$ref`, which may lead anywhere; no `pattern`, with which one text can keep a core busy.
     """
-
-    model_config = STRICT
 
     title: Text | None = None
     description: Text | None = None
@@ -52,25 +56,20 @@ class InputSchema(BaseModel):
     def faults(self, given: dict[str, Any]) -> Iterator[Fault]:
         """What is wrong with the input of a run. Fields that are not declared are refused."""
         schema = self.model_dump(mode="json", exclude_none=True)
-        for error in Draft202012Validator(schema, format_checker=FormatChecker()).iter_errors(
-            given
-        ):
+        validator = Draft202012Validator(schema, format_checker=FormatChecker())
+        for error in validator.iter_errors(given):
             yield ".".join(["input", *map(str, error.absolute_path)]), error.message[:500]
 
 
-class Choice(BaseModel):
+class Choice(Strict):
     """One way out of a branch, taken when its condition is true."""
-
-    model_config = STRICT
 
     when: Expression
     next: StepName
 
 
-class StepDefinition(BaseModel):
+class StepDefinition(Strict):
     """Every string in `with` is a CEL expression; a text of your own is written `"'text'"`."""
-
-    model_config = STRICT
 
     kind: Text = Field(max_length=50)
     inputs: JsonObject = Field(default={}, alias="with")
@@ -85,10 +84,8 @@ class StepDefinition(BaseModel):
         return ways | ({"next": self.next} if self.next else {})
 
 
-class Definition(BaseModel):
+class Definition(Strict):
     """A workflow. `input` is a JSON schema; expressions see `input`, `steps.<name>` and `run`."""
-
-    model_config = STRICT
 
     title: Text = Field(min_length=1, max_length=200)
     description: Text = Field(default="", max_length=2000)

@@ -1,16 +1,15 @@
-"""What a step kind is given and what it may answer."""
+"""What a step kind is, what it is given and what it may answer."""
 
-from collections.abc import Callable
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
-from chassis.schemas import STRICT
+from chassis.errors import ServiceError, Unprocessable
 from chassis.service_client import ServiceClient
 
 from ..models import Run, Step
 from ..neighbours import Neighbours
+from .definition import Strict
 
 
 @dataclass(frozen=True)
@@ -54,36 +53,17 @@ class Ask:
     subject: dict[str, Any]
 
 
-class Failure(Exception):
-    """What went wrong in an attempt, in words that can be stored."""
-
-    def __init__(self, reason: str, after: float = 0) -> None:
-        storable = reason.encode(errors="replace").decode().replace("\x00", "")
-        super().__init__(storable[:2000])
-        self.after = after  # seconds before another attempt makes sense
-
-
-class Retryable(Failure):
-    """This attempt failed, another may not."""
-
-
-class Terminal(Failure):
+class Terminal(Unprocessable):
     """No further attempt would help: the run fails, with this reason."""
 
 
 Answer = Done | Again | Ask
-Outcome = Answer | Failure
+Outcome = Answer | ServiceError
 
 
-class Input(BaseModel):
-    """What a kind takes, under `with` in a definition: a subclass with its fields."""
+class Kind(Strict):
+    """A step kind: its fields are what it takes, under `with` in a definition."""
 
-    model_config = STRICT
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A step kind: its function, and the model of what it takes."""
-
-    function: Callable[[Call, Any], Answer]
-    takes: type[Input]
+    @abstractmethod
+    def perform(self, call: Call) -> Answer:
+        """One attempt. Raises Terminal, or a neighbour's error, whose status says what to do."""

@@ -1,6 +1,6 @@
 """What is wrong with a definition: each fault with the path to it and what to do about it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -23,12 +23,16 @@ def check(definition: Definition) -> None:
 def definition_faults(definition: Definition) -> Iterator[Fault]:
     if definition.input.type != "object":
         yield "input.type", "must be object"
-    yield from list(target_faults(definition)) or order_faults(definition)
+    following = {name: {*step.ways_out().values()} for name, step in definition.steps.items()}
+    yield from list(target_faults(definition)) or order_faults(following, definition.start)
+    later = {name: steps_after(name, following) for name in following}
     for name, step in definition.steps.items():
+        before = {earlier for earlier in later if name in later[earlier]}
         yield from kind_faults(f"steps.{name}", step)
-        yield from expression_faults(f"steps.{name}", step, steps_before(definition, name))
-    for place, text in expressions(definition.output, "output"):
-        yield from ((place, fault) for fault in faults(text, {*definition.steps}))
+        conditions = [{"when": choice.when} for choice in step.choices]
+        expressions = {"with": step.inputs, "choices": conditions}
+        yield from expression_faults(expressions, f"steps.{name}", before)
+    yield from expression_faults(definition.output, "output", {*definition.steps})
 
 
 def target_faults(definition: Definition) -> Iterator[Fault]:
@@ -41,34 +45,24 @@ def target_faults(definition: Definition) -> Iterator[Fault]:
             yield place, f"there is no step {target}; the steps are: {known}"
 
 
-def order_faults(definition: Definition) -> Iterator[Fault]:
+def order_faults(following: Mapping[str, set[str]], start: str) -> Iterator[Fault]:
     """Cycles, and steps that nothing leads to."""
-    following = {name: {*step.ways_out().values()} for name, step in definition.steps.items()}
     try:
         TopologicalSorter(following).prepare()
     except CycleError as error:
         way = " -> ".join(reversed(error.args[1]))
         yield f"steps.{error.args[1][0]}", f"comes back to itself: {way}; a run must have an end"
-    for name in following.keys() - reachable(following, definition.start):
+    for name in following.keys() - steps_after(start, following) - {start}:
         yield f"steps.{name}", "no step leads here: name it in another step's next, or remove it"
 
 
-def reachable(following: dict[str, set[str]], start: str) -> set[str]:
-    found, pending = set[str](), [start]
-    while pending:
-        name = pending.pop()
-        if name not in found:
-            found.add(name)
-            pending += following.get(name, ())
+def steps_after(name: str, following: Mapping[str, set[str]]) -> set[str]:
+    """Every step that may come after this one."""
+    found, added = set[str](), following[name]
+    while added:
+        found |= added
+        added = {after for one in added for after in following.get(one, ())} - found
     return found
-
-
-def steps_before(definition: Definition, name: str) -> set[str]:
-    leading: dict[str, set[str]] = {}
-    for source, step in definition.steps.items():
-        for target in step.ways_out().values():
-            leading.setdefault(target, set()).add(source)
-    return set().union(*(reachable(leading, source) for source in leading.get(name, ())))
 
 
 def kind_faults(place: str, step: StepDefinition) -> Iterator[Fault]:
@@ -76,7 +70,7 @@ def kind_faults(place: str, step: StepDefinition) -> Iterator[Fault]:
     if kind is None:
         yield f"{place}.kind", f"there is no kind {step.kind}; the kinds are: {', '.join(KINDS)}"
         return
-    fields = kind.takes.model_fields
+    fields = kind.model_fields
     for name in step.inputs.keys() - fields.keys():
         known = ", ".join(fields) or "nothing"
         yield f"{place}.with.{name}", f"is unknown to {step.kind}, which takes: {known}"
@@ -89,17 +83,10 @@ def kind_faults(place: str, step: StepDefinition) -> Iterator[Fault]:
         yield f"{place}.kind", f"only the kind {BRANCH} has choices and otherwise; use next"
 
 
-def expression_faults(place: str, step: StepDefinition, seen: set[str]) -> Iterator[Fault]:
-    choices = [{"when": choice.when} for choice in step.choices]
-    for part in ({"with": step.inputs}, {"choices": choices}):
-        for where, text in expressions(part, place):
-            yield from ((where, fault) for fault in faults(text, seen))
-
-
-def expressions(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    """Every expression in a JSON value, with the path to it."""
+def expression_faults(value: Any, place: str, seen: set[str]) -> Iterator[Fault]:
+    """Of every expression in a JSON value, each with the path to it. They see the steps `seen`."""
     if isinstance(value, str):
-        yield place, value
+        yield from ((place, fault) for fault in faults(value, seen))
     elif isinstance(value, dict | list):
         for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from expressions(part, f"{place}.{key}")
+            yield from expression_faults(part, f"{place}.{key}", seen)

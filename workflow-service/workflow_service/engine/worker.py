@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session, sessionmaker
 
 from chassis import claims
-from chassis.claims import PENDING, RetryPolicy
 from chassis.errors import Conflict, ServiceError, TooManyRequests
 from chassis.schemas import storable_object
 from chassis.service_client import asked
@@ -21,11 +20,13 @@ from ..kinds import KINDS
 from ..models import Run, Step
 from ..neighbours import Neighbours
 from . import runs
-from .outcomes import Again, Answer, Ask, Call, Done, Failure, Outcome, Retryable, Terminal
+from .outcomes import Again, Answer, Ask, Call, Done, Outcome, Terminal
 
 logger = logging.getLogger(__name__)
 
-POLICY = RetryPolicy(max_attempts=12, first_delay=0.5, longest_delay=300)  # 20 minutes in all
+POLICY = claims.RetryPolicy(
+    max_attempts=12, first_delay=0.5, longest_delay=300
+)  # 20 minutes in all
 MOST_AT_ONCE = 100  # steps for one message, so that a worker can be stopped in good order
 
 
@@ -52,53 +53,40 @@ def next_call(session: Session, neighbours: Neighbours, lease: timedelta) -> Cal
 
 
 def attempt(call: Call) -> Outcome:
-    """The kind's answer; every failure is one that passes or one that does not."""
+    """The kind's answer, or why there is none."""
     try:
         return perform(call)
-    except Failure as failure:
-        return failure
     except ServiceError as error:
-        return refusal(call, error)
+        return error
     except Exception as error:
         logger.exception("step %s failed unexpectedly", call.step.name)
-        return Retryable(f"failed unexpectedly ({type(error).__name__}); the log says more")
+        return ServiceError(f"failed unexpectedly ({type(error).__name__}); the log says more")
 
 
 def perform(call: Call) -> Answer:
     if call.step.attempts > POLICY.max_attempts:
         raise Terminal("every worker that tried it died or froze")
-    kind = KINDS[call.step.kind]
     try:
-        given = kind.takes.model_validate(call.step.input)
+        step = KINDS[call.step.kind].model_validate(call.step.input)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(["with", *map(str, first["loc"])])
         raise Terminal(f"{place}: {first['msg']}") from error
-    answer = kind.function(call, given)
+    answer = step.perform(call)
     if isinstance(answer, Done):
         storable_object(answer.output)
     return answer
 
 
-def refusal(call: Call, error: ServiceError) -> Failure:
-    reason = f"{error.target or 'workflow-service'}: {error.message}"
-    # A conflict may be our own earlier attempt, still at work over there: see how it ends.
-    in_our_way = isinstance(error, Conflict) and call.step.attempts <= 3
-    if error.status_code >= 500 or isinstance(error, TooManyRequests) or in_our_way:
-        return Retryable(reason, after=asked(error))
-    return Terminal(reason)
-
-
 def settle(session: Session, call: Call, outcome: Outcome) -> None:
     """Writes down what the attempt came to and what follows, unless somebody else has the step."""
     run = runs.hold(session, call.run.id)
-    if not claims.finish(session, call.step):  # the fence is old, or the step was cancelled
+    if not claims.finish(session, call.step):  # the fence is old
         return runs.record(session, run, "step.late", call.step, answer=repr(outcome)[:1000])
     logger.info(
         "step %s, attempt %d: %s", call.step.name, call.step.attempts, type(outcome).__name__
     )
     apply(session, run, session.get_one(Step, call.step.id), outcome)
-    runs.show_status(session, run)
 
 
 def apply(session: Session, run: Run, step: Step, outcome: Outcome) -> None:
@@ -110,17 +98,30 @@ def apply(session: Session, run: Run, step: Step, outcome: Outcome) -> None:
         case Again(seconds):
             put_back(session, run, step, "step.again", seconds)
             step.polls, step.attempts = step.polls + 1, 0  # it has not failed
-        case Retryable() if step.attempts < POLICY.max_attempts:
-            step.last_error = str(outcome)
-            pause = max(outcome.after, POLICY.delay(step.attempts))
+        case ServiceError() if not may_pass(outcome, step):
+            runs.stop(session, run, step, reason_of(outcome))
+        case ServiceError() if step.attempts >= POLICY.max_attempts:
+            reason = f"{reason_of(outcome)}; given up after {step.attempts} attempts"
+            runs.stop(session, run, step, reason)
+        case ServiceError():
+            step.last_error = reason_of(outcome)
+            pause = max(asked(outcome), POLICY.delay(step.attempts))
             put_back(session, run, step, "step.retrying", pause)
-        case Retryable():
-            runs.stop(session, run, step, f"{outcome}; given up after {step.attempts} attempts")
-        case Failure():
-            runs.stop(session, run, step, str(outcome))
+
+
+def may_pass(error: ServiceError, step: Step) -> bool:
+    """Whether another attempt may do what this one could not."""
+    # A conflict may be our own earlier attempt, still at work over there: see how it ends.
+    in_our_way = isinstance(error, Conflict) and step.attempts <= 3
+    return error.status_code >= 500 or isinstance(error, TooManyRequests) or in_our_way
+
+
+def reason_of(error: ServiceError) -> str:
+    """In words that can be stored, with the neighbour they are from."""
+    reason = f"{error.target}: {error.message}" if error.target else error.message
+    return reason.encode(errors="replace").decode().replace("\x00", "")[:2000]
 
 
 def put_back(session: Session, run: Run, step: Step, why: str, seconds: float) -> None:
-    step.status, step.run_at = PENDING, runs.now() + timedelta(seconds=seconds)
-    about = {"run_at": step.run_at.isoformat(), "error": step.last_error}
-    runs.record(session, run, why, step, **about)
+    step.status, step.run_at = claims.PENDING, runs.now() + timedelta(seconds=seconds)
+    runs.record(session, run, why, step, run_at=step.run_at.isoformat(), error=step.last_error)

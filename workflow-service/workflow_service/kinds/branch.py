@@ -1,12 +1,11 @@
 """branch: go one way or another."""
 
-from ..engine.outcomes import Call, Done, Input
+from ..engine.outcomes import Call, Done, Kind
 
 
-class BranchInput(Input):
-    """Nothing: the conditions are the definition's `choices`."""
+class Branch(Kind):
+    """Takes nothing: the conditions are the definition's `choices`."""
 
-
-def branch(call: Call, given: BranchInput) -> Done:
-    """Only a place in the history; which way to go is worked out by engine.runs.way_on."""
-    return Done({})
+    def perform(self, call: Call) -> Done:
+        """Only a place in the history; which way to go is worked out by engine.runs.way_on."""
+        return Done({})
