@@ -66,6 +66,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         SERVERS.start()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what tests have measured (`record_property`), whichever process they ran in."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.line(f"{name}: {value}")
+
+
 def pytest_unconfigure() -> None:
     SERVERS.stop()
 
