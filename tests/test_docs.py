@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from inspect import getclosurevars, isfunction
 from typing import Any
 
+import pytest
 from fastapi.routing import iter_route_contexts
 
 from chassis.auth import Bearer
@@ -60,8 +61,9 @@ def permissions(dependant: Any) -> Iterator[tuple[str, str]]:
         yield from permissions(dependency)
 
 
-def test_the_files_and_tests_that_the_patterns_name_are_there() -> None:
-    for path, function in REFERENCE.findall(PATTERNS):
+@pytest.mark.parametrize("document", ["README.md", "docs/patterns.md"])
+def test_the_files_and_tests_that_a_document_names_are_there(document: str) -> None:
+    for path, function in REFERENCE.findall((ROOT / document).read_text()):
         assert (ROOT / path).exists(), path
         assert f"def {function}" in (ROOT / path).read_text() or not function, f"{path}::{function}"
 
