@@ -8,12 +8,12 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 
-# Which stack an order is for: the one that runs, else Docker if there is one, else this machine.
+# Which stack an order is for: where the data are; else Docker, if there is one; else this machine.
 ifneq ($(filter-out local docker,$(STACK)),)
 $(error STACK is local or docker, not $(STACK))
 endif
-CHOOSE := if { kill -0 $$(cat .local/supervisord.pid); } 2>/dev/null; \
-	then echo local; echo "Without Docker, since that is what is running" >&2; \
+CHOOSE := if test -d .local; \
+	then echo local; echo "Without Docker, since the data are in .local (STACK=docker: with)" >&2; \
 	elif docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; \
 	then echo docker; echo "With Docker, since an engine answers (STACK=local: without)" >&2; \
 	else echo local; echo "Without Docker, since no engine answers" >&2; fi

@@ -17,7 +17,8 @@ from .services import SERVICES, Service
 from .supervisor import Supervisor
 
 LEAST_FREE = 500 * 1024**2  # bytes of disk
-PATIENCE = 180.0  # seconds; what crashes is noticed at once
+PATIENCE = 180.0  # seconds, for what runs
+SECOND_CHANCES = 5.0  # seconds, for what crashes
 LINES_OF_LOG = 15
 
 
@@ -117,10 +118,11 @@ class LocalStack:
 
     def wait_for(self, process: Process) -> None:
         """Return once it is ready; say with its own last words that it will not be."""
-        deadline = time.monotonic() + PATIENCE
+        started = time.monotonic()
         while not process.ready():
-            failed = self.supervisor.states()[process.name]["statename"] in ("BACKOFF", "FATAL")
-            if failed or time.monotonic() > deadline:
+            waited = time.monotonic() - started
+            crashes = self.supervisor.states()[process.name]["statename"] in ("BACKOFF", "FATAL")
+            if waited > (SECOND_CHANCES if crashes else PATIENCE):
                 raise StartError(f"{process.name} does not come up.\n{self.last_words(process)}")
             time.sleep(0.1)
 
