@@ -87,9 +87,9 @@ class Bearer(SecurityBase):
 
 
 def bearer_token(request: Request) -> str:
-    given = dict(request.scope["headers"]).get(b"authorization", b"")
-    if match := BEARER.fullmatch(given):
-        return match[1].decode()
+    for name, value in request.scope["headers"]:
+        if name == b"authorization" and (match := BEARER.fullmatch(value)):
+            return match[1].decode()
     raise Unauthenticated()
 
 
@@ -155,7 +155,8 @@ class RemoteAuthenticator:
                 await asyncio.sleep(FEED_RETRY)
 
     async def _poll(self) -> None:
-        wait = min(FEED_WAIT, self._max_staleness / 2)
+        # After a silence the first answer counts, whether anything has changed or not.
+        wait = min(FEED_WAIT, self._max_staleness / 2) if self._is_fresh() else 0
         feed = await self._identity.make_request(
             "GET",
             "/api/v1/auth/changes",

@@ -12,7 +12,14 @@ FIELDS = ("asctime", "levelname", "name", "message", "service", "trace_id")
 NAMES = {"asctime": "time", "levelname": "level", "name": "logger"}
 TEXT = "%(asctime)s %(levelname)-7s %(trace_id).8s %(name)s: %(message)s"
 # A line per call, sweep or request, of which metrics.py says more.
-NOISY = ("httpx", "httpx2", "uvicorn.access", "celery.worker.strategy", "celery.app.trace")
+NOISY = (
+    "httpx",
+    "httpx2",
+    "uvicorn.access",
+    "celery.beat",
+    "celery.worker.strategy",
+    "celery.app.trace",
+)
 
 
 def configure(settings: Settings) -> None:

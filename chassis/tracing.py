@@ -2,8 +2,7 @@
 
 import random
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from math import inf
 from time import monotonic
@@ -33,15 +32,21 @@ def random_hex(digits: int) -> str:
     return f"{random.getrandbits(4 * digits):0{digits}x}"
 
 
-@contextmanager
-def traced(identifier: str | None = None, seconds: float = inf) -> Iterator[str]:
+class traced:
     """Work under the trace id of what caused it; without an id, it begins a trace of its own."""
-    identifier = identifier or random_hex(32)
-    token = _work.set((identifier, monotonic() + seconds))
-    try:
-        yield identifier
-    finally:
-        _work.reset(token)
+
+    __slots__ = ("_token", "identifier", "seconds")
+
+    def __init__(self, identifier: str | None = None, seconds: float = inf) -> None:
+        self.identifier = identifier or random_hex(32)
+        self.seconds = seconds
+
+    def __enter__(self) -> str:
+        self._token = _work.set((self.identifier, monotonic() + self.seconds))
+        return self.identifier
+
+    def __exit__(self, *_: object) -> None:
+        _work.reset(self._token)
 
 
 def outgoing_headers() -> dict[str, str]:

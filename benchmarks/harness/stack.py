@@ -41,7 +41,14 @@ def measured_server(stack: LocalStack, short: str, app: str) -> Iterator[str]:
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(service.folder)]),
     }
     command = ["taskset", "-c", str(MEASURED_CORE), sys.executable, "-m", "uvicorn", app]
-    options = ["--port", str(port), "--log-level", "warning", "--no-access-log"]
+    options = [
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+        "--no-access-log",
+        "--no-server-header",
+    ]
     log = stack.layout.folder / "measured.log"
     process: subprocess.Popen[bytes] = leashed([*command, *options], log, environment)
     url = f"http://127.0.0.1:{port}"
