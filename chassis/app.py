@@ -22,7 +22,7 @@ from .tracing import TRACE_HEADER
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-YOUNG_OBJECTS = 10_000  # made before the collector looks at them: 700 is every other request
+YOUNG_OBJECTS = 10_000  # made before the collector looks at them; by default 700, a few requests
 EXPOSED_HEADERS = [TRACE_HEADER, "ETag", "Idempotent-Replayed", "Location", "Retry-After"]
 
 

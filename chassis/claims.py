@@ -22,7 +22,7 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Exponential with full jitter, up to a number of attempts. Delays are in seconds."""
+    """Exponential with jitter, up to a number of attempts. Delays are in seconds."""
 
     max_attempts: int = 8
     first_delay: float = 1.0
