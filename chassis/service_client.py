@@ -1,7 +1,7 @@
 """Calls to a neighbour service: one pool, a deadline, bounded retries and a circuit breaker."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -114,12 +114,7 @@ class ServiceClient:
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """make_request for code in a thread: `def` endpoints and Celery tasks."""
-        function = partial(self.make_request, *args, **kwargs)
-        try:
-            anyio.from_thread.check_cancelled()
-        except anyio.NoEventLoopError:
-            return PORTAL.__enter__().call(function)
-        return anyio.from_thread.run(function)
+        return from_any_thread(partial(self.make_request, *args, **kwargs))
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -170,6 +165,15 @@ class ServiceClient:
         if not response.is_success and not response.is_client_error:
             raise BadGateway(f"{self.target} failed", target=self.target)
         return response
+
+
+def from_any_thread(function: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Waits for the coroutine: in the loop that this thread works for, else in the PORTAL."""
+    try:
+        anyio.from_thread.check_cancelled()
+    except anyio.NoEventLoopError:
+        return PORTAL.__enter__().call(function)
+    return anyio.from_thread.run(function)
 
 
 def refusal(response: httpx.Response, target: str) -> ServiceError:

@@ -1,0 +1,200 @@
+"""Calls to where strangers say: out into the world, never into our own network."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import monotonic, sleep
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from chassis.outbound import Answer, ForbiddenTarget, NoAnswer, Outbound, is_public
+from chassis.service_client import from_any_thread
+
+Make = Callable[..., Outbound]
+
+
+class Sink(BaseHTTPRequestHandler):
+    """Answers as its path says, and notes who was asked for."""
+
+    protocol_version = "HTTP/1.1"
+    hosts: list[str] = []  # noqa: RUF012
+
+    def do_POST(self) -> None:
+        self.hosts.append(self.headers["Host"])
+        said = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/drip":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            for _ in range(30):
+                self.wfile.write(b".")
+                self.wfile.flush()
+                sleep(0.1)
+            return
+        moved = self.path == "/moved"
+        content = b"x" * 1_000_000 if self.path == "/long" else said
+        self.send_response(302 if moved else 200)
+        if moved:
+            self.send_header("Location", "http://127.0.0.1/inside")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # of a long answer the caller reads only the beginning
+            super().handle()
+
+
+@pytest.fixture
+def sink() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
+    server.daemon_threads = True
+    Sink.hosts.clear()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def outbound() -> Iterator[Make]:
+    made: list[Outbound] = []
+
+    def make(*allow_hosts: str, **options: Any) -> Outbound:
+        made.append(Outbound(allow_hosts, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        from_any_thread(one.aclose)
+
+
+def post(outbound: Outbound, url: str, content: bytes = b"{}") -> Answer:
+    return outbound.call("POST", url, headers={"Content-Type": "text/plain"}, content=content)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0.0.0.0", "localhost", "[::1]", "[::]",
+        "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254", "168.63.129.16",
+        "[::ffff:127.0.0.1]", "[::ffff:10.0.0.1]", "[::ffff:8.8.8.8]", "[::10.0.0.1]",
+        "[fe80::1]", "[fd00:ec2::254]", "[fec0::1]", "[64:ff9b::a00:1]", "[2002:a00:1::]",
+        "224.0.0.1", "255.255.255.255", "240.0.0.1", "192.0.2.1", "[2001:db8::1]", "[ff02::1]",
+    ],
+)  # fmt: skip
+def test_what_is_not_public_is_refused_when_looked_at_and_when_called(
+    host: str, outbound: Make
+) -> None:
+    guarded, url = outbound(), f"http://{host}:9/hook"
+
+    with pytest.raises(ForbiddenTarget, match="not public"):
+        anyio.run(guarded.check, url)
+    with pytest.raises(ForbiddenTarget, match="not public"):
+        post(guarded, url)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "93.184.216.34", "2606:4700:4700::1111"])
+def test_public_addresses_are_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "nonsense", "ftp://example.com", "file:///etc/passwd", "http://", "http:///path",
+        "//example.com", "http://me:secret@example.com", "http://example.com/#part",
+        "http://example.com:99999", "http://exa mple.com", "http://[::1", "gopher://example.com",
+        "http://example.com:0",
+    ],
+)  # fmt: skip
+def test_what_is_no_plain_http_url_is_refused(url: str, outbound: Make) -> None:
+    with pytest.raises(ForbiddenTarget) as refused:
+        anyio.run(outbound().check, url)
+
+    assert refused.value.errors[0]["field"] == "url"
+
+
+def test_a_host_that_is_allowed_by_name_is_called(sink: str, outbound: Make) -> None:
+    answer = post(outbound("127.0.0.1"), sink, b"hello")
+
+    assert (answer.status, answer.content) == (200, b"hello")
+
+
+def test_a_name_is_looked_at_again_at_each_call(outbound: Make) -> None:
+    answers = iter([["93.184.216.34"], ["93.184.216.34", "127.0.0.1"]])
+
+    async def rebinding(host: str) -> list[str]:
+        return next(answers)
+
+    guarded = outbound(resolve=rebinding)
+    anyio.run(guarded.check, "http://rebinding.example.com/")
+
+    with pytest.raises(ForbiddenTarget):
+        post(guarded, "http://rebinding.example.com/")
+
+
+def test_what_was_looked_at_is_what_is_connected_to(sink: str, outbound: Make) -> None:
+    asked = []
+
+    async def once(host: str) -> list[str]:
+        asked.append(host)
+        return ["::1", "127.0.0.1"]  # nobody listens at the first
+
+    guarded = outbound("sink.invalid", resolve=once)
+
+    assert post(guarded, sink.replace("127.0.0.1", "sink.invalid")).status == 200
+    assert asked == ["sink.invalid"]
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed(sink: str, outbound: Make) -> None:
+    assert post(outbound("127.0.0.1"), f"{sink}/moved").status == 302
+    assert len(Sink.hosts) == 1
+
+
+def test_the_host_header_is_the_name(sink: str, outbound: Make) -> None:
+    post(outbound("localhost"), sink.replace("127.0.0.1", "localhost"))
+
+    assert Sink.hosts[0].startswith("localhost:")
+
+
+def test_of_a_long_answer_only_the_beginning_is_read(sink: str, outbound: Make) -> None:
+    assert len(post(outbound("127.0.0.1", most_bytes=1000), f"{sink}/long").content) == 1000
+
+
+def test_an_answer_that_drips_is_given_up_in_time(sink: str, outbound: Make) -> None:
+    began = monotonic()
+
+    with pytest.raises(NoAnswer, match="in time"):
+        post(outbound("127.0.0.1", timeout=0.5), f"{sink}/drip")
+    assert monotonic() - began < 2
+
+
+def test_nobody_there_is_no_answer(outbound: Make) -> None:
+    with pytest.raises(NoAnswer):
+        post(outbound("127.0.0.1"), "http://127.0.0.1:1/")
+    with pytest.raises(NoAnswer):
+        post(outbound(), "http://no-such-name.invalid/")
+    anyio.run(outbound().check, "http://no-such-name.invalid/")  # may get an address yet
+
+
+def test_retry_after_is_read_in_both_of_its_forms() -> None:
+    def asked(value: str) -> float:
+        return Answer(503, httpx.Headers({"Retry-After": value}), b"").retry_after
+
+    in_a_minute = format_datetime(datetime.now(UTC) + timedelta(minutes=1), usegmt=True)
+    assert asked("7") == 7
+    assert 50 < asked(in_a_minute) <= 60
+    assert asked("soon") == asked("") == asked("-5") == 0
+    assert asked("9" * 400) == 24 * 60 * 60
