@@ -13,14 +13,14 @@ from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from chassis.app import create_app
-from chassis.auth import User
+from chassis.auth import USER
 from content_service.api.dependencies import Reader
 from content_service.api.documents import read_document
 from content_service.cache import Cached
 from content_service.health import router as health_router
 from content_service.settings import settings
 
-READER = User.from_answer(
+READER = USER.validate_python(
     {
         "user_id": os.environ["BENCH_USER_ID"],
         "email": None,

@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from .errors import Forbidden, ServiceError, Unauthenticated, Unavailable
 from .service_client import ServiceClient
@@ -45,22 +46,9 @@ class User:
     email: str | None
     roles: tuple[str, ...]
     permissions: frozenset[str]
-    session_id: str | None
-    expires_at: datetime
+    expires_at: AwareDatetime
+    session_id: str | None = None
     actor: str | None = None
-
-    @classmethod
-    def from_answer(cls, answer: dict[str, Any]) -> "User":
-        """From the body of identity's /auth/validate. KeyError, TypeError or ValueError if odd."""
-        return cls(
-            user_id=str(answer["user_id"]),
-            email=answer["email"],
-            roles=tuple(answer["roles"]),
-            permissions=frozenset(answer["permissions"]),
-            session_id=answer.get("session_id"),
-            expires_at=datetime.fromisoformat(answer["expires_at"]).astimezone(UTC),
-            actor=answer.get("actor"),
-        )
 
     def may(self, permission: str) -> bool:
         return permission in self.permissions or "*" in self.permissions
@@ -69,6 +57,9 @@ class User:
     def is_service(self) -> bool:
         """A service with a token of its own, acting for nobody."""
         return "service" in self.roles
+
+
+USER = TypeAdapter(User)  # from the body of identity's /auth/validate
 
 
 class Bearer(SecurityBase):
@@ -187,12 +178,12 @@ async def validate(identity: ServiceClient, token: str) -> User:
         answer = await identity.make_request(
             "POST", "/api/v1/auth/validate", headers=headers, timeout=VALIDATE_TIMEOUT
         )
-        return User.from_answer(answer)
+        return USER.validate_python(answer)
     except ServiceError as error:
         if error.status_code in (401, 403):
             raise Unauthenticated("Invalid or expired token") from error
         raise Unavailable("Identity service unavailable", target=identity.target) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except ValidationError as error:
         raise Unavailable("Identity's answer makes no sense", target=identity.target) from error
 
 

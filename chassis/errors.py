@@ -165,17 +165,15 @@ def install(app: FastAPI) -> None:
         detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
         return problem(request.url.path, Unprocessable(detail, errors=errors))
 
-    # What asyncpg says when nobody listens, answers, or has the name.
-    @app.exception_handler(ConnectionError)
-    @app.exception_handler(TimeoutError)
-    @app.exception_handler(gaierror)
-    @app.exception_handler(PoolTimeout)
-    @app.exception_handler(DBAPIError)
     async def database_error(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, DBAPIError) and not is_passing(error):
             raise error
         logger.warning("the database does not answer: %s", getattr(error, "orig", error))
         return problem(request.url.path, Unavailable("The database does not answer"))
+
+    # The first three are what asyncpg says when nobody listens, answers, or has the name.
+    for kind in (ConnectionError, TimeoutError, gaierror, PoolTimeout, DBAPIError):
+        app.add_exception_handler(kind, database_error)
 
 
 def is_passing(error: DBAPIError) -> bool:

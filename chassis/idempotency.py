@@ -7,12 +7,11 @@ with the connection, so a killed process leaves nothing behind.
 
 import hashlib
 import hmac
-import io
 import json
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, cast
+from functools import partial
+from typing import Annotated, Any, NamedTuple
 
 import sqlalchemy as sa
 from fastapi import Depends, Header, Request, Response
@@ -65,58 +64,47 @@ def keys_table(metadata: sa.MetaData) -> sa.Table:
 KEYS = keys_table(sa.MetaData())
 
 
-@dataclass
-class KeyedRequest:
-    """One request that brought a key."""
+class Keyed(NamedTuple):
+    """A request that brought a key."""
 
-    session: Session | AsyncSession
     caller: str
     key: str
     fingerprint: str
 
-    async def begin(self) -> None:
-        """Raises Replay, KeyReused or StillRunning, or takes the key for this transaction."""
-        await self._in_session(self._begin)
 
-    async def store(self, response: Response) -> None:
-        await self._in_session(self._store, response)
+def begin(session: Session, request: Keyed) -> None:
+    """Raises Replay, KeyReused or StillRunning, or takes the key for this transaction."""
+    number = sa.func.hashtextextended(request.caller + request.key, 0)
+    if not session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(number))):
+        raise StillRunning("A request with this Idempotency-Key is still running")
+    is_mine = (KEYS.c.caller == request.caller) & (KEYS.c.key == request.key)
+    is_kept = KEYS.c.created_at >= sa.func.now() - KEPT
+    found = session.execute(sa.select(KEYS).where(is_mine, is_kept)).one_or_none()
+    if found is None:
+        return
+    if found.fingerprint != request.fingerprint:
+        raise KeyReused("This Idempotency-Key came before, with another request")
+    headers = {**json.loads(found.headers), "Idempotent-Replayed": "true"}
+    raise Replay(Response(found.body, found.status_code, headers))
 
-    async def _in_session(self, function: Callable[..., None], *arguments: Any) -> None:
-        if isinstance(self.session, AsyncSession):
-            await self.session.run_sync(function, *arguments)
-        else:
-            await run_in_threadpool(function, self.session, *arguments)
 
-    def _begin(self, session: Session) -> None:
-        lock = sa.select(
-            sa.func.pg_try_advisory_xact_lock(sa.func.hashtextextended(self.caller + self.key, 0))
-        )
-        is_kept = KEYS.c.created_at >= sa.func.now() - KEPT
-        if not session.scalar(lock):
-            raise StillRunning("A request with this Idempotency-Key is still running")
-        mine = (KEYS.c.caller == self.caller) & (KEYS.c.key == self.key) & is_kept
-        found = session.execute(sa.select(KEYS).where(mine)).one_or_none()
-        if found is None:
-            return
-        if found.fingerprint != self.fingerprint:
-            raise KeyReused("This Idempotency-Key came before, with another request")
-        headers = {**json.loads(found.headers), "Idempotent-Replayed": "true"}
-        raise Replay(Response(found.body, found.status_code, headers))
+def store(session: Session, request: Keyed, response: Response) -> None:
+    session.execute(sa.delete(KEYS).where(KEYS.c.created_at < sa.func.now() - KEPT))
+    kept = ("content-type", "location", "etag")
+    answer = {
+        "status_code": response.status_code,
+        "headers": json.dumps({n: v for n, v in response.headers.items() if n in kept}),
+        "body": bytes(response.body),
+    }
+    session.execute(sa.insert(KEYS).values(**request._asdict(), **answer))
 
-    def _store(self, session: Session, response: Response) -> None:
-        session.execute(sa.delete(KEYS).where(KEYS.c.created_at < sa.func.now() - KEPT))
-        kept = ("content-type", "location", "etag")
-        headers = {name: value for name, value in response.headers.items() if name in kept}
-        session.execute(
-            sa.insert(KEYS).values(
-                caller=self.caller,
-                key=self.key,
-                fingerprint=self.fingerprint,
-                status_code=response.status_code,
-                headers=json.dumps(headers),
-                body=bytes(response.body),
-            )
-        )
+
+async def run(session: Session | AsyncSession, function: Callable[..., None], *args: Any) -> None:
+    """The function in the session, where a session of its kind may be used."""
+    if isinstance(session, AsyncSession):
+        await session.run_sync(function, *args)
+    else:
+        await run_in_threadpool(function, session, *args)
 
 
 class IdempotentRoute(APIRoute):
@@ -130,9 +118,9 @@ class IdempotentRoute(APIRoute):
                 response = await handler(request)
             except Replay as replay:
                 return replay.response
-            keyed: KeyedRequest | None = getattr(request.state, "keyed", None)
-            if keyed is not None and response.status_code < 300:
-                await keyed.store(response)
+            keep = getattr(request.state, "keep", None)
+            if keep is not None and response.status_code < 300:
+                await keep(response)
             return response
 
         return store_or_replay
@@ -154,8 +142,9 @@ def idempotent(db_session: Any) -> Any:
         if idempotency_key is None:
             return
         caller, fingerprint = await caller_of(request), await fingerprint_of(request)
-        request.state.keyed = KeyedRequest(session, caller, idempotency_key, fingerprint)
-        await request.state.keyed.begin()
+        keyed = Keyed(caller, idempotency_key, fingerprint)
+        await run(session, begin, keyed)
+        request.state.keep = partial(run, session, store, keyed)
 
     return Depends(keyed_request)
 
@@ -179,8 +168,7 @@ async def fingerprint_of(request: Request) -> str:
     for name, value in (await request.form()).multi_items():
         digest.update(f"\n{name}={getattr(value, 'filename', value)}\n".encode())
         if isinstance(value, UploadFile):
-            digest.update(
-                hashlib.file_digest(cast(io.BufferedIOBase, value.file), "sha256").digest()
-            )
+            content: Any = value.file
+            digest.update(hashlib.file_digest(content, "sha256").digest())
             await value.seek(0)
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Query
@@ -26,18 +26,18 @@ class Page(BaseModel, Generic[Item]):
     next_cursor: str | None
 
 
-class PageParameters(BaseModel):
+class PageParameters(NamedTuple):
     """`?limit=&cursor=`; the cursor is the `next_cursor` of the page before."""
 
     limit: int
     cursor: str | None
 
 
-def page_parameters(
+async def page_parameters(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=500)] = None,
 ) -> PageParameters:
-    return PageParameters(limit=limit, cursor=cursor)
+    return PageParameters(limit, cursor)
 
 
 PageRequest = Annotated[PageParameters, Depends(page_parameters)]

@@ -94,9 +94,11 @@ class ServiceClient:
         not JSON, and the error of the same status for a 4xx.
         """
         seconds = min(timeout or self.timeout, seconds_left())
-        given = httpx.Headers(headers)
-        account = None if "Authorization" in given else self.account
-        replayable = method in IDEMPOTENT_METHODS or "Idempotency-Key" in given
+        request = self._client.build_request(
+            method, endpoint, headers=headers, json=data, **content
+        )
+        account = None if "Authorization" in request.headers else self.account
+        replayable = method in IDEMPOTENT_METHODS or "Idempotency-Key" in request.headers
         attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(partial(may_retry, replayable)),
             stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_before_delay(seconds),
@@ -104,9 +106,10 @@ class ServiceClient:
             reraise=True,
         )
         with traced(trace_id(), seconds):
-            response: httpx.Response = await attempts(
-                self._attempt, method, endpoint, given, account, on_behalf_of, json=data, **content
-            )
+            for name, value in outgoing_headers().items():
+                request.headers.setdefault(name, value)
+            attempt = partial(self._attempt, request, account, on_behalf_of)
+            response: httpx.Response = await attempts(attempt)
         try:
             return response.json() if response.content else None
         except ValueError as error:
@@ -120,22 +123,14 @@ class ServiceClient:
         await self._client.aclose()
 
     async def _attempt(
-        self,
-        method: str,
-        endpoint: str,
-        given: httpx.Headers,
-        account: Account | None,
-        on_behalf_of: str | None,
-        **content: Any,
+        self, request: httpx.Request, account: Account | None, on_behalf_of: str | None
     ) -> httpx.Response:
-        left = str(max(0, int(seconds_left() * 1000)))
-        headers = httpx.Headers(outgoing_headers() | {TIMEOUT_HEADER: left})
-        headers.update(given)
+        request.headers[TIMEOUT_HEADER] = str(max(0, int(seconds_left() * 1000)))
         if account:
-            headers["Authorization"] = f"Bearer {await account.token(on_behalf_of)}"
+            request.headers["Authorization"] = f"Bearer {await account.token(on_behalf_of)}"
         try:
             async with await self._breakers.get_breaker(self.target):
-                response = await self._send(method, endpoint, headers=headers, **content)
+                response = await self._send(request)
         except OpenedState as error:
             message = f"{self.target} is not answering; calls to it pause for a moment"
             raise Unavailable(message, retry_after=RECOVERY_SECONDS, target=self.target) from error
@@ -146,12 +141,12 @@ class ServiceClient:
             raise refusal(response, self.target)
         return response
 
-    async def _send(self, method: str, endpoint: str, **request: Any) -> httpx.Response:
+    async def _send(self, request: httpx.Request) -> httpx.Response:
         """The answer, unless it is the neighbour's failure: those count for the breaker."""
         left = seconds_left()
         try:
             async with asyncio.timeout(left):
-                response = await self._client.request(method, endpoint, **request)
+                response = await self._client.send(request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unsent(f"{self.target} cannot be reached", target=self.target) from error
         except (httpx.RequestError, TimeoutError) as error:

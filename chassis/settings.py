@@ -1,10 +1,18 @@
 """The variables every service reads from its environment (specification: "Required Variables")."""
 
 import json
+import re
 import sys
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -27,7 +35,9 @@ class Settings(BaseSettings):
     service_port: int = Field(ge=1, le=65535)
     environment: Literal["development", "test", "staging", "production"] = "development"
     debug: bool = False
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)
+    ] = "INFO"
 
     database_url: str
     database_pool_size: int = Field(default=10, ge=1)
@@ -36,7 +46,7 @@ class Settings(BaseSettings):
     redis_max_connections: int = Field(default=10, ge=1)
 
     identity_service_url: str = "http://identity-service:8001"
-    service_client_id: str = ""  # the service's name, if not given
+    service_client_id: str = Field(default_factory=lambda given: given.get("service_name", ""))
     service_client_secret: SecretStr = SecretStr(DEVELOPMENT_SERVICE_SECRET)
     auth_max_staleness_seconds: float = Field(default=5.0, gt=0)
     jwt_secret_key: SecretStr = SecretStr(DEVELOPMENT_JWT_SECRET)
@@ -71,23 +81,12 @@ class Settings(BaseSettings):
         url = make_url(self.database_url).set(drivername=f"postgresql+{driver}")
         return url.render_as_string(hide_password=False)
 
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def upper_case(cls, level: Any) -> Any:
-        return level.upper() if isinstance(level, str) else level
-
     @field_validator("cors_allow_origins", mode="before")
     @classmethod
     def json_or_comma_list(cls, origins: Any) -> Any:
-        if not isinstance(origins, str):
-            return origins
-        if origins.lstrip().startswith("["):
-            return json.loads(origins)
-        return [origin.strip() for origin in origins.split(",") if origin.strip()]
-
-    @field_validator("cors_allow_origins")
-    @classmethod
-    def no_wildcard(cls, origins: list[str]) -> list[str]:
+        if isinstance(origins, str):
+            is_json = origins.lstrip().startswith("[")
+            origins = json.loads(origins) if is_json else re.findall(r"[^,\s]+", origins)
         if "*" in origins:
             raise ValueError("name each origin: '*' would let every site act with a user's login")
         return origins
@@ -102,11 +101,6 @@ class Settings(BaseSettings):
         if backend not in ("postgresql", "postgres"):
             raise ValueError("must be a PostgreSQL URL")
         return url
-
-    @model_validator(mode="after")
-    def client_id_from_name(self) -> "Settings":
-        self.service_client_id = self.service_client_id or self.service_name
-        return self
 
     @model_validator(mode="after")
     def secrets_of_their_own(self) -> "Settings":

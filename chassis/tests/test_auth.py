@@ -338,6 +338,9 @@ async def test_without_identity_a_new_token_is_503_soon() -> None:
     assert monotonic() - started < 1.5
 
 
+WELL_FORMED: dict[str, Any] = {"user_id": "x", "email": None, "roles": [], "permissions": []}
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -352,6 +355,8 @@ async def test_without_identity_a_new_token_is_503_soon() -> None:
         httpx.Response(200, json=[]),
         httpx.Response(200, json={"user_id": "x"}),
         httpx.Response(200, json={"user_id": "x", "email": None, "roles": 7, "permissions": []}),
+        httpx.Response(200, json={**WELL_FORMED, "expires_at": "2999-01-01T00:00:00"}),
+        httpx.Response(200, json={**WELL_FORMED, "roles": [None]}),
     ],
 )
 async def test_an_identity_that_makes_no_sense_is_503_and_lets_nobody_in(
@@ -398,7 +403,7 @@ async def test_expiry_is_respected_without_asking_anybody() -> None:
         assert await me(client, ada) == 401
 
 
-@pytest.mark.parametrize("zone", ["Z", "+00:00", "+05:30", "-11:00", ""])
+@pytest.mark.parametrize("zone", ["Z", "+00:00", "+05:30", "-11:00"])
 async def test_expiry_is_understood_in_any_time_zone(zone: str) -> None:
     identity = Identity()
     ada = identity.person()

@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI
 from sqlalchemy import Executable, Row, bindparam, func, literal, null, select, true
 from sqlalchemy.exc import DBAPIError
 
-from chassis.auth import CurrentUser, User
+from chassis.auth import USER, CurrentUser, User
 from chassis.errors import Forbidden
 
 from .database import reader
@@ -77,7 +77,7 @@ class Identifier:
         return answer(claims, rows)
 
     async def user(self, token: str) -> User:
-        return User.from_answer(await self(token))
+        return USER.validate_python(await self(token))
 
 
 async def ask(claims: Claims) -> Sequence[Row[Any]]:
