@@ -22,7 +22,7 @@ class EmailTaken(Conflict):
 
 
 class WrongCredentials(Refused):
-    """The same for an unknown address, a wrong password and a deactivated account."""
+    """The same for an unknown address, a wrong password, and somebody deactivated or locked."""
 
 
 class WrongPassword(Forbidden):
@@ -73,9 +73,9 @@ async def stored_password(whose: ColumnElement[bool]) -> tuple[UUID | None, str 
 async def lock_unchanged(
     session: AsyncSession, user_id: UUID | None, password_hash: str | None
 ) -> Account | None:
-    """The active account, unless the password was changed while it was checked."""
+    """The account, if it is let in, unless the password was changed while it was checked."""
     query = select(Account).where(
-        Account.id == user_id, Account.password_hash == password_hash, Account.is_active
+        Account.id == user_id, Account.password_hash == password_hash, Account.is_let_in
     )
     return await session.scalar(query.with_for_update())
 
@@ -111,14 +111,14 @@ async def find_governed(session: AsyncSession, by: User, user_id: UUID) -> Accou
 async def update(
     session: AsyncSession, by: User, user_id: UUID, patch: UserPatch | ProfilePatch
 ) -> Account:
-    """Raises EmailTaken. A deactivated person's sessions end."""
+    """Raises EmailTaken. The sessions of somebody deactivated or locked end."""
     account = await find_governed(session, by, user_id)
     given = patch.model_dump()
     for name, value in given.items():
         setattr(account, name, value)
     await flush_address(session, account)
     audit.record(session, "user.updated", by=by, subject=user_id, fields=sorted(given))
-    if account.is_active:
+    if account.is_let_in:
         await changes.publish(session, user_id=user_id)
     else:
         await sessions.end_all(session, by, user_id)

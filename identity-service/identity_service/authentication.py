@@ -32,7 +32,7 @@ PERSON = (
     )
     .outerjoin_from(Account, user_roles)
     .outerjoin(Role)
-    .where(Account.id == bindparam("subject"), Account.is_active)
+    .where(Account.id == bindparam("subject"), Account.is_let_in)
     .order_by(Role.name)
 )
 

@@ -47,7 +47,7 @@ def is_secret_of(client: Client, secret: str) -> bool:
 async def require_delegation(session: AsyncSession, client: Client, user_id: UUID) -> None:
     if DELEGATE not in client.permissions:
         raise NotDelegated(f"This needs the permission {DELEGATE}")
-    active = select(Account.id).where(Account.id == user_id, Account.is_active)
+    active = select(Account.id).where(Account.id == user_id, Account.is_let_in)
     if await session.scalar(active) is None:
         raise NotDelegated("There is no active user with the id on_behalf_of")
 

@@ -4,9 +4,21 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Table, Text, func
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    ForeignKey,
+    Identity,
+    Table,
+    Text,
+    and_,
+    func,
+    or_,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 from uuid_utils.compat import uuid7
 
 from chassis.idempotency import keys_table
@@ -49,6 +61,7 @@ class Account(Base):
     locale: Mapped[str] = mapped_column(default="en")
     timezone: Mapped[str] = mapped_column(default="UTC")
     is_active: Mapped[bool] = mapped_column(default=True)
+    locked_until: Mapped[datetime | None]  # by an administrator; it ends by itself
     is_verified: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
@@ -56,6 +69,15 @@ class Account(Base):
     role_objects: Mapped[list[Role]] = relationship(
         secondary=user_roles, lazy="selectin", order_by=Role.name
     )
+
+    @hybrid_property
+    def is_let_in(self) -> bool:
+        return self.is_active and (self.locked_until is None or self.locked_until <= now())
+
+    @is_let_in.inplace.expression
+    @classmethod
+    def _is_let_in(cls) -> ColumnElement[bool]:
+        return and_(cls.is_active, or_(cls.locked_until.is_(None), cls.locked_until <= func.now()))
 
     @property
     def user_id(self) -> UUID:
@@ -82,6 +104,7 @@ class LoginSession(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     last_used_at: Mapped[datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime]
+    is_current: Mapped[bool] = query_expression()  # the one in which the list is asked for
 
 
 class RefreshToken(Base):

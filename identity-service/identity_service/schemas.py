@@ -1,13 +1,21 @@
 """What comes in and goes out. Every string that comes in is checked here and nowhere else."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
 from zoneinfo import available_timezones
 
 from email_validator import validate_email
-from pydantic import MISSING, AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    MISSING,
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from chassis.schemas import STRICT, storable
 
@@ -39,7 +47,15 @@ def not_reserved(name: str) -> str:
     return name
 
 
+def in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("lies beyond the calendar") from error
+
+
 Storable = AfterValidator(storable)
+Time = Annotated[AwareDatetime, AfterValidator(in_utc)]
 Email = Annotated[str, Field(max_length=254), Storable, AfterValidator(normal_address)]
 # repr=False: a model that is printed or logged does not give the secret away.
 NewPassword = Annotated[str, Field(min_length=8, max_length=128, repr=False), Storable]
@@ -110,6 +126,7 @@ class UserPatch(Request):
     email: Email | MISSING = MISSING
     name: Name | MISSING = MISSING
     is_active: bool | MISSING = MISSING
+    locked_until: Time | MISSING | None = MISSING
     is_verified: bool | MISSING = MISSING
 
 
@@ -146,6 +163,7 @@ class UserRead(Answer):
     name: str
     roles: list[str]
     is_active: bool
+    locked_until: datetime | None
     is_verified: bool
     created_at: datetime
 
@@ -213,6 +231,7 @@ class Feed(Answer):
 
 class SessionRead(Answer):
     id: UUID
+    is_current: bool
     ip: str | None
     user_agent: str | None
     created_at: datetime

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Select, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import with_expression
 
 from chassis.auth import User
 from chassis.errors import NotFound
@@ -86,15 +87,18 @@ async def end(session: AsyncSession, login: LoginSession) -> None:
     await changes.publish(session, user_id=login.user_id, session_id=login.id)
 
 
-def of_user(user_id: UUID) -> Select[Any]:
-    theirs = select(LoginSession).where(LoginSession.user_id == user_id)
-    return theirs.where(LoginSession.expires_at > now())
+def own(by: User) -> Select[Any]:
+    """The sessions that are open, with the one at hand marked."""
+    theirs = select(LoginSession).where(LoginSession.user_id == UUID(by.user_id))
+    is_current = LoginSession.id == UUID(by.session_id)
+    marked = theirs.options(with_expression(LoginSession.is_current, is_current))
+    return marked.where(LoginSession.expires_at > now())
 
 
 async def end_own(session: AsyncSession, by: User, session_id: UUID) -> None:
     """Raises NotFound for a session of somebody else as for one that is not there."""
-    own = of_user(UUID(by.user_id)).where(LoginSession.id == session_id)
-    login = await session.scalar(own.with_for_update())
+    chosen = own(by).where(LoginSession.id == session_id)
+    login = await session.scalar(chosen.with_for_update())
     if login is None:
         raise NotFound("You have no such session")
     audit.record(session, "session.ended", by=by, subject=login.user_id, session_id=str(session_id))

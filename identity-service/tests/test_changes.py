@@ -69,6 +69,7 @@ def test_reuse_of_a_refresh_token_names_the_session(
     ("method", "path", "body"),
     [
         ("PATCH", "/users/{id}", {"is_active": False}),
+        ("PATCH", "/users/{id}", {"locked_until": "2100-01-01T00:00:00Z"}),
         ("PATCH", "/users/{id}", {"is_verified": True}),
         ("PUT", "/users/{id}/roles", {"roles": ["viewer"]}),
         ("DELETE", "/users/{id}", None),
@@ -91,6 +92,7 @@ def test_what_an_administrator_does_names_the_user(
     ("method", "path", "body"),
     [
         ("DELETE", "/auth/sessions", None),
+        ("DELETE", "/auth/sessions?keep_current=true", None),
         (
             "POST",
             "/auth/change-password",

@@ -44,6 +44,21 @@ def test_a_raced_refresh_gets_the_same_successor(client: TestClient, person: Per
     assert len(person.request("GET", "/auth/sessions").json()["items"]) == 1
 
 
+def test_an_honest_client_is_never_logged_out_by_its_own_races(
+    client: TestClient, person: Person
+) -> None:
+    """The storm a hundred times: in each round some requests share one token, as tabs do."""
+    token = person.refresh_token
+    with ThreadPoolExecutor(6) as threads:
+        for _ in range(100):
+            answers = list(threads.map(refresh, [client] * 6, [token] * 6))
+            assert {answer.status_code for answer in answers} == {200}
+            (token,) = {answer.json()["refresh_token"] for answer in answers}
+
+    assert validate(client, answers[0].json()["access_token"]).status_code == 200
+    assert len(person.request("GET", "/auth/sessions").json()["items"]) == 1
+
+
 def test_a_refresh_token_used_after_the_grace_ends_the_session(
     client: TestClient, person: Person, sql: Callable[..., list[Any]]
 ) -> None:
@@ -116,7 +131,8 @@ def test_sessions_are_listed_and_ended_one_by_one(person: Person) -> None:
     ended = person.request("DELETE", f"/auth/sessions/{elsewhere.session_id}")
 
     assert [item["id"] for item in listed] == [elsewhere.session_id, person.session_id]
-    assert listed[0]["user_agent"] == "testclient"
+    assert [item["is_current"] for item in listed] == [False, True]
+    assert (listed[0]["user_agent"], listed[0]["ip"]) == ("testclient", "testclient")
     assert ended.status_code == 204
     assert (person.status, elsewhere.status) == (200, 401)
 
@@ -137,6 +153,14 @@ def test_all_sessions_can_be_ended_at_once(person: Person, other: Person) -> Non
     assert person.request("DELETE", "/auth/sessions").status_code == 204
 
     assert (person.status, elsewhere.status, other.status) == (401, 401, 200)
+
+
+def test_all_other_sessions_can_be_ended_at_once(person: Person) -> None:
+    elsewhere = person.again()
+
+    assert person.request("DELETE", "/auth/sessions?keep_current=true").status_code == 204
+
+    assert (person.status, elsewhere.status) == (200, 401)
 
 
 def test_a_new_password_ends_every_other_session(client: TestClient, person: Person) -> None:

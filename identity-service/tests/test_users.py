@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from fastapi.testclient import TestClient
 
-from .conftest import PASSWORD, Person, bearer
+from .conftest import PASSWORD, Person, bearer, validate
 
 OWN = ("", "/profile", "/contact", "/permissions")
 
@@ -180,6 +180,34 @@ def test_a_deactivated_person_is_out_everywhere_and_stays_out(
     admin.request("PATCH", path, json={"is_active": True})
     assert person.status == 401  # what ended does not come back
     assert person.again().status == 200
+
+
+def test_a_locked_person_is_out_until_the_lock_ends(
+    client: TestClient,
+    person: Person,
+    admin: Person,
+    service: Callable[..., str],
+    sql: Callable[..., list[Any]],
+) -> None:
+    acting = service("workflow-service", person.id)
+    lock = {"locked_until": "2100-01-01T00:00:00+01:00"}
+
+    locked = admin.request("PATCH", f"/users/{person.id}", json=lock)
+
+    assert locked.json()["locked_until"] == "2099-12-31T23:00:00Z"
+    assert (person.status, validate(client, acting).status_code) == (401, 401)
+    credentials = {"email": person.email, "password": PASSWORD}
+    assert client.post("/auth/login", json=credentials).status_code == 401
+    sql("UPDATE users SET locked_until = now() WHERE id = :id", id=person.id)
+    assert person.status == 401  # the session is over
+    assert (person.again().status, validate(client, acting).status_code) == (200, 200)
+
+
+@pytest.mark.parametrize("time", ["soon", "2100-01-01T00:00:00", "9999-12-31T23:59:59-14:00"])
+def test_a_lock_needs_a_time_with_its_zone(admin: Person, person: Person, time: Any) -> None:
+    answer = admin.request("PATCH", f"/users/{person.id}", json={"locked_until": time})
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "locked_until")
 
 
 def test_a_deleted_person_is_gone(client: TestClient, person: Person, admin: Person) -> None:

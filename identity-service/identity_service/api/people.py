@@ -68,14 +68,14 @@ async def change_password(
 @router.get("/sessions", response_model=Page[schemas.SessionRead])
 async def list_sessions(person: Person, session: DbSession, page: PageRequest) -> Any:
     """Where you are logged in."""
-    own = sessions.of_user(UUID(person.user_id))
-    return await session.run_sync(paginate, own, page, LoginSession.id)
+    return await session.run_sync(paginate, sessions.own(person), page, LoginSession.id)
 
 
 @router.delete("/sessions", status_code=204)
-async def end_sessions(person: Person, session: DbSession) -> None:
-    """Log out everywhere, here too."""
-    await sessions.end_all(session, person, UUID(person.user_id))
+async def end_sessions(person: Person, session: DbSession, keep_current: bool = False) -> None:
+    """Log out everywhere, or with `keep_current` everywhere else."""
+    kept = person.session_id if keep_current else None
+    await sessions.end_all(session, person, UUID(person.user_id), but=kept)
 
 
 @router.delete("/sessions/{session_id}", status_code=204)

@@ -65,7 +65,7 @@ async def read_user(user_id: UUID, reader: SelfOrReader, session: DbSession) -> 
 async def update_user(
     user_id: UUID, patch: schemas.UserPatch, admin: Admin, session: DbSession
 ) -> Account:
-    """Change an account; a deactivated one is logged out everywhere."""
+    """Change an account; one that is deactivated or locked is logged out everywhere."""
     return await accounts.update(session, admin, user_id, patch)
 
 
