@@ -7,7 +7,7 @@ from chassis.settings import Settings as StandardSettings
 
 DEVELOPMENT_SECRET = SecretStr(DEVELOPMENT_SERVICE_SECRET)
 SERVICE_PERMISSIONS = {
-    "content-service": ["auth:changes", "users:read"],
+    "content-service": ["auth:changes", "notifications:send", "roles:read", "users:read"],
     "communication-service": ["auth:changes", "contacts:read"],
     "workflow-service": ["auth:changes", "auth:delegate", "users:read"],
 }
