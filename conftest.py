@@ -78,6 +78,12 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Tests that are `async def` run on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def servers() -> TemporaryServers:
     return SERVERS
 

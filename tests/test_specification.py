@@ -142,6 +142,17 @@ def test_documentation():
 """
 
 
+ASYNC_TEST = """
+import pytest
+from httpx import ASGITransport, AsyncClient
+
+@pytest.mark.asyncio
+async def test_liveness():
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://service") as caller:
+        assert (await caller.get("/health/live")).json() == {"status": "alive"}
+"""
+
+
 @each_service
 def test_the_integration_test_template_runs_in_the_folder_of_a_service(
     service: Service, servers: TemporaryServers, tmp_path: Path
@@ -159,7 +170,7 @@ def test_each_service_tests_itself_when_all_are_tested_together() -> None:
     name = f"test_template_{uuid4().hex}.py"
     tests = [service.folder / "tests" / name for service in SERVICES]
     for service, test in zip(SERVICES, tests, strict=True):
-        test.write_text(TEMPLATE.format(service=service.name))
+        test.write_text(TEMPLATE.format(service=service.name) + ASYNC_TEST)
 
     try:
         done = run_pytest(ROOT, *tests)

@@ -9,12 +9,6 @@ import sqlalchemy as sa
 from localstack.temporary import TemporaryServers
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Tests that are `async def` run on asyncio."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """create_app takes over the root logger, which is pytest's here."""

@@ -23,8 +23,6 @@ from chassis.tracing import traced
 
 from .toy import toy_settings
 
-pytestmark = pytest.mark.anyio
-
 Author = Annotated[User, require_permission("documents:write")]
 
 

@@ -109,7 +109,6 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.mark.anyio
 async def test_checks_run_side_by_side_and_once_for_a_storm_of_probes() -> None:
     calls = []
 
@@ -131,7 +130,6 @@ async def test_checks_run_side_by_side_and_once_for_a_storm_of_probes() -> None:
     assert sorted(calls) == ["slow", "slow too"]
 
 
-@pytest.mark.anyio
 async def test_a_check_that_hangs_is_unhealthy_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chassis.health.CHECK_TIMEOUT", 0.2)
 

@@ -23,8 +23,6 @@ from chassis.testing import FakeIdentity, Person
 
 from .toy import toy_settings
 
-pytestmark = pytest.mark.anyio
-
 METADATA = sa.MetaData()
 KEYS = keys_table(METADATA)
 NOTES = sa.Table(

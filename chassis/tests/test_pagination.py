@@ -209,7 +209,6 @@ async def async_session(database_url: str) -> AsyncIterator[AsyncSession]:
     await engine.dispose()
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("order", ORDERS)
 async def test_it_works_in_an_async_session_too(
     database_url: str, sessions: sessionmaker[Session], order: str

@@ -130,7 +130,6 @@ def assert_unavailable(response: Any) -> None:
     assert "canary" not in response.text
 
 
-@pytest.mark.anyio
 async def test_more_requests_than_connections_and_threads_take_turns(
     sessions: sessionmaker[Session],
 ) -> None:

@@ -13,8 +13,6 @@ from chassis.testing import FakeIdentity
 
 from .toy import toy_settings
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.fixture
 def identity() -> FakeIdentity:
