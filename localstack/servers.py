@@ -79,14 +79,15 @@ class Postgres:
 
     def create(self, role: str, database: str) -> str:
         """Make a role and its database, unless they are there; nobody else may connect to it."""
-        self.sql(
-            f"SELECT 'CREATE ROLE {role}' WHERE NOT EXISTS"
-            f" (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec\n"
-            f"ALTER ROLE {role} LOGIN PASSWORD '{role}';\n"
-            f"SELECT 'CREATE DATABASE {database} OWNER {role}' WHERE NOT EXISTS"
-            f" (SELECT FROM pg_database WHERE datname = '{database}') \\gexec\n"
-            f"REVOKE ALL ON DATABASE {database}, postgres, template1 FROM PUBLIC;\n"
-        )
+        # Quoted, since a service may be called "order".
+        self.sql(f"""
+            SELECT 'CREATE ROLE "{role}"' WHERE NOT EXISTS
+                (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec
+            ALTER ROLE "{role}" LOGIN PASSWORD '{role}';
+            SELECT 'CREATE DATABASE "{database}" OWNER "{role}"' WHERE NOT EXISTS
+                (SELECT FROM pg_database WHERE datname = '{database}') \\gexec
+            REVOKE ALL ON DATABASE "{database}", postgres, template1 FROM PUBLIC;
+        """)
         return self.url(role, database)
 
     def url(self, role: str, database: str) -> str:

@@ -1,6 +1,10 @@
-"""The services of the platform: their ports, databases and background processes."""
+"""The services of the platform: their ports, databases and background processes.
 
-from collections.abc import Mapping
+Each folder `*-service` says in its `service.toml` what does not follow from its name.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +13,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Service:
-    """One line of the table below; the rest follows from the name."""
+    """`background` are the processes beside the API: a worker and a scheduler, or none."""
 
     short: str
     port: int
-    redis_port: int
-    background: tuple[str, ...] = ()
+    background: Sequence[str] = ()
     database: str = ""
 
     @property
@@ -30,18 +33,19 @@ class Service:
         return self.database or self.package
 
     @property
+    def redis_port(self) -> int:
+        return self.port - 1620  # 6381 for 8001
+
+    @property
     def folder(self) -> Path:
         return ROOT / self.name
 
 
-WORKER = ("worker", "scheduler")
+def declared(file: Path) -> Service:
+    return Service(file.parent.name.removesuffix("-service"), **tomllib.loads(file.read_text()))
 
-SERVICES = (
-    Service("identity", 8001, 6381),
-    Service("content", 8002, 6382),
-    Service("communication", 8003, 6383, WORKER),
-    Service("workflow", 8004, 6384, WORKER, database="workflow_intelligence_service"),
-)
+
+SERVICES = sorted(map(declared, ROOT.glob("*-service/service.toml")), key=lambda s: s.port)
 
 POSTGRES_PORT = 5440
 SMTP_PORT = 1025

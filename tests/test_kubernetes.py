@@ -13,10 +13,13 @@ import yaml  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
 from chassis.settings import Settings
-from localstack.services import ROOT, SERVICES, Service
+from localstack.services import ROOT, Service
+from localstack.services import SERVICES as ALL_SERVICES
 
 KUBECTL = shutil.which("kubectl")
 VERSION = "1.37"
+DEPLOYED = ROOT / "deploy/kubernetes"  # without forks, until somebody adds them
+SERVICES = [service for service in ALL_SERVICES if (DEPLOYED / service.name).exists()]
 PROCESSES = [(s, kind) for s in SERVICES for kind in ("service", *s.background)]
 CHANGE_ME = "change-me"
 OWN_KEY = "a key of forty characters, made for this"
@@ -33,7 +36,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """Everything that `kubectl apply -k` would send, with the example's secrets."""
     folder = tmp_path_factory.mktemp("kubernetes")
     skip_secrets = shutil.ignore_patterns("secrets.env")
-    shutil.copytree(ROOT / "deploy/kubernetes", folder, dirs_exist_ok=True, ignore=skip_secrets)
+    shutil.copytree(DEPLOYED, folder, dirs_exist_ok=True, ignore=skip_secrets)
     for example in folder.glob("*-service/secrets.env.example"):
         shutil.copy(example, example.with_suffix(""))
     render = [str(KUBECTL), "kustomize", str(folder)]
