@@ -49,11 +49,16 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """With `-n`: a file's tests stay together, and so does tests/, which has one stack."""
+    """With `-n`: a file's tests stay together, and so do the files that share the one stack."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "tests" if file.startswith("tests/") else file
+        return "stack" if uses_stack(file) else file
+
+
+@cache
+def uses_stack(file: str) -> bool:
+    return file.startswith("tests/") and "stack: Stack" in (ROOT / file).read_text()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
