@@ -10,9 +10,18 @@ from typing import Any, Protocol, TypeVar
 
 import httpx
 
+from chassis.settings import DEVELOPMENT_SERVICE_SECRET
+
 PDF = Path(__file__).parent.parent / "scripts" / "samples" / "closing-the-mill-race.pdf"
 PASSWORD = "a password of the tests"
 DEMO_PASSWORD = "demo-password-1"
+# A route of each service that every member may ask.
+PROTECTED = {
+    "identity": "/auth/me",
+    "content": "/documents",
+    "communication": "/inbox",
+    "workflow": "/tasks",
+}
 
 # Services are plain HTTP here: loading the certificates of the world would cost 25 ms a call.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -84,6 +93,19 @@ def log_in(stack: Stack, email: str, password: str = DEMO_PASSWORD) -> Person:
     return Person(stack, session["user_id"], email, session["access_token"])
 
 
+def service_token(stack: Stack, service: str, on_behalf_of: str | None = None) -> Person:
+    """The service as its own caller, or acting for a person."""
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": f"{service}-service",
+        "client_secret": DEVELOPMENT_SERVICE_SECRET,
+    }
+    if on_behalf_of:
+        form["on_behalf_of"] = on_behalf_of
+    given = answer(ask(stack, "POST", "identity", "/api/v1/auth/token", data=form))
+    return Person(stack, on_behalf_of or "", "", given["access_token"])
+
+
 def upload(author: Person) -> Any:
     file = (PDF.name, PDF.read_bytes(), "application/pdf")
     return author.post("content", "/documents/upload", files={"file": file})
@@ -122,6 +144,24 @@ def finished(author: Person, run: Any, seconds: float = 20) -> Any:
         return now if now["status"] in ("completed", "failed", "cancelled") else None
 
     return eventually(find, seconds)
+
+
+def belongings(owner: Person) -> dict[str, str]:
+    """One of everything a person can have, by the names of path parameters."""
+    document = upload(owner)
+    run = start_review(owner, owner, document)
+    message = {"recipient_id": owner.user_id, "subject": "Hello", "body": "Hello"}
+    return {
+        "user_id": owner.user_id,
+        "session_id": owner.get("identity", "/auth/sessions")["items"][0]["id"],
+        "document_id": document["id"],
+        "number": "1",
+        "workflow_id": run["id"],
+        "task_id": open_task(owner, run)["id"],
+        "notification_id": owner.post("communication", "/notifications", json=message)["id"],
+        "item_id": eventually(lambda: owner.get("communication", "/inbox")["items"])[0]["id"],
+        "template_id": owner.get("communication", "/templates")["items"][0]["id"],
+    }
 
 
 def mails(stack: Stack, address: str, about: str = "") -> list[Any]:

@@ -15,6 +15,7 @@ import pytest
 
 from .people import (
     NO_CERTIFICATES,
+    PROTECTED,
     Person,
     Stack,
     approve,
@@ -28,12 +29,6 @@ from .people import (
     upload,
 )
 
-PROTECTED = {
-    "identity": "/auth/me",
-    "content": "/documents",
-    "communication": "/inbox",
-    "workflow": "/tasks",
-}
 STALENESS = 5.0  # seconds: AUTH_MAX_STALENESS_SECONDS
 LONGEST_POLL = 2.0  # seconds between the last two answers of identity's change feed
 LONGEST_ANSWER = 6.0  # seconds that any request may take while identity is away

@@ -8,6 +8,7 @@ import pytest
 from chassis.settings import DEVELOPMENT_SERVICE_SECRET
 
 from .people import (
+    PROTECTED,
     Person,
     Stack,
     answer,
@@ -18,24 +19,10 @@ from .people import (
     mails,
     open_task,
     register,
+    service_token,
     start_review,
     upload,
 )
-
-PROTECTED = {"content": "/documents", "communication": "/inbox", "workflow": "/tasks"}
-
-
-def service_token(stack: Stack, service: str, on_behalf_of: str | None = None) -> Person:
-    """The service as its own caller, or acting for a person."""
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": f"{service}-service",
-        "client_secret": DEVELOPMENT_SERVICE_SECRET,
-    }
-    if on_behalf_of:
-        form["on_behalf_of"] = on_behalf_of
-    given = answer(ask(stack, "POST", "identity", "/api/v1/auth/token", data=form))
-    return Person(stack, "", "", given["access_token"])
 
 
 @pytest.mark.parametrize(("service", "path"), PROTECTED.items())

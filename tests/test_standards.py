@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 from pydantic import AliasChoices
 from sqlalchemy.engine import make_url
@@ -17,10 +18,12 @@ from chassis.settings import Settings
 from chassis.testing import FakeIdentity
 from localstack.services import ROOT
 
+from .security.policies import policies
+
 FOLDERS = sorted(path.parent for path in ROOT.glob("*-service/main.py"))
 FILES = """
     service.toml main.py Dockerfile requirements.txt .env.example README.md alembic.ini
-    migrations/env.py tests
+    migrations/env.py tests/policies.txt
     {package}/main.py {package}/settings.py {package}/database.py {package}/health.py
 """
 PINNED = [
@@ -35,17 +38,8 @@ HEALTH = {"service", "status", "version", "port", "dependencies", "metrics"}
 METRICS = {"uptime_seconds", "active_connections", "memory_usage_mb"}
 PROBLEM = {"type", "title", "status", "detail", "instance", "code", "trace_id"}
 
-# What may be asked without a token, beside /health and /metrics. Everything else asks for one.
-PUBLIC = {
-    "identity-service": {
-        "POST /api/v1/auth/register",
-        "POST /api/v1/auth/login",
-        "POST /api/v1/auth/refresh",
-        "POST /api/v1/auth/validate",
-        "POST /api/v1/auth/token",
-    }
-}
 HEALTH_ROUTES = {"GET /health", "GET /health/live", "GET /health/ready"}
+STANDARD_PATHS = ("/health", "/metrics", "/docs", "/redoc", "/openapi.json", "/static-offline-docs")
 
 
 @pytest.fixture(params=FOLDERS, ids=lambda folder: str(folder.name))
@@ -267,12 +261,30 @@ def test_browsers_may_call_from_the_two_default_origins_only(
         assert (response.headers.get("access-control-allow-origin") == origin) == allowed
 
 
-def test_routes_are_public_by_name_or_ask_for_a_token(folder: Path, app: FastAPI) -> None:
+def test_every_route_has_a_policy_and_every_policy_a_route(folder: Path, app: FastAPI) -> None:
+    routes = {
+        f"{method} {str(route.path).removeprefix('/api/v1')}"
+        for route in iter_route_contexts(app.routes)
+        for method in route.methods or ()
+        if not str(route.path).startswith(STANDARD_PATHS)
+    }
+
+    assert routes == policies(folder).keys()
+
+
+def test_routes_ask_for_a_token_unless_their_policy_lets_anybody_in(
+    folder: Path, app: FastAPI
+) -> None:
     open_routes = {
         name for name, operation in operations(app).items() if not operation.get("security")
     }
 
-    assert open_routes == PUBLIC.get(folder.name, set()) | HEALTH_ROUTES
+    assert open_routes == public(folder) | HEALTH_ROUTES
+
+
+def public(folder: Path) -> set[str]:
+    declared = policies(folder).items()
+    return {name.replace(" ", " /api/v1") for name, policy in declared if policy.is_public}
 
 
 def test_business_routes_are_under_the_versioned_prefix(app: FastAPI) -> None:
@@ -284,7 +296,7 @@ def test_business_routes_are_under_the_versioned_prefix(app: FastAPI) -> None:
 def test_protected_routes_refuse_a_request_without_a_token(
     folder: Path, app: FastAPI, started: TestClient
 ) -> None:
-    for name in operations(app).keys() - PUBLIC.get(folder.name, set()) - HEALTH_ROUTES:
+    for name in operations(app).keys() - public(folder) - HEALTH_ROUTES:
         method, path = name.split()
 
         response = started.request(method, re.sub(r"\{\w+\}", "x", path))

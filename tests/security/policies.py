@@ -1,0 +1,74 @@
+"""Who may call each route, as each service's tests/policies.txt declares it.
+
+A line is a method, a path, who is let in, and whether the path names a thing of one person:
+
+    GET /documents/{document_id}   documents:read, theirs
+
+Let in are `anybody`; whoever has a `token`; a `person` (no service, nor one that acts for them);
+whoever has the permission that is named; the user whom the path names (`self`); a `service`. Of
+what is `theirs` others get a 404, but for those with the permission *; of what is `theirs alone`
+all others do.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody with a token, or nobody. `user` is what identity says of the token."""
+
+    token: str = ""
+    user: dict[str, Any] | None = None
+    is_owner: bool = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    def is_a(self, word: str) -> bool:
+        """Whether a word of a policy means this caller."""
+        assert self.user is not None
+        permissions = set(self.user["permissions"])
+        is_service = "service" in self.user["roles"]
+        meanings = {
+            "token": True,
+            "person": not is_service and self.user["actor"] is None,
+            "service": is_service,
+            "self": self.is_owner,
+        }
+        return meanings.get(word, not permissions.isdisjoint({word, "*"}))
+
+
+@dataclass(frozen=True)
+class Policy:
+    let_in: tuple[str, ...]
+    theirs: str = ""
+
+    @property
+    def is_public(self) -> bool:
+        return self.let_in == ("anybody",)
+
+    def refusal(self, caller: Caller) -> int | None:
+        """The status with which the caller is refused what belongs to the owner."""
+        if self.is_public:
+            return None
+        if caller.user is None:
+            return 401
+        if not any(map(caller.is_a, self.let_in)):
+            return 403
+        is_told = caller.is_owner or (caller.is_a("*") and self.theirs == "theirs")
+        return 404 if self.theirs and not is_told else None
+
+
+def policies(service: Path) -> dict[str, Policy]:
+    """Those of a service's folder, by route: "GET /documents"."""
+    lines = (service / "tests" / "policies.txt").read_text().splitlines()
+    return dict(parsed(line) for line in lines if line and not line.startswith("#"))
+
+
+def parsed(line: str) -> tuple[str, Policy]:
+    method, path, rule = line.split(maxsplit=2)
+    let_in, _, theirs = rule.partition(",")
+    return f"{method} {path}", Policy(tuple(let_in.strip().split(" or ")), theirs.strip())

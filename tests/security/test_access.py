@@ -1,0 +1,196 @@
+"""Every route, called by everybody with somebody else's ids, does what its policy declares."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from localstack.services import SERVICES, Service
+
+from ..endpoints import ENDPOINTS, Endpoint, for_each, good_body
+from ..people import (
+    NO_CERTIFICATES,
+    Person,
+    Stack,
+    answer,
+    belongings,
+    eventually,
+    log_in,
+    register,
+    service_token,
+)
+from .policies import Caller, Policy, policies
+
+PREFIX = "/api/v1"
+POLICIES = {service.name: policies(service.folder) for service in SERVICES}
+# They would end the session with which the caller goes on.
+ENDS_ITSELF = {"POST /auth/logout", "DELETE /auth/sessions"}
+PRIVATE = {"session_id", "document_id", "workflow_id", "task_id", "notification_id", "item_id"}
+
+Clients = dict[str, httpx.Client]
+
+
+def name_of(endpoint: Endpoint) -> str:
+    return f"{endpoint.method} {endpoint.path.removeprefix(PREFIX)}"
+
+
+def policy_of(service: Service, endpoint: Endpoint) -> Policy:
+    return POLICIES[service.name][name_of(endpoint)]
+
+
+@pytest.fixture(scope="module")
+def owner(stack: Stack) -> Person:
+    """A member, to whom everything belongs that others try to get at."""
+    return register(stack)
+
+
+@pytest.fixture(scope="module")
+def ids(owner: Person) -> dict[str, str]:
+    ids = belongings(owner)
+    sent = f"/notifications/{ids['notification_id']}"
+    eventually(lambda: owner.get("communication", sent)["status"] == "delivered")
+    return ids
+
+
+@pytest.fixture(scope="module")
+def callers(stack: Stack, owner: Person) -> dict[str, Caller]:
+    member = register(stack)
+    people = {
+        "owner": owner,
+        "member": member,
+        "outsider": log_in(stack, "outsider@example.com"),
+        "admin": log_in(stack, "admin@example.com"),
+        "service": service_token(stack, "content"),
+        "service for the member": service_token(stack, "workflow", member.user_id),
+    }
+    known = {name: caller(person, person is owner) for name, person in people.items()}
+    return {"nobody": Caller(), **known}
+
+
+def caller(person: Person, is_owner: bool) -> Caller:
+    user = answer(person.ask("POST", "identity", "/auth/validate"))
+    return Caller(person.token, user, is_owner)
+
+
+@pytest.fixture(scope="module")
+def clients(stack: Stack) -> Iterator[Clients]:
+    with ExitStack() as opened:
+        yield {
+            service.name: opened.enter_context(
+                httpx.Client(base_url=stack.url(service.name), verify=NO_CERTIFICATES, timeout=15)
+            )
+            for service in SERVICES
+        }
+
+
+@pytest.fixture
+def client(clients: Clients, service: Service) -> httpx.Client:
+    return clients[service.name]
+
+
+@pytest.fixture(scope="module")
+def before(clients: Clients, callers: dict[str, Caller], ids: dict[str, str]) -> dict[str, str]:
+    return state(clients, callers["owner"], ids)
+
+
+def state(clients: Clients, owner: Caller, ids: dict[str, str]) -> dict[str, str]:
+    """All that the owner's things say of themselves."""
+    return {
+        endpoint.path: response.text
+        for service, endpoint in ENDPOINTS
+        if endpoint.method == "GET" and "{" in endpoint.path
+        if not endpoint.path.endswith("/download")  # which leaves a trace
+        if (response := call(clients[service.name], replace(endpoint, ids=ids), owner)).is_success
+    }
+
+
+def call(client: httpx.Client, endpoint: Endpoint, caller: Caller) -> httpx.Response:
+    headers, content = good_body(endpoint)
+    headers = {"If-Match": '"1"'} | headers | caller.headers
+    method, url = endpoint.method, endpoint.url(q="mill")
+    request = client.build_request(method, url, content=content, headers=headers)
+    response = client.send(request, stream=True)
+    if "event-stream" not in response.headers.get("content-type", ""):  # which has no end
+        response.read()
+    response.close()
+    return response
+
+
+@for_each(ENDPOINTS)
+def test_whoever_may_not_is_refused(
+    service: Service,
+    endpoint: Endpoint,
+    client: httpx.Client,
+    callers: dict[str, Caller],
+    ids: dict[str, str],
+    before: dict[str, str],
+) -> None:
+    refusals = {name: policy_of(service, endpoint).refusal(who) for name, who in callers.items()}
+    refused = {name: status for name, status in refusals.items() if status}
+    attacked = replace(endpoint, ids=ids)
+
+    answers = {name: call(client, attacked, callers[name]) for name in refused}
+
+    assert {name: answer.status_code for name, answer in answers.items()} == refused
+    for response in answers.values():
+        assert response.headers["content-type"] == "application/problem+json"
+        assert ("www-authenticate" in response.headers) == (response.status_code == 401)
+
+
+def test_after_all_that_everything_is_as_it_was(
+    clients: Clients, callers: dict[str, Caller], ids: dict[str, str], before: dict[str, str]
+) -> None:
+    assert state(clients, callers["owner"], ids) == before
+
+
+def test_no_list_shows_what_is_somebody_elses(
+    clients: Clients, callers: dict[str, Caller], ids: dict[str, str]
+) -> None:
+    private = [ids[name] for name in PRIVATE]
+
+    def lists_of(caller: Caller) -> set[str]:
+        """The lists in which the caller sees something of the owner's."""
+        return {
+            name_of(endpoint)
+            for service, endpoint in ENDPOINTS
+            if endpoint.method == "GET" and "{" not in endpoint.path
+            if policy_of(service, endpoint).refusal(caller) is None
+            if (text := call(clients[service.name], endpoint, caller).text)
+            if any(id in text for id in private)
+        }
+
+    shown = {name: lists_of(caller) for name, caller in callers.items()}
+
+    assert shown["owner"] >= {f"GET /{noun}" for noun in ("documents", "search", "tasks", "inbox")}
+    assert not shown["member"] | shown["outsider"] | shown["service for the member"]
+
+
+@for_each(ENDPOINTS)
+def test_whoever_may_is_let_in(
+    service: Service,
+    endpoint: Endpoint,
+    client: httpx.Client,
+    callers: dict[str, Caller],
+    ids: dict[str, str],
+) -> None:
+    """The same requests are good for those who may send them: the refusals mean something."""
+    policy = policy_of(service, endpoint)
+    for name, caller in callers.items():
+        ends = name_of(endpoint) in ENDS_ITSELF or (caller.is_owner and endpoint.method == "DELETE")
+        if policy.refusal(caller) or ends:
+            continue
+        # What is the owner's is changed by the owner alone.
+        harmless = caller.is_owner or endpoint.method == "GET"
+        response = call(client, replace(endpoint, ids=ids if harmless else {}), caller)
+
+        assert response.status_code < 500, name
+        assert not is_refusal(response), (name, response.text)
+        if policy.theirs and caller.is_owner:
+            assert response.status_code != 404, response.text
+
+
+def is_refusal(response: httpx.Response) -> bool:
+    is_problem = response.headers.get("content-type") == "application/problem+json"
+    return is_problem and response.json()["code"] in ("Unauthenticated", "Forbidden")
