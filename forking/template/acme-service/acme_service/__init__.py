@@ -1,0 +1,1 @@
+"""The acme service; start reading at main.py."""

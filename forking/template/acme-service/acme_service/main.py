@@ -1,0 +1,11 @@
+"""The acme service. Start reading here."""
+
+from chassis.app import create_app
+
+from .api import router as api_router
+from .health import router as health_router
+from .settings import settings
+
+app = create_app(settings)
+app.include_router(health_router, tags=["Health"])
+app.include_router(api_router, prefix="/api/v1", tags=["API"])

@@ -1,0 +1,13 @@
+"""Starts the acme service: `python main.py`, `uvicorn main:app` or `from main import app`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the chassis is
+
+from acme_service.main import app
+
+if __name__ == "__main__":
+    from chassis.app import run
+
+    run(app)

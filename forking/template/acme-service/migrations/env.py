@@ -1,0 +1,7 @@
+"""Run by alembic: migrates the database of the service's settings."""
+
+from acme_service.models import Item
+from acme_service.settings import settings
+from chassis.migrations import migrate
+
+migrate(settings.driver_url("psycopg2"), Item.metadata)

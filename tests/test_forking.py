@@ -1,0 +1,148 @@
+"""A service of one's own: made, tested and taken out again in a copy of this repository."""
+
+import pytest
+
+from localstack.services import ROOT
+
+from .repository import Repository, copy_of_this
+
+TEMPLATE = ROOT / "forking/template/acme-service"
+LIKE_CONTENT = ["main.py", "alembic.ini", "migrations/script.py.mako", "{package}/health.py"]
+
+
+@pytest.fixture
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    return copy_of_this(tmp_path_factory.mktemp("copy"))
+
+
+@pytest.fixture
+def fork(copy: Repository) -> Repository:
+    copy.must("make", "new-service", "NAME=billing", "PORT=8005")
+    return copy
+
+
+def test_a_new_service_keeps_all_rules_and_passes_all_tests_without_one_edit(
+    fork: Repository,
+) -> None:
+    fork.must("make", "lint")
+    tests = ["billing-service", "tests/test_standards.py", "tests/test_docs.py"]
+    passed = fork.must(".venv/bin/python", "-m", "pytest", "-q", *tests)
+
+    assert " passed" in passed
+    assert "skipped" not in passed
+
+
+def test_what_was_made_is_taken_out_again_without_a_trace(fork: Repository) -> None:
+    assert fork.changes()
+
+    fork.must("make", "remove-service", "NAME=billing")
+
+    assert fork.changes() == ""
+    assert not (fork.folder / "billing-service").exists()
+
+
+def test_two_services_come_and_go_in_any_order(fork: Repository) -> None:
+    fork.must("make", "new-service", "NAME=order", "PORT=9000")
+
+    fork.must("make", "remove-service", "NAME=billing")
+    fork.must("make", "lint")
+    fork.must("make", "remove-service", "NAME=order")
+
+    assert fork.changes() == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "port", "why"),
+    [
+        ("", "8005", "NAME"),
+        ("Billing", "8005", "NAME"),
+        ("bill ing", "8005", "NAME"),
+        ("bill-ing", "8005", "NAME"),
+        ("../billing", "8005", "NAME"),
+        ("billing\n", "8005", "NAME"),
+        ("'; touch oh-no; '", "8005", "NAME"),
+        ('"; touch oh-no; "', "8005", "NAME"),
+        ("rechnungswesenundbuchhaltung", "8005", "NAME"),
+        ("postgres", "8005", "NAME"),
+        ("content", "8005", "There is a content-service already"),
+        ("billing", "", "PORT"),
+        ("billing", "80", "PORT"),
+        ("billing", "70000", "PORT"),
+        ("billing", "-8005", "PORT"),
+        ("billing", "eight", "PORT"),
+        ("billing", "8002", "content-service's"),
+        ("billing", "6382", "content-redis's"),
+        ("billing", "7060", "postgres's"),
+    ],
+)
+def test_an_odd_or_taken_name_or_port_is_refused_and_nothing_changed(
+    unchanged: Repository, name: str, port: str, why: str
+) -> None:
+    done = unchanged.run("make", "new-service", f"NAME={name}", f"PORT={port}")
+
+    assert done.returncode != 0
+    [error] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert why in error
+    assert unchanged.changes() == ""
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """One copy for all that is refused."""
+    return copy_of_this(tmp_path_factory.mktemp("unchanged"))
+
+
+def test_a_file_that_has_no_place_for_a_service_leaves_all_as_it_was(copy: Repository) -> None:
+    compose = copy.folder / "docker-compose.yml"
+    compose.write_text(compose.read_text().replace("\nvolumes:\n", "\nother:\n"))
+    copy.commit()
+
+    done = copy.run("make", "new-service", "NAME=billing", "PORT=8005")
+
+    assert "docker-compose.yml has no line" in done.stderr
+    assert copy.changes() == ""
+
+
+def test_work_that_is_not_committed_is_not_taken_out(fork: Repository) -> None:
+    work = [fork.folder / "billing-service" / name for name in (".env", "idea.md", "main.py")]
+    for file in work:
+        file.write_text("# Mine\n")
+    before = fork.changes()
+
+    done = fork.run("make", "remove-service", "NAME=billing")
+
+    assert done.returncode != 0
+    assert all(f"billing-service/{file.name}" in done.stderr for file in work)
+    assert fork.changes() == before
+
+    work[0].unlink()
+    fork.commit()
+    fork.must("make", "remove-service", "NAME=billing")
+    assert not (fork.folder / "billing-service").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("content", "no longer has what new-service wrote"),
+        ("contnt", "There is no contnt-service"),
+        ("", "There is no -service"),
+        ("../..", "There is no"),
+    ],
+)
+def test_what_was_not_made_here_is_not_taken_out(
+    unchanged: Repository, name: str, why: str
+) -> None:
+    done = unchanged.run("make", "remove-service", f"NAME={name}")
+
+    assert done.returncode != 0
+    assert why in done.stderr
+    assert unchanged.changes() == ""
+
+
+@pytest.mark.parametrize("name", LIKE_CONTENT)
+def test_the_template_is_content_service_where_every_service_is_the_same(name: str) -> None:
+    there = (ROOT / "content-service" / name.format(package="content_service")).read_text()
+    here = (TEMPLATE / name.format(package="acme_service")).read_text()
+
+    assert here == there.replace("content", "acme")
