@@ -17,6 +17,7 @@ are URLs.
 import importlib
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
 from unittest.mock import patch
@@ -73,10 +74,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints what tests have measured (`record_property`), whichever process they ran in."""
+    """Prints what tests have measured (`record_property`), a line for each name."""
+    measured = defaultdict(list)
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
-            terminalreporter.line(f"{name}: {value}")
+            measured[name].append(str(value))
+    for name, values in measured.items():
+        terminalreporter.line(f"{name}: {', '.join(values)}")
 
 
 def pytest_unconfigure() -> None:

@@ -50,6 +50,7 @@ class Person:
     user_id: str
     email: str
     token: str
+    refresh_token: str = ""
     trace_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def ask(self, method: str, service: str, path: str, **content: Any) -> httpx.Response:
@@ -90,7 +91,9 @@ def log_in(stack: Stack, email: str, password: str = DEMO_PASSWORD) -> Person:
     """One of the demo people, or anybody whose password is known."""
     credentials = {"email": email, "password": password}
     session = answer(ask(stack, "POST", "identity", "/api/v1/auth/login", json=credentials))
-    return Person(stack, session["user_id"], email, session["access_token"])
+    return Person(
+        stack, session["user_id"], email, session["access_token"], session["refresh_token"]
+    )
 
 
 def service_token(stack: Stack, service: str, on_behalf_of: str | None = None) -> Person:

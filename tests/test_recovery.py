@@ -21,7 +21,6 @@ from .people import (
     approve,
     eventually,
     finished,
-    log_in,
     mails,
     open_task,
     register,
@@ -290,28 +289,3 @@ def test_a_run_waits_for_identity_and_then_goes_on(stack: Stack) -> None:
 
     review.is_approved()
     review.has_done_everything_once(stack)
-
-
-def test_a_logout_is_refused_by_all_services_within_a_second(
-    stack: Stack, record_property: Callable[[str, object], None]
-) -> None:
-    person = log_in(stack, "viewer@example.com")
-    for service in PROTECTED:
-        assert asks(person, service).status_code == 200
-
-    person.ask("POST", "identity", "/auth/logout")
-
-    started = time.monotonic()
-    with ThreadPoolExecutor() as pool:
-        times = pool.map(lambda service: refused_after(person, service, started), PROTECTED)
-    seconds = dict(zip(PROTECTED, times, strict=True))
-    measured = ", ".join(f"{name} after {passed:.3f} s" for name, passed in seconds.items())
-    record_property("A logout is refused by", measured)
-    assert max(seconds.values()) < 1
-
-
-def refused_after(person: Person, service: str, started: float) -> float:
-    """Seconds until a service refuses the person's token."""
-    while asks(person, service).status_code != 401:
-        assert time.monotonic() - started < STALENESS
-    return time.monotonic() - started
