@@ -24,6 +24,8 @@ NEEDS = [
     ("GET", f"/tasks/{SOME_ID}", "workflows:read"),
     ("POST", f"/tasks/{SOME_ID}/complete", "workflows:read"),
     ("POST", "/ai/summarize", "ai:use"),
+    ("POST", "/ai/suggest", "ai:use"),
+    ("POST", "/ai/analyze", "ai:use"),
 ]
 
 

@@ -111,7 +111,7 @@ def test_a_fault_is_named_by_its_path(
 @pytest.mark.parametrize(
     ("step", "field", "message"),
     [
-        ({"kind": "magic"}, "kind", "there is no kind magic; the kinds are: ai.summarize"),
+        ({"kind": "magic"}, "kind", "there is no kind magic; the kinds are: ai.classify"),
         ({"next": "nowhere"}, "next", "there is no step nowhere"),
         ({"otherwise": "nowhere"}, "otherwise", "there is no step nowhere"),
         ({"with": {}}, "with.recipient_id", "is missing"),

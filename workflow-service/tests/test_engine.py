@@ -10,7 +10,10 @@ import httpx
 import pytest
 
 from chassis.errors import Unavailable
-from workflow_service.ai.providers import ModelRefused, Summary
+from workflow_service.ai.asking import Answer, Models
+from workflow_service.ai.providers import ModelRefused
+from workflow_service.ai.questions import Question
+from workflow_service.ai.usage import Spent
 from workflow_service.database import session_maker
 from workflow_service.engine import worker
 from workflow_service.engine.outcomes import Call
@@ -314,18 +317,22 @@ def test_a_reason_that_cannot_be_stored_is_told_as_far_as_it_can(
 def test_a_model_that_refuses_fails_the_run_and_one_that_is_busy_is_asked_again(
     starter: Caller, neighbours: Neighbours
 ) -> None:
-    def refuse(_: str) -> Summary:
-        raise ModelRefused("openai refused: no credit", target="openai")
+    class Failing(Models):
+        def __init__(self, failure: Exception) -> None:
+            self.failure = failure
 
-    def wait(_: str) -> Summary:
-        raise Unavailable("openai is busy or failing", retry_after=7, target="openai")
+        def ask(self, question: Question, spent: list[Spent]) -> Answer:
+            raise self.failure
 
+    refusal = ModelRefused("openai refused: no credit", target="openai")
+    busyness = Unavailable("openai is busy or failing", retry_after=7, target="openai")
     step = {"kind": "ai.summarize", "with": {"text": "'A text.'"}}
     refused, busy = (starter.start(starter.publish({"sum": step})) for _ in range(2))
 
-    for answer in (refuse, wait):
+    for failure in (refusal, busyness):
         with session_maker.begin() as session:
-            call = worker.next_call(session, replace(neighbours, summarize=answer), LEASE)
+            failing = replace(neighbours, models=Failing(failure))
+            call = worker.next_call(session, failing, LEASE)
         assert call is not None
         settled(call)
 

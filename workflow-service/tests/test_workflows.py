@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from .conftest import Caller, Platform, Work, problem
 
 TELL: dict[str, Any] = {
@@ -93,21 +91,6 @@ def test_a_task_page_goes_on_where_the_last_one_ended(
 
     assert len({task["id"] for task in [*first["items"], *second["items"]]}) == 3
     assert second["next_cursor"] is None
-
-
-@pytest.mark.parametrize("given", ["document_id", "text"])
-def test_summarize_works_on_a_text_and_on_a_document(
-    starter: Caller, platform: Platform, given: str
-) -> None:
-    text = "The mill is old. " * 3
-    values = {"text": text, "document_id": platform.content.add(starter.user_id, text)}
-
-    response = starter.post("/ai/summarize", json={given: values[given]})
-
-    assert response.status_code == 200, response.text
-    assert response.json() == {
-        "summary": "The mill is old.", "provider": "offline", "model": "extractive"
-    }  # fmt: skip
 
 
 def test_summarize_of_a_file_needs_its_text_and_says_how_to_get_it(

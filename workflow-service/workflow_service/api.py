@@ -3,18 +3,16 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from chassis.auth import User, require_permission
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest
 
 from . import definitions, schemas, workflows
-from .ai.providers import Summary
 from .database import DbSession
 from .engine.definition import Definition
 from .engine.validation import check
-from .kinds.ai import Summarize
 from .models import Run, Task
 from .schemas import DefinitionName, DefinitionRead, EventRead, TaskRead, WorkflowRead
 from .tasks import Hint
@@ -25,7 +23,6 @@ DefinitionReader = Annotated[User, require_permission("definitions:read")]
 DefinitionAuthor = Annotated[User, require_permission("definitions:write")]
 Starter = Annotated[User, require_permission("workflows:start")]
 Reader = Annotated[User, require_permission("workflows:read")]
-ModelUser = Annotated[User, require_permission("ai:use")]
 
 ONCE = [idempotent(DbSession)]  # for each Idempotency-Key
 
@@ -119,9 +116,3 @@ def complete_task(
 ) -> Task:
     """Decide a task assigned to you, once and for all."""
     return workflows.complete_task(session, reader, task_id, decided)
-
-
-@router.post("/ai/summarize")
-def summarize(new: Summarize, user: ModelUser, request: Request) -> Summary:
-    """A few sentences on a text, or on a document that you may read."""
-    return new.summary(request.app.state.neighbours, user.user_id)

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from chassis.app import create_app
 
+from .ai.api import router as ai_router
 from .api import router as api_router
 from .health import router as health_router
 from .neighbours import open_neighbours
@@ -24,3 +25,4 @@ async def with_neighbours(app: FastAPI) -> AsyncIterator[None]:
 app = create_app(settings, lifespan=with_neighbours)
 app.include_router(health_router, tags=["Health"])
 app.include_router(api_router, prefix="/api/v1", tags=["API"])
+app.include_router(ai_router, prefix="/api/v1/ai", tags=["AI"])

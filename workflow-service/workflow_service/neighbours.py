@@ -7,7 +7,7 @@ from typing import Any
 from chassis.auth import ServiceAccount
 from chassis.service_client import ServiceClient
 
-from .ai.providers import Summarizer, choose
+from .ai.asking import Models, open_models
 from .settings import Settings
 
 
@@ -15,7 +15,7 @@ from .settings import Settings
 class Neighbours:
     content: ServiceClient
     communication: ServiceClient
-    summarize: Summarizer
+    models: Models
 
 
 def open_neighbours(
@@ -28,5 +28,5 @@ def open_neighbours(
     return Neighbours(
         content=client(settings.content_service_url, target="content-service"),
         communication=client(settings.communication_service_url, target="communication-service"),
-        summarize=choose(settings),
+        models=open_models(settings),
     )

@@ -1,12 +1,22 @@
 """What this service reads from its environment, beside what every service reads."""
 
+import re
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
 
 from chassis import settings as chassis
 
 SERVICE_FOLDER = Path(__file__).resolve().parent.parent
+
+
+Provider = Literal["openai", "anthropic", "offline"]
+
+
+def comma_list(given: Any) -> Any:
+    return re.findall(r"[^,\s]+", given) if isinstance(given, str) else given
 
 
 class Settings(chassis.Settings):
@@ -24,13 +34,25 @@ class Settings(chassis.Settings):
     # A worker that has not finished a step after so long is taken for dead: another does the step.
     step_lease_seconds: float = Field(default=60.0, gt=0)
 
+    # Who is asked, one after the other, of those that have a key; offline needs none.
+    ai_providers: Annotated[tuple[Provider, ...], NoDecode, BeforeValidator(comma_list)] = (
+        "openai",
+        "anthropic",
+    )
     openai_api_key: SecretStr = SecretStr("")
     openai_base_url: str = "https://api.openai.com/v1"
     openai_model: str = "gpt-5.4-mini"
+    openai_input_price: float = Field(default=0.75, ge=0)  # US dollars for a million tokens
+    openai_output_price: float = Field(default=4.5, ge=0)
     anthropic_api_key: SecretStr = SecretStr("")
     anthropic_base_url: str = "https://api.anthropic.com"
     anthropic_model: str = "claude-haiku-4-5"
+    anthropic_input_price: float = Field(default=1.0, ge=0)
+    anthropic_output_price: float = Field(default=5.0, ge=0)
     ai_timeout_seconds: float = Field(default=30.0, gt=0)
+
+    def has_provider(self, name: str) -> bool:
+        return name == "offline" or bool(getattr(self, f"{name}_api_key"))
 
 
 settings = chassis.load(Settings)

@@ -1,1 +1,1 @@
-"""Help from language models; without a key, from an algorithm that needs none."""
+"""Help from language models; without a key, from algorithms that need none. Start in asking.py."""

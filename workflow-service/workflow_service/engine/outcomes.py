@@ -1,12 +1,13 @@
 """What a step kind is, what it is given and what it may answer."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chassis.errors import ServiceError, Unprocessable
 from chassis.service_client import ServiceClient
 
+from ..ai.usage import Spent
 from ..models import Run, Step
 from ..neighbours import Neighbours
 from .definition import Strict
@@ -19,6 +20,7 @@ class Call:
     run: Run
     step: Step
     neighbours: Neighbours
+    spent: list[Spent] = field(default_factory=list)
 
     def ask(self, neighbour: ServiceClient, method: str, path: str, *args: Any, **more: Any) -> Any:
         """Calls a neighbour, at a path below /api/v1, with the rights the run's starter has now.

@@ -6,6 +6,8 @@ from . import ai, branch, content, people
 BRANCH = "branch"
 
 KINDS: dict[str, type[Kind]] = {
+    "ai.classify": ai.Classify,
+    "ai.extract": ai.Extract,
     "ai.summarize": ai.Summarize,
     "approval": people.Approve,
     BRANCH: branch.Branch,

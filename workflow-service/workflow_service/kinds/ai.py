@@ -1,31 +1,43 @@
-"""ai.summarize: a few sentences on a document, or on a text."""
+"""ai.summarize, ai.classify and ai.extract: what a model makes of a document, or of a text."""
 
+from abc import abstractmethod
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
-from typing import Self
+from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from chassis.errors import Conflict, NotFound
 from chassis.schemas import Text
 from chassis.service_client import ServiceClient
 
-from ..ai.providers import ModelRefused, Summary
+from ..ai import questions
+from ..ai.providers import ModelRefused
+from ..ai.questions import Question
+from ..engine.definition import InputSchema, Strict
 from ..engine.outcomes import Call, Done, Kind, Terminal
 from ..neighbours import Neighbours
+
+Label = Annotated[Text, Field(min_length=1, max_length=100)]
 
 
 class NoTextYet(Conflict):
     """A file whose text has not been extracted."""
 
 
-class Summarize(Kind):
-    """Also the body of POST /ai/summarize."""
+class Material(Strict):
+    """What a model is asked about; also the body of POST /ai/...: one of the two."""
 
     document_id: UUID | None = None
     text: Text | None = Field(default=None, min_length=1, max_length=200_000)
+
+    @field_validator("text")
+    @classmethod
+    def not_blank(cls, text: str | None) -> str | None:
+        if text is not None and not text.strip():
+            raise ValueError("must not be blank")
+        return text
 
     @model_validator(mode="after")
     def one_of_them(self) -> Self:
@@ -33,15 +45,61 @@ class Summarize(Kind):
             raise ValueError("give either document_id or text")
         return self
 
+    def read(self, neighbours: Neighbours, reader_id: str) -> str:
+        """The text, read with the reader's rights; raises NoTextYet, and content's errors."""
+        return self.text or text_of(neighbours.content, self.document_id, reader_id)
+
+
+class AiKind(Material, Kind):
+    """Its output is the answer, with the provider and the model that gave it."""
+
+    @abstractmethod
+    def question(self, text: str) -> Question:
+        """What to ask about the text."""
+
     def perform(self, call: Call) -> Done:
+        text = self.read(call.neighbours, call.run.started_by)
         try:
-            return Done(asdict(self.summary(call.neighbours, call.run.started_by)))
+            answer = call.neighbours.models.ask(self.question(text), call.spent)
         except ModelRefused as error:
             raise Terminal(error.message) from error
+        return Done({**answer.value, "provider": answer.provider, "model": answer.model})
 
-    def summary(self, neighbours: Neighbours, reader_id: str) -> Summary:
-        text = self.text or text_of(neighbours.content, self.document_id, reader_id)
-        return neighbours.summarize(text)
+
+class Summarize(AiKind):
+    """Example: {"kind": "ai.summarize", "with": {"document_id": "input.document_id"}}"""
+
+    def question(self, text: str) -> Question:
+        return questions.summarize(text)
+
+
+class Classify(AiKind):
+    """Example: {"kind": "ai.classify", "with": {"text": "input.text", "labels": "['a', 'b']"}}"""
+
+    labels: list[Label] = Field(min_length=2, max_length=50)
+
+    def question(self, text: str) -> Question:
+        return questions.classify(text, self.labels)
+
+
+class Extract(AiKind):
+    """`into` is a JSON schema of an object, as a definition's input is.
+
+    Example: {"kind": "ai.extract", "with": {"text": "input.text",
+    "into": "{'type': 'object', 'properties': {'amount': {'type': 'number'}}}"}}
+    """
+
+    into: InputSchema
+
+    @field_validator("into")
+    @classmethod
+    def object_with_fields(cls, schema: InputSchema) -> InputSchema:
+        if schema.type != "object" or not schema.properties:
+            raise ValueError("must be of type object, and have properties")
+        return schema
+
+    def question(self, text: str) -> Question:
+        return questions.extract(text, self.into.model_dump(mode="json", exclude_none=True))
 
 
 def text_of(content: ServiceClient, document_id: UUID | None, reader_id: str) -> str:

@@ -1,0 +1,101 @@
+"""Labels, facts, suggestions and analyses from the text alone."""
+
+from typing import Any
+
+import pytest
+
+from workflow_service.ai import questions
+from workflow_service.ai.asking import Answer, InvalidAnswer, Models
+from workflow_service.ai.providers import Offline
+from workflow_service.ai.questions import Question
+from workflow_service.settings import settings
+
+from .conftest import PROSE
+
+INVOICE = """Invoice number: 2024-0117
+Issued on 2026-03-02 to Mill Town Council, council@mill.example.
+The total is 1,250.50 euros. Paid: no. Currency: EUR
+Items: sluice repair, new hinges and transport
+Priority is HIGH; the deadline was 2026-04-01.
+"""
+
+
+def ask(question: Question) -> Answer:
+    return Models([Offline(settings)]).ask(question, [])
+
+
+def extracted(**fields: dict[str, Any]) -> dict[str, Any]:
+    return ask(questions.extract(INVOICE, {"type": "object", "properties": fields})).value
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ({"invoice_number": {"type": "string"}}, "2024-0117"),
+        ({"total": {"type": "number"}}, 1250.5),
+        ({"paid": {"type": "boolean"}}, False),
+        ({"currency": {"type": "string", "enum": ["USD", "EUR"]}}, "EUR"),
+        ({"deadline": {"type": "string", "format": "date"}}, "2026-04-01"),
+        ({"issued": {"type": "string", "format": "date"}}, "2026-03-02"),
+        ({"contact": {"type": "string", "format": "email"}}, "council@mill.example"),
+        ({"priority": {"type": "string"}}, "HIGH"),
+        (
+            {"items": {"type": "array", "items": {"type": "string"}}},
+            ["sluice repair", "new hinges", "transport"],
+        ),
+        ({"sum": {"type": "number", "title": "Total"}}, 1250.5),
+    ],
+)
+def test_a_fact_is_found_beside_its_name_or_by_its_looks(
+    field: dict[str, Any], expected: Any
+) -> None:
+    assert extracted(**field) == {next(iter(field)): expected}
+
+
+def test_what_the_text_does_not_say_is_left_out() -> None:
+    assert extracted(discount={"type": "number"}) == {}
+
+
+def test_a_required_fact_that_is_not_there_is_no_answer() -> None:
+    schema = {"type": "object", "properties": {"discount": {"type": "number"}},
+              "required": ["discount"]}  # fmt: skip
+
+    with pytest.raises(InvalidAnswer, match="'discount' is a required property"):
+        ask(questions.extract(INVOICE, schema))
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [("The sluices need repairing; repairs are due.", "Repair"), ("A budget for 2027.", "Budget")],
+)
+def test_the_label_is_the_one_whose_words_the_text_uses(text: str, label: str) -> None:
+    answer = ask(questions.classify(text, ["Budget", "Repair"])).value
+
+    assert answer == {"label": label, "confidence": 1.0}
+
+
+def test_a_text_that_says_nothing_of_any_label_is_classified_without_confidence() -> None:
+    assert ask(questions.classify("Hello.", ["Budget", "Repair"])).value["confidence"] == 0
+
+
+def test_a_suggestion_is_a_title_and_what_the_text_is_about() -> None:
+    found = ask(questions.suggest("Closing the mill race\n" + PROSE)).value
+
+    assert found["title"] == "Closing the mill race"
+    assert {"mill", "race"} <= set(found["tags"])
+
+
+def test_an_analysis_has_topics_points_figures_and_questions() -> None:
+    found = ask(questions.analyze(PROSE + " Who pays for the 3 hinges?")).value
+
+    assert "mill" in found["topics"]
+    assert "The wheel has not turned since the flood of 1998." in found["figures"]
+    assert found["questions"] == ["Who pays for the 3 hinges?"]
+    assert found["key_points"]
+
+
+@pytest.mark.parametrize("text", ["   ", "...", "x", "🙂" * 10])
+def test_odd_texts_have_an_analysis_too(text: str) -> None:
+    assert set(ask(questions.analyze(text)).value) == {
+        "topics", "key_points", "figures", "questions",
+    }  # fmt: skip

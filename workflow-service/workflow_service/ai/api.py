@@ -1,0 +1,90 @@
+"""POST /ai/...: a model's help with one document or text, for a person who asks."""
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, Field
+
+from chassis.auth import User, require_permission
+
+from ..kinds.ai import Material
+from ..neighbours import Neighbours
+from . import questions
+from .questions import Question
+from .usage import Spent
+
+AT_ONCE = 8  # a model takes its time: those who ask must not fill all the service's threads
+
+router = APIRouter()
+
+ModelUser = Annotated[User, require_permission("ai:use")]
+
+
+def get_neighbours(request: Request) -> Iterator[Neighbours]:
+    yield request.app.state.neighbours
+
+
+InTurn = Annotated[Neighbours, Depends(get_neighbours, scope="function", max_concurrency=AT_ONCE)]
+
+
+class Usage(BaseModel):
+    """Of all calls of models that the answer took."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+
+
+class Read(BaseModel):
+    provider: str = Field(description="openai, anthropic, or offline: no model, but an algorithm.")
+    model: str
+    usage: Usage
+
+
+class Summary(Read):
+    summary: str
+
+
+class Suggestion(Read):
+    title: str
+    tags: list[str]
+
+
+class Analysis(Read):
+    topics: list[str]
+    key_points: list[str]
+    figures: list[str] = Field(description="Statements with a number in them.")
+    questions: list[str]
+
+
+@router.post("/summarize", response_model=Summary)
+def summarize(new: Material, user: ModelUser, neighbours: InTurn) -> dict[str, Any]:
+    """A few sentences on a text, or on a document that you may read."""
+    return answered(new, user, neighbours, questions.summarize)
+
+
+@router.post("/suggest", response_model=Suggestion)
+def suggest(new: Material, user: ModelUser, neighbours: InTurn) -> dict[str, Any]:
+    """A title and tags for a text, or for a document that you may read."""
+    return answered(new, user, neighbours, questions.suggest)
+
+
+@router.post("/analyze", response_model=Analysis)
+def analyze(new: Material, user: ModelUser, neighbours: InTurn) -> dict[str, Any]:
+    """Topics, key points, figures and questions of a text, or of a document that you may read."""
+    return answered(new, user, neighbours, questions.analyze)
+
+
+def answered(
+    new: Material, user: User, neighbours: Neighbours, question: Callable[[str], Question]
+) -> dict[str, Any]:
+    text = new.read(neighbours, user.user_id)
+    spent: list[Spent] = []
+    answer = neighbours.models.ask(question(text), spent)
+    usage = {
+        "input_tokens": sum(call.input_tokens for call in spent),
+        "output_tokens": sum(call.output_tokens for call in spent),
+        "cost_usd": sum(call.cost_usd for call in spent),
+    }
+    return {**answer.value, "provider": answer.provider, "model": answer.model, "usage": usage}
