@@ -87,6 +87,20 @@ def test_communication_learns_from_identity_where_to_reach_a_person(stack: Stack
     assert "Across the river" in mail["text"]
 
 
+def test_identity_has_communication_mail_a_link_to_set_a_forgotten_password(stack: Stack) -> None:
+    person = register(stack)
+    ask(stack, "POST", "identity", "/auth/forgot-password", json={"email": person.email})
+
+    [mail] = eventually(lambda: mails(stack, person.email, about="/auth/reset-password?token="))
+    token = mail["text"].partition("?token=")[2].split()[0]
+    new = {"token": token, "new_password": "a forgotten one, found again"}
+    answers = [ask(stack, "POST", "identity", "/auth/reset-password", json=new) for _ in "12"]
+
+    assert [answer.status_code for answer in answers] == [204, 410]
+    eventually(lambda: person.ask("GET", "content", "/documents").status_code == 401)
+    assert log_in(stack, person.email, new["new_password"]).user_id == person.user_id
+
+
 def test_communication_alone_may_read_contacts(stack: Stack) -> None:
     person, stranger = register(stack), register(stack)
     path = f"/users/{person.user_id}/contact"

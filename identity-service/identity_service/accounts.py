@@ -1,32 +1,24 @@
 """People: how they come, what they are called, how to reach them, what they may do."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, insert, literal, select
+from sqlalchemy import delete, insert, literal, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.auth import User
-from chassis.errors import Conflict, Forbidden, NotFound
+from chassis.errors import Conflict, NotFound
 
-from . import audit, changes, passwords, roles, sessions
-from .database import Refused, reader
+from . import audit, changes, mails, passwords, roles, sessions
+from .letters import Kind
 from .models import Account, Role, user_roles
-from .schemas import Credentials, PasswordChange, ProfilePatch, UserCreate, UserPatch
+from .schemas import ProfilePatch, UserCreate, UserPatch
 
 
 class EmailTaken(Conflict):
     """An address belongs to one person."""
-
-
-class WrongCredentials(Refused):
-    """The same for an unknown address, a wrong password, and somebody deactivated or locked."""
-
-
-class WrongPassword(Forbidden):
-    """Not a 401: the caller's token is good."""
 
 
 async def create(session: AsyncSession, new: UserCreate, by: User | None = None) -> Account:
@@ -36,61 +28,22 @@ async def create(session: AsyncSession, new: UserCreate, by: User | None = None)
         password_hash=await passwords.hashed(new.password),
         role_objects=await roles.named(session, new.roles, by),
     )
-    session.add(account)
-    await flush_address(session, account)
+    async with one_per_address(session, new.email):
+        session.add(account)
     audit.record(session, "user.created", by=by, subject=account.id, roles=account.roles)
+    if not account.is_verified:
+        await mails.write(session, Kind.VERIFY, account.id)
     return account
 
 
-async def flush_address(session: AsyncSession, account: Account) -> None:
-    email = account.email
+@asynccontextmanager
+async def one_per_address(session: AsyncSession, email: str) -> AsyncIterator[None]:
+    """Raises EmailTaken, and what else was done in the transaction stays."""
     try:
-        await session.flush()
+        async with session.begin_nested():
+            yield
     except IntegrityError as error:
         raise EmailTaken(f"There is an account for {email} already") from error
-
-
-async def login(session: AsyncSession, given: Credentials) -> dict[str, Any]:
-    """The first tokens of a new session; raises WrongCredentials."""
-    user_id, password_hash = await stored_password(Account.email == given.email)
-    is_right = await passwords.matches(password_hash, given.password)
-    account = await lock_unchanged(session, user_id, password_hash) if is_right else None
-    if account is None:
-        audit.record(session, "login.failed", subject=user_id, email=given.email)
-        raise WrongCredentials("Wrong email or password")
-    audit.record(session, "login.succeeded", subject=account.id)
-    return await sessions.start(session, account.id)
-
-
-async def stored_password(whose: ColumnElement[bool]) -> tuple[UUID | None, str | None]:
-    """Read aside, so that no connection is held while the password waits to be checked."""
-    query = select(Account.id, Account.password_hash).where(whose)
-    async with reader.connect() as connection:
-        found = (await connection.execute(query)).one_or_none()
-    return (found.id, found.password_hash) if found else (None, None)
-
-
-async def lock_unchanged(
-    session: AsyncSession, user_id: UUID | None, password_hash: str | None
-) -> Account | None:
-    """The account, if it is let in, unless the password was changed while it was checked."""
-    query = select(Account).where(
-        Account.id == user_id, Account.password_hash == password_hash, Account.is_let_in
-    )
-    return await session.scalar(query.with_for_update())
-
-
-async def change_password(session: AsyncSession, by: User, change: PasswordChange) -> None:
-    """Ends every other session of the person. Raises WrongPassword."""
-    user_id, password_hash = await stored_password(Account.id == UUID(by.user_id))
-    is_right = await passwords.matches(password_hash, change.current_password)
-    new_hash = await passwords.hashed(change.new_password)
-    account = await lock_unchanged(session, user_id, password_hash) if is_right else None
-    if account is None:
-        raise WrongPassword("The current password is wrong")
-    account.password_hash = new_hash
-    audit.record(session, "password.changed", by=by, subject=account.id)
-    await sessions.end_all(session, by, account.id, but=by.session_id)
 
 
 async def find(session: AsyncSession, user_id: UUID, to_change: bool = False) -> Account:
@@ -114,9 +67,12 @@ async def update(
     """Raises EmailTaken. The sessions of somebody deactivated or locked end."""
     account = await find_governed(session, by, user_id)
     given = patch.model_dump()
-    for name, value in given.items():
-        setattr(account, name, value)
-    await flush_address(session, account)
+    if given.get("email", account.email) != account.email:
+        await mails.withdraw_links(session, user_id, Kind.VERIFY, Kind.RESET)
+        given.setdefault("is_verified", False)
+    async with one_per_address(session, given.get("email", account.email)):
+        for name, value in given.items():
+            setattr(account, name, value)
     audit.record(session, "user.updated", by=by, subject=user_id, fields=sorted(given))
     if account.is_let_in:
         await changes.publish(session, user_id=user_id)

@@ -13,6 +13,7 @@ from .authentication import locally
 from .changes import listening
 from .database import engine
 from .health import router as health_router
+from .outbox import delivering
 from .seed import seed
 from .settings import settings
 
@@ -20,7 +21,7 @@ from .settings import settings
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await seed()
-    async with listening(app):
+    async with listening(app), delivering(app):
         yield
     await engine.dispose()
 

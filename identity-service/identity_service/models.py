@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKey,
     Identity,
+    Index,
     Table,
     Text,
     and_,
@@ -21,6 +22,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 from uuid_utils.compat import uuid7
 
+from chassis.claims import PENDING
 from chassis.idempotency import keys_table
 
 from .database import Base, now
@@ -117,6 +119,45 @@ class RefreshToken(Base):
         ForeignKey(LoginSession.id, ondelete="CASCADE"), index=True
     )
     used_at: Mapped[datetime | None]
+
+
+class Device(Base):
+    """Something a person has logged in with, so that a new one is noticed."""
+
+    __tablename__ = "devices"
+
+    user_id: Mapped[UUID] = mapped_column(
+        ForeignKey(Account.id, ondelete="CASCADE"), primary_key=True
+    )
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+
+
+class Mail(Base):
+    """A mail that communication has or will get (chassis.claims), and the link in it, if any."""
+
+    __tablename__ = "mails"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"))
+    kind: Mapped[str]
+    variables: Mapped[dict[str, str]] = mapped_column(JSONB)
+    trace_id: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    link_digest: Mapped[bytes | None] = mapped_column(unique=True)
+    link_expires_at: Mapped[datetime | None]
+    link_used_at: Mapped[datetime | None]
+
+    status: Mapped[str] = mapped_column(default=PENDING)
+    run_at: Mapped[datetime] = mapped_column(default=func.now())
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[datetime | None]
+    fence: Mapped[int] = mapped_column(default=0)
+    last_error: Mapped[str | None]
+
+    __table_args__ = (
+        Index("ix_mails_status_run_at", "status", "run_at"),
+        Index("ix_mails_user_id", "user_id", "kind", "created_at"),
+    )
 
 
 class Client(Base):

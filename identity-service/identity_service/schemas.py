@@ -100,6 +100,18 @@ class PasswordChange(Request):
     new_password: NewPassword
 
 
+class Address(Request):
+    email: Email
+
+
+class Link(Request):
+    token: Secret
+
+
+class PasswordReset(Link):
+    new_password: NewPassword
+
+
 class TokenBody(Request):
     token: str | None = None
 
@@ -199,6 +211,12 @@ class Validation(Rights):
     expires_at: datetime
     is_verified: bool
     actor: str | None
+
+
+class Told(Answer):
+    """What happened, for a person to read."""
+
+    detail: str
 
 
 class Verdict(Answer):

@@ -44,9 +44,13 @@ async def add_people(session: AsyncSession) -> None:
 
 
 async def set_clients(session: AsyncSession) -> None:
-    """Make the table say what SERVICE_CLIENTS says: who is not in it is a service no more."""
+    """Make the table say what SERVICE_CLIENTS says: who is not in it is a service no more.
+
+    Identity itself need not be in it.
+    """
     known = {client.client_id: client for client in await session.scalars(select(Client))}
-    for client_id, secret in settings.service_clients.items():
+    own = {settings.service_client_id: settings.service_client_secret}
+    for client_id, secret in {**settings.service_clients, **own}.items():
         client = known.pop(client_id, None) or Client(client_id=client_id)
         client.secret_digest = tokens.digest(secret.get_secret_value())
         client.permissions = settings.permissions_of(client_id)

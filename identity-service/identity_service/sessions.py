@@ -11,8 +11,9 @@ from sqlalchemy.orm import with_expression
 from chassis.auth import User
 from chassis.errors import NotFound
 
-from . import audit, changes, tokens
+from . import audit, changes, devices, mails, tokens
 from .database import Refused, now
+from .letters import Kind
 from .models import LoginSession, RefreshToken
 from .settings import settings
 
@@ -35,6 +36,7 @@ async def start(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
     login = LoginSession(user_id=user_id, ip=ip, user_agent=user_agent, expires_at=ends)
     session.add(login)
     await session.flush()
+    await devices.notice(session, user_id)
     return hand_out(session, login, tokens.new_refresh_token())
 
 
@@ -72,6 +74,7 @@ async def refresh(session: AsyncSession, presented: str) -> dict[str, Any]:
     if await lost_a_race(session, token.used_at, successor):
         return pair(login, successor)
     audit.record(session, "session.token_reused", subject=login.user_id, session_id=str(login.id))
+    await mails.write(session, Kind.TOKEN_REUSED, login.user_id)
     await end(session, login)
     raise InvalidRefreshToken
 
@@ -105,7 +108,9 @@ async def end_own(session: AsyncSession, by: User, session_id: UUID) -> None:
     await end(session, login)
 
 
-async def end_all(session: AsyncSession, by: User, user_id: UUID, but: str | None = None) -> None:
+async def end_all(
+    session: AsyncSession, by: User | None, user_id: UUID, but: str | None = None
+) -> None:
     """Every session of a user, or every other one."""
     audit.record(session, "sessions.ended", by=by, subject=user_id)
     theirs = delete(LoginSession).where(LoginSession.user_id == user_id)

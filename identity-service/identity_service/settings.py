@@ -11,6 +11,7 @@ SERVICE_PERMISSIONS = {
     "communication-service": ["auth:changes", "contacts:read"],
     "workflow-service": ["auth:changes", "auth:delegate", "users:read"],
 }
+OWN_PERMISSIONS = ["notifications:send"]
 
 
 class Settings(StandardSettings):
@@ -18,6 +19,10 @@ class Settings(StandardSettings):
     service_port: int = Field(default=8001, ge=1, le=65535)
     database_url: str = "postgresql://identity:identity@identity-db:5432/identity_service"
     redis_url: str = "redis://identity-redis:6379/0"
+
+    communication_service_url: str = "http://communication-service:8003"
+    # Where people find this service: what the links in mails begin with.
+    public_url: str = "http://localhost:8001"
 
     jwt_issuer: str = "identity-service"
     jwt_audience: str = "microservices"
@@ -39,6 +44,8 @@ class Settings(StandardSettings):
 
     def permissions_of(self, client_id: str) -> list[str]:
         """A service that nothing is said of follows the change feed and no more."""
+        if client_id == self.service_client_id:
+            return OWN_PERMISSIONS
         return self.service_permissions.get(client_id, ["auth:changes"])
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from .settings import settings
 SECRET = settings.jwt_secret_key.get_secret_value()
 # A key of its own, so that no signature of one purpose ever serves the other.
 REFRESH_KEY = hmac.digest(SECRET.encode(), b"successors of refresh tokens", "sha256")
+LINK_KEY = hmac.digest(SECRET.encode(), b"one-time links", "sha256")
 REQUIRED = {f"require_{claim}": True for claim in ("iss", "aud", "sub", "jti", "iat", "exp")}
 LONGEST = 4096  # characters; ours have about 500
 
@@ -95,8 +96,16 @@ def successor(refresh_token: str) -> str:
 
     So a request that lost a race gets the token that the winner got, and none is ever stored.
     """
-    key = hmac.digest(REFRESH_KEY, refresh_token.encode(), "sha256")
-    return urlsafe_b64encode(key).decode().rstrip("=")
+    return derived(REFRESH_KEY, refresh_token.encode())
+
+
+def of_link(mail_id: UUID) -> str:
+    """What makes the link in a mail secret: derived, so that it need not be kept anywhere."""
+    return derived(LINK_KEY, mail_id.bytes)
+
+
+def derived(key: bytes, message: bytes) -> str:
+    return urlsafe_b64encode(hmac.digest(key, message, "sha256")).decode().rstrip("=")
 
 
 def digest(secret: str) -> bytes:

@@ -1,10 +1,14 @@
 """The service over HTTP, and people to call it as."""
 
 import itertools
+import json
+import re
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import CursorResult, text
@@ -44,6 +48,48 @@ class Person:
         return int(validate(self.client, self.access_token).status_code)
 
 
+@dataclass
+class Mailboxes(httpx.AsyncBaseTransport):
+    """The network, with communication on it: what it was given, by Idempotency-Key."""
+
+    given: dict[str, dict[str, Any]] = field(default_factory=dict)
+    requests: int = 0
+    down: bool = False
+    answers_get_lost: bool = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.down:
+            raise httpx.ConnectError("communication is down", request=request)
+        assert request.url.path == "/api/v1/notifications"
+        self.requests += 1
+        body = json.loads(request.content)
+        assert self.given.setdefault(request.headers["Idempotency-Key"], body) == body
+        if self.answers_get_lost:
+            raise httpx.ReadError("the answer is lost", request=request)
+        return httpx.Response(202, json={"id": "a notification"})
+
+    def of(self, person_id: str, about: str = "") -> list[dict[str, Any]]:
+        """What somebody was told, the newest last."""
+        theirs = [one for one in self.given.values() if one["recipient_id"] == person_id]
+        return [one for one in theirs if about in one["subject"]]
+
+    def link_of(self, person_id: str, about: str) -> str:
+        """The token in the newest mail of a kind; waits for it."""
+        mail = eventually(lambda: self.of(person_id, about))[-1]
+        match = re.search(r"http://localhost:8001/auth/[a-z-]+\?token=([\w-]+)", mail["body"])
+        assert match, mail["body"]
+        return match[1]
+
+
+def eventually(find: Callable[[], Any], seconds: float = 15) -> Any:
+    """Asks again and again until there is something."""
+    deadline = time.monotonic() + seconds
+    while not (found := find()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+    return found
+
+
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
@@ -73,10 +119,17 @@ def database(migrated: Callable[[str], None]) -> None:
 
 
 @pytest.fixture(scope="module")
-def client(database: None) -> Iterator[TestClient]:
+def mailboxes() -> Mailboxes:
+    return Mailboxes()
+
+
+@pytest.fixture(scope="module")
+def client(database: None, mailboxes: Mailboxes) -> Iterator[TestClient]:
     """Started once per module: asyncpg's connections belong to one event loop at a time."""
+    app.state.transport = mailboxes
     with TestClient(app) as client:
         yield client
+    app.state.transport = None
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def test_what_is_missing_is_added_once(client: TestClient, sql: SQL) -> None:
     start_again(client)
 
     assert log_in(client, "outsider@example.com", "demo-password-1").status == 200
-    assert len(sql("SELECT 1 FROM service_clients")) == 3
+    assert len(sql("SELECT 1 FROM service_clients")) == 4
 
 
 def test_starting_again_changes_nothing(client: TestClient, sql: SQL) -> None:

@@ -2,11 +2,12 @@
 
 from fastapi import APIRouter
 
-from . import audit_events, people, roles, services, users
+from . import audit_events, by_mail, people, roles, services, users
 
 unversioned_router = APIRouter()
 unversioned_router.include_router(services.router, tags=["Tokens"])
 unversioned_router.include_router(people.router, tags=["Logging in"])
+unversioned_router.include_router(by_mail.router, tags=["By mail"])
 unversioned_router.include_router(users.router, tags=["Users"])
 
 router = APIRouter()

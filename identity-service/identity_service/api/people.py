@@ -9,7 +9,7 @@ from chassis.auth import CurrentUser
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest, paginate
 
-from .. import accounts, schemas, sessions
+from .. import accounts, logins, schemas, sessions
 from ..audit import note_origin
 from ..authentication import Person
 from ..database import DbSession
@@ -24,13 +24,13 @@ Idempotent = idempotent(DbSession)
 )
 async def register(new: schemas.Registration, session: DbSession) -> Account:
     """Open an account for yourself."""
-    return await accounts.create(session, schemas.UserCreate(**new.model_dump()))
+    return await logins.register(session, new)
 
 
 @router.post("/login", response_model=schemas.TokenPair)
 async def login(given: schemas.Credentials, session: DbSession) -> Any:
     """Begin a session."""
-    return await accounts.login(session, given)
+    return await logins.login(session, given)
 
 
 @router.post("/refresh", response_model=schemas.TokenPair)
@@ -62,7 +62,7 @@ async def change_password(
     change: schemas.PasswordChange, person: Person, session: DbSession
 ) -> None:
     """Set a new password; every other session of yours ends."""
-    await accounts.change_password(session, person, change)
+    await logins.change_password(session, person, change)
 
 
 @router.get("/sessions", response_model=Page[schemas.SessionRead])

@@ -1,0 +1,91 @@
+"""Mails and the one-time links in them: written with the act they tell of, delivered by outbox.py.
+
+A link's token is derived from the mail's id when the mail leaves, and only its digest is stored,
+so that neither the database nor a log ever has a link that somebody could follow.
+"""
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis.errors import Gone
+from chassis.tracing import trace_id
+
+from . import audit, tokens
+from .database import now, reader
+from .letters import LETTERS, Kind
+from .models import Mail
+from .settings import settings
+
+MOST_PER_HOUR = 5  # of a kind and to one person: strangers can ask for them
+
+
+class LinkUsedUp(Gone):
+    """Used before, expired, replaced or never given: a caller is not told which."""
+
+    def __init__(self) -> None:
+        super().__init__("This link was used already or is too old: ask for a new one")
+
+
+async def write(session: AsyncSession, kind: Kind, user_id: UUID) -> None:
+    """A mail in this transaction: it is sent if, and only if, what it tells of has happened."""
+    latest = func.now() - timedelta(hours=1)
+    recent = select(func.count()).where(
+        Mail.user_id == user_id, Mail.kind == kind, Mail.created_at > latest
+    )
+    if (await session.scalar(recent) or 0) < MOST_PER_HOUR:
+        session.add(
+            Mail(user_id=user_id, kind=kind, variables=circumstances(), trace_id=trace_id())
+        )
+
+
+def circumstances() -> dict[str, str]:
+    ip, user_agent = audit.origin()
+    at = f"{now():%Y-%m-%d %H:%M} UTC"
+    return {"at": at, "ip": ip or "an unknown address", "device": (user_agent or "unknown")[:200]}
+
+
+def address_of(mail: Mail) -> str:
+    """The link in a mail."""
+    return f"{settings.public_url}/auth/{mail.kind}?token={tokens.of_link(mail.id)}"
+
+
+def start_clock(mail: Mail) -> None:
+    """A link's time begins when the mail leaves, however long communication was down."""
+    lifetime = LETTERS[Kind(mail.kind)].lifetime
+    if lifetime:
+        mail.link_digest = tokens.digest(tokens.of_link(mail.id))
+        mail.link_expires_at = now() + lifetime
+
+
+def good_link(kind: Kind, token: str) -> Select[Mail]:
+    return select(Mail).where(
+        Mail.link_digest == tokens.digest(token),
+        Mail.kind == kind,
+        Mail.link_expires_at > now(),
+        Mail.link_used_at.is_(None),
+    )
+
+
+async def look_at(kind: Kind, token: str) -> None:
+    """Raises LinkUsedUp; for before work that is not worth beginning with a bad link."""
+    async with reader.connect() as connection:
+        if (await connection.execute(good_link(kind, token))).first() is None:
+            raise LinkUsedUp
+
+
+async def use_up(session: AsyncSession, kind: Kind, token: str) -> UUID:
+    """Whose link it was. Raises LinkUsedUp."""
+    mail = await session.scalar(good_link(kind, token).with_for_update())
+    if mail is None:
+        raise LinkUsedUp
+    mail.link_used_at = now()
+    return mail.user_id
+
+
+async def withdraw_links(session: AsyncSession, user_id: UUID, *kinds: Kind) -> None:
+    """Links that were sent, or will be, open nothing any more."""
+    theirs = update(Mail).where(Mail.user_id == user_id, Mail.link_used_at.is_(None))
+    await session.execute(theirs.where(Mail.kind.in_(kinds)).values(link_used_at=now()))
