@@ -64,7 +64,7 @@ def paginate(
     cursor = None
     if len(rows) > request.limit:
         last = tuple(getattr(items[-1], column.key) for column in columns)
-        cursor = urlsafe_b64encode(position.dump_json(last)).decode().rstrip("=")
+        cursor = encode(position, last)
     return {"items": items, "next_cursor": cursor}
 
 
@@ -73,6 +73,10 @@ def kind_of(column: InstrumentedAttribute[Any]) -> Any:
     if kind is str and isinstance(column.type, Uuid):
         return UuidText
     return STORABLE.get(kind, kind)
+
+
+def encode(position: TypeAdapter[Any], value: Any) -> str:
+    return urlsafe_b64encode(position.dump_json(value)).decode().rstrip("=")
 
 
 def decode(position: TypeAdapter[Any], cursor: str) -> Any:

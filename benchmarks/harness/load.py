@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
         self.buffer = b""
         now = perf_counter()
         self.latencies.append(now - self.sent_at)
-        self.failures += not head.startswith(b"HTTP/1.1 200")
+        self.failures += not head.startswith(b"HTTP/1.1 20")
         if now < self.until:
             self._send()
         else:
@@ -72,11 +72,16 @@ def content_length(head: bytes) -> int:
     return int(head[start:].split(b"\r\n", 1)[0])
 
 
-async def _load(url: str, headers: dict[str, str], seconds: float, connections: int) -> Result:
+async def _load(
+    url: str, headers: dict[str, str], body: bytes | None, seconds: float, connections: int
+) -> Result:
     parts = urlsplit(url)
-    lines = [f"GET {parts.path} HTTP/1.1", f"Host: {parts.netloc}"]
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    lines = [f"{'GET' if body is None else 'POST'} {target} HTTP/1.1", f"Host: {parts.netloc}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    request = "\r\n".join([*lines, "", ""]).encode()
+    if body is not None:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    request = "\r\n".join([*lines, "", ""]).encode() + (body or b"")
     loop = asyncio.get_running_loop()
     started = perf_counter()
     opened = [
@@ -92,6 +97,13 @@ async def _load(url: str, headers: dict[str, str], seconds: float, connections: 
     return Result(latencies, elapsed, sum(client.failures for client in clients))
 
 
-def load(url: str, headers: dict[str, str], *, seconds: float, connections: int = 32) -> Result:
-    """GETs the URL for so many seconds over so many connections."""
-    return uvloop.run(_load(url, headers, seconds, connections))
+def load(
+    url: str,
+    headers: dict[str, str],
+    *,
+    seconds: float,
+    connections: int = 32,
+    body: bytes | None = None,
+) -> Result:
+    """GETs the URL, or POSTs a body of JSON, for so many seconds over so many connections."""
+    return uvloop.run(_load(url, headers, body, seconds, connections))

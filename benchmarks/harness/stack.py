@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from localstack.leash import leashed, let_go
 from localstack.processes import free_ports, responds
@@ -31,7 +32,9 @@ def running_stack(overrides: Mapping[str, str]) -> Iterator[LocalStack]:
 
 
 @contextmanager
-def measured_server(stack: LocalStack, short: str, app: str) -> Iterator[str]:
+def measured_server(
+    stack: LocalStack, short: str, app: str, overrides: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
     """An ASGI app with the environment of a service, alone on the measured core; its URL."""
     service = next(service for service in SERVICES if service.short == short)
     port = free_port()
@@ -39,6 +42,7 @@ def measured_server(stack: LocalStack, short: str, app: str) -> Iterator[str]:
         **os.environ,
         **stack.layout.environment(service),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(service.folder)]),
+        **overrides,
     }
     command = ["taskset", "-c", str(MEASURED_CORE), sys.executable, "-m", "uvicorn", app]
     options = [
@@ -49,7 +53,7 @@ def measured_server(stack: LocalStack, short: str, app: str) -> Iterator[str]:
         "--no-access-log",
         "--no-server-header",
     ]
-    log = stack.layout.folder / "measured.log"
+    log = stack.layout.folder / f"measured-{port}.log"
     process: subprocess.Popen[bytes] = leashed([*command, *options], log, environment)
     url = f"http://127.0.0.1:{port}"
     try:

@@ -25,6 +25,9 @@ class Level(StrEnum):
     MANAGE = "manage"
 
 
+USER, ROLE = "user:", "role:"  # what the name of a grantee begins with
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
@@ -90,11 +93,24 @@ class Access(Base):
     )
 
     # In this order the primary key is also the index of "my documents, newest first".
-    user_id: Mapped[PersonId] = mapped_column(primary_key=True)
+    grantee: Mapped[str] = mapped_column(primary_key=True)  # user:<id> or role:<name>
     document_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Document.id), primary_key=True)
     level: Mapped[str]
+    expires_at: Mapped[datetime | None]
     granted_by: Mapped[PersonId]
     granted_at: Mapped[Since]
+
+    @property
+    def user_id(self) -> str | None:
+        return named(self.grantee, USER)
+
+    @property
+    def role(self) -> str | None:
+        return named(self.grantee, ROLE)
+
+
+def named(grantee: str, kind: str) -> str | None:
+    return grantee.removeprefix(kind) if grantee.startswith(kind) else None
 
 
 class Processing(Base):

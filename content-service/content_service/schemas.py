@@ -5,7 +5,14 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import UploadFile
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+)
 
 from chassis.claims import PENDING
 from chassis.schemas import STRICT, Text, storable
@@ -18,6 +25,7 @@ Title = Annotated[Stripped, Field(max_length=200), AfterValidator(storable)]
 Tag = Annotated[Stripped, Field(max_length=50), AfterValidator(storable)]
 Body = Annotated[Text, Field(max_length=1_000_000)]
 Tags = Annotated[list[Tag], Field(max_length=20)]
+SearchWords = Annotated[Text, Field(min_length=1, max_length=200)]
 
 
 class DocumentCreate(BaseModel):
@@ -69,6 +77,37 @@ class DocumentWithBody(DocumentRead):
     body: str | None = Field(description="Null for an uploaded file.")
 
 
+class SearchFilters(BaseModel):
+    """All that are given must hold."""
+
+    q: SearchWords
+    tag: Tags = Field(default=[], description="Repeat it for documents with all of several.")
+    type: Annotated[Text, Field(max_length=100)] | None = Field(
+        default=None, description="The content type, such as application/pdf."
+    )
+    owner: UUID | None = None
+    created_from: AwareDatetime | None = None
+    created_before: AwareDatetime | None = None
+
+
+class Match(DocumentRead):
+    rank: float
+    snippet: str = Field(description="HTML: escaped text in which <mark> is around what was found.")
+
+
+class Suggestions(BaseModel):
+    items: list[str]
+
+
+class Stats(BaseModel):
+    """Counts what the caller may see."""
+
+    documents: int
+    bytes: int
+    by_type: dict[str, int]
+    owned: int
+
+
 class VersionRead(SnapshotRead):
     document_id: UUID
     number: int
@@ -104,9 +143,13 @@ class PermissionWrite(BaseModel):
 
 
 class PermissionRead(BaseModel):
+    """Of a person or of a role."""
+
     document_id: UUID
-    user_id: UUID
+    user_id: UUID | None
+    role: str | None
     level: Level
+    expires_at: datetime | None
     granted_by: UUID
     granted_at: datetime
 

@@ -14,7 +14,7 @@ from chassis.pagination import PageParameters, paginate
 
 from . import audit
 from .access import find_document
-from .models import Access, Document, Level, now
+from .models import USER, Access, Document, Level, now
 
 
 class UnknownPerson(NotFound):
@@ -46,7 +46,7 @@ def list_permissions(
 ) -> dict[str, Any]:
     find_document(session, manager, document_id, Level.MANAGE)
     permissions = select(Access).where(Access.document_id == document_id)
-    return paginate(session, permissions, page, Access.user_id)
+    return paginate(session, permissions, page, Access.grantee)
 
 
 def grant(
@@ -57,8 +57,8 @@ def grant(
         raise UnknownPerson("user_id: there is no such person")
     refuse_owner(document, recipient)
     values = {"level": level, "granted_by": manager.user_id, "granted_at": now()}
-    row = insert(Access).values(document_id=document_id, user_id=recipient, **values)
-    row = row.on_conflict_do_update(index_elements=["user_id", "document_id"], set_=values)
+    row = insert(Access).values(document_id=document_id, grantee=USER + recipient, **values)
+    row = row.on_conflict_do_update(index_elements=["grantee", "document_id"], set_=values)
     audit.record(
         session, manager, document_id, "permission.granted", user_id=recipient, level=level
     )
@@ -68,8 +68,8 @@ def grant(
 def revoke(session: Session, manager: User, document_id: UUID, user_id: str) -> None:
     document = find_document(session, manager, document_id, Level.MANAGE)
     refuse_owner(document, user_id)
-    gone = delete(Access).where(Access.document_id == document_id, Access.user_id == user_id)
-    if session.execute(gone.returning(Access.user_id)).one_or_none() is None:
+    gone = delete(Access).where(Access.document_id == document_id, Access.grantee == USER + user_id)
+    if session.execute(gone.returning(Access.grantee)).one_or_none() is None:
         raise UnknownPermission("user_id: this person has no permission on the document")
     audit.record(session, manager, document_id, "permission.revoked", user_id=user_id)
 

@@ -1,15 +1,28 @@
 """Search over titles and texts."""
 
 import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import update
+
+from content_service import search
+from content_service.database import engine
+from content_service.models import Document
 
 from .conftest import Caller
 
 
-def found(caller: Caller, words: str) -> list[str]:
-    items = caller.get("/search", params={"q": words}).json()["items"]
-    return [item["title"] for item in items]
+def matches(caller: Caller, words: str, **filters: Any) -> list[dict[str, Any]]:
+    response = caller.get("/search", params={"q": words, **filters})
+    assert response.status_code == 200, response.text
+    items: list[dict[str, Any]] = response.json()["items"]
+    return items
+
+
+def found(caller: Caller, words: str, **filters: Any) -> list[str]:
+    return [item["title"] for item in matches(caller, words, **filters)]
 
 
 def test_words_are_found_in_titles_and_texts_in_any_form(author: Caller) -> None:
@@ -17,7 +30,7 @@ def test_words_are_found_in_titles_and_texts_in_any_form(author: Caller) -> None
     author.create(title="Letter", body="We contracted the millers.")
     author.create(title="Recipe", body="Flour and water")
 
-    assert found(author, "contract") == ["Letter", "Contracts"]
+    assert found(author, "contract") == ["Contracts", "Letter"]
     assert found(author, "CONTRACTING miller") == ["Letter"]
     assert found(author, '"flour and water"') == ["Recipe"]
     assert found(author, "flour or miller") == ["Recipe", "Letter"]
@@ -34,15 +47,134 @@ def test_a_changed_document_is_found_by_its_new_words_only(author: Caller) -> No
     assert found(author, "carpentry") == ["Plan"]
 
 
-def test_matches_come_newest_first_in_pages(author: Caller) -> None:
-    for number in range(5):
-        author.create(title=f"Sluice {number}")
+def test_better_matches_come_first_and_equal_ones_newest_first(author: Caller) -> None:
+    author.create(title="Sluice", body="of the sluice: a sluice gate")
+    author.create(title="Old aside", body="There was a sluice")
+    author.create(title="New aside", body="There was a sluice")
 
+    best = matches(author, "sluice")
+
+    assert [match["title"] for match in best] == ["Sluice", "New aside", "Old aside"]
+    assert best[0]["rank"] > best[1]["rank"] == best[2]["rank"] > 0
+
+
+def pages(caller: Caller, words: str, limit: int) -> list[list[str]]:
+    titles, cursor = [], None
+    while True:
+        page = caller.get("/search", params={"q": words, "limit": limit, "cursor": cursor or ""})
+        titles.append([item["title"] for item in page.json()["items"]])
+        cursor = page.json()["next_cursor"]
+        if cursor is None:
+            return titles
+
+
+@pytest.mark.parametrize("window", [500, 4, 3])
+def test_pages_hold_every_match_once_though_others_come_and_go(
+    author: Caller, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranked are the newest matches, then the ones before them: see search.WINDOW."""
+    monkeypatch.setattr(search, "WINDOW", window)
+    bodies = ["sluice", "sluice " * 3, "sluice " * 9]
+    made = [author.create(title=str(n), body=bodies[n % 3]) for n in range(7)]
     first = author.get("/search?q=sluice&limit=2").json()
-    second = author.get(f"/search?q=sluice&limit=2&cursor={first['next_cursor']}").json()
+    author.create(title="Newest", body="sluice " * 20)
+    author.delete(f"/documents/{made[0]['id']}")
 
-    titles = [item["title"] for item in first["items"] + second["items"]]
-    assert titles == ["Sluice 4", "Sluice 3", "Sluice 2", "Sluice 1"]
+    second = author.get(f"/search?q=sluice&limit=2&cursor={first['next_cursor']}").json()
+    shown = [item["title"] for item in first["items"] + second["items"]]
+    while second["next_cursor"]:
+        path = f"/search?q=sluice&limit=2&cursor={second['next_cursor']}"
+        second = author.get(path).json()
+        shown += [item["title"] for item in second["items"]]
+
+    assert sorted(shown) == ["1", "2", "3", "4", "5", "6"]
+    if window == 500:
+        assert shown == ["5", "2", "4", "1", "6", "3"]
+
+
+def test_pages_end(author: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "WINDOW", 2)
+    for number in range(4):
+        author.create(title=f"Weir {number}")
+
+    assert pages(author, "weir", 2) == [["Weir 3", "Weir 2"], ["Weir 1", "Weir 0"], []]
+    assert pages(author, "absent", 2) == [[]]
+
+
+def test_a_snippet_marks_what_was_found_and_is_safe_to_show(author: Caller) -> None:
+    body = "Before the mills <b>closed</b> & \x01fell, a <script>alert('mill')</script> milling."
+
+    author.create(title="Tale", body=body)
+
+    snippet = matches(author, "mill")[0]["snippet"]
+    assert "<mark>mills</mark>" in snippet and "<mark>milling</mark>" in snippet
+    assert "&amp;" in snippet
+    assert "<" not in snippet.replace("<mark>", "").replace("</mark>", "")
+    assert "\x01" not in snippet
+
+
+def test_filters_narrow_what_is_found(author: Caller, reviewer: Caller) -> None:
+    author.create(title="One", body="weir", tags=["a", "b"])
+    author.create(title="Two", body="weir", tags=["b"])
+    author.upload(b"weir", "weir.md", title="Weir three")
+    reviewer.share(reviewer.create(title="Four", body="weir"), author)
+
+    assert found(author, "weir", tag="b") == ["Two", "One"]
+    assert found(author, "weir", tag=["a", "b"]) == ["One"]
+    assert found(author, "weir", type="text/markdown") == ["Weir three"]
+    assert found(author, "weir", owner=reviewer.user_id) == ["Four"]
+    assert found(author, "weir", owner=author.user_id, type="text/plain") == ["Two", "One"]
+
+
+def test_dates_narrow_what_is_found(author: Caller) -> None:
+    old = author.create(title="Old", body="weir")
+    author.create(title="New", body="weir")
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    with engine.begin() as connection:
+        row = update(Document).where(Document.id == old["id"])
+        connection.execute(row.values(created_at=yesterday))
+
+    assert found(author, "weir", created_from=old["created_at"]) == ["New"]
+    assert found(author, "weir", created_before=old["created_at"]) == ["Old"]
+    assert found(author, "weir", created_from=yesterday.isoformat()) == ["New", "Old"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("owner", "me"), ("created_from", "today"), ("created_before", "2026-11-01"), ("tag", ""),
+     ("type", "x" * 101), ("limit", "0"), ("cursor", "x"), ("cursor", "e30")],
+)  # fmt: skip
+def test_a_filter_that_is_none_is_422(author: Caller, name: str, value: str) -> None:
+    response = author.get("/search", params={"q": "x", name: value})
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"].startswith(name)
+
+
+def test_words_are_suggested_from_titles_by_how_they_begin(author: Caller) -> None:
+    author.create(title="Running the mill race", body="millions")
+    author.create(title="The Miller's tale")
+    author.create(title="A mill race, and another mill")
+
+    def suggested(beginning: str) -> list[str]:
+        response = author.get("/search/suggestions", params={"q": beginning})
+        return list(response.json()["items"])
+
+    assert suggested("mil") == ["mill", "miller"]
+    assert suggested("closing the RA") == ["race"]
+    assert suggested("runni") == ["running"]
+    assert suggested("zz") == suggested("'") == suggested("mil:* | zz") == []
+
+
+def test_nobody_is_suggested_words_of_documents_they_may_not_see(
+    author: Caller, stranger: Caller
+) -> None:
+    document = author.create(title="Palimpsest")
+    assert stranger.get("/search/suggestions?q=pali").json()["items"] == []
+
+    author.share(document, stranger)
+
+    assert stranger.get("/search/suggestions?q=pali").json()["items"] == ["palimpsest"]
 
 
 def test_everybody_finds_their_own(author: Caller, stranger: Caller) -> None:

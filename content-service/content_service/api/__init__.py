@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from . import documents, processing, sharing, versions
+from . import documents, processing, search, sharing, versions
 
 router = APIRouter()
-for part in (documents, versions, processing, sharing):
+for part in (documents, search, versions, processing, sharing):
     router.include_router(part.router)

@@ -1,29 +1,34 @@
-"""Documents: create, upload, list, search, read, change, delete, download."""
+"""Documents: create, upload, list, read, change, delete, download."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
-from fastapi import APIRouter, BackgroundTasks, File, Query, Response
+from fastapi import APIRouter, BackgroundTasks, File, Response
 from fastapi.responses import FileResponse
+from pydantic_core import to_json
 
 from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
-from chassis.schemas import Text
 
 from .. import documents, storage
 from ..access import find_document
 from ..cache import Cached, State
 from ..database import DbSession, reads, session_maker
 from ..models import Document
-from ..schemas import DocumentCreate, DocumentRead, DocumentUpdate, DocumentUpload, DocumentWithBody
+from ..schemas import (
+    DocumentCreate,
+    DocumentRead,
+    DocumentUpdate,
+    DocumentUpload,
+    DocumentWithBody,
+    Stats,
+)
 from ..settings import settings
 from ..uploads import safe_name
 from .dependencies import Author, GivenETag, Idempotent, Reader
 
 router = APIRouter(route_class=IdempotentRoute)
-
-SearchWords = Annotated[Text, Query(min_length=1, max_length=200)]
 
 
 @router.post(
@@ -51,17 +56,16 @@ def upload_document(
 
 
 @router.get("/documents", response_model=Page[DocumentRead])
-def list_documents(reader: Reader, session: DbSession, page: PageRequest) -> dict[str, Any]:
+def list_documents(reader: Reader, page: PageRequest) -> Response:
     """The documents the caller may see, newest first."""
-    return documents.list_documents(session, reader, page)
+    with reads.connect() as connection:
+        return as_json(documents.list_documents(connection, reader, page))
 
 
-@router.get("/search", response_model=Page[DocumentRead])
-def search_documents(
-    q: SearchWords, reader: Reader, session: DbSession, page: PageRequest
-) -> dict[str, Any]:
-    """The documents the caller may see that hold the words, newest first; takes "quotes", or, -."""
-    return documents.search_documents(session, reader, q, page)
+@router.get("/documents/stats")
+def read_stats(reader: Reader, session: DbSession) -> Stats:
+    """How many documents the caller may see, of what types, and how large."""
+    return documents.stats(session, reader)
 
 
 @router.get("/documents/{document_id}", response_model=DocumentWithBody)
@@ -106,6 +110,10 @@ def delete_document(document_id: UUID, author: Author, session: DbSession) -> No
 def download_document(document_id: UUID, reader: Reader, session: DbSession) -> Response:
     """The file as it was uploaded, or the text, as an attachment; takes Range for files."""
     return attachment(documents.download_document(session, reader, document_id))
+
+
+def as_json(content: Any) -> Response:
+    return Response(to_json(content), media_type="application/json")
 
 
 def tagged(response: Response, document: Document) -> Document:

@@ -1,0 +1,35 @@
+"""Search: documents by their words, and words by their beginning."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from chassis.pagination import Page, PageRequest
+
+from .. import search
+from ..database import reads
+from ..schemas import Match, SearchFilters, SearchWords, Suggestions
+from .dependencies import Reader
+from .documents import as_json
+
+router = APIRouter(prefix="/search")
+
+
+@router.get("", response_model=Page[Match])
+def search_documents(
+    filters: Annotated[SearchFilters, Query()], reader: Reader, page: PageRequest
+) -> Response:
+    """The documents the caller may see that hold the words, best first; takes "quotes", or, -."""
+    with reads.connect() as connection:
+        return as_json(search.search_documents(connection, reader, filters, page))
+
+
+@router.get("/suggestions")
+def suggest_words(
+    q: Annotated[SearchWords, Query()],
+    reader: Reader,
+    limit: Annotated[int, Query(ge=1, le=20)] = 10,
+) -> Suggestions:
+    """Words that begin so, from the titles of documents the caller may see."""
+    with reads.connect() as connection:
+        return Suggestions(items=search.suggest_words(connection, reader, q, limit))

@@ -1,0 +1,130 @@
+"""Finding documents by their words: ranked, with the places marked, page by page.
+
+Every match is found, but not all are ranked against each other: the newest five hundred are, then
+the five hundred before them, and so on. To rank all of a million would take a second, and the
+newest are what people look for. Who may see a document is part of the query, before all of that.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field, TypeAdapter
+from sqlalchemy import ColumnElement, Connection, Double, RowMapping, cast, func, select, tuple_
+
+from chassis.auth import User
+from chassis.pagination import PageParameters, decode, encode
+
+from .access import newest
+from .models import Document
+from .schemas import DocumentRead, SearchFilters
+
+WINDOW = 500  # matches that are ranked against each other
+LONGEST_READ = 20_000  # characters in which a snippet is looked for
+WORD = re.compile(r"\w+")
+
+COLUMNS = [getattr(Document, name) for name in DocumentRead.model_fields]
+
+# Characters that no text can smuggle in: they are taken out of it first.
+START, STOP = "\x01", "\x02"
+HEADLINE = f"StartSel={START}, StopSel={STOP}, MaxFragments=2, MaxWords=25, MinWords=8"
+TEXT = func.left(func.coalesce(Document.body, Document.extracted, ""), LONGEST_READ)
+
+
+class Position(BaseModel):
+    """Where a page ended: the window of matches, both ends included, and the last one shown."""
+
+    top: UUID
+    bottom: UUID | None = None
+    rank: float | None = Field(default=None, allow_inf_nan=False)
+    last: UUID | None = None
+
+
+POSITION = TypeAdapter(Position)
+
+
+def search_documents(
+    connection: Connection, reader: User, filters: SearchFilters, page: PageParameters
+) -> dict[str, Any]:
+    """The page of matches with `rank` and `snippet`, best first within each window.
+
+    At the end of a window a page may be shorter than its limit, although there is a next one.
+    """
+    query = func.websearch_to_tsquery("english", filters.q)
+    position = decode(POSITION, page.cursor) if page.cursor else None
+    window = matches(connection, reader, conditions(query, filters, position))
+    rows = best(connection, query, window, position, page.limit + 1)
+    items = [shown(row) for row in rows[: page.limit]]
+    after = next_position(window, items, is_full=len(rows) > page.limit)
+    return {"items": items, "next_cursor": encode(POSITION, after) if after else None}
+
+
+def conditions(query: Any, filters: SearchFilters, position: Position | None) -> list[Any]:
+    found: list[ColumnElement[bool]] = [Document.search.bool_op("@@")(query)]
+    if filters.tag:
+        found.append(Document.tags.contains(filters.tag))
+    if filters.type:
+        found.append(Document.content_type == filters.type)
+    if filters.owner:
+        found.append(Document.owner_id == str(filters.owner))
+    if filters.created_from:
+        found.append(Document.created_at >= filters.created_from)
+    if filters.created_before:
+        found.append(Document.created_at < filters.created_before)
+    if position:
+        found.append(Document.id <= position.top)
+    if position and position.bottom:
+        found.append(Document.id >= position.bottom)
+    return found
+
+
+def matches(connection: Connection, reader: User, where: list[Any]) -> Sequence[UUID]:
+    """The newest documents that match, newest first."""
+    statement = newest(reader, [Document.id], *where, limit=WINDOW)
+    return connection.execute(statement).scalars().all()
+
+
+def best(
+    connection: Connection, query: Any, ids: Sequence[UUID], after: Position | None, limit: int
+) -> Sequence[RowMapping]:
+    rank: ColumnElement[float] = cast(func.ts_rank(Document.search, query), Double)
+    ranked = select(Document.id, rank.label("rank")).where(Document.id.in_(ids))
+    if after and after.rank is not None:
+        ranked = ranked.where(tuple_(rank, Document.id) < tuple_(after.rank, after.last))
+    top = ranked.order_by(rank.desc(), Document.id.desc()).limit(limit).subquery()
+    snippet = func.ts_headline("english", func.translate(TEXT, START + STOP, ""), query, HEADLINE)
+    columns = [*COLUMNS, top.c.rank, snippet.label("snippet")]
+    found = select(*columns).join(top, top.c.id == Document.id)
+    return connection.execute(found.order_by(top.c.rank.desc(), top.c.id.desc())).mappings().all()
+
+
+def shown(row: RowMapping) -> dict[str, Any]:
+    """The snippet is HTML in which nothing is marked up but the words that were found."""
+    marked = escape(row["snippet"]).replace(START, "<mark>").replace(STOP, "</mark>")
+    return {**row, "snippet": marked}
+
+
+def next_position(
+    window: Sequence[UUID], items: Sequence[dict[str, Any]], *, is_full: bool
+) -> Position | None:
+    if is_full:
+        last = items[-1]
+        return Position(top=window[0], bottom=window[-1], rank=last["rank"], last=last["id"])
+    if len(window) == WINDOW:
+        return Position(top=UUID(int=window[-1].int - 1))
+    return None
+
+
+def suggest_words(connection: Connection, reader: User, prefix: str, limit: int) -> list[str]:
+    """Words that begin so, the most frequent first, from titles that the reader may see."""
+    words = WORD.findall(prefix.lower())
+    if not words:
+        return []
+    query = func.to_tsquery("simple", f"'{words[-1]}':*B")
+    matching = Document.search.bool_op("@@")(query)
+    titles = connection.execute(newest(reader, [Document.title], matching, limit=WINDOW)).scalars()
+    found = Counter(word for title in titles for word in set(WORD.findall(title.lower())))
+    return [word for word, _ in found.most_common() if word.startswith(words[-1])][:limit]
