@@ -29,7 +29,7 @@ from localstack.services import ROOT
 from localstack.stack import LocalStack
 
 SIZES = {"1k": 1_000, "100k": 100_000, "1M": 1_000_000}
-ROUNDS, SECONDS = 1, 1.0
+ROUNDS, SECONDS = 3, 1.0
 NEW = b'{"title": "A new report", "body": "%s"}' % (b"On the Analytical Engine. " * 10)
 
 # Four in five hold a common word, five documents in all a rare one, and each thirty of twenty

@@ -1,6 +1,6 @@
 """Who may see and do what: the one place that decides, and it decides inside the query."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -56,25 +56,46 @@ def narrowed(statement: AnySelect, names: Any, needed: Level = Level.READ) -> An
     )
 
 
-def newest(user: User, columns: Columns, *conditions: Any, limit: int) -> Select[Any]:
-    """The newest documents that the user may read and that meet the conditions.
+def newest(
+    user: User,
+    columns: Columns,
+    *conditions: Any,
+    limit: int,
+    top: UUID | None = None,
+    bottom: UUID | None = None,
+) -> Select[Any]:
+    """The newest documents that the user may read, from `top` down to `bottom`, both included.
 
     Each name's grants are an index in this very order, so that a page costs the same whatever
     share of all documents the user may see, and wherever in the order they are.
     """
+    found = select(*columns).order_by(Document.id.desc()).limit(limit)
     conditions = (Document.deleted_at.is_(None), *conditions)
     if user.may(EVERY_DOCUMENT):
-        of_all = select(*columns).where(*conditions)
-        return of_all.order_by(Document.id.desc()).limit(limit)
-    ids = union(*(of_one_name(name, *conditions).limit(limit) for name in grantees(user)))
-    found = select(*columns).where(Document.id.in_(ids))
-    return found.order_by(Document.id.desc()).limit(limit)
+        return found.where(*conditions, *between(Document.id, top, bottom))
+    of_each = (of_one_name(name, top, bottom).where(*conditions) for name in grantees(user))
+    return found.where(Document.id.in_(union(*(ids.limit(limit) for ids in of_each))))
 
 
-def of_one_name(name: str, *conditions: Any) -> Select[Any]:
+def of_one_name(name: str, top: UUID | None, bottom: UUID | None) -> Select[Any]:
     ids = select(Access.document_id).join(Document, Document.id == Access.document_id)
-    ids = ids.where(Access.grantee == name, allows(Level.READ), *conditions)
+    ids = ids.where(Access.grantee == name, allows(Level.READ))
+    ids = ids.where(*between(Access.document_id, top, bottom))
     return ids.order_by(Access.document_id.desc())
+
+
+def between(
+    column: InstrumentedAttribute[UUID], top: UUID | None, bottom: UUID | None
+) -> Iterator[ColumnElement[bool]]:
+    if top is not None:
+        yield column <= top
+    if bottom is not None:
+        yield column >= bottom
+
+
+def before(document_id: UUID) -> UUID:
+    """The id right before this one: where the next page begins."""
+    return UUID(int=max(0, document_id.int - 1))
 
 
 def find_document(

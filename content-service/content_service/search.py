@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Double, RowMapping, cast, func
 from chassis.auth import User
 from chassis.pagination import PageParameters, decode, encode
 
-from .access import newest
+from .access import before, newest
 from .models import Document
 from .schemas import DocumentRead, SearchFilters
 
@@ -55,14 +55,14 @@ def search_documents(
     """
     query = func.websearch_to_tsquery("english", filters.q)
     position = decode(POSITION, page.cursor) if page.cursor else None
-    window = matches(connection, reader, conditions(query, filters, position))
+    window = matches(connection, reader, conditions(query, filters), position)
     rows = best(connection, query, window, position, page.limit + 1)
     items = [shown(row) for row in rows[: page.limit]]
     after = next_position(window, items, is_full=len(rows) > page.limit)
     return {"items": items, "next_cursor": encode(POSITION, after) if after else None}
 
 
-def conditions(query: Any, filters: SearchFilters, position: Position | None) -> list[Any]:
+def conditions(query: Any, filters: SearchFilters) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = [Document.search.bool_op("@@")(query)]
     if filters.tag:
         found.append(Document.tags.contains(filters.tag))
@@ -74,16 +74,15 @@ def conditions(query: Any, filters: SearchFilters, position: Position | None) ->
         found.append(Document.created_at >= filters.created_from)
     if filters.created_before:
         found.append(Document.created_at < filters.created_before)
-    if position:
-        found.append(Document.id <= position.top)
-    if position and position.bottom:
-        found.append(Document.id >= position.bottom)
     return found
 
 
-def matches(connection: Connection, reader: User, where: list[Any]) -> Sequence[UUID]:
+def matches(
+    connection: Connection, reader: User, where: list[Any], position: Position | None
+) -> Sequence[UUID]:
     """The newest documents that match, newest first."""
-    statement = newest(reader, [Document.id], *where, limit=WINDOW)
+    ends = {"top": position.top, "bottom": position.bottom} if position else {}
+    statement = newest(reader, [Document.id], *where, limit=WINDOW, **ends)
     return connection.execute(statement).scalars().all()
 
 
@@ -114,7 +113,7 @@ def next_position(
         last = items[-1]
         return Position(top=window[0], bottom=window[-1], rank=last["rank"], last=last["id"])
     if len(window) == WINDOW:
-        return Position(top=UUID(int=window[-1].int - 1))
+        return Position(top=before(window[-1]))
     return None
 
 
