@@ -1,14 +1,16 @@
-"""Refresh tokens under storm: an honest client is never logged out, a thief's success is short."""
+"""Refresh tokens: an honest client is never logged out by its own races, and a thief is noticed."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 
-from .people import NO_CERTIFICATES, Person, Stack, register
+from .people import NO_CERTIFICATES, PASSWORD, Person, Stack, eventually, log_in, mails, register
 
 AT_ONCE, STORMS = 20, 100
+TOLD = "we ended the session it belongs to"
 
 
 @pytest.fixture
@@ -43,3 +45,31 @@ async def test_a_hundred_storms_log_nobody_out(client: httpx.AsyncClient, person
 
     assert len(person.get("identity", "/auth/sessions")["items"]) == 1
     assert (await refresh(client, token)).status_code == 200
+
+
+async def test_a_token_used_twice_ends_its_session_and_everybody_is_told(
+    stack: Stack, client: httpx.AsyncClient, person: Person
+) -> None:
+    second = (await refresh(client, person.refresh_token)).json()
+    third = (await refresh(client, second["refresh_token"])).json()
+
+    reused = await refresh(client, person.refresh_token)
+
+    assert reused.status_code == 401
+    assert (await refresh(client, third["refresh_token"])).status_code == 401
+    assert with_token(stack, third["access_token"]).status_code == 401
+    again = log_in(stack, person.email, PASSWORD)
+    assert eventually(lambda: mails(stack, person.email, TOLD))
+    assert eventually(lambda: TOLD in str(again.get("communication", "/inbox")))
+    assert reuse_on_record(stack, person)["trace_id"] == reused.headers["X-Trace-ID"]
+
+
+def with_token(stack: Stack, token: str) -> httpx.Response:
+    return Person(stack, "", "", token).ask("GET", "identity", "/auth/me")
+
+
+def reuse_on_record(stack: Stack, person: Person) -> Any:
+    admin = log_in(stack, "admin@example.com")
+    events = admin.get("identity", "/audit-events", params={"limit": 100})["items"]
+    theirs = [event for event in events if event["subject_id"] == person.user_id]
+    return next(event for event in theirs if event["action"] == "session.token_reused")

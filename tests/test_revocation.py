@@ -1,5 +1,6 @@
 """Each cell of the table in docs/revocation.md, with the change feed heard and without it."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from fastapi.testclient import TestClient
 
 from localstack.services import ROOT
 
-from .people import Person, Stack, ask, log_in, service_token
+from .people import Person, Stack, ask, eventually, log_in, mails, service_token
 
 Cell = tuple[str, str]  # what a token is, and the service to which it is shown
 Record = Callable[[str, object], None]
@@ -75,6 +76,8 @@ def new_subject(stack: Stack, admin: Person) -> Subject:
     email = f"{uuid4().hex}@example.com"
     new = {"email": email, "password": PASSWORD, "name": "Tess Tester", "roles": [name]}
     admin.post("identity", "/users", json=new)
+    # The mail with the link is on its way while the rest is made ready.
+    ask(stack, "POST", "identity", "/api/v1/auth/forgot-password", json={"email": email})
     here, elsewhere = (log_in(stack, email, PASSWORD) for _ in range(2))
     acting = service_token(stack, "workflow", here.user_id)
     return Subject(admin, name, here, elsewhere, acting)
@@ -83,6 +86,14 @@ def new_subject(stack: Stack, admin: Person) -> Subject:
 def changes_password(subject: Subject) -> httpx.Response:
     change = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
     return subject.elsewhere.ask("POST", "identity", "/auth/change-password", json=change)
+
+
+def resets_password(subject: Subject) -> httpx.Response:
+    stack = subject.here.stack
+    [mail] = eventually(lambda: mails(stack, subject.here.email, "/auth/reset-password"))
+    [token] = re.findall(r"token=([\w-]+)", mail["text"])
+    reset = {"token": token, "new_password": NEW_PASSWORD}
+    return ask(stack, "POST", "identity", "/api/v1/auth/reset-password", json=reset)
 
 
 def is_locked(subject: Subject) -> httpx.Response:
@@ -95,6 +106,7 @@ EVENTS: dict[str, Callable[[Subject], httpx.Response]] = {
     "session revoked": lambda s: s.elsewhere.ask("DELETE", "identity", s.session),
     "all sessions revoked": lambda s: s.elsewhere.ask("DELETE", "identity", "/auth/sessions"),
     "password changed": changes_password,
+    "password reset": resets_password,
     "deactivated": lambda s: s.administered("PATCH", s.path, is_active=False),
     "deleted": lambda s: s.admin.ask("DELETE", "identity", s.path),
     "locked": is_locked,
