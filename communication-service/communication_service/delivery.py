@@ -20,10 +20,11 @@ from chassis.errors import ServiceError, Unavailable
 from chassis.service_client import ServiceClient
 from chassis.tracing import traced
 
+from . import inbox
 from .channels import PROVIDERS
 from .channels.provider import Provider, Undeliverable
-from .database import Base, session_maker
-from .models import DELIVERED, Attempt, Delivery, now
+from .database import session_maker
+from .models import DELIVERED, Attempt, Delivery, InboxItem, now
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -34,12 +35,12 @@ LONGEST_ERROR = 500  # characters
 
 @dataclass(frozen=True)
 class Sent:
-    """How one delivery went. `row` is what the provider wants saved with its end."""
+    """How one delivery went. `item` is saved with its end."""
 
     delivery: Delivery
     started_at: datetime
     finished_at: datetime = field(default_factory=now, init=False)
-    row: Base | None = None
+    item: InboxItem | None = None
     error: Exception | None = None
 
     @property
@@ -98,7 +99,7 @@ def send(delivery: Delivery, provider: Provider) -> Sent:
     started_at = now()
     with traced(delivery.notification.trace_id):
         try:
-            sent = Sent(delivery, started_at, row=provider.send(delivery))
+            sent = Sent(delivery, started_at, item=provider.send(delivery))
             logger.info("delivery %s by %s is made", delivery.id, delivery.channel)
         except Exception as error:
             sent = Sent(delivery, started_at, error=error)
@@ -110,8 +111,8 @@ def send(delivery: Delivery, provider: Provider) -> Sent:
 def record(session: Session, sent: Sent, settings: Settings) -> None:
     """Ends the claim and the attempt; where the lease was lost, another worker's word counts."""
     is_ours = end_claim(session, sent, settings)
-    if is_ours and sent.row is not None:
-        session.add(sent.row)
+    if is_ours and sent.item is not None:
+        inbox.add(session, [sent.item])
     outcome = sent.outcome if is_ours else "superseded"
     times = {"started_at": sent.started_at, "finished_at": sent.finished_at}
     session.execute(

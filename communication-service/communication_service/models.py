@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, Uuid, text
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
@@ -123,22 +123,38 @@ class Attempt(Base):
         return self.delivery.channel
 
 
+IN_INBOX = text("archived_at IS NULL")
+UNREAD = text("read_at IS NULL AND archived_at IS NULL")
+
+
+class Inbox(Base):
+    """How far a person's inbox has grown; its lock is what puts the items into an order."""
+
+    __tablename__ = "communication_inboxes"
+
+    user_id: Mapped[PersonId] = mapped_column(primary_key=True)
+    newest: Mapped[int] = mapped_column(BigInteger)  # position
+
+
 class InboxItem(Base):
     """A notification as its recipient finds it; unique per delivery, so it is there once."""
 
     __tablename__ = "communication_inbox"
     __table_args__ = (
-        Index("ix_communication_inbox_user", "user_id", "id"),
-        Index("ix_communication_inbox_unread", "user_id", postgresql_where=text("read_at IS NULL")),
+        UniqueConstraint("user_id", "position"),
+        Index("ix_communication_inbox_kept", "user_id", "position", postgresql_where=IN_INBOX),
+        Index("ix_communication_inbox_unread", "user_id", "position", postgresql_where=UNREAD),
     )
 
     id: Mapped[Id]
     delivery_id: Mapped[UUID] = mapped_column(ForeignKey(Delivery.id), unique=True)
     notification_id: Mapped[UUID] = mapped_column(ForeignKey(Notification.id))
     user_id: Mapped[PersonId]
+    position: Mapped[int] = mapped_column(BigInteger)  # in the inbox, from 1, in order of arrival
     sender_id: Mapped[PersonId]
     category: Mapped[str]
     subject: Mapped[str]
     body: Mapped[str]
     created_at: Mapped[Time]
     read_at: Mapped[datetime | None]
+    archived_at: Mapped[datetime | None]

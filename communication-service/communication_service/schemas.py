@@ -169,6 +169,7 @@ class InboxItemRead(Shown):
     body: str
     created_at: datetime
     read_at: datetime | None
+    archived_at: datetime | None
 
 
 class UnreadCount(Shown):

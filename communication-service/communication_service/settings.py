@@ -30,6 +30,9 @@ class Settings(chassis.Settings):
     smtp_timeout_seconds: float = Field(default=10, gt=0)
     smtp_sender: str = "Notifications <notifications@example.com>"
 
+    inbox_streams_per_user: int = Field(default=5, ge=1)
+    inbox_streams: int = Field(default=1000, ge=1)
+
     sweep_seconds: float = Field(default=1, gt=0)
     delivery_batch: int = Field(default=20, ge=1)
     delivery_lease_seconds: float = Field(default=60, gt=0)

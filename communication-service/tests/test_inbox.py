@@ -31,6 +31,30 @@ def test_the_inbox_counts_and_marks_what_is_read(
     assert recipient.get("/inbox/unread-count").json() == {"unread": 0}
 
 
+def test_what_is_archived_is_out_of_sight_and_not_lost(
+    sender: Caller, recipient: Caller, deliver: Deliver
+) -> None:
+    for number in range(3):
+        sender.notify(recipient, channels=["in_app"], subject=f"{number}")
+        deliver()
+    path = f"/inbox/{recipient.inbox()[1]['id']}/archive"
+
+    first, again = recipient.put(path), recipient.put(path)
+
+    assert first.json()["archived_at"] is not None
+    assert again.json() == first.json()
+    assert [item["subject"] for item in recipient.inbox()] == ["2", "0"]
+    archived = recipient.get("/inbox", params={"archived": True}).json()["items"]
+    assert archived == [first.json()]
+    assert recipient.get("/inbox/unread-count").json() == {"unread": 2}
+    assert recipient.put("/inbox/read-all").json() == {"read": 2}
+
+    assert recipient.delete(path).json()["archived_at"] is None
+
+    assert [item["subject"] for item in recipient.inbox()] == ["2", "1", "0"]
+    assert recipient.get("/inbox/unread-count").json() == {"unread": 1}
+
+
 def test_the_inbox_comes_in_pages(sender: Caller, recipient: Caller, deliver: Deliver) -> None:
     for _ in range(5):
         sender.notify(recipient, channels=["in_app"])

@@ -1,27 +1,53 @@
 """The caller's own inbox."""
 
-from typing import Any
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Header, Request
+from sse_starlette import EventSourceResponse
 
-from chassis.auth import CurrentUser
+from chassis.auth import CurrentUser, bearer_token
 from chassis.pagination import Page, PageRequest
 
 from .. import inbox
 from ..database import DbSession
 from ..models import InboxItem
 from ..schemas import InboxItemRead, ReadCount, UnreadCount
+from ..streams import Follower, Streams
 
 router = APIRouter(prefix="/inbox")
+
+Position = Annotated[int | None, Header(ge=0, le=2**63 - 1)]
+
+
+async def follow(request: Request, user: CurrentUser) -> AsyncIterator[Follower]:
+    """Until the stream has ended, however it does."""
+    streams: Streams = request.app.state.streams
+    check_token = partial(request.app.state.authenticate, bearer_token(request))
+    with streams.follow(user, check_token) as follower:
+        yield follower
 
 
 @router.get("", response_model=Page[InboxItemRead])
 def list_items(
-    page: PageRequest, user: CurrentUser, session: DbSession, unread: bool = False
+    page: PageRequest,
+    user: CurrentUser,
+    session: DbSession,
+    unread: bool = False,
+    archived: bool = False,
 ) -> dict[str, Any]:
-    """The caller's notifications, newest first; with `unread=true` only those not read yet."""
-    return inbox.list_items(session, user, page, unread)
+    """The caller's notifications, newest first: unread ones only, or the archived ones."""
+    return inbox.list_items(session, user, page, unread, archived)
+
+
+@router.get("/stream", response_class=EventSourceResponse)
+async def stream(
+    follower: Annotated[Follower, Depends(follow)], last_event_id: Position = None
+) -> EventSourceResponse:
+    """What arrives in the caller's inbox, as it arrives; resumes after `Last-Event-ID`."""
+    return EventSourceResponse(follower.events(last_event_id), send_timeout=30)
 
 
 @router.get("/unread-count", response_model=UnreadCount)
@@ -40,3 +66,15 @@ def mark_all_read(user: CurrentUser, session: DbSession) -> dict[str, int]:
 def mark_read(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
     """Mark one notification in the caller's inbox as read."""
     return inbox.mark_read(session, user, item_id)
+
+
+@router.put("/{item_id}/archive", response_model=InboxItemRead)
+def archive(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
+    """Take one notification out of the caller's inbox and keep it."""
+    return inbox.archive(session, user, item_id)
+
+
+@router.delete("/{item_id}/archive", response_model=InboxItemRead)
+def put_back(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
+    """Put an archived notification back into the caller's inbox."""
+    return inbox.put_back(session, user, item_id)

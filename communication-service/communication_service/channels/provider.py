@@ -2,8 +2,7 @@
 
 from typing import Protocol
 
-from ..database import Base
-from ..models import Delivery
+from ..models import Delivery, InboxItem
 
 
 class Undeliverable(Exception):
@@ -13,9 +12,9 @@ class Undeliverable(Exception):
 class Provider(Protocol):
     """It lives as long as one batch of deliveries."""
 
-    def send(self, delivery: Delivery) -> Base | None:
+    def send(self, delivery: Delivery) -> InboxItem | None:
         """Brings one delivery to its recipient.
 
-        A row that it returns is saved in the transaction that finishes the delivery. Raises
-        Undeliverable where trying again is useless; after anything else it is tried again.
+        An item that it returns is put into its inbox in the transaction that finishes the delivery.
+        Raises Undeliverable where trying again is useless; after anything else it is tried again.
         """

@@ -1,0 +1,275 @@
+"""The live inbox, over the network: several replicas of the service, real tokens that end."""
+
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from chassis.testing import FakeIdentity, Person
+from communication_service import inbox
+from communication_service.database import engine, session_maker
+from communication_service.models import InboxItem
+from communication_service.settings import SERVICE_FOLDER
+from localstack.leash import leashed, let_go
+from localstack.servers import free_port
+from localstack.services import SERVICES
+from localstack.temporary import TemporaryServers
+
+from .conftest import Caller
+from .test_processes import is_ready, over_http, wait_for
+
+Deliver = Callable[..., None]
+
+
+class Listener:
+    """An EventSource: what it has heard so far, and where it is."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self.events: list[dict[str, Any]] = []
+        self.ended = threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+        wait_for(lambda: bool(self.events), seconds=5)
+
+    def _listen(self) -> None:
+        fields: dict[str, str] = {}
+        try:
+            for line in self.response.iter_lines():
+                name, _, value = line.partition(": ")
+                if line:
+                    fields[name] = value
+                elif "data" in fields:
+                    self.events.append({**fields, "at": time.monotonic()})
+                    fields = {}
+        except httpx.HTTPError:
+            pass
+        self.ended.set()
+
+    def has_heard(self, number: int) -> bool:
+        return len(self.subjects) >= number
+
+    @property
+    def subjects(self) -> list[str]:
+        items = [event for event in self.events if event["event"] == "item"]
+        return [json.loads(item["data"])["subject"] for item in items]
+
+    @property
+    def last_event_id(self) -> str:
+        return str(self.events[-1]["id"])
+
+
+@pytest.fixture(scope="module")
+def replicas(
+    tmp_path_factory: pytest.TempPathFactory, servers: TemporaryServers, identity: FakeIdentity
+) -> Iterator[list[str]]:
+    (service,) = [service for service in SERVICES if service.short == "communication"]
+    folder = tmp_path_factory.mktemp("replicas")
+    with over_http(identity) as identity_url, ExitStack() as running:
+        urls = []
+        for limits in ({}, {"INBOX_STREAMS_PER_USER": "2", "INBOX_STREAMS": "3"}):
+            port = free_port()
+            environment = {
+                **servers.environment(service),
+                "PYTHONPATH": f"{SERVICE_FOLDER}:{SERVICE_FOLDER.parent}",
+                "SERVICE_PORT": str(port),
+                "IDENTITY_SERVICE_URL": identity_url,
+                **limits,
+            }
+            command = [sys.executable, str(SERVICE_FOLDER / "main.py")]
+            running.callback(let_go, leashed(command, folder / f"{port}.log", environment))
+            urls.append(f"http://127.0.0.1:{port}")
+        for url in urls:
+            wait_for(partial(is_ready, url))
+        yield urls
+
+
+@contextmanager
+def listening(url: str, person: Caller | Person, last_event_id: str = "") -> Iterator[Listener]:
+    headers = {"Authorization": person.headers["Authorization"]}
+    headers |= {"Last-Event-ID": last_event_id} if last_event_id else {}
+    timeout = httpx.Timeout(10, read=None)
+    with (
+        httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=timeout) as client,
+        client.stream("GET", "/inbox/stream") as response,
+    ):
+        assert response.status_code == 200, response.read()
+        yield Listener(response)
+        connection = response.extensions["network_stream"].get_extra_info("socket")
+        connection.shutdown(socket.SHUT_RDWR)  # closed alone, it would stay open while it is read
+
+
+def test_a_new_item_is_seen_within_a_second_on_every_replica(
+    replicas: list[str], sender: Caller, recipient: Caller, deliver: Deliver
+) -> None:
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(listening(url, recipient)) for url in replicas]
+        stranger = stack.enter_context(listening(replicas[0], sender))
+        time.sleep(0.5)  # nothing is under way any more
+        sender.notify(recipient, channels=["in_app"], subject="Fresh")
+
+        deliver()
+        arrived = time.monotonic()
+
+        for listener in listeners:
+            wait_for(partial(listener.has_heard, 1))
+            assert listener.events[-1]["at"] - arrived < 1
+        (item,) = recipient.inbox()
+        assert json.loads(listeners[0].events[-1]["data"]) == item
+        assert stranger.subjects == []
+
+
+def test_whoever_comes_back_to_another_replica_has_missed_nothing(
+    replicas: list[str], sender: Caller, recipient: Caller, deliver: Deliver
+) -> None:
+    with listening(replicas[0], recipient) as listener:
+        nothing_seen = listener.last_event_id
+    for number in range(45):
+        sender.notify(recipient, channels=["in_app"], subject=str(number))
+    deliver()
+    arrived = [item["subject"] for item in reversed(recipient.inbox())]
+    recipient.put(f"/inbox/{recipient.inbox()[7]['id']}/archive")
+
+    with listening(replicas[1], recipient, nothing_seen) as listener:
+        wait_for(partial(listener.has_heard, 45))
+        assert listener.subjects == arrived
+        tenth_seen = listener.events[10]["id"]
+    with listening(replicas[0], recipient, tenth_seen) as listener:
+        wait_for(partial(listener.has_heard, 35))
+        assert listener.subjects == arrived[10:]
+    with listening(replicas[0], recipient, str(2**63 - 1)) as listener:
+        assert listener.last_event_id == "45"  # of a database that is not this one any more
+
+
+def test_what_is_committed_in_another_order_than_it_was_made_is_not_skipped(
+    replicas: list[str], sender: Caller, recipient: Caller
+) -> None:
+    first, second = (item_for(sender, recipient, subject) for subject in ("first", "second"))
+
+    with listening(replicas[0], recipient) as listener, ThreadPoolExecutor() as pool:
+        with session_maker.begin() as slow:
+            inbox.add(slow, [first])
+            later = pool.submit(put, second)
+            time.sleep(0.7)
+            assert not later.done()
+            assert listener.subjects == []
+        later.result()
+
+        wait_for(partial(listener.has_heard, 2))
+        assert listener.subjects == ["first", "second"]
+
+
+def test_batches_for_the_same_people_do_not_wait_for_each_other_in_a_circle(
+    sender: Caller, login: Callable[..., Caller]
+) -> None:
+    people = [login() for _ in range(4)]
+    batches = [
+        [item_for(sender, person, "Hi") for person in order] for order in (people, people[::-1]) * 4
+    ]
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda batch: put(*batch), batches))
+
+    assert [len(person.inbox()) for person in people] == [8] * 4
+
+
+def test_a_stream_holds_no_connection_to_the_database(
+    replicas: list[str], recipient: Caller
+) -> None:
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(listening(replicas[0], recipient))
+        held = text("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'")
+
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            wait_for(lambda: connection.scalar(held) == 0)
+
+
+def test_a_revoked_token_ends_its_streams_and_no_others(
+    replicas: list[str], identity: FakeIdentity, login: Callable[..., Caller]
+) -> None:
+    person, other = identity.person(), identity.person()
+    with listening(replicas[0], person) as ending, listening(replicas[0], other) as staying:
+        identity.revoke(person)
+
+        assert ending.ended.wait(3)
+        assert not staying.ended.is_set()
+    again = httpx.get(f"{replicas[0]}/api/v1/inbox/stream", headers=person.headers)
+    assert again.status_code == 401
+
+
+def test_an_expired_token_ends_its_stream(replicas: list[str], identity: FakeIdentity) -> None:
+    person = identity.person()
+    ends_at = datetime.now(UTC) + timedelta(seconds=2)
+    identity.answers[person.token]["expires_at"] = ends_at.isoformat()
+    with listening(replicas[0], person) as listener:
+        time.sleep(1)
+        assert not listener.ended.is_set()
+        del identity.answers[person.token]  # as identity would find it expired
+
+        assert listener.ended.wait(4)
+
+
+def test_streams_are_limited_per_person_and_per_process(
+    replicas: list[str], identity: FakeIdentity
+) -> None:
+    person, other = identity.person(), identity.person()
+    url = f"{replicas[1]}/api/v1/inbox/stream"
+    with ExitStack() as stack:
+        for listener in (person, person, other):
+            stack.enter_context(listening(replicas[1], listener))
+
+        one_too_many = httpx.get(url, headers=person.headers)
+        full = httpx.get(url, headers=identity.person().headers)
+
+    assert (one_too_many.status_code, one_too_many.json()["code"]) == (429, "TooManyStreams")
+    assert (full.status_code, full.headers["Retry-After"]) == (503, "5")
+    wait_for(lambda: has_room(replicas[1], person))
+
+
+@pytest.mark.parametrize("position", ["-1", "x", str(2**63)])
+def test_a_position_that_cannot_be_is_refused_by_name(sender: Caller, position: str) -> None:
+    response = sender.get("/inbox/stream", headers={"Last-Event-ID": position})
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "last-event-id"
+
+
+def has_room(url: str, person: Person) -> bool:
+    """A stream whose listener has gone is soon not counted any more."""
+    try:
+        with listening(url, person):
+            return True
+    except AssertionError:
+        return False
+
+
+def item_for(sender: Caller, recipient: Caller, subject: str) -> InboxItem:
+    """As the worker makes it; its delivery is cancelled, so that no worker makes it again."""
+    accepted = sender.notify(recipient, channels=["in_app"], subject=subject)
+    sender.post(f"/notifications/{accepted['id']}/cancel")
+    return InboxItem(
+        delivery_id=UUID(accepted["deliveries"][0]["id"]),
+        notification_id=UUID(accepted["id"]),
+        user_id=recipient.user_id,
+        sender_id=sender.user_id,
+        category="general",
+        subject=subject,
+        body="News.",
+    )
+
+
+def put(*items: InboxItem) -> None:
+    with session_maker.begin() as session:
+        inbox.add(session, items)
