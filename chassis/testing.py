@@ -80,7 +80,9 @@ class FakeIdentity(httpx.AsyncBaseTransport):
         if path == "/auth/changes":
             return await self._changes(request.url.params)
         if path.startswith("/users/"):
-            return self._contact(path.split("/")[2])
+            return self._user(*path.split("/")[2:])
+        if path.startswith("/roles/"):
+            return self._role(path.split("/")[2])
         return endpoints[path](request)
 
     def _validate(self, request: httpx.Request) -> httpx.Response:
@@ -111,11 +113,20 @@ class FakeIdentity(httpx.AsyncBaseTransport):
         feed = {"latest": len(self.changes), "reset": False, "changes": self.changes[after:]}
         return httpx.Response(200, content=json.dumps(feed))
 
-    def _contact(self, user_id: str) -> httpx.Response:
-        contact = self.contacts.get(user_id)
-        if contact is None:
+    def _user(self, user_id: str, part: str) -> httpx.Response:
+        if user_id not in self.contacts:
             return httpx.Response(404, json={"detail": "There is no such user"})
-        return httpx.Response(200, json=contact)
+        if part != "permissions":
+            return httpx.Response(200, json=self.contacts[user_id])
+        own = [a for a in self.answers.values() if a["user_id"] == user_id and not a["actor"]]
+        rights = {name: own[-1][name] if own else [] for name in ("roles", "permissions")}
+        return httpx.Response(200, json={"user_id": user_id, **rights})
+
+    def _role(self, name: str) -> httpx.Response:
+        """Those that somebody has."""
+        if not any(name in answer["roles"] for answer in self.answers.values()):
+            return httpx.Response(404, json={"detail": "There is no such role"})
+        return httpx.Response(200, json={"name": name})
 
 
 def refused() -> httpx.Response:

@@ -44,8 +44,21 @@ async def test_a_person_is_who_the_test_says(identity: FakeIdentity, client: Ser
 async def test_nobody_else_is_anybody(client: ServiceClient) -> None:
     with pytest.raises(Unauthenticated):
         await validate(client, "garbage")
-    with pytest.raises(NotFound):
-        await client.make_request("GET", "/users/nobody/contact")
+    for path in ("/users/nobody/contact", "/users/nobody/permissions", "/roles/editor"):
+        with pytest.raises(NotFound):
+            await client.make_request("GET", path)
+
+
+async def test_roles_and_rights_are_those_of_the_token(
+    identity: FakeIdentity, client: ServiceClient
+) -> None:
+    ada = identity.person("documents:read", roles=("editor",))
+
+    rights = await client.make_request("GET", f"/users/{ada.user_id}/permissions")
+
+    expected = {"roles": ["editor"], "permissions": ["documents:read"]}
+    assert rights == {"user_id": ada.user_id, **expected}
+    assert await client.make_request("GET", "/roles/editor") == {"name": "editor"}
 
 
 async def test_who_is_revoked_is_refused_and_on_the_feed(

@@ -13,14 +13,19 @@ from .access import find_document
 from .models import AuditEntry, Level
 
 
-def record(session: Session, user: User, document_id: UUID, action: str, **details: Any) -> None:
-    """In the transaction of the act itself: they happen together or not at all."""
+def record(
+    session: Session, user: User | None, document_id: UUID, action: str, **details: Any
+) -> None:
+    """In the transaction of the act itself: they happen together or not at all.
+
+    No user means nobody known, who came by a share link, or the service itself.
+    """
     session.add(
         AuditEntry(
             document_id=document_id,
             action=action,
-            actor_id=user.user_id,
-            acting_service=user.actor,
+            actor_id=user and user.user_id,
+            acting_service=user and user.actor,
             details=details,
         )
     )

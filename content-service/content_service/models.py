@@ -146,6 +146,64 @@ class Processing(Base):
     finished_at: Mapped[datetime | None]
 
 
+class ShareLink(Base):
+    """Opens a document to whoever has its token, which is kept as a hash only."""
+
+    __tablename__ = "content_share_links"
+    __table_args__ = (sa.Index("ix_content_share_links_document", "document_id", "id"),)
+
+    id: Mapped[Id]
+    document_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Document.id))
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    password_hash: Mapped[str | None]
+    version: Mapped[int | None]  # None follows the newest
+    expires_at: Mapped[datetime | None]
+    max_uses: Mapped[int | None]
+    uses: Mapped[int] = mapped_column(default=0)
+    created_by: Mapped[PersonId]
+    created_at: Mapped[Since]
+    revoked_at: Mapped[datetime | None]
+    # How often somebody tried to open it in the minute that began then.
+    minute: Mapped[Since]
+    tries: Mapped[int] = mapped_column(default=0)
+
+    @property
+    def policy(self) -> str:
+        return "latest" if self.version is None else "pinned"
+
+    @property
+    def has_password(self) -> bool:
+        return self.password_hash is not None
+
+
+class Notice(Base):
+    """The outbox: what communication is to tell somebody (see chassis.claims). Gone once told."""
+
+    __tablename__ = "content_notices"
+    __table_args__ = (
+        sa.Index(
+            "ix_content_notices_due",
+            "run_at",
+            postgresql_where=sa.text("status IN ('pending', 'running')"),
+        ),
+        sa.Index("ix_content_notices_document", "document_id"),
+    )
+
+    id: Mapped[Id]
+    document_id: Mapped[UUID]
+    recipient_id: Mapped[PersonId]
+    subject: Mapped[str]
+    body: Mapped[str]
+    trace_id: Mapped[TraceId]
+
+    status: Mapped[str] = mapped_column(default=PENDING)
+    run_at: Mapped[Since]
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[datetime | None]
+    fence: Mapped[int] = mapped_column(default=0)
+    last_error: Mapped[str | None]
+
+
 class AuditEntry(Base):
     """Append-only: the database refuses to change or delete a row (see the first migration)."""
 
@@ -155,7 +213,7 @@ class AuditEntry(Base):
     id: Mapped[Id]
     document_id: Mapped[UUID]  # no foreign key: the trail outlives the document
     action: Mapped[str]
-    actor_id: Mapped[PersonId]
+    actor_id: Mapped[PersonId | None]  # nobody known, through a share link; or the service itself
     acting_service: Mapped[str | None]
     at: Mapped[Since]
     trace_id: Mapped[TraceId]

@@ -1,6 +1,6 @@
 """What goes in and out over HTTP."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     StringConstraints,
+    model_validator,
 )
 
 from chassis.claims import PENDING
@@ -19,12 +20,22 @@ from chassis.schemas import STRICT, Text, storable
 
 from .models import Level
 
+
+def in_ten_years(time: datetime) -> datetime:
+    """Within them: what expires in the year 9999 never does, and overflows in some time zones."""
+    left = time - datetime.now(UTC)
+    if not timedelta(0) < left < timedelta(days=3653):
+        raise ValueError("must lie in the future, within ten years")
+    return time
+
+
 # In this order: what is stripped away does not count.
 Stripped = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Title = Annotated[Stripped, Field(max_length=200), AfterValidator(storable)]
 Tag = Annotated[Stripped, Field(max_length=50), AfterValidator(storable)]
 Body = Annotated[Text, Field(max_length=1_000_000)]
 Tags = Annotated[list[Tag], Field(max_length=20)]
+Expiry = Annotated[AwareDatetime, AfterValidator(in_ten_years)]
 SearchWords = Annotated[Text, Field(min_length=1, max_length=200)]
 
 
@@ -140,6 +151,7 @@ class PermissionWrite(BaseModel):
     model_config = STRICT
 
     level: Level
+    expires_at: Expiry | None = None
 
 
 class PermissionRead(BaseModel):
@@ -154,10 +166,71 @@ class PermissionRead(BaseModel):
     granted_at: datetime
 
 
+class PermissionSource(BaseModel):
+    """One reason for which somebody may do something with a document."""
+
+    source: Literal["owner", "user", "role", "administrator"]
+    role: str | None = None
+    level: Level
+    expires_at: datetime | None = None
+
+
+class EffectivePermission(BaseModel):
+    """What somebody can really do: by what was granted, and by what their own roles permit."""
+
+    user_id: UUID
+    level: Level | None = Field(description="The highest that was granted.")
+    read: bool
+    write: bool
+    delete: bool
+    sources: list[PermissionSource]
+
+
+class ShareLinkCreate(BaseModel):
+    model_config = STRICT
+
+    policy: Literal["pinned", "latest"]
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(
+        default=None, description="The one to pin: the newest, when not given."
+    )
+    expires_at: Expiry | None = None
+    max_uses: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    password: Annotated[str, Field(min_length=8, max_length=200, pattern=r"^[ -~]+$")] | None = (
+        Field(default=None, description="In ASCII: of other text no two browsers send the same.")
+    )
+
+    @model_validator(mode="after")
+    def only_a_pin_has_a_version(self) -> "ShareLinkCreate":
+        if self.policy == "latest" and self.version is not None:
+            raise ValueError("version: is only for the policy pinned")
+        return self
+
+
+class ShareLinkRead(BaseModel):
+    id: UUID
+    document_id: UUID
+    policy: Literal["pinned", "latest"]
+    version: int | None
+    expires_at: datetime | None
+    max_uses: int | None
+    uses: int
+    has_password: bool
+    created_by: UUID
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class ShareLinkCreated(ShareLinkRead):
+    """The only answer with the token: only its hash is kept."""
+
+    token: str
+    url: str
+
+
 class AuditEntryRead(BaseModel):
     id: UUID
     action: str
-    actor_id: UUID
+    actor_id: UUID | None = Field(description="Null through a share link, or the service itself.")
     acting_service: str | None
     at: datetime
     trace_id: str | None

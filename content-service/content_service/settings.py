@@ -14,6 +14,7 @@ class Settings(chassis.Settings):
     service_port: int = Field(default=8002, ge=1, le=65535)
     database_url: str = "postgresql://content:content@content-db:5432/content_service"
     redis_url: str = "redis://content-redis:6379/0"
+    communication_service_url: str = "http://communication-service:8003"
 
     storage_url: str = (SERVICE_FOLDER / "data").as_uri()
     max_upload_bytes: int = Field(default=25 * 1024**2, ge=1)

@@ -1,12 +1,13 @@
-"""The background thread that reads documents: it claims rows of the queue of record, one by one."""
+"""The background threads: each takes what is due from a table of its own, in rounds."""
 
 import json
 import logging
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -14,18 +15,24 @@ from typing import Any
 from fastapi import FastAPI
 from sqlalchemy import update
 
+from chassis.auth import ServiceAccount
 from chassis.claims import DONE, RetryPolicy, claim, finish, retry
+from chassis.service_client import ServiceClient
 from chassis.tracing import traced
 
 from . import storage
 from .database import session_maker
 from .models import Document, Processing, Version, now
+from .notices import hand_over_due
 from .processing import FAILED
 from .settings import settings
 
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.25
+Job = Callable[[], bool]
+"""One round of work; False when nothing was due."""
+
 LEASE = timedelta(seconds=settings.extraction_seconds + 5)
 POLICY = RetryPolicy(max_attempts=5, longest_delay=60)
 
@@ -38,24 +45,38 @@ class Unreadable(Exception):
 
 @asynccontextmanager
 async def background_worker(app: FastAPI) -> AsyncIterator[None]:
-    """Runs the thread as long as the app. What it leaves undone, another claims later."""
+    """Runs a thread per job as long as the app. What they leave undone, another claims later."""
     stopping = Event()
-    Thread(target=work, args=[stopping], name="extraction", daemon=True).start()
+    for name, job in jobs(app).items():
+        Thread(target=work, args=[stopping, name, job], name=name, daemon=True).start()
     yield
     stopping.set()
 
 
-def work(stopping: Event) -> None:
+def jobs(app: FastAPI) -> dict[str, Job]:
+    communication = ServiceClient(
+        settings.communication_service_url,
+        settings.service_name,
+        target="communication-service",
+        account=ServiceAccount(
+            settings, app.state.transport
+        ),  # one that is used by this thread only
+        transport=app.state.transport,
+    )
+    return {"extraction": extract_due, "notices": partial(hand_over_due, communication)}
+
+
+def work(stopping: Event, name: str, job: Job) -> None:
     pause = 0.0
     while not stopping.wait(pause):
         pause = IDLE_SECONDS
         try:
-            pause = 0.0 if work_once() else IDLE_SECONDS
+            pause = 0.0 if job() else IDLE_SECONDS
         except Exception:  # the database may be away for a while: the thread must outlive that
-            logger.exception("extraction pauses")
+            logger.exception("%s pauses", name)
 
 
-def work_once() -> bool:
+def extract_due() -> bool:
     """False when nothing was due."""
     with session_maker.begin() as session:
         claimed = claim(session, Processing, limit=1, lease=LEASE)

@@ -1,10 +1,13 @@
 """The running app, and people to call it as."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
@@ -34,9 +37,14 @@ class Caller(TestClient):
     def upload(self, content: bytes, name: str = "paper", **form: Any) -> dict[str, Any]:
         return saved(self.post_file(content, name, **form))
 
-    def share(self, document: dict[str, Any], other: "Caller", level: str = "read") -> None:
-        path = f"/documents/{document['id']}/permissions/{other.user_id}"
-        assert self.put(path, json={"level": level}).status_code == 200
+    def share(
+        self, document: dict[str, Any], other: "Caller | str", level: str = "read", **more: Any
+    ) -> None:
+        """With a person, or with the role of a name."""
+        grantee = f"roles/{other}" if isinstance(other, str) else other.user_id
+        path = f"/documents/{document['id']}/permissions/{grantee}"
+        answer = self.put(path, json={"level": level, **more})
+        assert answer.status_code == 200, answer.text
 
     def change(self, document: dict[str, Any], **changes: Any) -> Response:
         headers = {"If-Match": f'"{document["version"]}"'}
@@ -87,15 +95,39 @@ def database(migrated: Callable[[str], None]) -> None:
     migrated("content-service")
 
 
-@pytest.fixture(scope="session")
-def identity() -> FakeIdentity:
-    return FakeIdentity()
+@dataclass
+class Neighbours(httpx.AsyncBaseTransport):
+    """Identity, and a communication that keeps what it is given, once for each key."""
+
+    identity: FakeIdentity = field(default_factory=FakeIdentity)
+    notifications: dict[str, dict[str, Any]] = field(default_factory=dict)
+    answer: int = 202
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host != "communication-service":
+            return await self.identity.handle_async_request(request)
+        if self.answer == 202:
+            self.notifications[request.headers["Idempotency-Key"]] = json.loads(request.content)
+        return httpx.Response(self.answer, json={"detail": "as the test wants it"})
+
+    def told(self, person: Caller) -> list[dict[str, Any]]:
+        return [n for n in self.notifications.values() if n["recipient_id"] == person.user_id]
 
 
 @pytest.fixture(scope="session")
-def client(database: None, identity: FakeIdentity) -> Iterator[TestClient]:
+def neighbours() -> Neighbours:
+    return Neighbours()
+
+
+@pytest.fixture(scope="session")
+def identity(neighbours: Neighbours) -> FakeIdentity:
+    return neighbours.identity
+
+
+@pytest.fixture(scope="session")
+def client(database: None, neighbours: Neighbours) -> Iterator[TestClient]:
     """The app, started once; nobody is logged in."""
-    app.state.transport = identity
+    app.state.transport = neighbours
     with TestClient(app, base_url="http://testserver/api/v1") as client:
         yield client
 

@@ -8,19 +8,22 @@ from fastapi.testclient import TestClient
 
 from content_service.main import app
 
-from .conftest import Caller, Login
+from .conftest import Caller, Login, saved
 
+PUBLIC = ("/api/v1/shared",)
 ROUTES = [
     (method.upper(), path.removeprefix("/api/v1"))
     for path, methods in app.openapi()["paths"].items()
     if path.startswith("/api/v1")
     for method in methods
+    if path not in PUBLIC
 ]
 OF_ONE_DOCUMENT = [route for route in ROUTES if "{document_id}" in route[1]]
 
 READ = {
     ("GET", "/documents/{document_id}"),
     ("GET", "/documents/{document_id}/download"),
+    ("GET", "/documents/{document_id}/permissions/effective"),
     ("GET", "/documents/{document_id}/processing"),
     ("GET", "/documents/{document_id}/versions"),
     ("GET", "/documents/{document_id}/versions/{number}"),
@@ -28,15 +31,23 @@ READ = {
 }
 WRITE = READ | {("PATCH", "/documents/{document_id}")}
 MANAGE = set(OF_ONE_DOCUMENT)
+BODIES = {
+    ("PUT", "/documents/{document_id}/permissions/{user_id}"): {"level": "read"},
+    ("PUT", "/documents/{document_id}/permissions/roles/{role}"): {"level": "read"},
+    ("POST", "/documents/{document_id}/share-links"): {"policy": "latest"},
+}
 MAY = {"read": READ, "write": WRITE, "manage": MANAGE}
 
 
-def attempt(caller: TestClient, route: tuple[str, str], document_id: str, person: str) -> Any:
+def attempt(
+    caller: TestClient, route: tuple[str, str], document_id: str, person: str, link_id: str = ""
+) -> Any:
     method, path = route
-    url = path.format(document_id=document_id, number=1, user_id=person)
+    ids = {"number": 1, "user_id": person, "role": "auditor", "link_id": link_id or uuid4()}
+    url = path.format(document_id=document_id, **ids)
     if path == "/documents/upload":
         return caller.post(url, files={"file": b"words"})
-    body = {"level": "read"} if method == "PUT" else {"title": "Changed", "body": "Changed"}
+    body = BODIES.get(route, {"title": "Changed", "body": "Changed"})
     headers = {"If-Match": '"1"'}
     return caller.request(method, url, json=body, headers=headers, params={"q": "x"})
 
@@ -106,13 +117,18 @@ def test_a_stranger_finds_nothing_in_lists_and_search(author: Caller, stranger: 
 @pytest.mark.parametrize("route", OF_ONE_DOCUMENT, ids=str)
 @pytest.mark.parametrize("level", MAY)
 def test_each_level_opens_its_routes_and_no_other(
-    author: Caller, reviewer: Caller, stranger: Caller, level: str, route: tuple[str, str]
+    author: Caller, reviewer: Caller, login: Login, level: str, route: tuple[str, str]
 ) -> None:
     document = prepared(author, route)
     author.share(document, reviewer, level)
-    author.share(document, stranger)  # somebody whose permission can be taken away
+    # What can be taken away: the permissions of somebody and of a role, and a link.
+    somebody = login(roles=("auditor",))
+    author.share(document, somebody)
+    author.share(document, "auditor")
+    links = f"/documents/{document['id']}/share-links"
+    link = saved(author.post(links, json={"policy": "latest"}))
 
-    response = attempt(reviewer, route, document["id"], stranger.user_id)
+    response = attempt(reviewer, route, document["id"], somebody.user_id, link["id"])
 
     assert (response.status_code < 300) == (route in MAY[level]), response.text
     if route not in MAY[level]:

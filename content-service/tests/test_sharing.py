@@ -1,13 +1,19 @@
 """Permissions: giving them, taking them away, and who may not."""
 
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import update
 
 from chassis.service_client import ServiceClient
 from chassis.testing import FakeIdentity
+from content_service.database import engine
+from content_service.models import Access
 
-from .conftest import Caller, replaced
+from .conftest import Caller, Login, replaced
 
 
 def test_a_shared_document_is_seen_at_once_everywhere(author: Caller, reviewer: Caller) -> None:
@@ -94,7 +100,7 @@ def test_sharing_with_nobody_is_404(author: Caller) -> None:
         f"/documents/{document['id']}/permissions/{uuid4()}", json={"level": "read"}
     )
 
-    assert (response.status_code, response.json()["code"]) == (404, "UnknownPerson")
+    assert (response.status_code, response.json()["code"]) == (404, "UnknownGrantee")
 
 
 def test_sharing_is_503_while_identity_cannot_say_who_that_is(
@@ -121,3 +127,171 @@ def test_a_level_that_is_none_is_422(author: Caller, reviewer: Caller, new: obje
 
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"].startswith("level")
+
+
+def role_of_their_own() -> str:
+    return f"role-{uuid4().hex[:12]}"
+
+
+def in_an_hour() -> str:
+    return (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+
+def run_out(document: dict[str, Any], grantee: str) -> None:
+    """As if the time of the permission were over."""
+    with engine.begin() as connection:
+        mine = update(Access).where(Access.document_id == document["id"])
+        ended = mine.where(Access.grantee == grantee)
+        connection.execute(ended.values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
+
+
+def test_a_role_opens_the_document_to_everybody_who_has_it(author: Caller, login: Login) -> None:
+    role = role_of_their_own()
+    first, second, other = login(roles=(role, "member")), login(roles=(role,)), login()
+    document = author.create(title="For the auditors")
+
+    author.share(document, role, "write")
+
+    for auditor in (first, second):
+        assert auditor.read(document).json() == document
+        assert [item["id"] for item in auditor.get("/documents").json()["items"]] == [
+            document["id"]
+        ]
+        found = auditor.get("/search", params={"q": "auditor"}).json()["items"]
+        assert [item["id"] for item in found] == [document["id"]]
+    assert other.read(document).status_code == 404
+    assert first.change(document, title="Audited").status_code == 200
+    assert first.delete(f"/documents/{document['id']}").status_code == 403
+
+    assert author.delete(f"/documents/{document['id']}/permissions/roles/{role}").status_code == 204
+    assert first.read(document).status_code == 404
+    assert first.get("/documents").json()["items"] == []
+
+
+def test_the_highest_of_several_grants_counts(author: Caller, login: Login) -> None:
+    role = role_of_their_own()
+    reviewer = login(roles=(role,))
+    document = author.create()
+
+    author.share(document, reviewer, "read")
+    author.share(document, role, "write")
+
+    assert reviewer.change(document, title="By the role").status_code == 200
+    listed = author.get(f"/documents/{document['id']}/permissions").json()["items"]
+    names = {(item["user_id"], item["role"]): item["level"] for item in listed}
+    assert names == {
+        (author.user_id, None): "manage",
+        (reviewer.user_id, None): "read",
+        (None, role): "write",
+    }
+
+
+def test_sharing_with_a_role_that_is_none_is_404(author: Caller) -> None:
+    document = author.create()
+    path = f"/documents/{document['id']}/permissions/roles"
+
+    unknown = author.put(f"{path}/{role_of_their_own()}", json={"level": "read"})
+    wrong = author.put(f"{path}/No Role", json={"level": "read"})
+
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "UnknownGrantee")
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "role")
+
+
+@pytest.mark.parametrize("kind", ["user", "role"])
+def test_a_permission_ends_when_its_time_is_over(author: Caller, login: Login, kind: str) -> None:
+    role = role_of_their_own()
+    reviewer = login(roles=(role,))
+    document = author.create(title="Perishable")
+    author.share(document, reviewer if kind == "user" else role, expires_at=in_an_hour())
+    assert reviewer.read(document).status_code == 200
+
+    run_out(document, f"user:{reviewer.user_id}" if kind == "user" else f"role:{role}")
+
+    assert reviewer.read(document).status_code == 404
+    assert reviewer.get("/documents").json()["items"] == []
+    assert reviewer.get("/search", params={"q": "perishable"}).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    "expires_at", ["2020-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "tomorrow", 7]
+)
+def test_an_expiry_that_makes_no_sense_is_422(
+    author: Caller, reviewer: Caller, expires_at: object
+) -> None:
+    document = author.create()
+
+    path = f"/documents/{document['id']}/permissions/{reviewer.user_id}"
+    response = author.put(path, json={"level": "read", "expires_at": expires_at})
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "expires_at"
+
+
+def effective(caller: Caller, document: dict[str, Any], person: Caller) -> Any:
+    path = f"/documents/{document['id']}/permissions/effective"
+    response = caller.get(path, params={"user": person.user_id})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+LEVELS = (None, "read", "write", "manage")
+RIGHTS = ((), ("documents:read",), ("documents:read", "documents:write"), ("*",))
+
+
+@pytest.mark.parametrize(("own", "of_role"), list(product(LEVELS, LEVELS)))
+def test_the_effective_permission_is_what_really_happens(
+    author: Caller, login: Login, own: str | None, of_role: str | None
+) -> None:
+    for rights in RIGHTS:
+        role = role_of_their_own()
+        person = login(*rights or ("notifications:send",), roles=(role,))
+        document = author.create()
+        if own:
+            author.share(document, person, own)
+        if of_role:
+            author.share(document, role, of_role)
+
+        said = effective(author, document, person)
+
+        outcomes = {
+            "read": person.read(document).status_code == 200,
+            "write": person.change(document, title="Changed").status_code == 200,
+            "delete": person.delete(f"/documents/{document['id']}").status_code == 204,
+        }
+        assert {name: said[name] for name in outcomes} == outcomes, (rights, said)
+
+
+def test_the_sources_of_a_permission_are_named(author: Caller, login: Login) -> None:
+    role, until = role_of_their_own(), in_an_hour()
+    admin = login("*", roles=(role,))
+    document = author.create()
+    author.share(document, admin, "read", expires_at=until)
+    author.share(document, role, "write")
+
+    said = effective(author, document, admin)
+    own = effective(author, document, author)
+
+    assert said["level"] == "manage"
+    found = {(s["source"], s["role"], s["level"], s["expires_at"] is None) for s in said["sources"]}
+    assert found == {
+        ("user", None, "read", False),
+        ("role", role, "write", True),
+        ("administrator", None, "manage", True),
+    }
+    assert [(s["source"], s["level"]) for s in own["sources"]] == [("owner", "manage")]
+
+
+def test_everybody_may_ask_for_themselves_and_managers_for_others(
+    author: Caller, reviewer: Caller, stranger: Caller
+) -> None:
+    document = author.create()
+    author.share(document, reviewer, "write")
+    path = f"/documents/{document['id']}/permissions/effective"
+
+    own = reviewer.get(path)
+
+    assert (own.status_code, own.json()["level"]) == (200, "write")
+    assert reviewer.get(path, params={"user": author.user_id}).json()["code"] == "LevelTooLow"
+    assert stranger.get(path).json()["code"] == "UnknownDocument"
+    assert author.get(path, params={"user": str(uuid4())}).json()["code"] == "UnknownGrantee"
+    assert effective(author, document, stranger)["level"] is None

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from . import documents, processing, search, sharing, versions
+from . import documents, processing, search, share_links, sharing, versions
 
 router = APIRouter()
-for part in (documents, search, versions, processing, sharing):
+for part in (documents, search, versions, processing, sharing, share_links):
     router.include_router(part.router)

@@ -15,7 +15,7 @@ from .. import documents, storage
 from ..access import find_document
 from ..cache import Cached, State
 from ..database import DbSession, reads, session_maker
-from ..models import Document
+from ..models import Document, Snapshot
 from ..schemas import (
     DocumentCreate,
     DocumentRead,
@@ -121,7 +121,7 @@ def tagged(response: Response, document: Document) -> Document:
     return document
 
 
-def attachment(document: Document) -> Response:
+def attachment(document: Snapshot) -> Response:
     """Saved by a browser, never shown or run by it."""
     name = document.filename or f"{safe_name(document.title)}.txt"
     headers = {

@@ -1,0 +1,68 @@
+"""Share links: made and revoked by who manages the document, opened by anybody who has them."""
+
+import hmac
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import FileResponse
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+
+from chassis.pagination import Page, PageRequest
+
+from .. import share_links
+from ..database import DbSession, reads, session_maker
+from ..schemas import ShareLinkCreate, ShareLinkCreated, ShareLinkRead
+from ..settings import settings
+from .dependencies import Author, Reader
+from .documents import attachment
+
+router = APIRouter()
+
+Token = Annotated[str, Query(max_length=100)]  # in the query, and so in no log, unlike the path
+Password = Annotated[HTTPBasicCredentials | None, Depends(HTTPBasic(auto_error=False))]
+
+# Nobody keeps a copy, and no page that the document links to hears of the token.
+PRIVATE = {"Cache-Control": "private, no-store", "Referrer-Policy": "no-referrer"}
+
+
+# Takes no Idempotency-Key: the answer would be kept, and with it the token.
+@router.post("/documents/{document_id}/share-links", status_code=201)
+def create_share_link(
+    document_id: UUID, new: ShareLinkCreate, author: Author, session: DbSession
+) -> ShareLinkCreated:
+    """Make a link that opens the document, or one version of it, without a login."""
+    return share_links.create_link(session, author, document_id, new)
+
+
+@router.get("/documents/{document_id}/share-links", response_model=Page[ShareLinkRead])
+def list_share_links(
+    document_id: UUID, reader: Reader, session: DbSession, page: PageRequest
+) -> dict[str, Any]:
+    """The document's links, newest first, revoked ones included; without their tokens."""
+    return share_links.list_links(session, reader, document_id, page)
+
+
+@router.delete("/documents/{document_id}/share-links/{link_id}", status_code=204)
+def revoke_share_link(document_id: UUID, link_id: UUID, author: Author, session: DbSession) -> None:
+    """Have a link open nothing any more, at once."""
+    share_links.revoke_link(session, author, document_id, link_id)
+
+
+@router.get("/shared", response_class=FileResponse)
+def open_share_link(token: Token, given: Password, request: Request) -> Response:
+    """What a share link opens, as an attachment; its password, if any, goes as HTTP Basic."""
+    with reads.connect() as connection:
+        link_id = share_links.admit(connection, token, given.password if given else "")
+    with session_maker.begin() as session:
+        opened = share_links.use(session, link_id, ip_hash(request))
+    answer = attachment(opened)
+    answer.headers.update(PRIVATE)
+    return answer
+
+
+def ip_hash(request: Request) -> str:
+    """Tells visitors apart, and who has the database only cannot tell who they are."""
+    secret = settings.jwt_secret_key.get_secret_value().encode()
+    host = request.client.host if request.client else ""
+    return hmac.new(secret, f"visitor {host}".encode(), "sha256").hexdigest()

@@ -1,0 +1,143 @@
+"""The person shared with is told: once, for certain, and without anybody waiting for it."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from content_service.database import engine
+from content_service.models import Notice
+
+from .conftest import Caller, Login, Neighbours
+
+
+def eventually(found: Callable[[], Any]) -> Any:
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        if result := found():
+            return result
+        time.sleep(0.05)
+    raise AssertionError("it never came")
+
+
+def waiting(document: dict[str, Any]) -> list[Notice]:
+    with Session(engine) as session:
+        return list(session.scalars(select(Notice).where(Notice.document_id == document["id"])))
+
+
+def hurry(document: dict[str, Any]) -> None:
+    """As if the pause between two attempts were over."""
+    with engine.begin() as connection:
+        mine = update(Notice).where(Notice.document_id == document["id"])
+        connection.execute(mine.values(run_at=datetime.now(UTC) - timedelta(hours=1)))
+
+
+@pytest.fixture
+def communication(neighbours: Neighbours) -> Any:
+    yield neighbours
+    neighbours.answer = 202
+
+
+def test_the_person_shared_with_is_told(
+    author: Caller, reviewer: Caller, neighbours: Neighbours
+) -> None:
+    document = author.create(title="Closing the\nmill race")
+
+    author.share(document, reviewer, "write")
+
+    (told,) = eventually(lambda: neighbours.told(reviewer))
+    assert told["category"] == "sharing"
+    assert "shared “Closing the mill race” with you" in told["subject"]
+    assert "write access" in told["body"]
+    eventually(lambda: not waiting(document))
+
+
+def test_nobody_is_told_twice_of_the_same(
+    author: Caller, reviewer: Caller, neighbours: Neighbours
+) -> None:
+    document = author.create()
+    author.share(document, reviewer)
+    eventually(lambda: neighbours.told(reviewer))
+
+    author.share(document, reviewer)
+    author.share(document, reviewer, "write")
+
+    eventually(lambda: len(neighbours.told(reviewer)) == 2)
+    eventually(lambda: not waiting(document))
+    assert len(neighbours.told(reviewer)) == 2
+
+
+def test_a_share_waits_for_nobody_and_nothing_is_lost_while_communication_is_away(
+    author: Caller, reviewer: Caller, communication: Neighbours
+) -> None:
+    communication.answer = 503
+    document = author.create()
+    author.share(document, reviewer)
+    eventually(lambda: [n for n in waiting(document) if n.attempts and n.status == "pending"])
+    assert reviewer.read(document).status_code == 200
+    assert communication.told(reviewer) == []
+
+    communication.answer = 202
+    hurry(document)
+
+    eventually(lambda: communication.told(reviewer))
+    eventually(lambda: not waiting(document))
+
+
+def test_what_died_half_way_is_told_under_the_same_key(
+    author: Caller, reviewer: Caller, communication: Neighbours
+) -> None:
+    communication.answer = 503
+    document = author.create()
+    author.share(document, reviewer)
+    (notice,) = eventually(lambda: [n for n in waiting(document) if n.attempts])
+    communication.notifications[str(notice.id)] = {"recipient_id": reviewer.user_id}
+
+    communication.answer = 202
+    hurry(document)
+
+    eventually(lambda: not waiting(document))
+    assert len(communication.told(reviewer)) == 1
+
+
+def test_who_lost_the_permission_again_is_not_told(
+    author: Caller, reviewer: Caller, communication: Neighbours
+) -> None:
+    communication.answer = 503
+    document = author.create()
+    author.share(document, reviewer)
+
+    author.delete(f"/documents/{document['id']}/permissions/{reviewer.user_id}")
+
+    assert waiting(document) == []
+
+
+def test_what_communication_calls_wrong_rests_with_its_reason(
+    author: Caller, reviewer: Caller, communication: Neighbours
+) -> None:
+    communication.answer = 422
+    document = author.create()
+
+    author.share(document, reviewer)
+
+    (notice,) = eventually(lambda: [n for n in waiting(document) if n.status == "dead"])
+    assert notice.last_error == "as the test wants it"
+
+
+def test_a_refused_share_tells_nobody(
+    author: Caller, reviewer: Caller, login: Login, neighbours: Neighbours
+) -> None:
+    document = author.create()
+    author.share(document, reviewer, "read")
+    eventually(lambda: neighbours.told(reviewer))
+    other = login()
+
+    path = f"/documents/{document['id']}/permissions/{other.user_id}"
+    assert reviewer.put(path, json={"level": "read"}).status_code == 403
+
+    assert waiting(document) == []
+    assert neighbours.told(other) == []

@@ -1,0 +1,271 @@
+"""Share links: what opens, for whom, how often, and what they never tell."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx2 import Response
+from sqlalchemy import text, update
+
+from content_service.database import engine
+from content_service.models import ShareLink
+
+from .conftest import Caller
+from .files import pdf
+
+
+def link_to(author: Caller, document: dict[str, Any], **options: Any) -> dict[str, Any]:
+    new = {"policy": "latest", **options}
+    response = author.post(f"/documents/{document['id']}/share-links", json=new)
+    assert response.status_code == 201, response.text
+    link: dict[str, Any] = response.json()
+    return link
+
+
+def opened(client: TestClient, link: dict[str, Any], password: str | None = None) -> Response:
+    auth = None if password is None else ("anybody", password)
+    return client.get("/shared", params={"token": link["token"]}, auth=auth)
+
+
+def change_row(link: dict[str, Any], **values: Any) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(ShareLink).where(ShareLink.id == link["id"]).values(**values))
+
+
+def test_a_link_opens_the_document_for_anybody(client: TestClient, author: Caller) -> None:
+    file = pdf("Closing the mill race")
+    document = author.upload(file, "race.pdf")
+
+    answer = opened(client, link_to(author, document))
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/pdf")
+    assert answer.content == file
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert answer.headers["Cache-Control"] == "private, no-store"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_the_address_in_the_answer_is_the_one_to_open(client: TestClient, author: Caller) -> None:
+    link = link_to(author, author.create(body="By its address"))
+
+    answer = client.get(link["url"].removeprefix("/api/v1"))
+
+    assert answer.text == "By its address"
+
+
+def test_a_pinned_link_stays_with_its_version_and_a_latest_one_follows(
+    client: TestClient, author: Caller
+) -> None:
+    document = author.create(body="First")
+    pinned, latest = (link_to(author, document, policy=p) for p in ("pinned", "latest"))
+    second = author.change(document, body="Second").json()
+    first = link_to(author, document, policy="pinned", version=1)
+    author.change(second, body="Third")
+
+    assert [opened(client, link).text for link in (pinned, first, latest)] == [
+        "First",
+        "First",
+        "Third",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"policy": "newest"}, "policy"),
+        ({"policy": None}, "policy"),
+        ({"policy": "latest", "version": 1}, "body"),
+        ({"policy": "pinned", "version": 0}, "version"),
+        ({"policy": "pinned", "version": 2**31}, "version"),
+        ({"max_uses": 0}, "max_uses"),
+        ({"max_uses": 10**7}, "max_uses"),
+        ({"password": "short"}, "password"),
+        ({"password": "x" * 201}, "password"),
+        ({"password": "pässwörter"}, "password"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+        ({"expires_at": "9999-12-31T00:00:00Z"}, "expires_at"),
+        ({"token": "of my own"}, "token"),
+    ],
+    ids=str,
+)
+def test_a_link_that_makes_no_sense_names_its_field(
+    author: Caller, options: dict[str, Any], field: str
+) -> None:
+    document = author.create()
+
+    new = {"policy": "latest", **options}
+    response = author.post(f"/documents/{document['id']}/share-links", json=new)
+
+    assert response.status_code == 422
+    assert field in [error["field"] for error in response.json()["errors"]]
+
+
+def test_a_version_that_never_was_cannot_be_pinned(author: Caller) -> None:
+    path = f"/documents/{author.create()['id']}/share-links"
+
+    response = author.post(path, json={"policy": "pinned", "version": 2})
+
+    assert (response.status_code, response.json()["code"]) == (404, "UnknownVersion")
+
+
+def test_the_fourth_use_of_three_is_410(client: TestClient, author: Caller) -> None:
+    link = link_to(author, author.create(), max_uses=3)
+
+    answers = [opened(client, link).status_code for _ in range(4)]
+
+    assert answers == [200, 200, 200, 410]
+
+
+def test_parallel_uses_are_never_more_than_allowed(client: TestClient, author: Caller) -> None:
+    document = author.create()
+    link = link_to(author, document, max_uses=5)
+
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(lambda _: opened(client, link).status_code, range(20)))
+
+    assert sorted(answers) == [200] * 5 + [410] * 15
+    (listed,) = author.get(f"/documents/{document['id']}/share-links").json()["items"]
+    assert listed["uses"] == 5
+
+
+def test_an_expired_link_is_410(client: TestClient, author: Caller) -> None:
+    soon = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+    link = link_to(author, author.create(), expires_at=soon)
+    assert opened(client, link).status_code == 200
+
+    change_row(link, expires_at=datetime.now(UTC) - timedelta(seconds=1))
+
+    assert opened(client, link).json()["code"] == "ShareLinkEnded"
+
+
+def test_a_revoked_link_is_410_at_once(client: TestClient, author: Caller) -> None:
+    document = author.create()
+    link = link_to(author, document)
+    path = f"/documents/{document['id']}/share-links/{link['id']}"
+
+    assert author.delete(path).status_code == 204
+
+    assert opened(client, link).status_code == 410
+    assert author.delete(path).status_code == 204
+    other = author.create()
+    elsewhere = f"/documents/{other['id']}/share-links/{link['id']}"
+    assert author.delete(elsewhere).json()["code"] == "UnknownShareLink"
+
+
+def test_a_password_is_asked_for_in_the_words_of_http(client: TestClient, author: Caller) -> None:
+    link = link_to(author, author.create(body="Behind it"), password="correct horse: 1")
+
+    without = opened(client, link)
+    wrong = opened(client, link, "incorrect horse")
+    right = opened(client, link, "correct horse: 1")
+
+    for refused in (without, wrong):
+        assert (refused.status_code, refused.json()["code"]) == (401, "WrongPassword")
+        assert refused.headers["WWW-Authenticate"].startswith("Basic ")
+    assert right.text == "Behind it"
+
+
+def test_guessing_is_stopped_for_the_minute_even_when_parallel(
+    client: TestClient, author: Caller
+) -> None:
+    link = link_to(author, author.create(), password="correct horse")
+
+    with ThreadPoolExecutor(10) as threads:
+        guesses = threads.map(lambda n: opened(client, link, f"guess {n}"), range(20))
+        answers = [guess.status_code for guess in guesses]
+
+    assert sorted(answers) == [401] * 10 + [429] * 10
+    blocked = opened(client, link, "correct horse")
+    assert (blocked.status_code, blocked.headers["Retry-After"]) == (429, "60")
+
+    change_row(link, minute=datetime.now(UTC) - timedelta(minutes=2))
+
+    assert opened(client, link, "correct horse").status_code == 200
+
+
+def test_a_link_without_a_password_has_a_limit_too(client: TestClient, author: Caller) -> None:
+    link = link_to(author, author.create())
+    change_row(link, tries=60, minute=datetime.now(UTC))
+
+    assert opened(client, link).status_code == 429
+
+
+def test_tokens_and_passwords_are_not_stored(author: Caller) -> None:
+    headers = {"Idempotency-Key": str(uuid4())}
+    path = f"/documents/{author.create()['id']}/share-links"
+    new = {"policy": "latest", "password": "correct horse battery"}
+
+    token = author.post(path, json=new, headers=headers).json()["token"]
+
+    with engine.connect() as connection:
+        tables = connection.scalars(
+            text("SELECT tablename FROM pg_tables WHERE schemaname='public'")
+        )
+        for table in tables.all():
+            rows = connection.execute(text(f"SELECT t::text FROM {table} t")).scalars().all()
+            for secret in (token, token.encode().hex(), "correct horse battery"):
+                assert not any(secret in row for row in rows), table
+    assert "token" not in author.get(path).json()["items"][0]
+
+
+def test_an_unknown_token_is_404(client: TestClient, author: Caller) -> None:
+    link = link_to(author, author.create())
+
+    for token in ("", "x", link["id"], link["token"][:-1], link["token"].lower(), "\x00"):
+        answer = client.get("/shared", params={"token": token})
+        assert (answer.status_code, answer.json()["code"]) == (404, "UnknownShareLink")
+    assert client.get("/shared", params={"token": "x" * 101}).status_code == 422
+    assert client.get("/shared").status_code == 422
+
+
+def test_a_link_to_a_deleted_document_is_404(client: TestClient, author: Caller) -> None:
+    document = author.create()
+    link = link_to(author, document)
+
+    author.delete(f"/documents/{document['id']}")
+
+    assert opened(client, link).json()["code"] == "UnknownShareLink"
+
+
+def test_opening_is_in_the_trail_with_the_link_and_no_address(
+    client: TestClient, author: Caller
+) -> None:
+    document = author.create()
+    link = link_to(author, document)
+    opened(client, link)
+    opened(client, link)
+    author.delete(f"/documents/{document['id']}/share-links/{link['id']}")
+    opened(client, link)
+
+    entries = author.get(f"/documents/{document['id']}/audit").json()["items"]
+
+    assert [entry["action"] for entry in entries] == [
+        "share_link.revoked",
+        "share_link.opened",
+        "share_link.opened",
+        "share_link.created",
+        "document.created",
+    ]
+    first, second = entries[1], entries[2]
+    assert first["actor_id"] is None
+    assert (first["details"]["link_id"], first["details"]["version"]) == (link["id"], 1)
+    assert first["details"]["ip_hash"] == second["details"]["ip_hash"]
+    assert len(first["details"]["ip_hash"]) == 64
+
+
+def test_only_who_manages_the_document_makes_links(author: Caller, reviewer: Caller) -> None:
+    document = author.create()
+    author.share(document, reviewer, "write")
+    link = link_to(author, document)
+    path = f"/documents/{document['id']}/share-links"
+
+    answers = [
+        reviewer.get(path),
+        reviewer.post(path, json={"policy": "latest"}),
+        reviewer.delete(f"{path}/{link['id']}"),
+    ]
+
+    assert {answer.json()["code"] for answer in answers} == {"LevelTooLow"}
