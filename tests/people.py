@@ -149,6 +149,11 @@ def finished(author: Person, run: Any, seconds: float = 20) -> Any:
     return eventually(find, seconds)
 
 
+def share_link(owner: Person, document: Any) -> Any:
+    links = f"/documents/{document['id']}/share-links"
+    return owner.post("content", links, json={"policy": "latest"})
+
+
 def belongings(owner: Person) -> dict[str, str]:
     """One of everything a person can have, by the names of path parameters."""
     document = upload(owner)
@@ -159,6 +164,8 @@ def belongings(owner: Person) -> dict[str, str]:
         "session_id": owner.get("identity", "/auth/sessions")["items"][0]["id"],
         "document_id": document["id"],
         "number": "1",
+        "role": "viewer",
+        "link_id": share_link(owner, document)["id"],
         "workflow_id": run["id"],
         "task_id": open_task(owner, run)["id"],
         "notification_id": owner.post("communication", "/notifications", json=message)["id"],

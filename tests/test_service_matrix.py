@@ -77,6 +77,37 @@ def test_content_shares_with_people_that_identity_knows_only(stack: Stack) -> No
     assert 400 <= unknown.status_code < 500
 
 
+def test_content_has_communication_tell_the_person_shared_with(stack: Stack) -> None:
+    author, friend = register(stack), register(stack)
+    document = upload(author)
+
+    path = f"/documents/{document['id']}/permissions/{friend.user_id}"
+    assert author.ask("PUT", "content", path, json={"level": "read"}).is_success
+
+    (item,) = eventually(lambda: friend.get("communication", "/inbox")["items"])
+    assert (item["category"], document["title"] in item["body"]) == ("sharing", True)
+    assert len(eventually(lambda: mails(stack, friend.email))) == 1
+
+
+def test_content_shares_with_roles_that_identity_knows_only(stack: Stack) -> None:
+    author, friend = register(stack), register(stack)
+    document = f"/documents/{upload(author)['id']}"
+
+    known = author.ask(
+        "PUT", "content", f"{document}/permissions/roles/member", json={"level": "read"}
+    )
+    unknown = author.ask(
+        "PUT", "content", f"{document}/permissions/roles/nobody", json={"level": "read"}
+    )
+    taken = author.ask(
+        "PUT", "content", f"{document}/permissions/roles/service", json={"level": "read"}
+    )
+
+    assert known.is_success
+    assert friend.get("content", document)
+    assert (unknown.status_code, taken.status_code) == (404, 404)
+
+
 def test_communication_learns_from_identity_where_to_reach_a_person(stack: Stack) -> None:
     sender, recipient = register(stack), register(stack)
     message = {"recipient_id": recipient.user_id, "subject": "Hello", "body": "Across the river"}

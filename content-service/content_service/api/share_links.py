@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
-from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from fastapi.security import HTTPBasic
 
 from chassis.pagination import Page, PageRequest
 
@@ -20,7 +20,16 @@ from .documents import attachment
 router = APIRouter()
 
 Token = Annotated[str, Query(max_length=100)]  # in the query, and so in no log, unlike the path
-Password = Annotated[HTTPBasicCredentials | None, Depends(HTTPBasic(auto_error=False))]
+BASIC = HTTPBasic(auto_error=False)
+
+
+async def given_password(request: Request) -> str:
+    """Not declared as the route's security: of most links there is nothing to be shown."""
+    credentials = await BASIC(request)
+    return credentials.password if credentials else ""
+
+
+Password = Annotated[str, Depends(given_password)]
 
 # Nobody keeps a copy, and no page that the document links to hears of the token.
 PRIVATE = {"Cache-Control": "private, no-store", "Referrer-Policy": "no-referrer"}
@@ -50,10 +59,10 @@ def revoke_share_link(document_id: UUID, link_id: UUID, author: Author, session:
 
 
 @router.get("/shared", response_class=FileResponse)
-def open_share_link(token: Token, given: Password, request: Request) -> Response:
+def open_share_link(token: Token, password: Password, request: Request) -> Response:
     """What a share link opens, as an attachment; its password, if any, goes as HTTP Basic."""
     with reads.connect() as connection:
-        link_id = share_links.admit(connection, token, given.password if given else "")
+        link_id = share_links.admit(connection, token, password)
     with session_maker.begin() as session:
         opened = share_links.use(session, link_id, ip_hash(request))
     answer = attachment(opened)
