@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
@@ -33,12 +34,18 @@ class RetryPolicy:
         return random.uniform(ceiling / 2, ceiling)
 
 
+def is_waiting(table: Any) -> ColumnElement[bool]:
+    """Nobody's, and due."""
+    return and_(table.status == PENDING, table.run_at <= func.now())
+
+
+def is_abandoned(table: Any) -> ColumnElement[bool]:
+    """Claimed by a worker whose lease ran out."""
+    return and_(table.status == RUNNING, table.lease_until < func.now())
+
+
 def is_due(table: Any) -> ColumnElement[bool]:
-    """Waiting and due, or claimed by a worker whose lease ran out."""
-    return or_(
-        and_(table.status == PENDING, table.run_at <= func.now()),
-        and_(table.status == RUNNING, table.lease_until < func.now()),
-    )
+    return or_(is_waiting(table), is_abandoned(table))
 
 
 def claim(
@@ -86,6 +93,57 @@ def retry(session: Session, row: Any, error: str, policy: RetryPolicy, after: fl
 def renew(session: Session, row: Any, lease: timedelta) -> bool:
     """A heartbeat; False when the row was taken over, and the work should stop."""
     return _write(session, row, lease_until=func.now() + lease)
+
+
+def bury(session: Session, table: Any, max_attempts: int, error: str) -> Sequence[Any]:
+    """The ids of rows that are dead now: tried so often, and the last worker did not come back.
+
+    To be called before a claim, or a row that kills whoever works on it would do so forever.
+    """
+    hopeless = and_(is_abandoned(table), table.attempts >= max_attempts)
+    ended = update(table).where(hopeless).values(status=DEAD, lease_until=None, last_error=error)
+    return session.scalars(ended.returning(table.id)).all()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a claim ends. With `delay`, in seconds, it is due again then; see `settle`."""
+
+    row: Any
+    status: str = DONE
+    error: str | None = None
+    delay: float | None = None
+    counts: bool = True  # or the attempt was none, as when the row was only put back
+
+
+def settle(session: Session, table: Any, verdicts: Sequence[Verdict]) -> set[Any]:
+    """Ends many claims in one statement; the ids of those that were still the caller's."""
+    columns: dict[str, tuple[sa.types.TypeEngine[Any], list[Any]]] = {
+        "id": (table.id.type, [verdict.row.id for verdict in verdicts]),
+        "fence": (sa.Integer(), [verdict.row.fence for verdict in verdicts]),
+        "status": (sa.Text(), [verdict.status for verdict in verdicts]),
+        "error": (sa.Text(), [verdict.error for verdict in verdicts]),
+        "delay": (sa.Float(), [verdict.delay for verdict in verdicts]),
+        "uncounted": (sa.Integer(), [int(not verdict.counts) for verdict in verdicts]),
+    }
+    lists = [sa.cast(values, sa.ARRAY(kind)) for kind, values in columns.values()]
+    named = [sa.column(name, kind) for name, (kind, _) in columns.items()]
+    ends = func.unnest(*lists).table_valued(*named).render_derived(name="ends").c
+    later = func.now() + ends.delay * timedelta(seconds=1)
+    settled = (
+        update(table)
+        .where(table.id == ends.id, table.fence == ends.fence, table.status == RUNNING)
+        .values(
+            status=ends.status,
+            last_error=ends.error,
+            lease_until=None,
+            run_at=func.coalesce(later, table.run_at),
+            attempts=table.attempts - ends.uncounted,
+        )
+        .returning(table.id)
+        .execution_options(synchronize_session=False)
+    )
+    return set(session.scalars(settled))
 
 
 def _write(session: Session, row: Any, **values: Any) -> bool:

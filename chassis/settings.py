@@ -24,6 +24,18 @@ SHORTEST_SECRET = 32  # characters; RFC 7518 asks as many bytes of an HS256 key
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
 
+def json_or_commas(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    if text.lstrip().startswith("["):
+        return json.loads(text)
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+Listed = Annotated[list[str], NoDecode, BeforeValidator(json_or_commas)]
+"""Given as a JSON list or with commas."""
+
+
 class Settings(BaseSettings):
     """A service subclasses this, gives its own defaults and adds its own variables."""
 
@@ -52,7 +64,7 @@ class Settings(BaseSettings):
     jwt_secret_key: SecretStr = SecretStr(DEVELOPMENT_JWT_SECRET)
     jwt_algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
 
-    cors_allow_origins: Annotated[list[str], NoDecode] = [
+    cors_allow_origins: Listed = [
         "http://localhost:3000",
         "http://localhost:5173",
     ]

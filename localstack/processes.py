@@ -14,8 +14,9 @@ from dotenv import dotenv_values
 from .servers import HOST, Postgres, Redis, free_port
 from .services import MAIL_PORT, POSTGRES_PORT, ROOT, SERVICES, SMTP_PORT, Service, environment
 
+ALONE = ("--without-gossip", "--without-mingle")  # what workers share is in the database
 BACKGROUND = {
-    "worker": ("worker", "--pool", "threads", "--concurrency", "4"),
+    "worker": ("worker", "--pool", "threads", "--concurrency", "4", *ALONE),
     "scheduler": ("beat",),
 }
 LONGEST_SILENCE = 15  # seconds between two signs of life of a worker or scheduler

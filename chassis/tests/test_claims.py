@@ -10,7 +10,21 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
-from chassis.claims import DEAD, DONE, PENDING, RetryPolicy, claim, finish, renew, retry
+from chassis.claims import (
+    DEAD,
+    DONE,
+    PENDING,
+    RetryPolicy,
+    Verdict,
+    bury,
+    claim,
+    finish,
+    is_abandoned,
+    is_waiting,
+    renew,
+    retry,
+    settle,
+)
 
 
 class Base(DeclarativeBase):
@@ -255,3 +269,69 @@ def test_what_failed_too_often_is_dead_and_says_why(sessions: Sessions) -> None:
     found = only_job(sessions)
     assert (found.status, found.attempts, found.last_error) == (DEAD, 2, "second")
     assert list(take(sessions)) == []
+
+
+def test_many_claims_are_ended_in_one_statement(sessions: Sessions) -> None:
+    add(sessions, 4)
+    done, dead, later, untried = take(sessions, limit=4)
+    verdicts = [
+        Verdict(done),
+        Verdict(dead, DEAD, "no such address"),
+        Verdict(later, PENDING, "busy", delay=120),
+        Verdict(untried, PENDING, counts=False),
+    ]
+
+    with sessions.begin() as session:
+        assert settle(session, Job, verdicts) == {done.id, dead.id, later.id, untried.id}
+
+    with sessions() as session:
+        jobs = [session.get_one(Job, verdict.row.id) for verdict in verdicts]
+    assert [job.status for job in jobs] == [DONE, DEAD, PENDING, PENDING]
+    assert [job.last_error for job in jobs] == [None, "no such address", "busy", None]
+    assert [job.attempts for job in jobs] == [1, 1, 1, 0]
+    assert 110 < seconds_until(jobs[2].run_at) <= 120
+    assert [job.id for job in take(sessions, limit=4)] == [untried.id]
+
+
+def test_of_many_claims_those_with_an_old_fence_are_refused(sessions: Sessions) -> None:
+    add(sessions)
+    (frozen,) = take(sessions, lease=OVER)
+    (other,) = take(sessions)
+
+    with sessions.begin() as session:
+        assert settle(session, Job, [Verdict(frozen, DEAD, "late")]) == set()
+        assert settle(session, Job, [Verdict(other)]) == {other.id}
+        assert settle(session, Job, [Verdict(other)]) == set()
+        assert settle(session, Job, []) == set()
+
+
+def test_what_kills_its_worker_each_time_ends_dead(sessions: Sessions) -> None:
+    add(sessions)
+    for _ in range(3):
+        with sessions.begin() as session:
+            assert not bury(session, Job, 3, "its worker died")
+        (killer,) = take(sessions, lease=OVER)
+
+    with sessions.begin() as session:
+        assert bury(session, Job, 3, "its worker died") == [killer.id]
+
+    found = only_job(sessions)
+    assert (found.status, found.attempts, found.last_error) == (DEAD, 3, "its worker died")
+    assert list(take(sessions)) == []
+
+
+def test_what_is_at_work_is_not_buried(sessions: Sessions) -> None:
+    add(sessions)
+    take(sessions)
+
+    with sessions.begin() as session:
+        assert not bury(session, Job, 1, "its worker died")
+
+
+def test_what_was_abandoned_can_be_told_from_what_waits(sessions: Sessions) -> None:
+    add(sessions)
+    (abandoned,) = take(sessions, lease=OVER)
+    add(sessions)
+
+    assert [job.id for job in take(sessions, limit=9, only=is_abandoned(Job))] == [abandoned.id]
+    assert [job.id for job in take(sessions, limit=9, only=is_waiting(Job))] == [abandoned.id + 1]

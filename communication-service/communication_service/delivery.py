@@ -1,131 +1,176 @@
-"""The worker's whole work: claim due deliveries, bring them to their recipients, write it down.
+"""A worker's whole work: claim due deliveries, bring them to their recipients, write it down.
 
 Killed at any line, it leaves rows whose lease runs out, for another worker to take. A mail may
 then go out twice, with one Message-ID; an inbox item is saved with the delivery's end, so once.
 """
 
-import logging
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import datetime
+from functools import partial
+from inspect import iscoroutinefunction
 from time import monotonic
 
-from sqlalchemy import update
-from sqlalchemy.orm import Session
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session, lazyload
+from sqlalchemy.orm.attributes import set_committed_value
 
-from chassis.claims import DEAD, claim, finish, renew, retry
-from chassis.errors import ServiceError, Unavailable
-from chassis.service_client import ServiceClient
-from chassis.tracing import traced
+from chassis.claims import DEAD, PENDING, Verdict, bury, claim, is_abandoned, is_waiting, settle
+from chassis.outbound import Outbound
+from chassis.service_client import ServiceClient, asked, from_any_thread
 
 from . import inbox
+from .attempts import Sent, close_attempts, drop_attempts, lose_attempts, open_attempts, under_way
 from .channels import PROVIDERS
-from .channels.provider import Provider, Undeliverable
+from .channels.provider import Batch, Provider, TryLater, Undeliverable
+from .contacts import Contacts
 from .database import session_maker
-from .models import DELIVERED, Attempt, Delivery, InboxItem, now
+from .models import DELIVERED, PRIORITIES, Delivery, Notification, now
 from .settings import Settings
 
-logger = logging.getLogger(__name__)
+TURN_SECONDS = 1.0
+"""How long a worker sends before it looks again for what is more urgent."""
+AT_ONCE = 20  # deliveries of a batch whose provider can wait for several answers
+KILLED = "Its worker died or froze, each time"
 
-EXPECTED = (Undeliverable, ServiceError, OSError)  # smtplib's errors are OSErrors
-LONGEST_ERROR = 500  # characters
-
-
-@dataclass(frozen=True)
-class Sent:
-    """How one delivery went. `item` is saved with its end."""
-
-    delivery: Delivery
-    started_at: datetime
-    finished_at: datetime = field(default_factory=now, init=False)
-    item: InboxItem | None = None
-    error: Exception | None = None
-
-    @property
-    def outcome(self) -> str:
-        if self.error is None:
-            return DELIVERED
-        return "rejected" if isinstance(self.error, Undeliverable) else "failed"
-
-    @property
-    def reason(self) -> str | None:
-        """What the sender may know of the error, in a form that PostgreSQL can store."""
-        if self.error is None:
-            return None
-        if not isinstance(self.error, EXPECTED):
-            return "Something unexpected went wrong; the trace id leads to the log"
-        said = str(self.error) or type(self.error).__name__
-        storable = said.replace("\x00", "").encode(errors="replace").decode()
-        return storable[:LONGEST_ERROR]
-
-
-def deliver_batch(channel: str, settings: Settings, identity: ServiceClient) -> int:
-    """Delivers up to a batch of what is due on a channel; how many that were."""
-    with session_maker.begin() as session:
-        batch = take(session, channel, settings)
-    with ExitStack() as open_until_done:
-        provider = PROVIDERS[channel](settings, identity, open_until_done)
-        work_off(deque(batch), provider, settings)
-    return len(batch)
-
-
-def take(session: Session, channel: str, settings: Settings) -> Sequence[Delivery]:
-    """Claims deliveries and opens an attempt for each."""
-    limit, lease, ours = settings.delivery_batch, settings.lease, Delivery.channel == channel
-    batch = claim(session, Delivery, limit=limit, lease=lease, only=ours)
-    for delivery in batch:
-        trace_id = delivery.notification.trace_id
-        session.add(Attempt(delivery_id=delivery.id, number=delivery.fence, trace_id=trace_id))
-    return batch
-
-
-def work_off(waiting: deque[Delivery], provider: Provider, settings: Settings) -> None:
-    """Writes down how it went every third of a lease, and then renews the lease of the rest."""
-    while waiting:
-        done: list[Sent] = []
-        pause_at = monotonic() + settings.delivery_lease_seconds / 3
-        while waiting and monotonic() < pause_at:
-            done.append(send(waiting.popleft(), provider))
-        with session_maker.begin() as session:
-            for sent in done:
-                record(session, sent, settings)
-            waiting = deque(row for row in waiting if renew(session, row, settings.lease))
-
-
-def send(delivery: Delivery, provider: Provider) -> Sent:
-    """Never raises: a delivery that fails must not hold up the others."""
-    started_at = now()
-    with traced(delivery.notification.trace_id):
-        try:
-            sent = Sent(delivery, started_at, item=provider.send(delivery))
-            logger.info("delivery %s by %s is made", delivery.id, delivery.channel)
-        except Exception as error:
-            sent = Sent(delivery, started_at, error=error)
-            trace = not isinstance(error, EXPECTED)
-            logger.warning("delivery %s: %s", delivery.id, sent.reason, exc_info=trace)
-    return sent
-
-
-def record(session: Session, sent: Sent, settings: Settings) -> None:
-    """Ends the claim and the attempt; where the lease was lost, another worker's word counts."""
-    is_ours = end_claim(session, sent, settings)
-    if is_ours and sent.item is not None:
-        inbox.add(session, [sent.item])
-    outcome = sent.outcome if is_ours else "superseded"
-    times = {"started_at": sent.started_at, "finished_at": sent.finished_at}
-    session.execute(
-        update(Attempt)
-        .where(Attempt.delivery_id == sent.delivery.id, Attempt.number == sent.delivery.fence)
-        .values(outcome=outcome, error=sent.reason, **times)
+DUE = text("""
+    SELECT DISTINCT channel
+    FROM unnest(CAST(:channels AS text[])) channel, unnest(CAST(:priorities AS int[])) priority
+    WHERE EXISTS (
+        SELECT FROM communication_deliveries waiting
+        WHERE waiting.channel = channel.channel AND waiting.priority = priority.priority
+        AND status = 'pending' AND run_at <= now()
+    ) OR EXISTS (
+        SELECT FROM communication_deliveries abandoned
+        WHERE abandoned.channel = channel.channel
+        AND status = 'running' AND lease_until < now()
     )
+""")
 
 
-def end_claim(session: Session, sent: Sent, settings: Settings) -> bool:
-    if sent.error is None:
-        return finish(session, sent.delivery, DELIVERED)
-    if isinstance(sent.error, Undeliverable):
-        return finish(session, sent.delivery, DEAD, last_error=sent.reason)
-    after = sent.error.retry_after if isinstance(sent.error, Unavailable) else 0
-    return retry(session, sent.delivery, sent.reason or "", settings.retry_policy, after)
+def deliver_due(
+    settings: Settings,
+    identity: ServiceClient,
+    outbound: Outbound,
+    priorities: Sequence[int] = PRIORITIES,
+) -> bool:
+    """One batch of each channel on which something is due; whether there may be more."""
+    asked = {"channels": list(PROVIDERS), "priorities": list(priorities)}
+    with session_maker() as session:
+        due = set(session.scalars(DUE, asked))
+    channels = [channel for channel in PROVIDERS if channel in due]
+    deliver = partial(deliver_batch, settings, identity, outbound, priorities)
+    return any([deliver(channel) for channel in channels])
+
+
+def deliver_batch(
+    settings: Settings,
+    identity: ServiceClient,
+    outbound: Outbound,
+    priorities: Sequence[int],
+    channel: str,
+) -> bool:
+    with session_maker.begin() as session:
+        taken = take_abandoned(session, channel, settings)
+        may_be_more = bool(taken)
+        if not taken:
+            taken = take(session, channel, priorities, settings)
+            may_be_more = len(taken) == settings.delivery_batch
+    people = {delivery.notification.recipient_id for delivery in taken}
+    with ExitStack() as stack:
+        batch = Batch(settings, Contacts(identity, people), outbound, stack)
+        done = send_all(PROVIDERS[channel](batch), taken)
+    with session_maker.begin() as session:
+        record(session, taken, done, settings)
+    return may_be_more or len(done) < len(taken)
+
+
+def take_abandoned(session: Session, channel: str, settings: Settings) -> Sequence[Delivery]:
+    """One whose worker died: should it be the cause, no other suffers with it."""
+    buried = bury(session, Delivery, settings.delivery_max_attempts, KILLED)
+    ours = is_abandoned(Delivery) & (Delivery.channel == channel)
+    taken = claim(session, Delivery, limit=1, lease=settings.lease, only=ours)
+    lose_attempts(session, [*buried, *(delivery.id for delivery in taken)])
+    begin(session, taken)
+    return taken
+
+
+def take(
+    session: Session, channel: str, priorities: Sequence[int], settings: Settings
+) -> list[Delivery]:
+    """Claims what is most urgent, and opens an attempt for each."""
+    ours, taken = is_waiting(Delivery) & (Delivery.channel == channel), list[Delivery]()
+    for priority in priorities:
+        if limit := settings.delivery_batch - len(taken):
+            lane = ours & (Delivery.priority == priority)
+            taken += claim(session, Delivery, limit=limit, lease=settings.lease, only=lane)
+    begin(session, taken)
+    return taken
+
+
+def begin(session: Session, taken: Sequence[Delivery]) -> None:
+    """Loads what is to be sent, all at once, and opens an attempt for each."""
+    ids = {delivery.notification_id for delivery in taken}
+    contents = select(Notification).where(Notification.id.in_(ids))
+    without_siblings = contents.options(lazyload(Notification.deliveries))
+    found = {content.id: content for content in session.scalars(without_siblings)} if ids else {}
+    for delivery in taken:
+        set_committed_value(delivery, "notification", found[delivery.notification_id])
+    open_attempts(session, taken)
+
+
+def send_all(provider: Provider, taken: Sequence[Delivery]) -> list[Sent]:
+    """For the time of a turn; what is then left is for the next one."""
+    waiting, until = deque(taken), monotonic() + TURN_SECONDS
+    if iscoroutinefunction(provider.send):
+        return list(from_any_thread(partial(send_together, provider, waiting, until)))
+    done: list[Sent] = []
+    while waiting and (not done or monotonic() < until):
+        with under_way(waiting.popleft()) as sent:
+            done.append(sent)
+            sent.receipt = provider.send(sent.delivery)
+    return done
+
+
+async def send_together(provider: Provider, waiting: deque[Delivery], until: float) -> list[Sent]:
+    done: list[Sent] = []
+
+    async def send_one_by_one() -> None:
+        while waiting and (not done or monotonic() < until):
+            with under_way(waiting.popleft()) as sent:
+                done.append(sent)
+                sent.receipt = await provider.send(sent.delivery)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(send_one_by_one())
+    return done
+
+
+def record(
+    session: Session, taken: Sequence[Delivery], done: Sequence[Sent], settings: Settings
+) -> None:
+    """Ends the claims and the attempts; where a lease was lost, another worker's word counts."""
+    begun = {sent.delivery.id for sent in done}
+    untried = [delivery for delivery in taken if delivery.id not in begun]
+    verdicts = [verdict(sent, settings) for sent in done]
+    verdicts += [Verdict(delivery, PENDING, counts=False) for delivery in untried]
+    ours = settle(session, Delivery, verdicts)
+    receipts = [sent.receipt for sent in done if sent.receipt and sent.delivery.id in ours]
+    close_attempts(session, done, ours)
+    drop_attempts(session, untried)
+    inbox.add(session, [receipt.inbox_item for receipt in receipts if receipt.inbox_item])
+
+
+def verdict(sent: Sent, settings: Settings) -> Verdict:
+    delivery, error = sent.delivery, sent.error
+    if error is None:
+        return Verdict(delivery, DELIVERED)
+    is_old = (now() - delivery.queued_at).total_seconds() > settings.delivery_max_age_seconds
+    is_tried_enough = delivery.attempts >= settings.delivery_max_attempts
+    if isinstance(error, Undeliverable) or is_old or is_tried_enough:
+        return Verdict(delivery, DEAD, sent.reason)
+    pause = settings.retry_policy.delay(delivery.attempts)
+    after = error.after if isinstance(error, TryLater) else asked(error)
+    return Verdict(delivery, PENDING, sent.reason, delay=max(pause, after))

@@ -20,11 +20,13 @@ class UnknownInboxItem(NotFound):
     """There is none, or it is in somebody else's inbox."""
 
 
-def add(session: Session, items: Sequence[InboxItem]) -> None:
-    """Positions are given under a lock that lasts until the commit: whoever has seen one has seen
+def add(session: Session, items: Sequence[dict[str, Any]]) -> None:
+    """Items are the values of an InboxItem.
+
+    Positions are given under a lock that lasts until the commit: whoever has seen one has seen
     all below it. Inboxes are locked in one order, so that no two batches wait for each other.
     """
-    arrived = sorted(Counter(item.user_id for item in items).items())
+    arrived = sorted(Counter(item["user_id"] for item in items).items())
     if not arrived:
         return
     grown = insert(Inbox).values([{"user_id": person, "newest": more} for person, more in arrived])
@@ -34,9 +36,9 @@ def add(session: Session, items: Sequence[InboxItem]) -> None:
     rows = session.execute(grown.returning(Inbox.user_id, Inbox.newest)).all()
     position = {person: newest for person, newest in rows}
     for item in reversed(items):
-        item.position = position[item.user_id]
-        position[item.user_id] -= 1
-    session.add_all(items)
+        item["position"] = position[item["user_id"]]
+        position[item["user_id"]] -= 1
+    session.execute(insert(InboxItem), items)
 
 
 def of(user: User) -> Select[InboxItem]:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, Uuid, text
+from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, UniqueConstraint, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
@@ -16,7 +16,11 @@ from .database import Base
 DELIVERED, CANCELLED = "delivered", "cancelled"
 STATUSES = (RUNNING, PENDING, DEAD, DELIVERED, CANCELLED)
 """Of a delivery; what comes first says most about a notification with several."""
-UNFINISHED = text("status IN ('pending', 'running')")
+
+URGENT, NORMAL, BULK = PRIORITIES = (0, 1, 2)
+"""Of a delivery; a worker takes what is urgent first, however much of the rest is due."""
+SECURITY = "security"
+"""The category of mails such as a reset of a password."""
 
 
 def now() -> datetime:
@@ -86,16 +90,30 @@ class Delivery(Base):
     __tablename__ = "communication_deliveries"
     __table_args__ = (
         UniqueConstraint("notification_id", "channel"),
-        Index("ix_communication_deliveries_due", "channel", "run_at", postgresql_where=UNFINISHED),
+        Index(
+            "ix_communication_deliveries_waiting",
+            "channel",
+            "priority",
+            "run_at",
+            postgresql_where=text("status = 'pending'"),
+        ),
+        Index(
+            "ix_communication_deliveries_running",
+            "channel",
+            "lease_until",
+            postgresql_where=text("status = 'running'"),
+        ),
     )
 
     id: Mapped[Id]
     notification_id: Mapped[UUID] = mapped_column(ForeignKey(Notification.id))
     channel: Mapped[str]
-    notification: Mapped[Notification] = relationship(back_populates="deliveries", lazy="selectin")
+    priority: Mapped[int] = mapped_column(SmallInteger, default=NORMAL)
+    notification: Mapped[Notification] = relationship(back_populates="deliveries")
 
     status: Mapped[str] = mapped_column(default=PENDING)
     run_at: Mapped[Time]
+    queued_at: Mapped[Time]  # when it was due first, or was put back: from here its age counts
     attempts: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[datetime | None]
     fence: Mapped[int] = mapped_column(default=0)
@@ -115,6 +133,7 @@ class Attempt(Base):
     finished_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
     error: Mapped[str | None]
+    response: Mapped[str | None]  # the beginning of what the other side answered
     trace_id: Mapped[str | None]
     delivery: Mapped[Delivery] = relationship(lazy="joined")
 

@@ -13,11 +13,22 @@ from chassis.errors import Conflict, NotFound, Unprocessable
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import trace_id
 
-from .models import CANCELLED, STATUSES, Attempt, Delivery, Notification
+from .models import (
+    BULK,
+    CANCELLED,
+    NORMAL,
+    SECURITY,
+    STATUSES,
+    URGENT,
+    Attempt,
+    Delivery,
+    Notification,
+)
 from .schemas import NotificationCreate
 from .templates import get_template_by_name
 from .templating import render
 
+PRIORITY = {"urgent": URGENT, "normal": NORMAL, "bulk": BULK}
 EVERY_NOTIFICATION = "notifications:all"  # given to no role: only a permission of * holds it
 
 
@@ -37,13 +48,15 @@ def accept(session: Session, sender: User, new: NotificationCreate) -> Notificat
     """Once this is committed, it will be sent: the deliveries are the queue of record."""
     # Now by the database's clock, which the claim goes by, so that it is due at once.
     run_at = new.send_at or func.now()
+    priority = URGENT if new.category == SECURITY else PRIORITY[new.priority]
+    queued: dict[str, Any] = {"run_at": run_at, "queued_at": run_at, "priority": priority}
     notification = Notification(
         sender_id=sender.user_id,
         recipient_id=str(new.recipient_id),
         category=new.category,
         send_at=new.send_at,
         trace_id=trace_id(),
-        deliveries=[Delivery(channel=name, run_at=run_at) for name in sorted(new.channels)],
+        deliveries=[Delivery(channel=name, **queued) for name in sorted(new.channels)],
         **contents(session, new),
     )
     session.add(notification)
@@ -104,7 +117,7 @@ def retry_dead(session: Session, user: User, notification_id: UUID) -> Notificat
         raise NothingToRetry("No delivery of this notification is dead")
     for delivery in dead:
         delivery.status, delivery.attempts, delivery.last_error = PENDING, 0, None
-        delivery.run_at = func.now()
+        delivery.run_at = delivery.queued_at = func.now()
     session.flush()
     return notification
 

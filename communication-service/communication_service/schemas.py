@@ -98,6 +98,7 @@ class NotificationCreate(Given):
     subject: Subject | None = Field(default=None, validate_default=True)
     body: Body | None = Field(default=None, validate_default=True)
     send_at: SendAt | None = None
+    priority: Literal["urgent", "normal", "bulk"] = "normal"
 
     @field_validator("variables")
     @classmethod

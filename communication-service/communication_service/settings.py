@@ -34,9 +34,10 @@ class Settings(chassis.Settings):
     inbox_streams: int = Field(default=1000, ge=1)
 
     sweep_seconds: float = Field(default=1, gt=0)
-    delivery_batch: int = Field(default=20, ge=1)
+    delivery_batch: int = Field(default=200, ge=1)
     delivery_lease_seconds: float = Field(default=60, gt=0)
     delivery_max_attempts: int = Field(default=60, ge=1)
+    delivery_max_age_seconds: float = Field(default=3 * 24 * 60 * 60, gt=0)
     delivery_first_delay_seconds: float = Field(default=1, gt=0)
     delivery_longest_delay_seconds: float = Field(default=300, gt=0)
 

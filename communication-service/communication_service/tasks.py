@@ -5,17 +5,24 @@ the scheduler sends it every second, and what is due is in the database.
 """
 
 from functools import cache
+from threading import BoundedSemaphore
+from time import monotonic
 
 from chassis.auth import ServiceAccount
 from chassis.celery import create_celery, hint, hint_after_commit, sweep
+from chassis.outbound import Outbound
 from chassis.service_client import ServiceClient
 
-from .channels import PROVIDERS
-from .delivery import deliver_batch
+from . import delivery
+from .models import PRIORITIES, URGENT
 from .settings import settings
 
 celery = create_celery(settings, settings.celery_broker_url)
 sweep(celery, "communication.deliver_due", settings.sweep_seconds)
+
+LONGEST_TASK = 5.0  # seconds; a worker that is told to stop waits for its tasks
+BACKLOG = BoundedSemaphore(3)
+"""Held while working on anything. Of a worker's four threads one is left for what is urgent."""
 
 
 @cache
@@ -24,12 +31,29 @@ def identity() -> ServiceClient:
     return ServiceClient(url, name, target="identity-service", account=ServiceAccount(settings))
 
 
+@cache
+def outbound() -> Outbound:
+    return Outbound()
+
+
 @celery.task(name="communication.deliver_due")
 def deliver_due() -> None:
-    """A batch of each channel; a full one may not have been all, so another hint follows."""
-    sizes = [deliver_batch(channel, settings, identity()) for channel in PROVIDERS]
-    if max(sizes) == settings.delivery_batch:
+    if BACKLOG.acquire(blocking=False):
+        try:
+            work_off(PRIORITIES)
+        finally:
+            BACKLOG.release()
+    else:
+        work_off((URGENT,))
+
+
+def work_off(priorities: tuple[int, ...]) -> None:
+    """Batch after batch; while there is more, other threads are called to help."""
+    until = monotonic() + LONGEST_TASK
+    while delivery.deliver_due(settings, identity(), outbound(), priorities):
         hint(deliver_due)
+        if monotonic() > until:
+            return
 
 
 Hint = hint_after_commit(deliver_due)

@@ -17,10 +17,10 @@ from aiosmtpd.smtp import Envelope, Session
 from fastapi.testclient import TestClient
 
 from chassis.auth import ServiceAccount
-from chassis.service_client import ServiceClient
+from chassis.outbound import Outbound
+from chassis.service_client import ServiceClient, from_any_thread
 from chassis.testing import FakeIdentity, Person
-from communication_service.channels import PROVIDERS
-from communication_service.delivery import deliver_batch
+from communication_service.delivery import deliver_due
 from communication_service.main import app
 from communication_service.settings import Settings, settings
 from localstack.servers import free_port
@@ -149,18 +149,20 @@ def mail_server() -> Iterator[MailServer]:
 
 
 @pytest.fixture
-def deliver(mail_server: MailServer, identity: FakeIdentity) -> Callable[..., None]:
+def deliver(mail_server: MailServer, identity: FakeIdentity) -> Iterator[Callable[..., None]]:
     """What the worker does at a hint, here and now; any setting can be another."""
     account = ServiceAccount(settings, identity)
     url = settings.identity_service_url
     client = ServiceClient(url, settings.service_name, account=account, transport=identity)
 
-    def deliver(**changes: Any) -> None:
-        for channel in PROVIDERS:
-            while deliver_batch(channel, changed(mail_server, **changes), client):
-                pass
+    outbound = Outbound(["127.0.0.1"], timeout=2)
 
-    return deliver
+    def deliver(**changes: Any) -> None:
+        while deliver_due(changed(mail_server, **changes), client, outbound):
+            pass
+
+    yield deliver
+    from_any_thread(outbound.aclose)
 
 
 def changed(mail_server: MailServer, **changes: Any) -> Settings:

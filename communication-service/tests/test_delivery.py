@@ -1,9 +1,8 @@
 """The worker: retries, death, lost leases, and one failure not holding up the rest."""
 
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -12,9 +11,12 @@ from sqlalchemy import text
 
 from chassis.testing import FakeIdentity, Person
 from communication_service import delivery
+from communication_service.attempts import Sent
 from communication_service.channels.in_app import InApp
+from communication_service.channels.provider import Receipt
 from communication_service.database import engine, session_maker
-from communication_service.models import Delivery, now
+from communication_service.models import PRIORITIES, Delivery
+from communication_service.settings import Settings
 
 from .conftest import Caller, MailServer, changed
 
@@ -176,14 +178,15 @@ def test_a_lost_lease_is_taken_over_and_the_late_word_is_refused(
 ) -> None:
     accepted = sender.notify(recipient, channels=["in_app"])
     settings = changed(mail_server, delivery_lease_seconds=0.1)
-    with session_maker.begin() as session:
-        taken = delivery.take(session, "in_app", settings)
+    taken = taken_on("in_app", settings)
     assert sender.status(accepted) == "running"
     time.sleep(0.2)
     deliver()  # another worker finds the lease run out
 
-    with ExitStack() as batch:
-        delivery.work_off(deque(taken), InApp(settings, None, batch), settings)
+    batch: Any = None  # in-app needs nothing
+    late = delivery.send_all(InApp(batch), taken)
+    with session_maker.begin() as session:
+        delivery.record(session, taken, late, settings)
 
     assert len(recipient.inbox()) == 1
     assert sender.status(accepted) == "delivered"
@@ -194,27 +197,107 @@ def test_an_attempt_whose_worker_died_stays_visible(
     sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
 ) -> None:
     accepted = sender.notify(recipient, channels=["email"])
-    with session_maker.begin() as session:
-        delivery.take(session, "email", changed(mail_server, delivery_lease_seconds=0.1))
+    taken_on("email", changed(mail_server, delivery_lease_seconds=0.1))
     time.sleep(0.2)
 
     deliver()
 
-    assert outcomes(sender, accepted) == [None, "delivered"]
+    assert outcomes(sender, accepted) == ["lost", "delivered"]
 
 
-def test_a_long_batch_keeps_its_lease_and_writes_down_what_is_done(
+def test_a_delivery_that_kills_its_worker_each_time_ends_dead(
     sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
 ) -> None:
-    mail_server.pause = 0.1
-    accepted = [sender.notify(recipient, channels=["email"]) for _ in range(12)]
-    settings = changed(mail_server, delivery_lease_seconds=0.6)
+    accepted = sender.notify(recipient, channels=["email"])
+    settings = changed(mail_server, delivery_lease_seconds=0.05, delivery_max_attempts=3)
+    taken_on("email", settings)
+    for _ in range(2):
+        time.sleep(0.1)
+        with session_maker.begin() as session:
+            assert len(delivery.take_abandoned(session, "email", settings)) == 1
+    time.sleep(0.1)
+
+    deliver(delivery_max_attempts=3)
+
+    assert sender.status(accepted) == "dead"
+    assert outcomes(sender, accepted) == ["lost"] * 3
+    (dead,) = sender.get(f"/notifications/{accepted['id']}").json()["deliveries"]
+    assert dead["last_error"] == "Its worker died or froze, each time"
+    assert mail_server.received == []
+
+
+def test_what_a_dead_worker_had_is_taken_one_by_one(
+    sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> None:
     deliver()  # what other tests left
+    accepted = [sender.notify(recipient, channels=["email"]) for _ in range(3)]
+    settings = changed(mail_server, delivery_lease_seconds=0.1)
+    taken_on("email", settings)
+    time.sleep(0.2)
 
-    deliver(**{"delivery_lease_seconds": settings.delivery_lease_seconds})
+    with session_maker.begin() as session:
+        alone = delivery.take_abandoned(session, "email", changed(mail_server))
 
-    assert [outcomes(sender, notification) for notification in accepted] == [["delivered"]] * 12
-    assert len(mail_server.mails_to(recipient)) == 12
+    assert len(alone) == 1
+    assert sorted(sender.status(each) for each in accepted) == ["running"] * 3
+    deliver()
+    delivered = [sender.status(each) for each in accepted]
+    assert sorted(delivered) == ["delivered", "delivered", "running"]
+
+
+def test_what_a_turn_has_no_time_for_is_put_back_untried(
+    sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> None:
+    deliver()  # what other tests left
+    mail_server.pause = 0.3
+    accepted = [sender.notify(recipient, channels=["email"]) for _ in range(6)]
+
+    taken = taken_on("email", changed(mail_server))
+    done = delivery.send_all(Slow(), taken)
+    with session_maker.begin() as session:
+        delivery.record(session, taken, done, changed(mail_server))
+
+    assert 0 < len(done) < 6
+    statuses = [sender.status(notification) for notification in accepted]
+    assert Counter(statuses) == {"delivered": len(done), "pending": 6 - len(done)}
+    mail_server.pause = 0
+    deliver()
+    assert [outcomes(sender, notification) for notification in accepted] == [["delivered"]] * 6
+
+
+class Slow:
+    def send(self, _: Delivery) -> Receipt:
+        time.sleep(0.3)
+        return Receipt()
+
+
+def test_what_is_urgent_passes_what_is_not(
+    sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> None:
+    deliver()  # what other tests left
+    for _ in range(30):
+        sender.notify(recipient, channels=["email"], priority="bulk")
+    normal = sender.notify(recipient, channels=["email"])
+    reset = sender.notify(recipient, channels=["email"], category="security", priority="bulk")
+    urgent = sender.notify(recipient, channels=["email"], priority="urgent")
+
+    taken = taken_on("email", changed(mail_server, delivery_batch=4))
+
+    order = [str(each.notification_id) for each in taken]
+    assert set(order[:2]) == {reset["id"], urgent["id"]}
+    assert order[2] == normal["id"]
+
+
+def test_a_delivery_that_fails_for_too_long_is_dead(
+    sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> None:
+    mail_server.refusals["DATA"] = "452 Out of space"
+    accepted = sender.notify(recipient, channels=["email"])
+
+    deliver(delivery_max_age_seconds=0.001)
+
+    assert sender.status(accepted) == "dead"
+    assert outcomes(sender, accepted) == ["failed"]
 
 
 def test_an_unexpected_error_is_tried_again_and_shows_nothing_of_the_inside(
@@ -230,9 +313,15 @@ def test_an_unexpected_error_is_tried_again_and_shows_nothing_of_the_inside(
 
 
 def test_an_error_can_be_stored_whatever_a_server_says() -> None:
-    sent = delivery.Sent(Delivery(), now(), error=OSError("\x00\udc80" + "x" * 999))
+    sent = Sent(Delivery(), error=OSError("\x00\udc80" + "x" * 999))
 
     assert sent.reason == "?" + "x" * 499
+
+
+def taken_on(channel: str, settings: Settings) -> list[Delivery]:
+    """What a worker does before it begins to send."""
+    with session_maker.begin() as session:
+        return delivery.take(session, channel, PRIORITIES, settings)
 
 
 def until_over(sender: Caller, notification: dict[str, Any], deliver: Deliver) -> None:

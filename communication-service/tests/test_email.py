@@ -90,7 +90,8 @@ def test_a_name_stays_a_name(
         "rita@example.com> SIZE=1",
         "rita@example.com\x00",
         "rïta@example.com",
-        "rita@exämple.com",
+        "rita@exam_ple.com",
+        "rita@-.com",
     ],
 )
 def test_an_address_cannot_carry_anything_else(
@@ -108,6 +109,23 @@ def test_an_address_cannot_carry_anything_else(
 
     assert sender.status(accepted) == "dead"
     assert mail_server.received == []
+
+
+def test_a_domain_in_any_script_is_reached_by_its_ascii_name(
+    sender: Caller,
+    recipient: Caller,
+    deliver: Deliver,
+    identity: FakeIdentity,
+    mail_server: MailServer,
+) -> None:
+    identity.contacts[recipient.user_id]["email"] = "rita@exämple.com"
+    sender.notify(recipient, channels=["email"])
+
+    deliver()
+
+    assert [mail["To"] for mail in mail_server.received] == [
+        "Rita Reviewer <rita@xn--exmple-cua.com>"
+    ]
 
 
 def test_no_words_become_another_header(mail_server: MailServer) -> None:

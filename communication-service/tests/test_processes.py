@@ -31,7 +31,16 @@ from .conftest import MEMBER, MailServer, running_mail_server
 CELERY = ["-m", "celery", "--workdir", str(SERVICE_FOLDER), "-A", "communication_service.tasks"]
 COMMANDS = {
     "service": [str(SERVICE_FOLDER / "main.py")],
-    "worker": [*CELERY, "worker", "--pool", "threads", "--concurrency", "4", "--without-mingle"],
+    "worker": [
+        *CELERY,
+        "worker",
+        "--pool",
+        "threads",
+        "--concurrency",
+        "4",
+        "--without-gossip",
+        "--without-mingle",
+    ],
     "scheduler": [*CELERY, "beat"],
 }
 

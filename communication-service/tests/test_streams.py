@@ -19,7 +19,6 @@ import pytest
 from chassis.testing import FakeIdentity, Person
 from communication_service import inbox
 from communication_service.database import session_maker
-from communication_service.models import InboxItem
 from communication_service.settings import SERVICE_FOLDER
 from localstack.leash import leashed, let_go
 from localstack.servers import free_port
@@ -256,11 +255,11 @@ def has_room(url: str, person: Person) -> bool:
         return False
 
 
-def item_for(sender: Caller, recipient: Caller, subject: str) -> InboxItem:
+def item_for(sender: Caller, recipient: Caller, subject: str) -> dict[str, Any]:
     """As the worker makes it; its delivery is cancelled, so that no worker makes it again."""
     accepted = sender.notify(recipient, channels=["in_app"], subject=subject)
     sender.post(f"/notifications/{accepted['id']}/cancel")
-    return InboxItem(
+    return dict(
         delivery_id=UUID(accepted["deliveries"][0]["id"]),
         notification_id=UUID(accepted["id"]),
         user_id=recipient.user_id,
@@ -271,6 +270,6 @@ def item_for(sender: Caller, recipient: Caller, subject: str) -> InboxItem:
     )
 
 
-def put(*items: InboxItem) -> None:
+def put(*items: dict[str, Any]) -> None:
     with session_maker.begin() as session:
         inbox.add(session, items)

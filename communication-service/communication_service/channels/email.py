@@ -13,12 +13,14 @@ from email.mime.nonmultipart import MIMENonMultipart
 from email.policy import compat32
 from email.utils import format_datetime, formataddr, parseaddr
 
-from chassis.errors import NotFound
-from chassis.service_client import ServiceClient
+import idna
 
+from chassis.errors import NotFound
+
+from ..contacts import Contacts
 from ..models import Delivery, now
 from ..settings import Settings
-from .provider import Undeliverable
+from .provider import Batch, Receipt, Undeliverable
 
 WIRE = compat32.clone(linesep="\r\n")
 LONGEST_PLAIN = 60  # characters of a header that need not be folded
@@ -26,13 +28,13 @@ NOT_LOGGED_IN = 530  # a matter of settings, not of the message
 
 
 class Email:
-    def __init__(self, settings: Settings, identity: ServiceClient, batch: ExitStack) -> None:
-        self._settings, self._identity, self._batch = settings, identity, batch
+    def __init__(self, batch: Batch) -> None:
+        self._settings, self._contacts, self._stack = batch.settings, batch.contacts, batch.stack
         self._smtp: smtplib.SMTP | None = None
         self._down: OSError | None = None
 
-    def send(self, delivery: Delivery) -> None:
-        name, address = recipient(self._identity, delivery.notification.recipient_id)
+    def send(self, delivery: Delivery) -> Receipt:
+        name, address = recipient(self._contacts, delivery.notification.recipient_id)
         message = compose(self._settings, delivery, formataddr((name, address)))
         sender = parseaddr(self._settings.smtp_sender)[1]
         try:
@@ -41,6 +43,7 @@ class Email:
             raise refusal(*error.recipients[address], address) from error
         except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
             raise refusal(error.smtp_code, error.smtp_error, address) from error
+        return Receipt()
 
     def _connected(self) -> smtplib.SMTP:
         """The batch's connection; a server that is down is not asked again for each mail."""
@@ -48,15 +51,15 @@ class Email:
             raise self._down
         if self._smtp is None or self._smtp.sock is None:  # smtplib's sign of a lost connection
             try:
-                self._smtp = connect(self._settings, self._batch)
+                self._smtp = connect(self._settings, self._stack)
             except OSError as error:
                 self._down = error
                 raise
         return self._smtp
 
 
-def connect(settings: Settings, batch: ExitStack) -> smtplib.SMTP:
-    smtp = batch.enter_context(open_connection(settings))
+def connect(settings: Settings, stack: ExitStack) -> smtplib.SMTP:
+    smtp = stack.enter_context(open_connection(settings))
     if settings.smtp_security == "starttls":
         smtp.starttls(context=ssl.create_default_context())
     if settings.smtp_username:
@@ -73,24 +76,26 @@ def open_connection(settings: Settings) -> smtplib.SMTP:
     return smtplib.SMTP(host, port, name, timeout=timeout)
 
 
-def recipient(identity: ServiceClient, user_id: str) -> tuple[str, str]:
+def recipient(contacts: Contacts, user_id: str) -> tuple[str, str]:
     """Name, ready for a header, and address."""
     try:
-        contact = identity.call("GET", f"/api/v1/users/{user_id}/contact")
+        contact = contacts.of(user_id)
     except NotFound as error:
         raise Undeliverable("Identity knows no such recipient") from error
     name = " ".join((contact["name"] or "").split())[:LONGEST_PLAIN]
-    if not is_address(contact["email"]):
-        raise Undeliverable("The recipient has no mail address that can be used")
-    return header_words(name), contact["email"]
+    return header_words(name), usable(contact["email"])
 
 
-def is_address(text: str | None) -> bool:
-    """Exactly one, and nothing in it that could begin another header or command."""
+def usable(text: str | None) -> str:
+    """Exactly one address, and nothing in it that could begin another header or command."""
     try:
-        return bool(text) and Address(addr_spec=text).domain.isascii()
-    except (ValueError, IndexError, MessageError):
-        return False
+        address = Address(addr_spec=text)
+        domain = idna.encode(address.domain, uts46=True).decode()
+    except (TypeError, ValueError, IndexError, MessageError) as error:  # idna's are ValueErrors
+        raise Undeliverable("The recipient has no mail address that can be used") from error
+    if not address.username.isascii():
+        raise Undeliverable("The recipient's mail address has other than ASCII before its @")
+    return Address(username=address.username, domain=domain).addr_spec
 
 
 def compose(settings: Settings, delivery: Delivery, to: str) -> bytes:

@@ -1,20 +1,52 @@
-"""What a channel's provider is, and the one failure it and its caller must agree on."""
+"""What a channel's provider is, what it is given, and how it says what came of it."""
 
-from typing import Protocol
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from ..models import Delivery, InboxItem
+from chassis.outbound import Outbound
+
+from ..contacts import Contacts
+from ..models import Delivery
+from ..settings import Settings
 
 
 class Undeliverable(Exception):
     """Trying again is useless: the recipient is unknown, or the message is refused for good."""
 
 
+class TryLater(Exception):
+    """It may work later, after so many seconds at the earliest."""
+
+    def __init__(self, message: str, after: float = 0) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What is to be saved with the delivery's end: what the other side answered, an inbox item."""
+
+    response: str | None = None
+    inbox_item: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a provider works with. What is put on `stack` is closed when the batch is over."""
+
+    settings: Settings
+    contacts: Contacts
+    outbound: Outbound
+    stack: ExitStack
+
+
 class Provider(Protocol):
-    """It lives as long as one batch of deliveries."""
+    """Made with a Batch, it lives as long as that."""
 
-    def send(self, delivery: Delivery) -> InboxItem | None:
-        """Brings one delivery to its recipient.
+    def send(self, delivery: Delivery) -> Any:
+        """Brings one delivery to its recipient, and returns a Receipt.
 
-        An item that it returns is put into its inbox in the transaction that finishes the delivery.
-        Raises Undeliverable where trying again is useless; after anything else it is tried again.
+        Where it is an `async def`, several are sent at the same time. Raises Undeliverable where
+        trying again is useless; after anything else it is tried again.
         """
