@@ -116,9 +116,10 @@ class Outbound:
         return Answer(response.status, headers, content[: self.most_bytes])
 
     async def check(self, url: str) -> None:
-        """Raises ForbiddenTarget; a name that has no address yet may get one, and passes."""
-        with suppress(gaierror):
-            await self._guard.addresses(parsed(url).raw_host.decode())
+        """Raises ForbiddenTarget; a name without an address may get one, and passes."""
+        with suppress(gaierror, TimeoutError):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._guard.addresses(parsed(url).raw_host.decode())
 
     def call(self, method: str, url: str, **request: Any) -> Answer:
         """`request` for code in a thread, as ServiceClient.call."""

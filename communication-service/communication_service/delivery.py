@@ -6,10 +6,11 @@ then go out twice, with one Message-ID; an inbox item is saved with the delivery
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from inspect import iscoroutinefunction
+from threading import Semaphore
 from time import monotonic
 
 from sqlalchemy import select, text
@@ -20,18 +21,23 @@ from chassis.claims import DEAD, PENDING, Verdict, bury, claim, is_abandoned, is
 from chassis.outbound import Outbound
 from chassis.service_client import ServiceClient, asked, from_any_thread
 
-from . import inbox
+from . import endpoint_health, inbox
 from .attempts import Sent, close_attempts, drop_attempts, lose_attempts, open_attempts, under_way
 from .channels import PROVIDERS
 from .channels.provider import Batch, Provider, TryLater, Undeliverable
 from .contacts import Contacts
 from .database import session_maker
-from .models import DELIVERED, PRIORITIES, Delivery, Notification, now
+from .models import DELIVERED, PRIORITIES, Delivery, Notification
 from .settings import Settings
 
 TURN_SECONDS = 1.0
 """How long a worker sends before it looks again for what is more urgent."""
 AT_ONCE = 20  # deliveries of a batch whose provider can wait for several answers
+TURNS = {
+    channel: Semaphore(1 if iscoroutinefunction(provider.send) else 3)
+    for channel, provider in PROVIDERS.items()
+}
+"""Of a process. A provider that waits for several answers at once needs one, and gets no more."""
 KILLED = "Its worker died or froze, each time"
 
 DUE = text("""
@@ -59,9 +65,17 @@ def deliver_due(
     asked = {"channels": list(PROVIDERS), "priorities": list(priorities)}
     with session_maker() as session:
         due = set(session.scalars(DUE, asked))
-    channels = [channel for channel in PROVIDERS if channel in due]
     deliver = partial(deliver_batch, settings, identity, outbound, priorities)
-    return any([deliver(channel) for channel in channels])
+    return any([in_turn(channel, deliver) for channel in PROVIDERS if channel in due])
+
+
+def in_turn(channel: str, deliver: Callable[[str], bool]) -> bool:
+    if not TURNS[channel].acquire(blocking=False):
+        return False
+    try:
+        return deliver(channel)
+    finally:
+        TURNS[channel].release()
 
 
 def deliver_batch(
@@ -72,18 +86,17 @@ def deliver_batch(
     channel: str,
 ) -> bool:
     with session_maker.begin() as session:
-        taken = take_abandoned(session, channel, settings)
-        may_be_more = bool(taken)
-        if not taken:
-            taken = take(session, channel, priorities, settings)
-            may_be_more = len(taken) == settings.delivery_batch
-    people = {delivery.notification.recipient_id for delivery in taken}
+        abandoned = take_abandoned(session, channel, settings)
+        taken = abandoned or take(session, channel, priorities, settings)
+        admitted = begin(session, taken, settings)
+    people = {delivery.notification.recipient_id for delivery in admitted}
     with ExitStack() as stack:
         batch = Batch(settings, Contacts(identity, people), outbound, stack)
-        done = send_all(PROVIDERS[channel](batch), taken)
+        done = send_all(PROVIDERS[channel](batch), admitted)
     with session_maker.begin() as session:
-        record(session, taken, done, settings)
-    return may_be_more or len(done) < len(taken)
+        record(session, admitted, done, settings)
+    is_full = bool(abandoned) or len(taken) == settings.delivery_batch
+    return is_full or len(done) < len(admitted)
 
 
 def take_abandoned(session: Session, channel: str, settings: Settings) -> Sequence[Delivery]:
@@ -92,37 +105,46 @@ def take_abandoned(session: Session, channel: str, settings: Settings) -> Sequen
     ours = is_abandoned(Delivery) & (Delivery.channel == channel)
     taken = claim(session, Delivery, limit=1, lease=settings.lease, only=ours)
     lose_attempts(session, [*buried, *(delivery.id for delivery in taken)])
-    begin(session, taken)
     return taken
 
 
 def take(
     session: Session, channel: str, priorities: Sequence[int], settings: Settings
 ) -> list[Delivery]:
-    """Claims what is most urgent, and opens an attempt for each."""
+    """Claims what is most urgent."""
     ours, taken = is_waiting(Delivery) & (Delivery.channel == channel), list[Delivery]()
     for priority in priorities:
         if limit := settings.delivery_batch - len(taken):
             lane = ours & (Delivery.priority == priority)
             taken += claim(session, Delivery, limit=limit, lease=settings.lease, only=lane)
-    begin(session, taken)
     return taken
 
 
-def begin(session: Session, taken: Sequence[Delivery]) -> None:
-    """Loads what is to be sent, all at once, and opens an attempt for each."""
+def begin(session: Session, taken: Sequence[Delivery], settings: Settings) -> list[Delivery]:
+    """Opens an attempt for each that may be sent now, and returns those."""
+    load(session, taken)
+    held = endpoint_health.hold_back(session, taken, settings)
+    settle(session, Delivery, held)
+    held_ids = {verdict.row.id for verdict in held}
+    admitted = [delivery for delivery in taken if delivery.id not in held_ids]
+    open_attempts(session, admitted)
+    return admitted
+
+
+def load(session: Session, taken: Sequence[Delivery]) -> None:
+    """What is to be sent, all at once."""
     ids = {delivery.notification_id for delivery in taken}
     contents = select(Notification).where(Notification.id.in_(ids))
     without_siblings = contents.options(lazyload(Notification.deliveries))
     found = {content.id: content for content in session.scalars(without_siblings)} if ids else {}
     for delivery in taken:
         set_committed_value(delivery, "notification", found[delivery.notification_id])
-    open_attempts(session, taken)
+    endpoint_health.load_endpoints(session, taken)
 
 
-def send_all(provider: Provider, taken: Sequence[Delivery]) -> list[Sent]:
+def send_all(provider: Provider, admitted: Sequence[Delivery]) -> list[Sent]:
     """For the time of a turn; what is then left is for the next one."""
-    waiting, until = deque(taken), monotonic() + TURN_SECONDS
+    waiting, until = deque(admitted), monotonic() + TURN_SECONDS
     if iscoroutinefunction(provider.send):
         return list(from_any_thread(partial(send_together, provider, waiting, until)))
     done: list[Sent] = []
@@ -149,16 +171,17 @@ async def send_together(provider: Provider, waiting: deque[Delivery], until: flo
 
 
 def record(
-    session: Session, taken: Sequence[Delivery], done: Sequence[Sent], settings: Settings
+    session: Session, admitted: Sequence[Delivery], done: Sequence[Sent], settings: Settings
 ) -> None:
     """Ends the claims and the attempts; where a lease was lost, another worker's word counts."""
     begun = {sent.delivery.id for sent in done}
-    untried = [delivery for delivery in taken if delivery.id not in begun]
+    untried = [delivery for delivery in admitted if delivery.id not in begun]
     verdicts = [verdict(sent, settings) for sent in done]
     verdicts += [Verdict(delivery, PENDING, counts=False) for delivery in untried]
     ours = settle(session, Delivery, verdicts)
     receipts = [sent.receipt for sent in done if sent.receipt and sent.delivery.id in ours]
     close_attempts(session, done, ours)
+    endpoint_health.note(session, done, settings)
     drop_attempts(session, untried)
     inbox.add(session, [receipt.inbox_item for receipt in receipts if receipt.inbox_item])
 
@@ -167,7 +190,7 @@ def verdict(sent: Sent, settings: Settings) -> Verdict:
     delivery, error = sent.delivery, sent.error
     if error is None:
         return Verdict(delivery, DELIVERED)
-    is_old = (now() - delivery.queued_at).total_seconds() > settings.delivery_max_age_seconds
+    is_old = delivery.age > settings.delivery_max_age_seconds
     is_tried_enough = delivery.attempts >= settings.delivery_max_attempts
     if isinstance(error, Undeliverable) or is_old or is_tried_enough:
         return Verdict(delivery, DEAD, sent.reason)

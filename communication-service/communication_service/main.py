@@ -1,12 +1,27 @@
 """The communication service. Start reading here; what its worker does starts in tasks.py."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
 from chassis.app import create_app
+from chassis.outbound import Outbound
 
 from .api import router as api_router
 from .health import router as health_router
 from .settings import settings
 from .streams import streams_of
 
-app = create_app(settings, lifespan=streams_of)
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.outbound = Outbound(settings.webhook_allow_hosts)
+    async with streams_of(app):
+        yield
+    await app.state.outbound.aclose()
+
+
+app = create_app(settings, lifespan=lifespan)
 app.include_router(health_router, tags=["Health"])
 app.include_router(api_router, prefix="/api/v1", tags=["API"])

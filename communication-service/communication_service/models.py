@@ -4,7 +4,17 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, UniqueConstraint, Uuid, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
@@ -13,8 +23,8 @@ from chassis.idempotency import keys_table
 
 from .database import Base
 
-DELIVERED, CANCELLED = "delivered", "cancelled"
-STATUSES = (RUNNING, PENDING, DEAD, DELIVERED, CANCELLED)
+DELIVERED, SUPPRESSED, CANCELLED = "delivered", "suppressed", "cancelled"
+STATUSES = (RUNNING, PENDING, DEAD, DELIVERED, SUPPRESSED, CANCELLED)
 """Of a delivery; what comes first says most about a notification with several."""
 
 URGENT, NORMAL, BULK = PRIORITIES = (0, 1, 2)
@@ -86,10 +96,41 @@ class Notification(Content, Base):
         return next(status for status in STATUSES if status in found)
 
 
+ENABLED, PAUSED, DISABLED = "enabled", "paused", "disabled"
+
+
+class Endpoint(Base):
+    """Where a person wants webhooks to go."""
+
+    __tablename__ = "communication_endpoints"
+    __table_args__ = (Index("ix_communication_endpoints_owner", "owner_id", "id"),)
+
+    id: Mapped[Id]
+    owner_id: Mapped[PersonId]
+    url: Mapped[str]
+    categories: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # None: all
+    secret: Mapped[str]
+    old_secret: Mapped[str | None]
+    old_secret_until: Mapped[datetime | None]
+    status: Mapped[str] = mapped_column(default=ENABLED)
+    reason: Mapped[str | None]  # why it is paused or disabled
+    failures: Mapped[int] = mapped_column(default=0)  # in a row
+    failing_since: Mapped[datetime | None]
+    probe_at: Mapped[datetime | None]  # while it is paused: not before then
+    created_at: Mapped[Time]
+
+
 class Delivery(Base):
     __tablename__ = "communication_deliveries"
     __table_args__ = (
-        UniqueConstraint("notification_id", "channel"),
+        UniqueConstraint(
+            "notification_id", "channel", "endpoint_id", postgresql_nulls_not_distinct=True
+        ),
+        Index(
+            "ix_communication_deliveries_endpoint",
+            "endpoint_id",
+            postgresql_where=text("status = 'pending' AND endpoint_id IS NOT NULL"),
+        ),
         Index(
             "ix_communication_deliveries_waiting",
             "channel",
@@ -109,7 +150,11 @@ class Delivery(Base):
     notification_id: Mapped[UUID] = mapped_column(ForeignKey(Notification.id))
     channel: Mapped[str]
     priority: Mapped[int] = mapped_column(SmallInteger, default=NORMAL)
+    endpoint_id: Mapped[UUID | None]  # of a webhook; it may have gone since
     notification: Mapped[Notification] = relationship(back_populates="deliveries")
+    endpoint: Mapped["Endpoint | None"] = relationship(
+        primaryjoin="foreign(Delivery.endpoint_id) == Endpoint.id", viewonly=True, lazy="raise"
+    )
 
     status: Mapped[str] = mapped_column(default=PENDING)
     run_at: Mapped[Time]
@@ -118,6 +163,11 @@ class Delivery(Base):
     lease_until: Mapped[datetime | None]
     fence: Mapped[int] = mapped_column(default=0)
     last_error: Mapped[str | None]
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was due first, or was put back."""
+        return (now() - self.queued_at).total_seconds()
 
 
 class Attempt(Base):

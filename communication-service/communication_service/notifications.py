@@ -13,12 +13,14 @@ from chassis.errors import Conflict, NotFound, Unprocessable
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import trace_id
 
+from .endpoints import for_recipient
 from .models import (
     BULK,
     CANCELLED,
     NORMAL,
     SECURITY,
     STATUSES,
+    SUPPRESSED,
     URGENT,
     Attempt,
     Delivery,
@@ -56,12 +58,45 @@ def accept(session: Session, sender: User, new: NotificationCreate) -> Notificat
         category=new.category,
         send_at=new.send_at,
         trace_id=trace_id(),
-        deliveries=[Delivery(channel=name, **queued) for name in sorted(new.channels)],
+        deliveries=[
+            delivery
+            for channel in sorted(new.channels)
+            for delivery in deliveries_on(session, channel, new, queued)
+        ],
         **contents(session, new),
     )
     session.add(notification)
     session.flush()
     return notification
+
+
+def deliveries_on(
+    session: Session, channel: str, new: NotificationCreate, queued: dict[str, Any]
+) -> list[Delivery]:
+    """One, or for webhooks one for each endpoint that the recipient has."""
+    if channel != "webhook":
+        return [Delivery(channel=channel, **queued)]
+    found = for_recipient(session, str(new.recipient_id), new.category)
+    if not found:
+        why = "The recipient has no webhook endpoint for this category"
+        return [Delivery(channel=channel, **queued, status=SUPPRESSED, last_error=why)]
+    return [Delivery(channel=channel, **queued, endpoint_id=endpoint.id) for endpoint in found]
+
+
+def tell(session: Session, user_id: str, subject: str, body: str) -> None:
+    """What this service itself has to say to somebody."""
+    queued = {"run_at": func.now(), "queued_at": func.now()}
+    session.add(
+        Notification(
+            sender_id=user_id,
+            recipient_id=user_id,
+            category="webhooks",
+            trace_id=trace_id(),
+            subject=subject,
+            body=body,
+            deliveries=[Delivery(channel=channel, **queued) for channel in ("email", "in_app")],
+        )
+    )
 
 
 def contents(session: Session, new: NotificationCreate) -> dict[str, Any]:

@@ -40,7 +40,9 @@ Subject = Annotated[Text, Field(min_length=1, max_length=300), AfterValidator(on
 Body = Annotated[Text, Field(min_length=1, max_length=100_000)]
 Name = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Category = Annotated[str, Field(max_length=50, pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
-Channel = Literal["email", "in_app"]
+Channel = Literal["email", "in_app", "webhook"]
+Url = Annotated[Text, Field(min_length=1, max_length=2000)]
+Categories = Annotated[list[Category] | None, Field(min_length=1, max_length=50)]
 SendAt = Annotated[AwareDatetime, AfterValidator(within_a_year)]
 
 
@@ -118,9 +120,44 @@ class NotificationCreate(Given):
         return value
 
 
+class EndpointCreate(Given):
+    url: Url
+    categories: Categories = None
+
+
+class EndpointUpdate(Given):
+    """What is left out stays as it is."""
+
+    url: Url = ""
+    categories: Categories = None
+    status: Literal["enabled", "disabled"] = "enabled"
+
+
+class SecretRotation(Given):
+    keep_old_seconds: int = Field(default=24 * 60 * 60, ge=0, le=7 * 24 * 60 * 60)
+
+
+class EndpointRead(Shown):
+    id: UUID
+    url: str
+    categories: list[str] | None
+    status: str
+    reason: str | None
+    failures: int
+    failing_since: datetime | None
+    probe_at: datetime | None
+    old_secret_until: datetime | None
+    created_at: datetime
+
+
+class EndpointWithSecret(EndpointRead):
+    secret: str
+
+
 class DeliveryRead(Shown):
     id: UUID
     channel: str
+    endpoint_id: UUID | None
     status: str
     attempts: int
     run_at: datetime
@@ -154,6 +191,7 @@ class AttemptRead(Shown):
     finished_at: datetime | None
     outcome: str | None
     error: str | None
+    response: str | None
     trace_id: str | None
 
 

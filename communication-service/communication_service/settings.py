@@ -41,6 +41,12 @@ class Settings(chassis.Settings):
     delivery_first_delay_seconds: float = Field(default=1, gt=0)
     delivery_longest_delay_seconds: float = Field(default=300, gt=0)
 
+    webhook_allow_hosts: chassis.Listed = Field(default=[])
+    webhook_timeout_seconds: float = Field(default=10, gt=0)
+    webhook_pause_after_failures: int = Field(default=10, ge=1)
+    webhook_pause_after_seconds: float = Field(default=60, ge=0)
+    webhook_probe_seconds: float = Field(default=60, gt=0)
+
     @field_validator("smtp_sender")
     @classmethod
     def has_an_address(cls, sender: str) -> str:

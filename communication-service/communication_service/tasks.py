@@ -33,7 +33,7 @@ def identity() -> ServiceClient:
 
 @cache
 def outbound() -> Outbound:
-    return Outbound()
+    return Outbound(settings.webhook_allow_hosts, timeout=settings.webhook_timeout_seconds)
 
 
 @celery.task(name="communication.deliver_due")

@@ -103,6 +103,7 @@ def identity() -> FakeIdentity:
 def client(database: None, identity: FakeIdentity) -> Iterator[TestClient]:
     """The app, started once; nobody is logged in."""
     app.state.transport = identity
+    settings.webhook_allow_hosts = ["127.0.0.1"]
     with TestClient(app, base_url="http://testserver/api/v1") as client:
         yield client
 

@@ -214,7 +214,8 @@ def test_a_delivery_that_kills_its_worker_each_time_ends_dead(
     for _ in range(2):
         time.sleep(0.1)
         with session_maker.begin() as session:
-            assert len(delivery.take_abandoned(session, "email", settings)) == 1
+            alone = delivery.take_abandoned(session, "email", settings)
+            assert len(delivery.begin(session, alone, settings)) == 1
     time.sleep(0.1)
 
     deliver(delivery_max_attempts=3)
@@ -321,7 +322,8 @@ def test_an_error_can_be_stored_whatever_a_server_says() -> None:
 def taken_on(channel: str, settings: Settings) -> list[Delivery]:
     """What a worker does before it begins to send."""
     with session_maker.begin() as session:
-        return delivery.take(session, channel, PRIORITIES, settings)
+        taken = delivery.take(session, channel, PRIORITIES, settings)
+        return delivery.begin(session, taken, settings)
 
 
 def until_over(sender: Caller, notification: dict[str, Any], deliver: Deliver) -> None:

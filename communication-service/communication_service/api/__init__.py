@@ -2,9 +2,10 @@
 
 from fastapi import APIRouter
 
-from . import inbox, notifications, templates
+from . import endpoints, inbox, notifications, templates
 
 router = APIRouter()
 router.include_router(templates.router)
 router.include_router(notifications.router)
 router.include_router(inbox.router)
+router.include_router(endpoints.router)
