@@ -159,6 +159,7 @@ def belongings(owner: Person) -> dict[str, str]:
     document = upload(owner)
     run = start_review(owner, owner, document)
     message = {"recipient_id": owner.user_id, "subject": "Hello", "body": "Hello"}
+    hook = {"url": "https://hooks.example.com/", "categories": ["none"]}  # nothing is sent there
     return {
         "user_id": owner.user_id,
         "session_id": owner.get("identity", "/auth/sessions")["items"][0]["id"],
@@ -169,6 +170,7 @@ def belongings(owner: Person) -> dict[str, str]:
         "workflow_id": run["id"],
         "task_id": open_task(owner, run)["id"],
         "notification_id": owner.post("communication", "/notifications", json=message)["id"],
+        "endpoint_id": owner.post("communication", "/webhook-endpoints", json=hook)["id"],
         "item_id": eventually(lambda: owner.get("communication", "/inbox")["items"])[0]["id"],
         "template_id": owner.get("communication", "/templates")["items"][0]["id"],
     }

@@ -30,7 +30,8 @@ ATTACKED = [(service, endpoint) for service, endpoint in ENDPOINTS if service.sh
 POLICIES = {service.name: policies(service.folder) for service in SERVICES}
 # They would end the session with which the caller goes on.
 ENDS_ITSELF = {"POST /auth/logout", "DELETE /auth/sessions"}
-PRIVATE = {"session_id", "document_id", "workflow_id", "task_id", "notification_id", "item_id"}
+PRIVATE = {"session_id", "document_id", "workflow_id", "task_id", "notification_id", "item_id",
+           "endpoint_id"}  # fmt: skip
 
 Clients = dict[str, httpx.Client]
 
