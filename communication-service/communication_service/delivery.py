@@ -22,6 +22,7 @@ from chassis.outbound import Outbound
 from chassis.service_client import ServiceClient, asked, from_any_thread
 
 from . import endpoint_health, inbox
+from .admission import admit
 from .attempts import Sent, close_attempts, drop_attempts, lose_attempts, open_attempts, under_way
 from .channels import PROVIDERS
 from .channels.provider import Batch, Provider, TryLater, Undeliverable
@@ -121,12 +122,13 @@ def take(
 
 
 def begin(session: Session, taken: Sequence[Delivery], settings: Settings) -> list[Delivery]:
-    """Opens an attempt for each that may be sent now, and returns those."""
+    """Opens an attempt for each that is to be sent now, and returns those."""
     load(session, taken)
-    held = endpoint_health.hold_back(session, taken, settings)
+    wanted = admit(session, taken, settings)
+    held = endpoint_health.hold_back(session, wanted, settings)
     settle(session, Delivery, held)
     held_ids = {verdict.row.id for verdict in held}
-    admitted = [delivery for delivery in taken if delivery.id not in held_ids]
+    admitted = [delivery for delivery in wanted if delivery.id not in held_ids]
     open_attempts(session, admitted)
     return admitted
 

@@ -1,7 +1,7 @@
 """The tables. A delivery is one notification on one channel, and a row of the queue of record."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -15,6 +15,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
@@ -29,8 +30,6 @@ STATUSES = (RUNNING, PENDING, DEAD, DELIVERED, SUPPRESSED, CANCELLED)
 
 URGENT, NORMAL, BULK = PRIORITIES = (0, 1, 2)
 """Of a delivery; a worker takes what is urgent first, however much of the rest is due."""
-SECURITY = "security"
-"""The category of mails such as a reset of a password."""
 
 
 def now() -> datetime:
@@ -227,3 +226,40 @@ class InboxItem(Base):
     created_at: Mapped[Time]
     read_at: Mapped[datetime | None]
     archived_at: Mapped[datetime | None]
+
+
+class Preferences(Base):
+    """What a person wants; whoever has none wants everything, at any time."""
+
+    __tablename__ = "communication_preferences"
+
+    user_id: Mapped[PersonId] = mapped_column(primary_key=True)
+    wishes: Mapped[dict[str, Any]] = mapped_column(JSONB)  # of the shape of schemas.Wishes
+    updated_at: Mapped[Time]
+
+
+class Suppression(Base):
+    """Nothing of the category goes to the person on the channel any more."""
+
+    __tablename__ = "communication_suppressions"
+    __table_args__ = (UniqueConstraint("user_id", "channel", "category"),)
+
+    id: Mapped[Id]
+    user_id: Mapped[PersonId]
+    channel: Mapped[str]
+    category: Mapped[str]  # * is every one
+    reason: Mapped[str]
+    author_id: Mapped[PersonId | None]  # nobody: the person followed a link in a mail
+    created_at: Mapped[Time]
+
+
+class Throttle(Base):
+    """What a person got lately of a category that has a limit; its lock makes the limit exact."""
+
+    __tablename__ = "communication_throttles"
+
+    user_id: Mapped[PersonId] = mapped_column(primary_key=True)
+    category: Mapped[str] = mapped_column(primary_key=True)
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    # When, in seconds since 1970, by delivery: one that is claimed again counts once.
+    recent: Mapped[dict[str, float]] = mapped_column(JSONB, default=dict)

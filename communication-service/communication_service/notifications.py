@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from chassis.auth import User
 from chassis.claims import DEAD, PENDING, is_due
-from chassis.errors import Conflict, NotFound, Unprocessable
+from chassis.errors import Conflict, Forbidden, NotFound, Unprocessable
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import trace_id
 
@@ -18,7 +18,6 @@ from .models import (
     BULK,
     CANCELLED,
     NORMAL,
-    SECURITY,
     STATUSES,
     SUPPRESSED,
     URGENT,
@@ -26,11 +25,13 @@ from .models import (
     Delivery,
     Notification,
 )
-from .schemas import NotificationCreate
+from .schemas import SECURITY, NotificationCreate
+from .settings import settings
 from .templates import get_template_by_name
 from .templating import render
 
 PRIORITY = {"urgent": URGENT, "normal": NORMAL, "bulk": BULK}
+MANDATORY = "notifications:mandatory"  # given to no role either: services may, and *
 EVERY_NOTIFICATION = "notifications:all"  # given to no role: only a permission of * holds it
 
 
@@ -48,6 +49,7 @@ class NothingToRetry(Conflict):
 
 def accept(session: Session, sender: User, new: NotificationCreate) -> Notification:
     """Once this is committed, it will be sent: the deliveries are the queue of record."""
+    refuse_to_force(sender, new.category)
     # Now by the database's clock, which the claim goes by, so that it is due at once.
     run_at = new.send_at or func.now()
     priority = URGENT if new.category == SECURITY else PRIORITY[new.priority]
@@ -97,6 +99,13 @@ def tell(session: Session, user_id: str, subject: str, body: str) -> None:
             deliveries=[Delivery(channel=channel, **queued) for channel in ("email", "in_app")],
         )
     )
+
+
+def refuse_to_force(sender: User, category: str) -> None:
+    """What nobody can turn off is not for everybody to send."""
+    is_forced = category in settings.mandatory_categories
+    if is_forced and not (sender.is_service or sender.may(MANDATORY)):
+        raise Forbidden(f"Mail of the category {category} needs the permission {MANDATORY}")
 
 
 def contents(session: Session, new: NotificationCreate) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 import unicodedata
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from functools import cache
+from typing import Annotated, Literal, get_args
 from uuid import UUID
+from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +21,8 @@ from pydantic import (
 from chassis.schemas import STRICT, JsonObject, Text
 
 FURTHEST = timedelta(days=366)
+SECURITY = "security"
+"""The category of mails such as a reset of a password."""
 
 
 def one_line(text: str) -> str:
@@ -36,13 +40,26 @@ def within_a_year(time: datetime) -> datetime:
     return max(time, now)
 
 
+time_zones = cache(available_timezones)  # looking for them all takes a while
+
+
+def known_time_zone(name: str) -> str:
+    if name not in time_zones():
+        raise ValueError("must be the name of a time zone, such as Europe/Vienna")
+    return name
+
+
 Subject = Annotated[Text, Field(min_length=1, max_length=300), AfterValidator(one_line)]
 Body = Annotated[Text, Field(min_length=1, max_length=100_000)]
 Name = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Category = Annotated[str, Field(max_length=50, pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
+CATEGORY = r"^[a-z0-9]+([_-][a-z0-9]+)*$"
+Category = Annotated[str, Field(max_length=50, pattern=CATEGORY)]
+CategoryOrEvery = Annotated[str, Field(max_length=50, pattern=rf"{CATEGORY}|^\*$")]
+Categories = Annotated[list[Category] | None, Field(min_length=1, max_length=50)]
 Channel = Literal["email", "in_app", "webhook"]
 Url = Annotated[Text, Field(min_length=1, max_length=2000)]
-Categories = Annotated[list[Category] | None, Field(min_length=1, max_length=50)]
+Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+TimeZone = Annotated[str, Field(max_length=50), AfterValidator(known_time_zone)]
 SendAt = Annotated[AwareDatetime, AfterValidator(within_a_year)]
 
 
@@ -161,7 +178,9 @@ class DeliveryRead(Shown):
     status: str
     attempts: int
     run_at: datetime
-    last_error: str | None
+    reason: str | None = Field(
+        validation_alias="last_error", description="Why it is not delivered, or not yet."
+    )
 
 
 class NotificationRead(Rendered):
@@ -213,6 +232,63 @@ class InboxItemRead(Shown):
 
 class UnreadCount(Shown):
     unread: int
+
+
+class Limit(Given):
+    """At most so many of a category, on each channel, within so many seconds."""
+
+    amount: int = Field(ge=1, le=1000)
+    seconds: int = Field(ge=1, le=366 * 24 * 60 * 60)
+
+
+class QuietHours(Given):
+    """By the clock on the recipient's wall; over midnight where the end comes before the start."""
+
+    start: Clock
+    end: Clock
+    timezone: TimeZone
+    channels: set[Channel] = set(get_args(Channel))
+
+    @field_validator("end")
+    @classmethod
+    def is_not_the_start(cls, end: str, info: ValidationInfo) -> str:
+        if end == info.data.get("start"):
+            raise ValueError("must not be the start")
+        return end
+
+
+class Wishes(Given):
+    """What a person wants. A channel is on where nothing is said; * is every other category."""
+
+    categories: dict[CategoryOrEvery, dict[Channel, bool]] = Field(default={}, max_length=100)
+    limits: dict[CategoryOrEvery, Limit] = Field(default={}, max_length=100)
+    quiet_hours: QuietHours | None = None
+
+
+class SuppressionCreate(Given):
+    user_id: UUID
+    channel: Channel = "email"
+    category: CategoryOrEvery = "*"
+    reason: Annotated[Text, Field(min_length=1, max_length=500)]
+
+
+class SuppressionRead(Shown):
+    id: UUID
+    user_id: UUID
+    channel: str
+    category: str
+    reason: str
+    author_id: UUID | None
+    created_at: datetime
+
+
+class PreferencesRead(Shown):
+    categories: dict[str, dict[str, bool]]
+    limits: dict[str, Limit]
+    quiet_hours: QuietHours | None
+    default_limits: dict[str, Limit]
+    mandatory_categories: list[str]
+    suppressions: list[SuppressionRead]
 
 
 class ReadCount(Shown):

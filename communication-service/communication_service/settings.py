@@ -10,6 +10,8 @@ from pydantic import Field, SecretStr, field_validator
 from chassis import settings as chassis
 from chassis.claims import RetryPolicy
 
+from .schemas import SECURITY, CategoryOrEvery, Limit
+
 SERVICE_FOLDER = Path(__file__).resolve().parent.parent
 
 
@@ -30,6 +32,10 @@ class Settings(chassis.Settings):
     smtp_timeout_seconds: float = Field(default=10, gt=0)
     smtp_sender: str = "Notifications <notifications@example.com>"
 
+    public_url: str = "http://localhost:8003"
+    mandatory_categories: chassis.Listed = Field(default=[SECURITY])
+    category_limits: dict[CategoryOrEvery, Limit] = Field(default={})
+
     inbox_streams_per_user: int = Field(default=5, ge=1)
     inbox_streams: int = Field(default=1000, ge=1)
 
@@ -46,6 +52,11 @@ class Settings(chassis.Settings):
     webhook_pause_after_failures: int = Field(default=10, ge=1)
     webhook_pause_after_seconds: float = Field(default=60, ge=0)
     webhook_probe_seconds: float = Field(default=60, gt=0)
+
+    @field_validator("public_url")
+    @classmethod
+    def without_a_slash(cls, url: str) -> str:
+        return url.rstrip("/")
 
     @field_validator("smtp_sender")
     @classmethod

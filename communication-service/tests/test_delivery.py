@@ -39,7 +39,7 @@ def test_a_failure_is_tried_again_later_and_later(
     (waiting,) = sender.get(f"/notifications/{accepted['id']}").json()["deliveries"]
 
     assert waiting["status"] == "pending"
-    assert waiting["last_error"] == "451 Try again later"
+    assert waiting["reason"] == "451 Try again later"
     (attempt,) = sender.attempts(accepted)
     assert (attempt["number"], attempt["channel"], attempt["outcome"]) == (1, "email", "failed")
     assert 45 < pause_before_next(accepted["id"]) <= 100
@@ -56,7 +56,7 @@ def test_a_failure_that_stays_ends_dead_with_its_reason(
     assert sender.status(accepted) == "dead"
     assert outcomes(sender, accepted) == ["failed"] * 3
     (dead,) = sender.get(f"/notifications/{accepted['id']}").json()["deliveries"]
-    assert (dead["attempts"], dead["last_error"]) == (3, "452 Out of space")
+    assert (dead["attempts"], dead["reason"]) == (3, "452 Out of space")
 
 
 @pytest.mark.parametrize("where", ["RCPT", "DATA"])
@@ -223,7 +223,7 @@ def test_a_delivery_that_kills_its_worker_each_time_ends_dead(
     assert sender.status(accepted) == "dead"
     assert outcomes(sender, accepted) == ["lost"] * 3
     (dead,) = sender.get(f"/notifications/{accepted['id']}").json()["deliveries"]
-    assert dead["last_error"] == "Its worker died or froze, each time"
+    assert dead["reason"] == "Its worker died or froze, each time"
     assert mail_server.received == []
 
 
@@ -273,8 +273,9 @@ class Slow:
 
 
 def test_what_is_urgent_passes_what_is_not(
-    sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
+    login: Callable[..., Caller], recipient: Caller, deliver: Deliver, mail_server: MailServer
 ) -> None:
+    sender = login("*")
     deliver()  # what other tests left
     for _ in range(30):
         sender.notify(recipient, channels=["email"], priority="bulk")

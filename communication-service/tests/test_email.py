@@ -134,7 +134,9 @@ def test_no_words_become_another_header(mail_server: MailServer) -> None:
     dice = random.Random(7)
     for _ in range(2000):
         words = " ".join("".join(dice.choices(tokens, k=6)).split())
-        notification = Notification(subject=words[:300], body=words, trace_id="trace")
+        notification = Notification(
+            subject=words[:300], body=words, trace_id="trace", category="x", recipient_id="y"
+        )
         to = formataddr((header_words(words[:60]), "rita@example.com"))
 
         sent = compose(changed(mail_server), Delivery(id=uuid4(), notification=notification), to)
@@ -142,8 +144,8 @@ def test_no_words_become_another_header(mail_server: MailServer) -> None:
         head = sent.partition(b"\r\n\r\n")[0].split(b"\r\n")
         names = [line.partition(b":")[0] for line in head if not line.startswith(b" ")]
         assert b" ".join(sorted(names)) == (
-            b"Auto-Submitted Content-Transfer-Encoding Content-Type Date From MIME-Version"
-            b" Message-ID Subject To X-Trace-ID"
+            b"Auto-Submitted Content-Transfer-Encoding Content-Type Date From List-Unsubscribe"
+            b" List-Unsubscribe-Post MIME-Version Message-ID Subject To X-Trace-ID"
         )
         received = message_from_bytes(sent)
         assert str(make_header(decode_header(received["Subject"]))) == words[:300]

@@ -139,7 +139,7 @@ def test_without_an_endpoint_the_delivery_is_suppressed_and_says_why(
 
     (delivery,) = accepted["deliveries"]
     assert (accepted["status"], delivery["status"]) == ("suppressed", "suppressed")
-    assert "no webhook endpoint" in delivery["last_error"]
+    assert "no webhook endpoint" in delivery["reason"]
 
 
 def test_while_a_secret_is_replaced_both_verify_and_then_only_the_new_one(
@@ -249,7 +249,7 @@ def test_what_waits_for_an_endpoint_that_is_disabled_is_suppressed(
 
     assert sender.status(accepted) == "suppressed"
     (delivery,) = sender.get(f"/notifications/{accepted['id']}").json()["deliveries"]
-    assert "Its owner disabled it" in delivery["last_error"]
+    assert "Its owner disabled it" in delivery["reason"]
     assert sink.received == []
 
 

@@ -20,6 +20,7 @@ from chassis.errors import NotFound
 from ..contacts import Contacts
 from ..models import Delivery, now
 from ..settings import Settings
+from ..suppressions import unsubscribe_link
 from .provider import Batch, Receipt, Undeliverable
 
 WIRE = compat32.clone(linesep="\r\n")
@@ -112,6 +113,10 @@ def compose(settings: Settings, delivery: Delivery, to: str) -> bytes:
     message["Message-ID"] = f"<{delivery.id}@{settings.mail_domain}>"
     message["Auto-Submitted"] = "auto-generated"
     message["X-Trace-ID"] = notification.trace_id or ""
+    if notification.category not in settings.mandatory_categories:
+        url = unsubscribe_link(settings, notification.recipient_id, notification.category)
+        message["List-Unsubscribe"] = f"<{url}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     return message.as_bytes(policy=WIRE)
 
 
