@@ -32,14 +32,18 @@ def record(
     action: str,
     *,
     by: User | None = None,
+    actor: UUID | None = None,
     subject: UUID | None = None,
     **details: Any,
 ) -> None:
-    """One event, in the transaction of the act itself; `by` nobody when the caller had no token."""
+    """One event, in the transaction of the act itself.
+
+    The actor is whose token it was, `by`, or without one whoever the caller said to be.
+    """
     session.add(
         AuditEvent(
             action=action,
-            actor_id=UUID(by.user_id) if by else None,
+            actor_id=UUID(by.user_id) if by else actor,
             acting_service=by.actor if by else None,
             subject_id=subject,
             ip=origin()[0],

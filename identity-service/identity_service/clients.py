@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chassis.errors import Forbidden
+from chassis.errors import Forbidden, Unauthenticated
 
 from . import audit, tokens
 from .authentication import DELEGATE
@@ -18,7 +18,7 @@ from .settings import settings
 from .tokens import Kind
 
 
-class WrongClient(Refused):
+class WrongClient(Refused, Unauthenticated):
     """The same for an unknown client and a wrong secret."""
 
 

@@ -9,8 +9,6 @@ from sqlalchemy import DateTime, Text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
-from chassis.errors import Unauthenticated
-
 from .settings import settings
 
 # Overflow that is closed after each use would cost more than the requests it serves: all is kept.
@@ -31,8 +29,8 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: DateTime(timezone=True), str: Text()}  # noqa: RUF012
 
 
-class Refused(Unauthenticated):
-    """A refusal that leaves a trace, such as an audit event: what was written is kept."""
+class Refused(Exception):
+    """Marks a refusal that leaves a trace, such as an audit event: what was written is kept."""
 
 
 def now() -> datetime:

@@ -1,4 +1,4 @@
-"""How people come in: registering, logging in, and what they do about their passwords."""
+"""How people come in: registering and logging in."""
 
 from typing import Any
 from uuid import UUID
@@ -8,16 +8,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from chassis.auth import User
-from chassis.errors import Forbidden
+from chassis.errors import Forbidden, Unauthenticated
 
-from . import accounts, audit, changes, mails, passwords, sessions
+from . import accounts, audit, mails, passwords, second_factors, sessions
+from .attempts import Attempts, TooManyAttempts, network_of
 from .database import Refused, now, reader
 from .letters import Kind
 from .models import Account, Role
-from .schemas import Credentials, PasswordChange, PasswordReset, Registration, UserCreate
+from .schemas import Credentials, Registration, SecondFactorProof, StepUp, UserCreate
+
+WRONG = "Wrong email or password"
 
 
-class WrongCredentials(Refused):
+class WrongCredentials(Refused, Unauthenticated):
     """The same for an unknown address, a wrong password, and somebody deactivated or locked."""
 
 
@@ -45,20 +48,88 @@ def look_alike(new: Registration) -> Account:
         role_objects=[Role(name=name) for name in UserCreate.model_fields["roles"].default],
         is_active=True,
         is_verified=False,
+        is_service_account=False,
         created_at=now(),
     )
 
 
-async def login(session: AsyncSession, given: Credentials) -> dict[str, Any]:
-    """The first tokens of a new session; raises WrongCredentials."""
+async def login(session: AsyncSession, attempts: Attempts, given: Credentials) -> dict[str, Any]:
+    """The tokens of a new session, or a challenge to whoever has a second factor.
+
+    Raises WrongCredentials and TooManyAttempts; the latter also when the password is right, so
+    that nobody learns which it was.
+    """
+    network = network_of(audit.origin()[0])
+    if wait := await attempts.wait_of(network):
+        raise TooManyAttempts(WRONG, wait)
+    wait = await attempts.begin(given.email, network)
+    account = await authenticated(session, given)
+    if account is None or wait:
+        if wait:
+            audit.record(session, "login.blocked", email=given.email)
+        await attempts.note_failure(network)
+        raise TooManyAttempts(WRONG, wait) if wait else WrongCredentials(WRONG)
+    await attempts.forgive(given.email, network)
+    if await second_factors.is_on(session, account.id):
+        return await second_factors.challenge(session, account.id)
+    return await let_in(session, account.id)
+
+
+async def authenticated(session: AsyncSession, given: Credentials) -> Account | None:
+    """Whose address and password these are. It takes as long to find that they are nobody's."""
     user_id, password_hash = await stored_password(Account.email == given.email)
-    is_right = await passwords.matches(password_hash, given.password)
+    account = None
+    if await passwords.matches(password_hash, given.password) and password_hash:
+        newest_hash = await passwords.up_to_date(password_hash, given.password)
+        account = await lock_unchanged(session, user_id, password_hash)
+    if account:
+        account.password_hash = newest_hash
+    else:
+        audit.record(session, "login.failed", actor=user_id, subject=user_id, email=given.email)
+    return account
+
+
+async def let_in(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
+    audit.record(session, "login.succeeded", actor=user_id, subject=user_id)
+    return await sessions.start(session, user_id)
+
+
+async def complete(
+    session: AsyncSession, attempts: Attempts, given: SecondFactorProof
+) -> dict[str, Any]:
+    """The tokens of whoever answers the challenge. Raises WrongCode and TooManyAttempts."""
+    user_id = await second_factors.answered(session, attempts, given.challenge, given.code)
+    return await let_in(session, user_id)
+
+
+async def step_up(session: AsyncSession, attempts: Attempts, by: User, given: StepUp) -> None:
+    """Shows again who is there: with the second factor if there is one, else with the password.
+
+    Raises WrongCode, WrongPassword and TooManyAttempts.
+    """
+    user_id = UUID(by.user_id)
+    if await second_factors.is_on(session, user_id):
+        await second_factors.check(session, attempts, user_id, given.code or "")
+    else:
+        await with_password(session, attempts, by, given.password or "")
+    audit.record(session, "session.proved", by=by, subject=user_id)
+    await sessions.prove(session, by)
+
+
+async def with_password(
+    session: AsyncSession, attempts: Attempts, by: User, password: str
+) -> Account:
+    """The caller's account, locked. Raises WrongPassword and TooManyAttempts."""
+    wait = await attempts.begin("password", by.user_id)
+    user_id, password_hash = await stored_password(Account.id == UUID(by.user_id))
+    is_right = await passwords.matches(password_hash, password)
+    if wait:
+        raise TooManyAttempts("The password is wrong", wait)
     account = await lock_unchanged(session, user_id, password_hash) if is_right else None
     if account is None:
-        audit.record(session, "login.failed", subject=user_id, email=given.email)
-        raise WrongCredentials("Wrong email or password")
-    audit.record(session, "login.succeeded", subject=account.id)
-    return await sessions.start(session, account.id)
+        raise WrongPassword("The password is wrong")
+    await attempts.forgive("password", by.user_id)
+    return account
 
 
 async def stored_password(whose: ColumnElement[bool]) -> tuple[UUID | None, str | None]:
@@ -77,65 +148,3 @@ async def lock_unchanged(
         Account.id == user_id, Account.password_hash == password_hash, Account.is_let_in
     )
     return await session.scalar(query.with_for_update())
-
-
-async def change_password(session: AsyncSession, by: User, change: PasswordChange) -> None:
-    """Ends every other session of the person. Raises WrongPassword."""
-    user_id, password_hash = await stored_password(Account.id == UUID(by.user_id))
-    is_right = await passwords.matches(password_hash, change.current_password)
-    new_hash = await passwords.hashed(change.new_password)
-    account = await lock_unchanged(session, user_id, password_hash) if is_right else None
-    if account is None:
-        raise WrongPassword("The current password is wrong")
-    account.password_hash = new_hash
-    audit.record(session, "password.changed", by=by, subject=account.id)
-    await note_new_password(session, account.id)
-    await sessions.end_all(session, by, account.id, but=by.session_id)
-
-
-async def forgot_password(session: AsyncSession, email: str) -> None:
-    """A link by mail, if there is somebody with the address."""
-    await write_to_address(session, Kind.RESET, email)
-
-
-async def reset_password(session: AsyncSession, given: PasswordReset) -> None:
-    """Ends every session of the person, who has read their mail. Raises LinkUsedUp."""
-    await mails.look_at(Kind.RESET, given.token)
-    new_hash = await passwords.hashed(given.new_password)
-    user_id = await mails.use_up(session, Kind.RESET, given.token)
-    account = await accounts.find(session, user_id, to_change=True)
-    if not account.is_let_in:
-        raise mails.LinkUsedUp
-    account.password_hash, account.is_verified = new_hash, True
-    audit.record(session, "password.reset", subject=user_id)
-    await note_new_password(session, user_id)
-    await sessions.end_all(session, None, user_id)
-
-
-async def note_new_password(session: AsyncSession, user_id: UUID) -> None:
-    await mails.withdraw_links(session, user_id, Kind.RESET)
-    await mails.write(session, Kind.PASSWORD_CHANGED, user_id)
-
-
-async def resend_verification(session: AsyncSession, email: str) -> None:
-    await write_to_address(session, Kind.VERIFY, email, ~Account.is_verified)
-
-
-async def write_to_address(
-    session: AsyncSession, kind: Kind, email: str, *only: ColumnElement[bool]
-) -> None:
-    """Recorded whoever it is, so that it takes as long for an address that nobody has."""
-    whose = select(Account.id).where(Account.email == email, Account.is_let_in, *only)
-    user_id = await session.scalar(whose)
-    audit.record(session, "mail.asked_for", subject=user_id, kind=kind)
-    if user_id:
-        await mails.write(session, kind, user_id)
-
-
-async def verify_address(session: AsyncSession, token: str) -> None:
-    """Raises LinkUsedUp."""
-    user_id = await mails.use_up(session, Kind.VERIFY, token)
-    account = await accounts.find(session, user_id, to_change=True)
-    account.is_verified = True
-    audit.record(session, "email.verified", subject=user_id)
-    await changes.publish(session, user_id=user_id)

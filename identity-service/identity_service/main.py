@@ -9,6 +9,7 @@ from chassis.app import create_app
 
 from .api import router as api_router
 from .api import unversioned_router
+from .attempts import Attempts
 from .authentication import locally
 from .changes import listening
 from .database import engine
@@ -20,6 +21,7 @@ from .settings import settings
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.attempts = Attempts(app.state.redis)
     await seed()
     async with listening(app), delivering(app):
         yield

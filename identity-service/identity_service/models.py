@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    LargeBinary,
     Table,
     Text,
     and_,
@@ -65,6 +66,7 @@ class Account(Base):
     is_active: Mapped[bool] = mapped_column(default=True)
     locked_until: Mapped[datetime | None]  # by an administrator; it ends by itself
     is_verified: Mapped[bool] = mapped_column(default=False)
+    is_service_account: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
 
@@ -105,6 +107,7 @@ class LoginSession(Base):
     user_agent: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     last_used_at: Mapped[datetime] = mapped_column(default=now)
+    proved_at: Mapped[datetime] = mapped_column(default=now)  # that it is them, with all they have
     expires_at: Mapped[datetime]
     is_current: Mapped[bool] = query_expression()  # the one in which the list is asked for
 
@@ -169,6 +172,48 @@ class Client(Base):
     client_id: Mapped[str] = mapped_column(unique=True)
     secret_digest: Mapped[bytes]
     permissions: Mapped[list[str]] = mapped_column(ARRAY(Text))
+
+
+class ApiKey(Base):
+    """A login for a program. `secret` is there only when it was just made."""
+
+    __tablename__ = "api_keys"
+    __allow_unmapped__ = True  # the secret
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    prefix: Mapped[str]
+    digest: Mapped[bytes] = mapped_column(unique=True)
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+    secret: str | None = None
+
+
+class SecondFactor(Base):
+    """An app that makes codes. It counts once a code was confirmed: then there is a last step."""
+
+    __tablename__ = "second_factors"
+
+    user_id: Mapped[UUID] = mapped_column(
+        ForeignKey(Account.id, ondelete="CASCADE"), primary_key=True
+    )
+    secret: Mapped[str]  # needed as it is, unlike a password
+    last_step: Mapped[int | None] = mapped_column(BigInteger)
+    recovery_digests: Mapped[list[bytes]] = mapped_column(ARRAY(LargeBinary))
+
+
+class Challenge(Base):
+    """A login with the right password that still lacks its code."""
+
+    __tablename__ = "challenges"
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"), index=True)
+    expires_at: Mapped[datetime]
 
 
 class Change(Base):

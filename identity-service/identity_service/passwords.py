@@ -3,12 +3,19 @@
 import asyncio
 import os
 import secrets
+import string
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
+import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from zxcvbn.frequency_lists import FREQUENCY_LISTS  # type: ignore[import-untyped]
+
+from chassis.errors import Unavailable
 
 from .settings import settings
 
@@ -18,6 +25,15 @@ HASHER = PasswordHasher(
     parallelism=settings.argon2_parallelism,
 )
 NOBODYS = HASHER.hash(secrets.token_hex())
+MOST_WAITING = 200  # some seconds of work; whoever comes then would give up before their turn
+PLACES = asyncio.Semaphore(MOST_WAITING)
+
+# The list alone: the estimates of zxcvbn take seconds for a password made to be slow.
+COMMON = frozenset(FREQUENCY_LISTS["passwords"])
+ADDED = string.digits + string.punctuation + " "
+PLAIN = str.maketrans("@4301!5$7", "aaeoiisst")
+
+Answer = TypeVar("Answer")
 
 
 def step_back() -> None:
@@ -29,19 +45,46 @@ def step_back() -> None:
 ONE_THREAD = ThreadPoolExecutor(1, "passwords", initializer=step_back)
 
 
+async def in_turn(work: Callable[..., Answer], *arguments: str) -> Answer:
+    """Raises Unavailable when too many wait already."""
+    if PLACES.locked():
+        raise Unavailable("Too many people are logging in at once", retry_after=5)
+    async with PLACES:
+        return await asyncio.get_running_loop().run_in_executor(ONE_THREAD, work, *arguments)
+
+
 async def hashed(password: str) -> str:
-    return await asyncio.get_running_loop().run_in_executor(ONE_THREAD, HASHER.hash, password)
+    return await in_turn(HASHER.hash, password)
 
 
 async def matches(password_hash: str | None, password: str) -> bool:
     """Whether it is the password. With nobody's hash it takes as long to say no."""
-    return await asyncio.get_running_loop().run_in_executor(
-        ONE_THREAD, verify, password_hash or NOBODYS, password
-    )
+    return await in_turn(verify, password_hash or NOBODYS, password)
 
 
 def verify(password_hash: str, password: str) -> bool:
     try:
+        if is_foreign(password_hash):
+            return bcrypt.checkpw(password.encode()[:72], password_hash.encode())
         return HASHER.verify(password_hash, password)
-    except (VerificationError, InvalidHashError):
+    except (VerificationError, InvalidHashError, ValueError):
         return False
+
+
+def is_foreign(password_hash: str) -> bool:
+    """From a system that people were brought over from, in bcrypt."""
+    return password_hash.startswith("$2")
+
+
+async def up_to_date(password_hash: str, password: str) -> str:
+    """The hash, or a new one if it was made in a weaker way than is asked for now."""
+    if is_foreign(password_hash) or HASHER.check_needs_rehash(password_hash):
+        return await hashed(password)
+    return password_hash
+
+
+def is_common(password: str) -> bool:
+    """Whether it is on the list that is tried first, however it was dressed up."""
+    word = password.lower()
+    cores = {word, word.strip(string.punctuation), word.strip(ADDED)}
+    return not COMMON.isdisjoint(cores | {core.translate(PLAIN) for core in cores})

@@ -19,6 +19,8 @@ from pydantic import (
 
 from chassis.schemas import STRICT, storable
 
+from .passwords import is_common
+
 
 def one_line(text: str) -> str:
     if len(text.splitlines()) > 1:
@@ -47,6 +49,12 @@ def not_reserved(name: str) -> str:
     return name
 
 
+def uncommon(password: str) -> str:
+    if is_common(password):
+        raise ValueError("is among the first that are tried by whoever guesses passwords")
+    return password
+
+
 def in_utc(time: datetime) -> datetime:
     try:
         return time.astimezone(UTC)
@@ -54,12 +62,22 @@ def in_utc(time: datetime) -> datetime:
         raise ValueError("lies beyond the calendar") from error
 
 
+def to_come(time: datetime) -> datetime:
+    if time <= datetime.now(UTC):
+        raise ValueError("must lie in the future")
+    return time
+
+
 Storable = AfterValidator(storable)
 Time = Annotated[AwareDatetime, AfterValidator(in_utc)]
+Future = Annotated[Time, AfterValidator(to_come)]
 Email = Annotated[str, Field(max_length=254), Storable, AfterValidator(normal_address)]
 # repr=False: a model that is printed or logged does not give the secret away.
-NewPassword = Annotated[str, Field(min_length=8, max_length=128, repr=False), Storable]
-Secret = Annotated[str, Field(min_length=1, max_length=4096, repr=False), Storable]
+NewPassword = Annotated[
+    str, Field(min_length=8, max_length=128, repr=False), Storable, AfterValidator(uncommon)
+]
+Guess = Annotated[str, Field(min_length=1, max_length=4096), Storable]
+Secret = Annotated[Guess, Field(repr=False)]
 Trimmed = StringConstraints(strip_whitespace=True, min_length=1, max_length=100)
 Name = Annotated[str, Trimmed, Storable, AfterValidator(one_line)]
 Phone = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$")]
@@ -71,6 +89,7 @@ Permission = Annotated[str, Field(pattern=r"^(\*|[a-z_]{1,40}:[a-z_]{1,40})$")]
 Permissions = Annotated[list[Permission], Field(max_length=100)]
 RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,49}$"), AfterValidator(not_reserved)]
 RoleNames = Annotated[list[RoleName], Field(max_length=50)]
+Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9 -]{6,32}$")]
 Description = Annotated[str, Field(max_length=500), Storable]
 
 
@@ -89,6 +108,33 @@ class Registration(Request):
 class Credentials(Request):
     email: Email
     password: Secret
+
+
+class SecondFactorProof(Request):
+    challenge: Secret
+    code: Code
+
+
+class CodeOnly(Request):
+    code: Code
+
+
+class StepUp(Request):
+    """The code of whoever has a second factor, the password of everybody else."""
+
+    code: Code | None = Field(default=None, repr=False)
+    password: Guess | None = Field(default=None, repr=False)
+
+
+class ApiKeyCreate(Request):
+    name: Name
+    scopes: Annotated[Permissions, Field(min_length=1)]
+    expires_at: Future | None = None
+
+
+class ServiceAccountCreate(Request):
+    name: Name
+    roles: RoleNames
 
 
 class Refresh(Request):
@@ -177,6 +223,7 @@ class UserRead(Answer):
     is_active: bool
     locked_until: datetime | None
     is_verified: bool
+    is_service_account: bool
     created_at: datetime
 
 
@@ -233,6 +280,40 @@ class AccessToken(Answer):
 class TokenPair(AccessToken):
     refresh_token: str
     user_id: UUID
+
+
+class ChallengeRead(Answer):
+    """In place of tokens, to whoever has a second factor: answer it at /auth/mfa/verify."""
+
+    mfa_required: bool
+    challenge: str
+    expires_in: int
+
+
+class SecondFactorSetUp(Answer):
+    secret: str
+    uri: str
+    qr_code: str
+
+
+class RecoveryCodes(Answer):
+    recovery_codes: list[str]
+
+
+class ApiKeyRead(Answer):
+    id: UUID
+    name: str
+    prefix: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
+class ApiKeyMade(ApiKeyRead):
+    """With the key itself, which is shown this once."""
+
+    secret: str
 
 
 class ChangeRead(Answer):

@@ -4,12 +4,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import with_expression
 
 from chassis.auth import User
-from chassis.errors import NotFound
+from chassis.errors import NotFound, Unauthenticated
 
 from . import audit, changes, devices, mails, tokens
 from .database import Refused, now
@@ -17,10 +17,12 @@ from .letters import Kind
 from .models import LoginSession, RefreshToken
 from .settings import settings
 
+LIFETIME = timedelta(days=settings.session_days)
+IDLE = timedelta(days=settings.session_idle_days)
 GRACE = timedelta(seconds=settings.refresh_grace_seconds)
 
 
-class InvalidRefreshToken(Refused):
+class InvalidRefreshToken(Refused, Unauthenticated):
     """Unknown, expired, used before or revoked: a caller is not told which."""
 
     def __init__(self) -> None:
@@ -32,12 +34,28 @@ async def start(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
     theirs = delete(LoginSession).where(LoginSession.user_id == user_id)
     await session.execute(theirs.where(LoginSession.expires_at <= now()))
     ip, user_agent = audit.origin()
-    ends = now() + timedelta(days=settings.session_days)
-    login = LoginSession(user_id=user_id, ip=ip, user_agent=user_agent, expires_at=ends)
+    login = LoginSession(user_id=user_id, ip=ip, user_agent=user_agent, created_at=now())
+    prolong(login)
     session.add(login)
     await session.flush()
     await devices.notice(session, user_id)
+    await end_surplus(session, user_id)
     return hand_out(session, login, tokens.new_refresh_token())
+
+
+def prolong(login: LoginSession) -> None:
+    """A session ends when it is not used for a while, and one day in any case."""
+    login.last_used_at = now()
+    login.expires_at = min(login.last_used_at + IDLE, login.created_at + LIFETIME)
+
+
+async def end_surplus(session: AsyncSession, user_id: UUID) -> None:
+    """Whoever logs in once too often is logged out where they have not been for longest."""
+    theirs = select(LoginSession).where(LoginSession.user_id == user_id)
+    longest_ago = theirs.order_by(LoginSession.last_used_at.desc(), LoginSession.id.desc())
+    for login in await session.scalars(longest_ago.offset(settings.sessions_per_user)):
+        audit.record(session, "session.ended", subject=user_id, session_id=str(login.id))
+        await end(session, login)
 
 
 def hand_out(session: AsyncSession, login: LoginSession, refresh_token: str) -> dict[str, Any]:
@@ -46,7 +64,7 @@ def hand_out(session: AsyncSession, login: LoginSession, refresh_token: str) -> 
 
 
 def pair(login: LoginSession, refresh_token: str) -> dict[str, Any]:
-    seconds = settings.access_token_seconds
+    seconds = tokens.jittered(settings.access_token_seconds)
     return {
         "access_token": tokens.issue(tokens.Kind.ACCESS, login.user_id, login.id, seconds),
         "refresh_token": refresh_token,
@@ -66,7 +84,7 @@ async def refresh(session: AsyncSession, presented: str) -> dict[str, Any]:
     if login is None:
         raise InvalidRefreshToken
     token = await session.get_one(RefreshToken, digest)
-    login.last_used_at = now()
+    prolong(login)
     successor = tokens.successor(presented)
     if token.used_at is None:
         token.used_at = now()
@@ -83,6 +101,12 @@ async def lost_a_race(session: AsyncSession, used_at: datetime, successor: str) 
     """An honest client may ask twice at once; whoever asks later, or went on since, may not."""
     following = await session.get_one(RefreshToken, tokens.digest(successor))
     return following.used_at is None and now() - used_at <= GRACE
+
+
+async def prove(session: AsyncSession, by: User) -> None:
+    """They have just shown that it is them."""
+    at_hand = update(LoginSession).where(LoginSession.id == UUID(by.session_id))
+    await session.execute(at_hand.values(proved_at=now()))
 
 
 async def end(session: AsyncSession, login: LoginSession) -> None:

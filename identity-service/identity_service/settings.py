@@ -23,12 +23,16 @@ class Settings(StandardSettings):
     communication_service_url: str = "http://communication-service:8003"
     # Where people find this service: what the links in mails begin with.
     public_url: str = "http://localhost:8001"
+    public_name: str = "Microservices"
 
     jwt_issuer: str = "identity-service"
     jwt_audience: str = "microservices"
     access_token_seconds: int = Field(default=15 * 60, ge=1)
     delegated_token_seconds: int = Field(default=5 * 60, ge=1)
     session_days: int = Field(default=30, ge=1)
+    session_idle_days: int = Field(default=14, ge=1)
+    sessions_per_user: int = Field(default=20, ge=1)
+    step_up_seconds: int = Field(default=10 * 60, ge=1)
     refresh_grace_seconds: float = Field(default=10, ge=0)
 
     # OWASP's minimum for argon2id; more is allowed, less is not.

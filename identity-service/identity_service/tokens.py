@@ -23,6 +23,8 @@ SECRET = settings.jwt_secret_key.get_secret_value()
 REFRESH_KEY = hmac.digest(SECRET.encode(), b"successors of refresh tokens", "sha256")
 LINK_KEY = hmac.digest(SECRET.encode(), b"one-time links", "sha256")
 REQUIRED = {f"require_{claim}": True for claim in ("iss", "aud", "sub", "jti", "iat", "exp")}
+API_KEY = "key_"  # how each begins, so that it is told from other tokens, by scanners too
+SHOWN = 12  # characters of a key by which its owner knows it
 LONGEST = 4096  # characters; ours have about 500
 
 
@@ -87,8 +89,21 @@ def read(token: str) -> Claims:
         raise InvalidToken from error
 
 
+def jittered(seconds: int) -> int:
+    """A little less, at random, so that tokens of one moment are not all renewed in one moment."""
+    return seconds - secrets.randbelow(seconds // 10 + 1)
+
+
 def new_refresh_token() -> str:
     return secrets.token_urlsafe(32)
+
+
+def is_api_key(token: str) -> bool:
+    return token.startswith(API_KEY)
+
+
+def new_api_key() -> str:
+    return API_KEY + secrets.token_urlsafe(32)
 
 
 def successor(refresh_token: str) -> str:

@@ -185,8 +185,8 @@ def test_who_asks_for_a_mail_does_not_learn_whether_the_address_is_known(
     pairs = [(asked(person.email), asked(f"{uuid4()}@example.com")) for _ in range(50)]
 
     assert len({str(answer) for pair in pairs for _, answer in pair}) == 1
-    known, unknown = (median(t for t, _ in side) for side in zip(*pairs, strict=True))
-    assert abs(known - unknown) < 0.010
+    # Of neighbours in time, so that what else the machine does falls on both.
+    assert abs(median(known - unknown for (known, _), (unknown, _) in pairs)) < 0.010
 
 
 def test_a_stranger_cannot_fill_somebodys_mailbox(

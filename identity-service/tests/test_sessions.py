@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from fastapi.testclient import TestClient
+from jose import jwt
+
+from identity_service.settings import settings
 
 from .conftest import PASSWORD, Person, validate
 
@@ -191,8 +195,56 @@ def test_a_password_that_changes_during_a_login_opens_no_session(
 
     assert changed.result().status_code == 204
     answers = [login.result() for login in logins]
-    assert {answer.status_code for answer in answers} <= {200, 401}
+    assert {answer.status_code for answer in answers} <= {200, 401, 429}
     for answer in answers:
         if answer.status_code == 200:
             assert validate(client, answer.json()["access_token"]).status_code == 401
     assert len(person.request("GET", "/auth/sessions").json()["items"]) == 1
+
+
+def test_one_session_too_many_ends_the_one_not_used_for_longest(
+    client: TestClient, person: Person
+) -> None:
+    others = [person.again() for _ in range(settings.sessions_per_user - 1)]
+    refresh(client, person.refresh_token)
+
+    newest = person.again()
+
+    assert [who.status for who in (others[0], person, *others[1:], newest)] == [401] + [200] * len(
+        [person, *others]
+    )
+
+
+def test_a_session_ends_when_idle_and_one_day_in_any_case(
+    client: TestClient, person: Person, sql: Callable[..., list[Any]]
+) -> None:
+    def ends() -> datetime:
+        (listed,) = person.request("GET", "/auth/sessions").json()["items"]
+        return datetime.fromisoformat(listed["expires_at"])
+
+    idle = timedelta(days=settings.session_idle_days)
+    assert abs(ends() - datetime.now(UTC) - idle) < timedelta(minutes=1)
+
+    aged = "UPDATE sessions SET created_at = now() - :age * interval '1 day' WHERE id = :id"
+    sql(aged, age=settings.session_days - 1, id=person.session_id)
+    tokens = refresh(client, person.refresh_token).json()
+    assert abs(ends() - datetime.now(UTC) - timedelta(days=1)) < timedelta(minutes=1)
+
+    sql(aged, age=settings.session_days, id=person.session_id)
+    assert refresh(client, tokens["refresh_token"]).status_code == 200
+    assert refresh(client, tokens["refresh_token"]).status_code == 401
+    assert person.status == 401
+
+
+def test_tokens_of_one_moment_do_not_end_in_one_moment(client: TestClient, person: Person) -> None:
+    token, lifetimes = person.refresh_token, []
+    for _ in range(100):
+        tokens = refresh(client, token).json()
+        token = tokens["refresh_token"]
+        claims = jwt.get_unverified_claims(tokens["access_token"])
+        assert claims["exp"] - claims["iat"] == tokens["expires_in"]
+        lifetimes.append(tokens["expires_in"])
+
+    assert max(lifetimes) - min(lifetimes) > 10
+    assert settings.access_token_seconds * 0.9 <= min(lifetimes)
+    assert max(lifetimes) <= settings.access_token_seconds

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import FileResponse
 
-from .. import logins, mails
+from .. import mails, recovery
 from ..audit import note_origin
 from ..database import DbSession
 from ..letters import Kind
@@ -22,7 +22,7 @@ ON_ITS_WAY = {"detail": "If this address is known here, a mail is on its way"}
 @router.post("/forgot-password", response_model=Told, status_code=202)
 async def forgot_password(given: Address, session: DbSession) -> object:
     """Ask for a mail with a link to set a new password; the answer says nothing of the address."""
-    await logins.forgot_password(session, given.email)
+    await recovery.forgot_password(session, given.email)
     return ON_ITS_WAY
 
 
@@ -36,13 +36,13 @@ async def reset_password_page(token: Secret) -> FileResponse:
 @router.post("/reset-password", status_code=204)
 async def reset_password(given: PasswordReset, session: DbSession) -> None:
     """Set a new password with a link's token; every session ends."""
-    await logins.reset_password(session, given)
+    await recovery.reset_password(session, given)
 
 
 @router.post("/resend-verification", response_model=Told, status_code=202)
 async def resend_verification(given: Address, session: DbSession) -> object:
     """Ask for the verification mail again."""
-    await logins.resend_verification(session, given.email)
+    await recovery.resend_verification(session, given.email)
     return ON_ITS_WAY
 
 
@@ -59,5 +59,5 @@ async def verify_email(given: Link, session: DbSession) -> object:
 
 
 async def verify_address(token: str, session: DbSession) -> object:
-    await logins.verify_address(session, token)
+    await recovery.verify_address(session, token)
     return {"detail": "Thank you: your address is verified"}

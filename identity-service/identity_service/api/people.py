@@ -9,9 +9,10 @@ from chassis.auth import CurrentUser
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest, paginate
 
-from .. import accounts, logins, schemas, sessions
+from .. import accounts, logins, recovery, schemas, sessions
+from ..attempts import Guard
 from ..audit import note_origin
-from ..authentication import Person
+from ..callers import Person
 from ..database import DbSession
 from ..models import Account, LoginSession
 
@@ -27,10 +28,10 @@ async def register(new: schemas.Registration, session: DbSession) -> Account:
     return await logins.register(session, new)
 
 
-@router.post("/login", response_model=schemas.TokenPair)
-async def login(given: schemas.Credentials, session: DbSession) -> Any:
-    """Begin a session."""
-    return await logins.login(session, given)
+@router.post("/login", response_model=schemas.TokenPair | schemas.ChallengeRead)
+async def login(given: schemas.Credentials, guard: Guard, session: DbSession) -> Any:
+    """Begin a session; whoever has a second factor gets a challenge first."""
+    return await logins.login(session, guard, given)
 
 
 @router.post("/refresh", response_model=schemas.TokenPair)
@@ -59,10 +60,10 @@ async def authorize(question: schemas.Question, user: CurrentUser) -> Any:
 
 @router.post("/change-password", status_code=204)
 async def change_password(
-    change: schemas.PasswordChange, person: Person, session: DbSession
+    change: schemas.PasswordChange, person: Person, guard: Guard, session: DbSession
 ) -> None:
     """Set a new password; every other session of yours ends."""
-    await logins.change_password(session, person, change)
+    await recovery.change_password(session, guard, person, change)
 
 
 @router.get("/sessions", response_model=Page[schemas.SessionRead])

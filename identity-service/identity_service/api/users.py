@@ -11,7 +11,7 @@ from chassis.errors import Forbidden
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest, paginate
 
-from .. import accounts, schemas
+from .. import accounts, schemas, second_factors
 from ..audit import note_origin
 from ..database import DbSession
 from ..models import Account
@@ -73,6 +73,13 @@ async def update_user(
 async def delete_user(user_id: UUID, admin: Admin, session: DbSession) -> None:
     """Delete an account for good."""
     await accounts.remove(session, admin, user_id)
+
+
+@router.delete("/{user_id}/mfa", status_code=204)
+async def turn_off_second_factor(user_id: UUID, admin: Admin, session: DbSession) -> None:
+    """For somebody who has lost their app and their recovery codes."""
+    await accounts.find_governed(session, admin, user_id)
+    await second_factors.turn_off(session, admin, user_id)
 
 
 @router.get("/{user_id}/profile", response_model=schemas.Profile)

@@ -1,0 +1,78 @@
+"""What people do about their own passwords and addresses, with or without a token."""
+
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis.auth import User
+
+from . import accounts, api_keys, audit, changes, mails, passwords, second_factors, sessions
+from .attempts import Attempts
+from .letters import Kind
+from .logins import with_password
+from .models import Account
+from .schemas import PasswordChange, PasswordReset
+
+
+async def change_password(
+    session: AsyncSession, attempts: Attempts, by: User, change: PasswordChange
+) -> None:
+    """Ends every other session of the person. Raises WrongPassword and TooManyAttempts."""
+    new_hash = await passwords.hashed(change.new_password)
+    account = await with_password(session, attempts, by, change.current_password)
+    account.password_hash = new_hash
+    audit.record(session, "password.changed", by=by, subject=account.id)
+    await note_new_password(session, account.id)
+    await sessions.end_all(session, by, account.id, but=by.session_id)
+
+
+async def forgot_password(session: AsyncSession, email: str) -> None:
+    """A link by mail, if there is somebody with the address."""
+    await write_to_address(session, Kind.RESET, email)
+
+
+async def reset_password(session: AsyncSession, given: PasswordReset) -> None:
+    """Ends every session and API key of whoever has read the mail. Raises LinkUsedUp."""
+    await mails.look_at(Kind.RESET, given.token)
+    new_hash = await passwords.hashed(given.new_password)
+    user_id = await mails.use_up(session, Kind.RESET, given.token)
+    account = await accounts.find(session, user_id, to_change=True)
+    if not account.is_let_in:
+        raise mails.LinkUsedUp
+    account.password_hash, account.is_verified = new_hash, True
+    audit.record(session, "password.reset", subject=user_id)
+    await note_new_password(session, user_id)
+    # Whoever has lost an account to somebody gets it back without what they left there.
+    await api_keys.remove_all(session, user_id)
+    await sessions.end_all(session, None, user_id)
+
+
+async def note_new_password(session: AsyncSession, user_id: UUID) -> None:
+    await mails.withdraw_links(session, user_id, Kind.RESET)
+    await second_factors.withdraw_challenges(session, user_id)
+    await mails.write(session, Kind.PASSWORD_CHANGED, user_id)
+
+
+async def resend_verification(session: AsyncSession, email: str) -> None:
+    await write_to_address(session, Kind.VERIFY, email, ~Account.is_verified)
+
+
+async def write_to_address(
+    session: AsyncSession, kind: Kind, email: str, *only: ColumnElement[bool]
+) -> None:
+    """Recorded whoever it is, so that it takes as long for an address that nobody has."""
+    whose = select(Account.id).where(Account.email == email, Account.is_let_in, *only)
+    user_id = await session.scalar(whose)
+    audit.record(session, "mail.asked_for", subject=user_id, kind=kind)
+    if user_id:
+        await mails.write(session, kind, user_id)
+
+
+async def verify_address(session: AsyncSession, token: str) -> None:
+    """Raises LinkUsedUp."""
+    user_id = await mails.use_up(session, Kind.VERIFY, token)
+    account = await accounts.find(session, user_id, to_change=True)
+    account.is_verified = True
+    audit.record(session, "email.verified", subject=user_id)
+    await changes.publish(session, user_id=user_id)

@@ -1,0 +1,220 @@
+"""Guessing: it costs a growing wait, which tells nothing and ends, with Redis and without."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fastapi.testclient import TestClient
+
+from chassis.redis_client import RedisClient
+from identity_service.attempts import Attempts, network_of
+from identity_service.main import app
+from identity_service.settings import settings
+
+from .conftest import PASSWORD, Person
+
+WRONG = "not the password"
+
+
+@pytest.fixture
+def from_network(client: TestClient) -> Callable[[str], TestClient]:
+    """A client in another network, of the app that runs already."""
+
+    def elsewhere(ip: str) -> TestClient:
+        found = TestClient(app, client=(ip, 50_000))
+        found.portal = client.portal
+        return found
+
+    return elsewhere
+
+
+def log_in_with(client: TestClient, email: str, password: str) -> Any:
+    return client.post("/auth/login", json={"email": email, "password": password})
+
+
+def guess(client: TestClient, email: str, times: int = 5) -> list[int]:
+    return [log_in_with(client, email, WRONG).status_code for _ in range(times)]
+
+
+@pytest.fixture
+def end_waits(client: TestClient) -> Callable[[str], None]:
+    """Makes the time pass that the shortest windows are open."""
+
+    async def expire(window: str) -> None:
+        redis = app.state.redis.client
+        async for key in redis.scan_iter("identity:attempts:*"):
+            if key.endswith(window):
+                await redis.delete(key)
+
+    def end(window: str) -> None:
+        assert client.portal is not None
+        client.portal.call(expire, window)
+
+    return end
+
+
+def test_after_five_wrong_passwords_the_right_one_has_to_wait_too(
+    client: TestClient, person: Person
+) -> None:
+    wrong = log_in_with(client, person.email, WRONG)
+    assert guess(client, person.email, 4) == [401] * 4
+
+    blocked = [log_in_with(client, person.email, word) for word in (WRONG, PASSWORD)]
+
+    for answer in blocked:
+        assert answer.status_code == 429
+        assert answer.json()["detail"] == wrong.json()["detail"]
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+
+
+def test_whoever_logs_in_elsewhere_is_not_kept_out(
+    person: Person, from_network: Callable[[str], TestClient]
+) -> None:
+    assert guess(from_network("192.0.2.7"), person.email, 6)[-1] == 429
+
+    assert log_in_with(from_network("198.51.100.7"), person.email, PASSWORD).status_code == 200
+
+
+def test_the_wait_ends_by_itself_and_the_next_one_is_longer(
+    client: TestClient, person: Person, end_waits: Callable[[str], None]
+) -> None:
+    assert guess(client, person.email, 6) == [401] * 5 + [429]
+    end_waits("/5/1/minute")
+    assert guess(client, person.email, 6) == [401] * 5 + [429]
+    end_waits("/5/1/minute")
+
+    longer = log_in_with(client, person.email, WRONG)
+
+    assert longer.status_code == 429
+    assert 60 < int(longer.headers["Retry-After"]) <= 600
+    end_waits("/10/10/minute")
+    end_waits("/5/1/minute")
+    assert log_in_with(client, person.email, PASSWORD).status_code == 200
+
+
+def test_the_right_password_starts_the_count_anew(client: TestClient, person: Person) -> None:
+    for _ in range(3):
+        assert guess(client, person.email, 4) == [401] * 4
+        assert log_in_with(client, person.email, PASSWORD).status_code == 200
+
+
+def test_an_address_that_nobody_has_is_blocked_in_the_same_way(client: TestClient) -> None:
+    assert guess(client, f"{uuid4()}@example.com", 6) == [401] * 5 + [429]
+
+
+def test_guesses_at_one_moment_are_no_more_than_guesses_in_a_row(
+    client: TestClient, person: Person
+) -> None:
+    with ThreadPoolExecutor(20) as threads:
+        statuses = list(threads.map(lambda _: guess(client, person.email, 1)[0], range(20)))
+
+    assert sorted(statuses) == [401] * 5 + [429] * 15
+
+
+def test_known_and_unknown_blocked_and_not_take_the_same_time(
+    client: TestClient, person: Person, from_network: Callable[[str], TestClient]
+) -> None:
+    guess(client, person.email)
+
+    def seconds(client: TestClient, email: str) -> float:
+        started = perf_counter()
+        log_in_with(client, email, WRONG)
+        return perf_counter() - started
+
+    rounds = [
+        (
+            seconds(from_network(f"203.0.113.{n}"), person.email),
+            seconds(from_network(f"203.0.113.{n}"), f"{uuid4()}@example.com"),
+            seconds(client, person.email),
+        )
+        for n in range(25)
+    ]
+
+    # Of neighbours in time, so that what else the machine does falls on both.
+    assert abs(median(known - unknown for known, unknown, _ in rounds)) < 0.010
+    assert abs(median(unknown - blocked for _, unknown, blocked in rounds)) < 0.010
+
+
+def test_a_network_that_guesses_at_everybody_has_to_wait(
+    person: Person, from_network: Callable[[str], TestClient], client: TestClient
+) -> None:
+    async def fail(times: int) -> None:
+        for _ in range(times):
+            await app.state.attempts.note_failure("192.0.2.99/32")
+
+    assert client.portal is not None
+    client.portal.call(fail, 300)
+
+    answer = log_in_with(from_network("192.0.2.99"), person.email, PASSWORD)
+
+    assert answer.status_code == 429
+    assert log_in_with(from_network("192.0.2.98"), person.email, PASSWORD).status_code == 200
+
+
+def test_a_blocked_login_is_in_the_audit_trail(
+    client: TestClient, person: Person, sql: Callable[..., list[Any]]
+) -> None:
+    guess(client, person.email, 6)
+
+    found = "SELECT 1 FROM audit_events WHERE action = 'login.blocked' AND details->>'email' = :e"
+    assert len(sql(found, e=person.email)) == 1
+
+
+def test_the_current_password_cannot_be_guessed_with_a_stolen_token(person: Person) -> None:
+    change = {"current_password": WRONG, "new_password": "another long password"}
+
+    answers = [person.request("POST", "/auth/change-password", json=change) for _ in range(6)]
+
+    assert [answer.status_code for answer in answers] == [403] * 5 + [429]
+
+
+@pytest.fixture
+def without_redis(client: TestClient) -> Iterator[None]:
+    """Attempts that are counted in a Redis that nobody can reach."""
+    nowhere = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    before, app.state.attempts = app.state.attempts, Attempts(RedisClient(nowhere))
+    yield
+    app.state.attempts = before
+
+
+def test_without_redis_people_log_in_and_guessing_is_still_no_use(
+    client: TestClient, person: Person, other: Person, without_redis: None
+) -> None:
+    assert log_in_with(client, other.email, PASSWORD).status_code == 200
+    assert guess(client, person.email, 6) == [401] * 5 + [429]
+    assert log_in_with(client, other.email, PASSWORD).status_code == 200
+
+
+def test_a_redis_that_hangs_costs_a_moment_only() -> None:
+    async def try_it() -> list[float]:
+        server = await asyncio.start_server(lambda *_: asyncio.sleep(60), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        hangs = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{port}/0"})
+        redis = RedisClient(hangs)
+        waits = [await Attempts(redis).begin("somebody")]
+        await redis.aclose()
+        server.close()
+        return waits
+
+    started = perf_counter()
+
+    assert asyncio.run(try_it()) == [0]
+    assert perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("ip", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("testclient", "testclient"),
+        (None, "unknown"),
+    ],
+)
+def test_a_customer_with_many_addresses_is_one_network(ip: str | None, network: str) -> None:
+    assert network_of(ip) == network

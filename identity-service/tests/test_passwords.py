@@ -1,0 +1,88 @@
+"""Passwords: which are taken, how they are kept, and how old ones become new."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import bcrypt
+import pytest
+from argon2 import PasswordHasher
+from fastapi.testclient import TestClient
+
+from .conftest import PASSWORD, Person
+
+SQL = Callable[..., list[Any]]
+AS_SET = "$argon2id$v=19$m=19456,t=2,p=1$"
+
+
+def stored(sql: SQL, person: Person) -> str:
+    (row,) = sql("SELECT password_hash FROM users WHERE id = :id", id=person.id)
+    return str(row.password_hash)
+
+
+def test_passwords_are_stored_as_argon2id(person: Person, sql: SQL) -> None:
+    assert stored(sql, person).startswith(AS_SET)
+
+
+@pytest.mark.parametrize(
+    "old_hash",
+    [
+        bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode(),
+        bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4, prefix=b"2a")).decode(),
+        PasswordHasher(time_cost=1, memory_cost=8 * 1024).hash(PASSWORD),
+    ],
+    ids=["bcrypt", "older bcrypt", "weaker argon2id"],
+)
+def test_a_weaker_hash_is_replaced_at_the_next_login(
+    person: Person, sql: SQL, old_hash: str
+) -> None:
+    sql("UPDATE users SET password_hash = :hash WHERE id = :id", hash=old_hash, id=person.id)
+
+    assert person.again().status == 200
+
+    assert stored(sql, person).startswith(AS_SET)
+    assert person.again().status == 200
+
+
+def test_a_bcrypt_hash_lets_nobody_else_in(client: TestClient, person: Person, sql: SQL) -> None:
+    old_hash = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    sql("UPDATE users SET password_hash = :hash WHERE id = :id", hash=old_hash, id=person.id)
+
+    for guess in ("not the password", "x" * 200):
+        wrong = {"email": person.email, "password": guess}
+        assert client.post("/auth/login", json=wrong).status_code == 401
+
+    assert stored(sql, person) == old_hash
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "password",
+        "Password123!",
+        "12345678",
+        "1234567890!",
+        "qwerty123",
+        "P@ssw0rd2024",
+        "ILOVEYOU!!",
+    ],
+)
+def test_a_password_that_everybody_tries_is_refused(client: TestClient, password: str) -> None:
+    new = {"email": f"{uuid4()}@example.com", "password": password, "name": "Ada"}
+
+    answer = client.post("/auth/register", json=new)
+
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["password"]
+    assert password == "password" or password not in answer.text
+
+
+def test_such_a_password_is_refused_wherever_one_is_set(person: Person, admin: Person) -> None:
+    change = {"current_password": PASSWORD, "new_password": "Password123!"}
+    new = {"email": f"{uuid4()}@example.com", "password": "Password123!", "name": "Ada"}
+
+    changed = person.request("POST", "/auth/change-password", json=change)
+    created = admin.request("POST", "/users", json=new)
+
+    assert (changed.status_code, changed.json()["errors"][0]["field"]) == (422, "new_password")
+    assert (created.status_code, created.json()["errors"][0]["field"]) == (422, "password")

@@ -1,0 +1,240 @@
+"""The second factor: on top of the password, each code once, and not to be guessed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import time
+from typing import Any
+
+import pyotp
+import pytest
+from fastapi.testclient import TestClient
+
+from .conftest import PASSWORD, Person, bearer, validate
+
+SQL = Callable[..., list[Any]]
+
+
+@dataclass
+class App:
+    """What makes codes: every one it gives is of a later step than the one before."""
+
+    secret: str
+    recovery_codes: list[str] = field(default_factory=list)
+    step: int = field(default_factory=lambda: int(time()) // 30 - 2)
+
+    def code(self) -> str:
+        self.step += 1
+        return pyotp.TOTP(self.secret).generate_otp(self.step)
+
+
+def set_up(person: Person) -> App:
+    answer = person.request("POST", "/auth/mfa/totp")
+    assert answer.status_code == 200, answer.text
+    return App(answer.json()["secret"])
+
+
+def confirm(person: Person, code: str) -> Any:
+    return person.request("POST", "/auth/mfa/totp/confirm", json={"code": code})
+
+
+@pytest.fixture
+def phone(person: Person) -> App:
+    """With it, the person's second factor is on; two codes of it are still good."""
+    app = set_up(person)
+    app.recovery_codes = confirm(person, app.code()).json()["recovery_codes"]
+    return app
+
+
+def log_in(client: TestClient, person: Person) -> Any:
+    body = {"email": person.email, "password": PASSWORD}
+    return client.post("/auth/login", json=body).json()
+
+
+def answer(client: TestClient, challenge: str, code: str) -> Any:
+    return client.post("/auth/mfa/verify", json={"challenge": challenge, "code": code})
+
+
+def step_up(person: Person, **proof: str) -> int:
+    return int(person.request("POST", "/auth/step-up", json=proof).status_code)
+
+
+@pytest.fixture
+def an_hour_later(sql: SQL) -> Callable[[Person], None]:
+    def pass_by(person: Person) -> None:
+        ago = "UPDATE sessions SET proved_at = now() - interval '1 hour' WHERE id = :id"
+        sql(ago, id=person.session_id)
+
+    return pass_by
+
+
+def test_what_an_app_needs_comes_as_text_and_as_a_picture(person: Person) -> None:
+    given = person.request("POST", "/auth/mfa/totp").json()
+
+    assert pyotp.parse_uri(given["uri"]).secret == given["secret"]
+    assert given["qr_code"].startswith("data:image/svg+xml")
+
+
+def test_a_login_takes_both(client: TestClient, person: Person, phone: App) -> None:
+    first = log_in(client, person)
+
+    assert first.keys() == {"mfa_required", "challenge", "expires_in"}
+    wrong = answer(client, first["challenge"], "000000")
+    right = answer(client, first["challenge"], phone.code())
+    again = answer(client, first["challenge"], phone.code())
+
+    assert (wrong.status_code, right.status_code, again.status_code) == (401, 200, 401)
+    assert validate(client, right.json()["access_token"]).json()["user_id"] == person.id
+
+
+def test_it_counts_only_once_a_code_was_confirmed(client: TestClient, person: Person) -> None:
+    set_up(person)
+
+    assert "access_token" in log_in(client, person)
+    assert confirm(person, "000000").status_code == 401
+    assert "access_token" in log_in(client, person)
+
+
+def test_turning_it_on_ends_every_other_session(person: Person) -> None:
+    elsewhere = person.again()
+
+    app = set_up(person)
+    answered = confirm(person, app.code())
+
+    assert answered.status_code == 200
+    assert (person.status, elsewhere.status) == (200, 401)
+    assert person.request("POST", "/auth/mfa/totp").json()["code"] == "SecondFactorOn"
+    assert confirm(person, app.code()).json()["code"] == "SecondFactorOn"
+
+
+def test_a_code_is_good_once(client: TestClient, person: Person, phone: App) -> None:
+    code = phone.code()
+    assert answer(client, log_in(client, person)["challenge"], code).status_code == 200
+
+    assert answer(client, log_in(client, person)["challenge"], code).status_code == 401
+
+
+def test_an_old_or_early_code_is_no_good(client: TestClient, person: Person, phone: App) -> None:
+    challenge = log_in(client, person)["challenge"]
+    totp, step = pyotp.TOTP(phone.secret), int(time()) // 30
+
+    for off in (-10, -3, 3, 10):
+        assert answer(client, challenge, totp.generate_otp(step + off)).status_code == 401
+
+
+def test_a_recovery_code_serves_once_in_place_of_a_code(
+    client: TestClient, person: Person, phone: App, sql: SQL
+) -> None:
+    assert len(set(phone.recovery_codes)) == 10
+    spare = phone.recovery_codes[3]
+
+    first = answer(client, log_in(client, person)["challenge"], spare.upper())
+    second = answer(client, log_in(client, person)["challenge"], spare)
+
+    assert (first.status_code, second.status_code) == (200, 401)
+    stored = str(sql("SELECT second_factors::text FROM second_factors"))
+    assert not any(code.replace("-", "") in stored for code in phone.recovery_codes)
+
+
+def test_new_recovery_codes_replace_the_old_ones(
+    client: TestClient, person: Person, phone: App
+) -> None:
+    new = person.request("POST", "/auth/mfa/recovery-codes").json()["recovery_codes"]
+
+    challenge = log_in(client, person)["challenge"]
+    assert answer(client, challenge, phone.recovery_codes[0]).status_code == 401
+    assert answer(client, challenge, new[0]).status_code == 200
+
+
+def test_codes_cannot_be_guessed_and_a_lockout_ends_the_challenge(
+    client: TestClient, person: Person, phone: App
+) -> None:
+    challenge = log_in(client, person)["challenge"]
+
+    guesses = [answer(client, challenge, f"00000{n}") for n in range(7)]
+
+    assert [guess.status_code for guess in guesses] == [401] * 5 + [429, 401]
+    assert int(guesses[5].headers["Retry-After"]) <= 60
+    assert answer(client, challenge, phone.code()).status_code == 401
+    # The count is of the person, wherever the guesses come from and with whatever challenge.
+    assert answer(client, log_in(client, person)["challenge"], phone.code()).status_code == 429
+
+
+@pytest.mark.parametrize("event", ["expiry", "deactivation", "new password"])
+def test_a_challenge_ends(
+    client: TestClient, person: Person, admin: Person, phone: App, sql: SQL, event: str
+) -> None:
+    challenge = log_in(client, person)["challenge"]
+    if event == "expiry":
+        sql("UPDATE challenges SET expires_at = now() WHERE user_id = :id", id=person.id)
+    elif event == "deactivation":
+        admin.request("PATCH", f"/users/{person.id}", json={"is_active": False})
+    else:
+        change = {"current_password": PASSWORD, "new_password": "another long password"}
+        assert person.request("POST", "/auth/change-password", json=change).is_success
+
+    assert answer(client, challenge, phone.code()).status_code == 401
+
+
+def test_what_is_sensitive_asks_again_after_a_while(
+    person: Person, phone: App, an_hour_later: Callable[[Person], None]
+) -> None:
+    an_hour_later(person)
+    new = {"name": "A robot", "scopes": ["documents:read"]}
+
+    refused = [
+        person.request("DELETE", "/auth/mfa/totp"),
+        person.request("POST", "/auth/mfa/recovery-codes"),
+        person.request("POST", f"/users/{person.id}/api-keys", json=new),
+    ]
+
+    for refusal in refused:
+        assert refusal.status_code == 401
+        assert refusal.json()["code"] == "InsufficientUserAuthentication"
+        assert "insufficient_user_authentication" in refusal.headers["WWW-Authenticate"]
+    assert person.status == 200  # the token itself is good
+    assert step_up(person, code="000000") == 401
+    assert step_up(person, password=PASSWORD) == 401  # whoever has two factors shows the second
+    assert step_up(person, code=phone.code()) == 204
+    assert person.request("POST", f"/users/{person.id}/api-keys", json=new).status_code == 201
+    assert person.request("DELETE", "/auth/mfa/totp").status_code == 204
+
+
+def test_without_a_second_factor_the_password_is_asked_for_again(
+    person: Person, an_hour_later: Callable[[Person], None]
+) -> None:
+    an_hour_later(person)
+
+    assert person.request("POST", "/auth/mfa/totp").status_code == 401
+    assert step_up(person, password="not the password") == 403
+    assert step_up(person) == 403
+    assert step_up(person, password=PASSWORD) == 204
+    assert person.request("POST", "/auth/mfa/totp").status_code == 200
+
+
+def test_turned_off_it_is_not_asked_for(client: TestClient, person: Person, phone: App) -> None:
+    assert person.request("DELETE", "/auth/mfa/totp").status_code == 204
+
+    assert "access_token" in log_in(client, person)
+    assert person.request("POST", "/auth/mfa/recovery-codes").json()["code"] == "SecondFactorOff"
+
+
+def test_an_administrator_turns_it_off_for_whoever_lost_everything(
+    client: TestClient, person: Person, other: Person, admin: Person, phone: App
+) -> None:
+    path = f"/users/{person.id}/mfa"
+
+    assert other.request("DELETE", path).status_code == 403
+    assert admin.request("DELETE", path).status_code == 204
+
+    assert "access_token" in log_in(client, person)
+
+
+def test_a_refreshed_session_goes_on_without_a_code(
+    client: TestClient, person: Person, phone: App
+) -> None:
+    body = {"refresh_token": person.refresh_token}
+
+    tokens = client.post("/auth/refresh", json=body).json()
+
+    me = client.get("/auth/me", headers=bearer(tokens["access_token"]))
+    assert me.status_code == 200
