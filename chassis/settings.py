@@ -13,7 +13,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     service_client_secret: SecretStr = SecretStr(DEVELOPMENT_SERVICE_SECRET)
     auth_max_staleness_seconds: float = Field(default=5.0, gt=0)
     jwt_secret_key: SecretStr = SecretStr(DEVELOPMENT_JWT_SECRET)
-    jwt_algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
+    jwt_algorithm: Literal["HS256", "HS384", "HS512", "RS256", "ES256"] = "HS256"
 
     cors_allow_origins: Listed = [
         "http://localhost:3000",
@@ -138,3 +138,6 @@ def load(kind: type[AnySettings]) -> AnySettings:
             for e in error.errors()
         ]
         sys.exit("Wrong settings. " + "\n".join(problems))
+    except SettingsError as error:  # a list or an object that is no JSON: before it is validated
+        [name] = re.findall(r'field "(\w+)"', str(error)) or ["a variable"]
+        sys.exit(f"Wrong settings. {name.upper()}: is not valid JSON")

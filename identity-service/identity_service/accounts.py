@@ -66,6 +66,7 @@ async def update(
 ) -> Account:
     """Raises EmailTaken. The sessions of somebody deactivated or locked end."""
     account = await find_governed(session, by, user_id)
+    was_administrator = "*" in account.permissions
     given = patch.model_dump()
     if given.get("email", account.email) != account.email:
         await mails.withdraw_links(session, user_id, Kind.VERIFY, Kind.RESET)
@@ -74,6 +75,8 @@ async def update(
         for name, value in given.items():
             setattr(account, name, value)
     audit.record(session, "user.updated", by=by, subject=user_id, fields=sorted(given))
+    if was_administrator:
+        await roles.keep_an_administrator(session)
     if account.is_let_in:
         await changes.publish(session, user_id=user_id)
     else:
@@ -85,12 +88,15 @@ async def set_roles(
     session: AsyncSession, by: User, user_id: UUID, role_names: Iterable[str]
 ) -> Account:
     account = await find_governed(session, by, user_id)
+    was_administrator = "*" in account.permissions
     given = await roles.named(session, role_names, by)
     # Not through the ORM, which fails over a role that was deleted since it looked.
     await session.execute(delete(user_roles).where(user_roles.c.user_id == user_id))
     chosen = select(literal(user_id), Role.name).where(Role.name.in_(r.name for r in given))
     await session.execute(insert(user_roles).from_select(["user_id", "role_name"], chosen))
     await session.refresh(account, ["role_objects"])
+    if was_administrator:
+        await roles.keep_an_administrator(session)
     audit.record(session, "user.roles_set", by=by, subject=user_id, roles=account.roles)
     await changes.publish(session, user_id=user_id)
     return account
@@ -98,7 +104,9 @@ async def set_roles(
 
 async def remove(session: AsyncSession, by: User, user_id: UUID) -> None:
     """For good, with the person's sessions; the audit trail keeps the id alone."""
-    await find_governed(session, by, user_id)
+    account = await find_governed(session, by, user_id)
     await session.execute(delete(Account).where(Account.id == user_id))
+    if "*" in account.permissions:
+        await roles.keep_an_administrator(session)
     audit.record(session, "user.deleted", by=by, subject=user_id)
     await changes.publish(session, user_id=user_id)

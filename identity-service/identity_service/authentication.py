@@ -40,7 +40,7 @@ PERSON_COLUMNS = (
         Account.email,
         Account.is_verified,
         Role.name.label("role"),
-        Role.permissions,
+        Role.effective_permissions.label("permissions"),
     )
     .outerjoin_from(Account, user_roles)
     .outerjoin(Role)

@@ -8,21 +8,21 @@ from fastapi import FastAPI
 from chassis.app import create_app
 
 from .api import router as api_router
-from .api import unversioned_router
+from .api import unversioned_router, well_known
 from .attempts import Attempts
 from .authentication import locally
 from .changes import listening
 from .database import engine
 from .health import router as health_router
 from .outbox import delivering
-from .seed import seed
+from .seed import seed_once_there_is_a_database
 from .settings import settings
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.attempts = Attempts(app.state.redis)
-    await seed()
+    await seed_once_there_is_a_database()
     async with listening(app), delivering(app):
         yield
     await engine.dispose()
@@ -31,5 +31,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 app = create_app(settings, lifespan=lifespan, authentication=locally)
 app.include_router(health_router, tags=["Health"])
 app.include_router(api_router, prefix="/api/v1")
+app.include_router(well_known.router)
 # Where the specification's clients look for them.
 app.include_router(unversioned_router, include_in_schema=False)

@@ -46,6 +46,8 @@ class Role(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     description: Mapped[str] = mapped_column(default="")
     permissions: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    inherits: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    effective_permissions: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
     is_system: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -93,7 +95,7 @@ class Account(Base):
 
     @property
     def permissions(self) -> list[str]:
-        return sorted({name for role in self.role_objects for name in role.permissions})
+        return sorted({name for role in self.role_objects for name in role.effective_permissions})
 
 
 class LoginSession(Base):
@@ -240,3 +242,9 @@ class AuditEvent(Base):
     ip: Mapped[str | None]
     trace_id: Mapped[str | None]
     details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)
+
+    # What the trail is searched by; ids are in the order of time.
+    __table_args__ = tuple(
+        Index(f"ix_audit_events_{name}", name, "id")
+        for name in ("action", "actor_id", "subject_id")
+    )

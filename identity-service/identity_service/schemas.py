@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 from zoneinfo import available_timezones
 
-from email_validator import validate_email
 from pydantic import (
     MISSING,
     AfterValidator,
@@ -20,18 +19,13 @@ from pydantic import (
 from chassis.schemas import STRICT, storable
 
 from .passwords import is_common
+from .settings import normal_address
 
 
 def one_line(text: str) -> str:
     if len(text.splitlines()) > 1:
         raise ValueError("must be one line")
     return text
-
-
-def normal_address(text: str) -> str:
-    """One form per mailbox: ASCII and lower case, so that look-alikes are not taken for it."""
-    found = validate_email(text, check_deliverability=False, allow_smtputf8=False)
-    return (found.ascii_email or found.normalized).lower()
 
 
 timezones = cache(available_timezones)
@@ -204,11 +198,13 @@ class RoleCreate(Request):
     name: RoleName
     description: Description = ""
     permissions: Permissions
+    inherits: RoleNames = []
 
 
 class RolePatch(Request):
     description: Description | MISSING = MISSING
     permissions: Permissions | MISSING = MISSING
+    inherits: RoleNames | MISSING = MISSING
 
 
 class Answer(BaseModel):
@@ -342,6 +338,8 @@ class RoleRead(Answer):
     name: str
     description: str
     permissions: list[str]
+    inherits: list[str]
+    effective_permissions: list[str]
     is_system: bool
     created_at: datetime
 

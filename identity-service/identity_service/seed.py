@@ -1,13 +1,19 @@
 """Who is there from the start: the services, and in development some people to log in as."""
 
+import asyncio
+import logging
+
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from . import accounts, changes, tokens
+from . import accounts, audit, changes, roles, tokens
 from .database import session_maker
 from .models import Account, Client
 from .schemas import UserCreate
 from .settings import settings
+
+logger = logging.getLogger(__name__)
 
 LOCK = 7_214_021  # any number of its own; advisory locks are per database
 
@@ -20,12 +26,24 @@ DEMO_PEOPLE = (
 )
 
 
+async def seed_once_there_is_a_database() -> None:
+    """Waits for it: starting in any order is no failure."""
+    while True:
+        try:
+            return await seed()
+        except (OSError, DBAPIError) as error:
+            logger.warning("waiting for the database: %s", getattr(error, "orig", error))
+            await asyncio.sleep(1)
+
+
 async def seed() -> None:
     """Run at every start: adds what is missing. Processes that start together take turns."""
     async with session_maker.begin() as session:
         await session.execute(select(func.pg_advisory_xact_lock(LOCK)))
         if settings.environment == "development":
             await add_people(session)
+        if settings.first_admin_email:
+            await add_first_administrator(session)
         await set_clients(session)
 
 
@@ -41,6 +59,22 @@ async def add_people(session: AsyncSession) -> None:
                 is_verified=True,
             )
             await accounts.create(session, person)
+
+
+async def add_first_administrator(session: AsyncSession) -> None:
+    """Only while there is none. Who has the address already becomes one and keeps the password."""
+    if await session.scalar(select(roles.HAS_AN_ADMINISTRATOR)):
+        return
+    email = settings.first_admin_email
+    account = await session.scalar(select(Account).where(Account.email == email))
+    if account is None:
+        password = settings.first_admin_password.get_secret_value()
+        new = UserCreate.model_construct(
+            email=email, password=password, name="Administrator", roles=["admin"], is_verified=True
+        )
+        account = await accounts.create(session, new)
+    account.role_objects = await roles.named(session, ["admin"], None)
+    audit.record(session, "administrator.first", subject=account.id)
 
 
 async def set_clients(session: AsyncSession) -> None:

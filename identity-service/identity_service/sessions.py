@@ -85,11 +85,10 @@ async def refresh(session: AsyncSession, presented: str) -> dict[str, Any]:
         raise InvalidRefreshToken
     token = await session.get_one(RefreshToken, digest)
     prolong(login)
-    successor = tokens.successor(presented)
     if token.used_at is None:
         token.used_at = now()
-        return hand_out(session, login, successor)
-    if await lost_a_race(session, token.used_at, successor):
+        return hand_out(session, login, tokens.successors(presented)[0])
+    if successor := await lost_a_race(session, token.used_at, presented):
         return pair(login, successor)
     audit.record(session, "session.token_reused", subject=login.user_id, session_id=str(login.id))
     await mails.write(session, Kind.TOKEN_REUSED, login.user_id)
@@ -97,10 +96,13 @@ async def refresh(session: AsyncSession, presented: str) -> dict[str, Any]:
     raise InvalidRefreshToken
 
 
-async def lost_a_race(session: AsyncSession, used_at: datetime, successor: str) -> bool:
-    """An honest client may ask twice at once; whoever asks later, or went on since, may not."""
-    following = await session.get_one(RefreshToken, tokens.digest(successor))
-    return following.used_at is None and now() - used_at <= GRACE
+async def lost_a_race(session: AsyncSession, used_at: datetime, presented: str) -> str | None:
+    """What the winner got. An honest client may ask twice at once, but not later or gone on."""
+    for successor in tokens.successors(presented):
+        following = await session.get(RefreshToken, tokens.digest(successor))
+        if following and following.used_at is None and now() - used_at <= GRACE:
+            return successor
+    return None
 
 
 async def prove(session: AsyncSession, by: User) -> None:

@@ -1,6 +1,9 @@
 """The variables of the identity service; the chassis has those that every service reads."""
 
-from pydantic import Field, SecretStr, model_validator
+from email_validator import validate_email
+from jose import jwk
+from jose.exceptions import JOSEError
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from chassis.settings import DEVELOPMENT_SERVICE_SECRET, SHORTEST_SECRET, load
 from chassis.settings import Settings as StandardSettings
@@ -12,6 +15,13 @@ SERVICE_PERMISSIONS = {
     "workflow-service": ["auth:changes", "auth:delegate", "users:read"],
 }
 OWN_PERMISSIONS = ["notifications:send"]
+SHORTEST_ADMIN_PASSWORD = 12
+
+
+def normal_address(text: str) -> str:
+    """One form per mailbox: ASCII and lower case, so that look-alikes are not taken for it."""
+    found = validate_email(text, check_deliverability=False, allow_smtputf8=False)
+    return (found.ascii_email or found.normalized).lower()
 
 
 class Settings(StandardSettings):
@@ -25,6 +35,8 @@ class Settings(StandardSettings):
     public_url: str = "http://localhost:8001"
     public_name: str = "Microservices"
 
+    # Keys of before: they check what they have signed, and sign nothing any more.
+    jwt_previous_secret_keys: list[SecretStr] = Field(default=[])
     jwt_issuer: str = "identity-service"
     jwt_audience: str = "microservices"
     access_token_seconds: int = Field(default=15 * 60, ge=1)
@@ -40,6 +52,9 @@ class Settings(StandardSettings):
     argon2_time_cost: int = Field(default=2, ge=2)
     argon2_parallelism: int = Field(default=1, ge=1)
 
+    # Made at start when nobody may do everything; both or neither.
+    first_admin_email: str = ""
+    first_admin_password: SecretStr = SecretStr("")
     demo_password: SecretStr = Field(default=SecretStr("demo-password-1"), min_length=8)
     service_clients: dict[str, SecretStr] = Field(
         default=dict.fromkeys(SERVICE_PERMISSIONS, DEVELOPMENT_SECRET)
@@ -52,10 +67,47 @@ class Settings(StandardSettings):
             return OWN_PERMISSIONS
         return self.service_permissions.get(client_id, ["auth:changes"])
 
+    @property
+    def signing_secrets(self) -> list[SecretStr]:
+        """The key that signs, then those of before. An environment has PEM on one line."""
+        given = (self.jwt_secret_key, *self.jwt_previous_secret_keys)
+        return [SecretStr(secret.get_secret_value().replace("\\n", "\n")) for secret in given]
+
+    @model_validator(mode="after")
+    def keys_that_fit(self) -> "Settings":
+        for secret in self.signing_secrets:
+            try:
+                key = jwk.construct(secret.get_secret_value(), self.jwt_algorithm)
+                key.sign(b"anything")
+            except (JOSEError, ValueError, TypeError, AttributeError) as error:
+                raise ValueError(
+                    "JWT_SECRET_KEY and JWT_PREVIOUS_SECRET_KEYS must be keys for"
+                    f" {self.jwt_algorithm}: private ones in PEM, but for HS256 a secret"
+                ) from error
+        return self
+
+    @field_validator("first_admin_email")
+    @classmethod
+    def an_address(cls, email: str) -> str:
+        return normal_address(email) if email else ""
+
+    @model_validator(mode="after")
+    def first_admin_has_a_password(self) -> "Settings":
+        if self.first_admin_email and len(self.first_admin_password) < SHORTEST_ADMIN_PASSWORD:
+            raise ValueError(
+                f"FIRST_ADMIN_PASSWORD must have at least {SHORTEST_ADMIN_PASSWORD} characters"
+                " when FIRST_ADMIN_EMAIL is given"
+            )
+        return self
+
     @model_validator(mode="after")
     def client_secrets_of_their_own(self) -> "Settings":
         if self.environment in ("development", "test"):
             return self
+        if any(len(secret) < SHORTEST_SECRET for secret in self.jwt_previous_secret_keys):
+            raise ValueError(
+                f"JWT_PREVIOUS_SECRET_KEYS must have at least {SHORTEST_SECRET} characters each"
+            )
         for client_id, secret in self.service_clients.items():
             if secret == DEVELOPMENT_SECRET or len(secret) < SHORTEST_SECRET:
                 raise ValueError(

@@ -15,17 +15,23 @@ from jose.exceptions import JOSEError
 
 from chassis.errors import Unauthenticated
 
+from . import keys
 from .database import now
 from .settings import settings
 
-SECRET = settings.jwt_secret_key.get_secret_value()
-# A key of its own, so that no signature of one purpose ever serves the other.
-REFRESH_KEY = hmac.digest(SECRET.encode(), b"successors of refresh tokens", "sha256")
-LINK_KEY = hmac.digest(SECRET.encode(), b"one-time links", "sha256")
 REQUIRED = {f"require_{claim}": True for claim in ("iss", "aud", "sub", "jti", "iat", "exp")}
 API_KEY = "key_"  # how each begins, so that it is told from other tokens, by scanners too
 SHOWN = 12  # characters of a key by which its owner knows it
 LONGEST = 4096  # characters; ours have about 500
+
+
+def keys_for(purpose: bytes) -> list[bytes]:
+    """Keys of their own, so that no signature of one purpose ever serves another; newest first."""
+    return [hmac.digest(secret.encode(), purpose, "sha256") for secret in keys.SECRETS]
+
+
+REFRESH_KEYS = keys_for(b"successors of refresh tokens")
+LINK_KEY = keys_for(b"one-time links")[0]
 
 
 class InvalidToken(Unauthenticated):
@@ -66,7 +72,7 @@ def issue(kind: Kind, subject: UUID, session_id: UUID, seconds: int, **more: Any
         "exp": issued_at + seconds,
         "type": kind,
     }
-    return jwt.encode(claims | more, SECRET, settings.jwt_algorithm)
+    return jwt.encode(claims | more, keys.SIGNING, keys.ALGORITHM, keys.HEADERS)
 
 
 def read(token: str) -> Claims:
@@ -76,8 +82,8 @@ def read(token: str) -> Claims:
     try:
         claims = jwt.decode(
             token,
-            SECRET,
-            algorithms=[settings.jwt_algorithm],
+            keys.CHECKING,  # type: ignore[arg-type]  # any of them
+            algorithms=[keys.ALGORITHM],
             audience=settings.jwt_audience,
             issuer=settings.jwt_issuer,
             options=REQUIRED,
@@ -106,12 +112,13 @@ def new_api_key() -> str:
     return API_KEY + secrets.token_urlsafe(32)
 
 
-def successor(refresh_token: str) -> str:
+def successors(refresh_token: str) -> list[str]:
     """What a refresh token is exchanged for: always the same, and nobody but us can tell what.
 
-    So a request that lost a race gets the token that the winner got, and none is ever stored.
+    So a request that lost a race gets the token that the winner got, and none is ever stored. The
+    first is given out now; the others were, before the key was changed.
     """
-    return derived(REFRESH_KEY, refresh_token.encode())
+    return [derived(key, refresh_token.encode()) for key in REFRESH_KEYS]
 
 
 def of_link(mail_id: UUID) -> str:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy.exc import DBAPIError
 
-from .conftest import PASSWORD, Person
+from .conftest import PASSWORD, Person, bearer
 
 
 def test_what_an_administrator_does_is_recorded(admin: Person, person: Person) -> None:
@@ -40,6 +41,56 @@ def test_events_are_listed_page_by_page(admin: Person, new_person: Callable[[], 
         for person in reversed(people)
         for action in ("login.succeeded", "user.created")
     ]
+
+
+def test_events_are_found_by_who_did_what_to_whom_and_when(admin: Person, person: Person) -> None:
+    wrong = {"email": person.email, "password": "not the password"}
+    admin.client.post("/auth/login", json=wrong, headers={"X-Trace-ID": "the-trace-of-it"})
+    admin.request("PUT", f"/users/{person.id}/roles", json={"roles": ["viewer"]})
+
+    def found(**wanted: str) -> list[str]:
+        listed = admin.request("GET", "/audit-events", params={"limit": "100", **wanted})
+        assert listed.status_code == 200, listed.text
+        return [event["action"] for event in listed.json()["items"]]
+
+    own = ["login.failed", "login.succeeded"]
+    assert found(actor=person.id) == own
+    assert found(subject=person.id) == ["user.roles_set", *own, "user.created"]
+    assert found(subject=person.id, actor=admin.id) == ["user.roles_set"]
+    assert found(subject=person.id, action="login.failed") == ["login.failed"]
+    assert found(trace_id="the-trace-of-it") == ["login.failed"]
+    assert found(subject=person.id, until="2020-01-01T00:00:00Z") == []
+    assert len(found(subject=person.id, since="2020-01-01T00:00:00Z")) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("actor", "me"),
+        ("subject", "1"),
+        ("action", "\x00"),
+        ("since", "yesterday"),
+        ("until", "2020-x"),
+    ],
+)
+def test_a_filter_that_makes_no_sense_is_refused_by_name(
+    admin: Person, name: str, value: str
+) -> None:
+    answer = admin.request("GET", "/audit-events", params={name: value})
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, name)
+
+
+def test_what_a_service_does_for_somebody_names_both(
+    client: TestClient, person: Person, service: Callable[..., str], admin: Person
+) -> None:
+    acting = bearer(service("workflow-service", person.id))
+    path = f"/api/v1/users/{person.id}/profile"
+    assert client.patch(path, headers=acting, json={"name": "Grace"}).status_code == 200
+
+    (event,) = admin.request("GET", f"/audit-events?actor={person.id}&limit=1").json()["items"]
+
+    assert (event["actor_id"], event["acting_service"]) == (person.id, "workflow-service")
 
 
 def test_a_cursor_of_ones_own_making_is_refused(admin: Person) -> None:

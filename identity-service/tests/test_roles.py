@@ -1,6 +1,7 @@
 """Roles: made, changed and deleted, with effect on everybody who has them, at once."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -100,3 +101,137 @@ def test_roles_are_for_administrators(person: Person) -> None:
     ]
 
     assert {answer.status_code for answer in answers} == {403}
+
+
+@pytest.fixture
+def inheriting(admin: Person, new_role: Callable[..., str]) -> Callable[..., str]:
+    """A role that inherits from others."""
+
+    def create(*parents: str, permissions: tuple[str, ...] = ()) -> str:
+        name = new_role(*permissions)
+        answer = admin.request("PATCH", f"/roles/{name}", json={"inherits": list(parents)})
+        assert answer.status_code == 200, answer.text
+        return name
+
+    return create
+
+
+def give(admin: Person, person: Person, *roles: str) -> None:
+    answer = admin.request("PUT", f"/users/{person.id}/roles", json={"roles": list(roles)})
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_role_has_what_it_inherits_and_what_that_inherits(
+    client: TestClient,
+    admin: Person,
+    person: Person,
+    new_role: Callable[..., str],
+    inheriting: Callable[..., str],
+) -> None:
+    lowest = new_role("documents:read")
+    middle = inheriting(lowest, permissions=("ai:use",))
+    highest = inheriting(middle, "guest", permissions=("workflows:read",))
+    give(admin, person, highest)
+    assert permissions(client, person) == ["ai:use", "documents:read", "workflows:read"]
+
+    admin.request("PATCH", f"/roles/{lowest}", json={"permissions": ["templates:read"]})
+    assert permissions(client, person) == ["ai:use", "templates:read", "workflows:read"]
+
+    admin.request("DELETE", f"/roles/{middle}")
+    assert permissions(client, person) == ["workflows:read"]
+    shown = admin.request("GET", f"/roles/{highest}").json()
+    assert (shown["inherits"], shown["effective_permissions"]) == (["guest"], ["workflows:read"])
+
+
+def test_a_role_inherits_from_no_circle_and_nothing_unknown(
+    admin: Person, new_role: Callable[..., str], inheriting: Callable[..., str]
+) -> None:
+    lowest = new_role()
+    highest = inheriting(inheriting(lowest))
+
+    circle = admin.request("PATCH", f"/roles/{lowest}", json={"inherits": [highest]})
+    itself = admin.request("PATCH", f"/roles/{lowest}", json={"inherits": [lowest]})
+    unknown = admin.request("PATCH", f"/roles/{lowest}", json={"inherits": ["no-such-role"]})
+
+    for answer in (circle, itself, unknown):
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"] == "inherits"
+    assert admin.request("GET", f"/roles/{lowest}").json()["inherits"] == []
+
+
+def test_nobody_inherits_rights_they_do_not_have(with_rights: Callable[..., Person]) -> None:
+    clerk = with_rights("roles:write", "roles:read")
+    new = {"name": "sneaky", "permissions": [], "inherits": ["admin"]}
+
+    assert clerk.request("POST", "/roles", json=new).status_code == 403
+    assert clerk.request("GET", "/roles/sneaky").status_code == 404
+
+
+def test_roles_that_change_at_one_moment_add_up(
+    admin: Person, new_role: Callable[..., str], inheriting: Callable[..., str]
+) -> None:
+    parents = [new_role("documents:read") for _ in range(4)]
+    child = inheriting(*parents)
+    new = ["ai:use", "workflows:read", "templates:read", "definitions:read"]
+
+    with ThreadPoolExecutor(4) as threads:
+        for parent, permission in zip(parents, new, strict=True):
+            body = {"permissions": [permission]}
+            threads.submit(admin.request, "PATCH", f"/roles/{parent}", json=body)
+
+    shown = admin.request("GET", f"/roles/{child}").json()
+    assert shown["effective_permissions"] == sorted(new)
+
+
+@pytest.fixture
+def only_admin(admin: Person, sql: Callable[..., list[Any]]) -> Person:
+    """Whoever other tests have made one is none any more."""
+    sql("DELETE FROM user_roles WHERE role_name = 'admin' AND user_id <> :id", id=admin.id)
+    return admin
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/users/{id}/roles", {"roles": ["member"]}),
+        ("PATCH", "/users/{id}", {"is_active": False}),
+        ("PATCH", "/users/{id}", {"locked_until": "2100-01-01T00:00:00Z"}),
+        ("DELETE", "/users/{id}", None),
+    ],
+)
+def test_the_last_administrator_stays(
+    only_admin: Person, method: str, path: str, body: Any
+) -> None:
+    answer = only_admin.request(method, path.format(id=only_admin.id), json=body)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "LastAdministrator")
+    assert only_admin.request("GET", "/roles").status_code == 200
+
+
+def test_an_administrator_goes_when_another_remains(only_admin: Person, person: Person) -> None:
+    give(only_admin, person, "admin")
+
+    gone = person.request("PUT", f"/users/{person.id}/roles", json={"roles": ["member"]})
+
+    assert gone.status_code == 200
+
+
+def test_of_two_administrators_who_remove_each_other_one_remains(
+    only_admin: Person, person: Person, other: Person
+) -> None:
+    give(only_admin, person, "admin")
+    give(only_admin, other, "admin")
+    roles = {"roles": ["member"]}
+    assert person.request("PUT", f"/users/{only_admin.id}/roles", json=roles).status_code == 200
+
+    with ThreadPoolExecutor(2) as threads:
+        attempts = [
+            threads.submit(one.request, "PUT", f"/users/{another.id}/roles", json=roles)
+            for one, another in ((person, other), (other, person))
+        ]
+    statuses = sorted(attempt.result().status_code for attempt in attempts)
+
+    left = [one for one in (person, other) if one.request("GET", "/roles").status_code == 200]
+    give(left[0], only_admin, "admin")
+    assert len(left) == 1
+    assert statuses[0] == 200 and statuses[1] in (403, 409)

@@ -3,14 +3,21 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
+import pytest
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 
 from identity_service.seed import seed
+from identity_service.settings import settings
 
-from .conftest import log_in
+from .conftest import Person, log_in
 
 SQL = Callable[..., list[Any]]
+DEMO_ADMIN = """
+INSERT INTO user_roles SELECT id, 'admin' FROM users WHERE email = 'admin@example.com'
+"""
 
 
 async def seed_many_at_once() -> None:
@@ -55,3 +62,44 @@ def test_a_service_that_is_no_longer_named_is_out(
     assert sql("SELECT 1 FROM service_clients WHERE client_id = 'old'") == []
     (change,) = sql("SELECT user_id, session_id FROM changes WHERE seq > :seq", seq=before[0] or 0)
     assert tuple(change) == (None, None)
+
+
+@pytest.fixture
+def first_admin(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Settings that name somebody."""
+
+    def name(email: str) -> None:
+        monkeypatch.setattr(settings, "first_admin_email", email)
+        monkeypatch.setattr(settings, "first_admin_password", SecretStr("a first, long password"))
+
+    return name
+
+
+def test_the_settings_make_the_first_administrator_and_no_second(
+    client: TestClient, sql: SQL, first_admin: Callable[[str], None]
+) -> None:
+    email = f"{uuid4()}@example.com"
+    first_admin(email)
+    start_again(client)
+    assert sql("SELECT 1 FROM users WHERE email = :email", email=email) == []
+
+    sql("DELETE FROM user_roles WHERE role_name = 'admin'")
+    start_again(client)
+
+    sql(DEMO_ADMIN)
+    first = log_in(client, email, "a first, long password")
+    assert first.request("GET", "/auth/me").json()["roles"] == ["admin"]
+    assert first.request("DELETE", f"/users/{first.id}").status_code == 204
+
+
+def test_somebody_who_is_there_becomes_the_first_administrator(
+    client: TestClient, person: Person, sql: SQL, first_admin: Callable[[str], None]
+) -> None:
+    first_admin(person.email)
+    sql("DELETE FROM user_roles WHERE role_name = 'admin'")
+
+    start_again(client)
+
+    sql(DEMO_ADMIN)
+    assert person.again().request("GET", "/auth/me").json()["roles"] == ["admin"]
+    assert person.request("DELETE", f"/users/{person.id}").status_code == 204

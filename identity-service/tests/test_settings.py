@@ -44,6 +44,9 @@ def test_production_starts_with_secrets_of_its_own(monkeypatch: pytest.MonkeyPat
         ("JWT_ALGORITHM", "none"),
         ("ARGON2_MEMORY_KIB", "8"),
         ("ARGON2_TIME_COST", "1"),
+        ("SERVICE_CLIENTS", "content-service=secret"),
+        ("SERVICE_PERMISSIONS", "{"),
+        ("FIRST_ADMIN_EMAIL", "nobody"),
     ],
 )
 def test_a_weak_setting_refuses_to_start_and_is_named(
@@ -69,3 +72,35 @@ def test_python_main_refuses_the_development_secret_in_production() -> None:
     assert done.returncode != 0
     assert "JWT_SECRET_KEY" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_administrator_to_be_made_needs_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (PRODUCTION | {"FIRST_ADMIN_EMAIL": "ada@example.com"}).items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(SystemExit, match="FIRST_ADMIN_PASSWORD"):
+        load(Settings)
+
+
+def test_it_waits_for_a_database_that_is_not_there_yet() -> None:
+    nowhere = "postgresql://nobody:nothing@127.0.0.1:1/nothing"
+    environment = {**PRODUCTION, "PATH": os.environ["PATH"], "DATABASE_URL": nowhere}
+    process = subprocess.Popen(
+        [sys.executable, "main.py"],
+        cwd=FOLDER,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "waiting for the database" in line:
+                break
+        process.kill()
+
+    assert "waiting for the database" in lines[-1]
+    assert "Traceback" not in "".join(lines)

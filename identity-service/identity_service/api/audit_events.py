@@ -1,23 +1,45 @@
 """The audit trail, for those who may read it."""
 
 from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import APIRouter
-from sqlalchemy import select
+from fastapi import APIRouter, Depends, Query
+from sqlalchemy import Select, select
 
 from chassis.auth import User, require_permission
 from chassis.pagination import Page, PageRequest, paginate
 
 from ..database import DbSession
 from ..models import AuditEvent
-from ..schemas import AuditEventRead
+from ..schemas import AuditEventRead, Storable, Time
 
 router = APIRouter(prefix="/audit-events")
 
+Action = Annotated[str | None, Query(max_length=100), Storable]
 Auditor = Annotated[User, require_permission("audit:read")]
 
 
+def wanted(
+    actor: UUID | None = None,
+    subject: UUID | None = None,
+    action: Action = None,
+    trace_id: Action = None,
+    since: Time | None = None,
+    until: Time | None = None,
+) -> Select[Any]:
+    """The events that fit everything that is asked for."""
+    equal = {"actor_id": actor, "subject_id": subject, "action": action, "trace_id": trace_id}
+    found = select(AuditEvent).filter_by(**{name: v for name, v in equal.items() if v is not None})
+    found = found.where(AuditEvent.at >= since) if since else found
+    return found.where(AuditEvent.at < until) if until else found
+
+
+Wanted = Annotated[Any, Depends(wanted)]
+
+
 @router.get("", response_model=Page[AuditEventRead])
-async def list_audit_events(auditor: Auditor, session: DbSession, page: PageRequest) -> Any:
-    """What happened, the newest first."""
-    return await session.run_sync(paginate, select(AuditEvent), page, AuditEvent.id)
+async def list_audit_events(
+    auditor: Auditor, session: DbSession, page: PageRequest, wanted: Wanted
+) -> Any:
+    """What happened, the newest first: to whom, by whom, since when."""
+    return await session.run_sync(paginate, wanted, page, AuditEvent.id)

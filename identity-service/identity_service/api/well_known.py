@@ -1,0 +1,13 @@
+"""What anybody may know: the public keys, with which tokens are checked but not signed."""
+
+from fastapi import APIRouter
+
+from ..keys import PUBLISHED
+
+router = APIRouter()
+
+
+@router.get("/.well-known/jwks.json", include_in_schema=False)
+async def jwks() -> dict[str, object]:
+    """Empty as long as the keys are secrets (HS256)."""
+    return {"keys": PUBLISHED}
