@@ -41,7 +41,15 @@ PROBLEM = {"type", "title", "status", "detail", "instance", "code", "trace_id"}
 
 OPEN = {"redis", "identity", "account", "authenticate"}
 HEALTH_ROUTES = {"GET /health", "GET /health/live", "GET /health/ready"}
-STANDARD_PATHS = ("/health", "/metrics", "/docs", "/redoc", "/openapi.json", "/static-offline-docs")
+STANDARD_PATHS = (
+    "/health",
+    "/metrics",
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/static-offline-docs",
+    "/.well-known",
+)
 
 
 @pytest.fixture(params=FOLDERS, ids=lambda folder: str(folder.name))
