@@ -140,7 +140,7 @@ def test_known_and_unknown_blocked_and_not_take_the_same_time(
             for network in islice(networks, 20)
         ]
         medians = [median(times) for times in zip(*rounds, strict=True)]
-        return max(medians) - min(medians)
+        return float(max(medians) - min(medians))
 
     # What else the machine does is gone the next time; what gives an address away is not.
     assert any(difference() < 0.010 for _ in range(5))

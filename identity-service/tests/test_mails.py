@@ -186,7 +186,7 @@ def test_who_asks_for_a_mail_does_not_learn_whether_the_address_is_known(
         pairs = [(asked(person.email), asked(f"{uuid4()}@example.com")) for _ in range(50)]
         assert len({str(answer) for pair in pairs for _, answer in pair}) == 1
         known, unknown = (median(took for took, _ in side) for side in zip(*pairs, strict=True))
-        return abs(known - unknown)
+        return float(abs(known - unknown))
 
     # What else the machine does is gone the next time; what gives an address away is not.
     assert any(difference() < 0.010 for _ in range(5))
