@@ -39,15 +39,20 @@ def allows(needed: Level) -> ColumnElement[bool]:
     return is_enough & or_(Access.expires_at.is_(None), Access.expires_at > func.now())
 
 
-def visible(statement: AnySelect, user: User, needed: Level = Level.READ) -> AnySelect:
+def visible(
+    statement: AnySelect, user: User, needed: Level = Level.READ, *, trashed: bool = False
+) -> AnySelect:
     """Narrows a statement on Document to those on which the user has the level."""
     names = None if user.may(EVERY_DOCUMENT) else grantees(user)
-    return narrowed(statement, names, needed)
+    return narrowed(statement, names, needed, trashed)
 
 
-def narrowed(statement: AnySelect, names: Any, needed: Level = Level.READ) -> AnySelect:
+def narrowed(
+    statement: AnySelect, names: Any, needed: Level = Level.READ, trashed: bool = False
+) -> AnySelect:
     """`visible` for the names of a user, or a parameter for them; None sees every document."""
-    statement = statement.where(Document.deleted_at.is_(None))
+    is_there = Document.deleted_at.is_not(None) if trashed else Document.deleted_at.is_(None)
+    statement = statement.where(is_there)
     if names is None:
         return statement
     is_mine = Access.grantee == any_(sql_cast(names, ARRAY(Text)))
@@ -80,7 +85,9 @@ def newest(
 def of_one_name(name: str, top: UUID | None, bottom: UUID | None) -> Select[Any]:
     ids = select(Access.document_id).join(Document, Document.id == Access.document_id)
     ids = ids.where(Access.grantee == name, allows(Level.READ))
-    ids = ids.where(*between(Access.document_id, top, bottom))
+    # Both: PostgreSQL does not conclude from one id to the other, and would walk all above.
+    for column in (Access.document_id, Document.id):
+        ids = ids.where(*between(column, top, bottom))
     return ids.order_by(Access.document_id.desc())
 
 
@@ -105,19 +112,24 @@ def find_document(
     needed: Level = Level.READ,
     *,
     lock: bool = False,
+    trashed: bool = False,
 ) -> Document:
     """`lock` holds the row until the end of the request, so that its state cannot change."""
-    statement = visible(select(Document).where(Document.id == document_id), user, needed)
+    found = select(Document).where(Document.id == document_id)
+    statement = visible(found, user, needed, trashed=trashed)
     if lock:
         statement = statement.with_for_update(of=Document)
     document = session.scalar(statement)
     if document is None:
-        raise refusal(session, user, document_id, needed)
+        raise refusal(session, user, document_id, needed, trashed)
     return document
 
 
-def refusal(session: Session, user: User, document_id: UUID, needed: Level) -> Exception:
-    seen = visible(select(Document.id).where(Document.id == document_id), user)
+def refusal(
+    session: Session, user: User, document_id: UUID, needed: Level, trashed: bool
+) -> Exception:
+    found = select(Document.id).where(Document.id == document_id)
+    seen = visible(found, user, trashed=trashed)
     if session.scalar(seen) is None:
         return UnknownDocument("There is no such document")
     return LevelTooLow(f"This needs the level {needed} on the document")

@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from fastapi import UploadFile
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
-from chassis.errors import PreconditionFailed, Unprocessable
+from chassis.errors import Conflict, Unprocessable
 from chassis.pagination import PageParameters, decode, encode
 
 from . import audit, storage
@@ -25,10 +26,19 @@ from .access import (
     newest,
     visible,
 )
-from .models import USER, Access, Document, Level, now
-from .schemas import DocumentCreate, DocumentRead, DocumentUpdate, DocumentUpload, Stats
+from .models import USER, Access, Document, Level
+from .schemas import (
+    DocumentCreate,
+    DocumentRead,
+    DocumentUpdate,
+    DocumentUpload,
+    DocumentUploaded,
+    DocumentWithBody,
+    Stats,
+)
+from .settings import settings
 from .uploads import PLAIN, content_type_of, safe_name
-from .versions import keep_version
+from .versions import find_to_change, keep_version, move_on
 
 COLUMNS = [getattr(Document, name) for name in DocumentRead.model_fields]  # without the body
 
@@ -39,8 +49,8 @@ STATE_OF_ALL, STATE_OF_VISIBLE = narrowed(STATE, None), narrowed(STATE, bindpara
 POSITION: TypeAdapter[Any] = TypeAdapter(UUID)  # the last id of a page
 
 
-class StaleVersion(PreconditionFailed):
-    """The document has changed since the caller read it. The answer carries the current ETag."""
+class DuplicateFile(Conflict):
+    """The caller has this very file already; refused where DUPLICATES is set to reject."""
 
 
 def create_document(session: Session, author: User, new: DocumentCreate) -> Document:
@@ -48,15 +58,40 @@ def create_document(session: Session, author: User, new: DocumentCreate) -> Docu
     return add(session, author, "document.created", content)
 
 
-def upload_document(session: Session, author: User, new: DocumentUpload) -> Document:
-    """Raises Unprocessable or UnsupportedFile, and then keeps nothing."""
-    if not new.file.size:
+def upload_document(session: Session, author: User, new: DocumentUpload) -> DocumentUploaded:
+    """Raises Unprocessable, UnsupportedFile or DuplicateFile, and then keeps nothing."""
+    file = received(session, new.file)
+    twin = find_twin(session, author, file["sha256"])
+    content = {"title": new.title or file["filename"], "tags": new.tags, **file}
+    document = add(session, author, "document.uploaded", content)
+    shown = DocumentWithBody.model_validate(document, from_attributes=True)
+    return DocumentUploaded(**shown.model_dump(), duplicate_of=twin)
+
+
+def received(session: Session, file: UploadFile) -> dict[str, Any]:
+    """What a document is told about an uploaded file, which is in the storage now."""
+    if not file.size:
         raise Unprocessable.field("file", "is empty")
-    name = safe_name(new.file.filename or "")
-    given = {"title": new.title or name, "tags": new.tags, "filename": name}
-    kind = content_type_of(new.file.file, name)
-    content = {**given, "content_type": kind, **storage.save(new.file.file)}
-    return add(session, author, "document.uploaded", content)
+    name = safe_name(file.filename or "")
+    kind = content_type_of(file.file, name)
+    return {
+        "body": None,
+        "filename": name,
+        "content_type": kind,
+        **storage.save(session, file.file),
+    }
+
+
+def find_twin(session: Session, author: User, sha256: str) -> UUID | None:
+    """Only among documents that the author may see: others' files are nobody's business.
+
+    The storage has the file locked: of two uploads at the same time the second finds the first.
+    """
+    twins = select(Document.id).where(Document.sha256 == sha256, Document.body.is_(None))
+    twin = session.scalar(visible(twins, author).order_by(Document.id).limit(1))
+    if twin and settings.duplicates == "reject":
+        raise DuplicateFile(f"file: the document {twin} holds this very file already")
+    return twin
 
 
 def add(session: Session, author: User, action: str, content: Mapping[str, Any]) -> Document:
@@ -109,45 +144,27 @@ def current_state(connection: Connection, reader: User, document_id: UUID) -> Ro
 def change_document(
     session: Session, editor: User, document_id: UUID, if_match: str, changes: DocumentUpdate
 ) -> Document:
-    """Parallel writers wait for the row, and all but the first then find a newer version."""
-    document = find_document(session, editor, document_id, Level.WRITE, lock=True)
-    refuse_stale(document, if_match)
+    document = find_to_change(session, editor, document_id, if_match)
     values = changes.model_dump(exclude_none=True)
     if not values:
         raise Unprocessable("Give at least one of title, body and tags")
     if changes.body is not None:
         refuse_text_for_file(document)
         values |= text_facts(changes.body)
-    for name, value in values.items():
-        setattr(document, name, value)
-    document.version += 1
-    document.updated_at = now()
-    keep_version(session, document, editor)
-    audit.record(session, editor, document_id, "document.updated", version=document.version)
-    return document
+    return move_on(session, document, editor, "document.updated", values)
 
 
-def refuse_stale(document: Document, if_match: str) -> None:
-    """`*` would match anything, and so overwrite what the caller has never seen: refused too."""
-    current = etag(document.version)
-    if current not in (tag.strip() for tag in if_match.split(",")):
-        message = f"If-Match: the document has changed, its ETag is {current} now"
-        raise StaleVersion(message, headers={"ETag": current})
+def replace_file(
+    session: Session, editor: User, document_id: UUID, if_match: str, file: UploadFile
+) -> Document:
+    """Title and tags stay; what was there before, a text too, stays in its version."""
+    document = find_to_change(session, editor, document_id, if_match)
+    return move_on(session, document, editor, "file.replaced", received(session, file))
 
 
 def refuse_text_for_file(document: Document) -> None:
     if document.body is None:
         raise Unprocessable.field("body", "is not for this document, which is an uploaded file")
-
-
-def etag(version: int) -> str:
-    return f'"{version}"'
-
-
-def delete_document(session: Session, manager: User, document_id: UUID) -> None:
-    document = find_document(session, manager, document_id, Level.MANAGE, lock=True)
-    document.deleted_at = now()
-    audit.record(session, manager, document_id, "document.deleted", version=document.version)
 
 
 def download_document(session: Session, reader: User, document_id: UUID) -> Document:

@@ -3,10 +3,10 @@
 from chassis.app import create_app
 
 from .api import router as api_router
+from .background import background_work
 from .health import router as health_router
 from .settings import settings
-from .worker import background_worker
 
-app = create_app(settings, lifespan=background_worker)
+app = create_app(settings, lifespan=background_work)
 app.include_router(health_router, tags=["Health"])
 app.include_router(api_router, prefix="/api/v1", tags=["API"])

@@ -41,6 +41,11 @@ PersonId = Annotated[str, mapped_column(sa.Uuid(as_uuid=False))]
 idempotency_keys = keys_table(Base.metadata)
 
 
+def file_index(table: str) -> sa.Index:
+    """Who uses a file; texts are not in it."""
+    return sa.Index(f"ix_{table}_file", "sha256", postgresql_where=sa.text("body IS NULL"))
+
+
 class Snapshot:
     """What a version preserves. A text document has a body; an uploaded file has a filename."""
 
@@ -55,7 +60,15 @@ class Snapshot:
 
 class Document(Snapshot, Base):
     __tablename__ = "content_documents"
-    __table_args__ = (sa.Index("ix_content_documents_search", "search", postgresql_using="gin"),)
+    __table_args__ = (
+        sa.Index("ix_content_documents_search", "search", postgresql_using="gin"),
+        sa.Index(
+            "ix_content_documents_trash",
+            "deleted_at",
+            postgresql_where=sa.text("deleted_at IS NOT NULL"),
+        ),
+        file_index("content_documents"),
+    )
 
     id: Mapped[Id]
     owner_id: Mapped[PersonId]
@@ -73,14 +86,16 @@ class Document(Snapshot, Base):
 
 
 class Version(Snapshot, Base):
-    """Immutable: the database refuses to change a row (see the first migration)."""
+    """Immutable, but for its label: the database refuses (see the fourth migration)."""
 
     __tablename__ = "content_versions"
+    __table_args__ = (file_index("content_versions"),)
 
     document_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Document.id), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     author_id: Mapped[PersonId]
     created_at: Mapped[Since]
+    label: Mapped[str | None]
 
 
 class Access(Base):
@@ -118,7 +133,7 @@ class Processing(Base):
 
     __tablename__ = "content_processings"
     __table_args__ = (
-        sa.UniqueConstraint("document_id", "version"),
+        sa.UniqueConstraint("document_id", "sha256"),  # what was read once is known for good
         sa.ForeignKeyConstraint(["document_id", "version"], [Version.document_id, Version.number]),
         sa.Index(
             "ix_content_processings_due",
@@ -141,6 +156,7 @@ class Processing(Base):
     last_error: Mapped[str | None]
 
     text: Mapped[str | None]
+    language: Mapped[str | None]
     word_count: Mapped[int | None]
     page_count: Mapped[int | None]
     finished_at: Mapped[datetime | None]

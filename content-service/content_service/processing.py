@@ -23,12 +23,18 @@ class NeverProcessed(NotFound):
 
 
 def request_processing(session: Session, user: User, document_id: UUID) -> ProcessingRead:
-    """Once per version, however often it is asked for; a failed one is tried again."""
+    """Once per content, however often it is asked for; a failed one is tried again.
+
+    A version with the content of an earlier one takes that one's result over.
+    """
     document = find_document(session, user, document_id)
-    version = {"document_id": document_id, "version": document.version}
-    row = insert(Processing).values(**version, sha256=document.sha256)
-    session.execute(row.on_conflict_do_nothing())
-    again = update(Processing).filter_by(**version).where(Processing.status == FAILED)
+    content = {"document_id": document_id, "sha256": document.sha256}
+    row = insert(Processing).values(**content, version=document.version)
+    taken_over = {"version": document.version}
+    session.execute(
+        row.on_conflict_do_update(index_elements=["document_id", "sha256"], set_=taken_over)
+    )
+    again = update(Processing).filter_by(**content).where(Processing.status == FAILED)
     session.execute(again.values(status=PENDING, run_at=now(), attempts=0, finished_at=None))
     action = "document.processing_requested"
     audit.record(session, user, document_id, action, version=document.version)

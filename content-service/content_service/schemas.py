@@ -36,6 +36,7 @@ Tag = Annotated[Stripped, Field(max_length=50), AfterValidator(storable)]
 Body = Annotated[Text, Field(max_length=1_000_000)]
 Tags = Annotated[list[Tag], Field(max_length=20)]
 Expiry = Annotated[AwareDatetime, AfterValidator(in_ten_years)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SearchWords = Annotated[Text, Field(min_length=1, max_length=200)]
 
 
@@ -53,6 +54,18 @@ class DocumentUpload(BaseModel):
     file: UploadFile
     title: Title | None = Field(default=None, description="The file's name, when not given.")
     tags: Tags = []
+
+
+class FileReplacement(BaseModel):
+    model_config = STRICT
+
+    file: UploadFile
+
+
+class VersionLabel(BaseModel):
+    model_config = STRICT
+
+    label: Tag | None = Field(description="Null takes the label off.")
 
 
 class DocumentUpdate(BaseModel):
@@ -119,10 +132,61 @@ class Stats(BaseModel):
     owned: int
 
 
+class DocumentUploaded(DocumentWithBody):
+    duplicate_of: UUID | None = Field(
+        description="The oldest other document with this very file, of those the caller may see."
+    )
+
+
+class TrashedDocument(DocumentRead):
+    deleted_at: datetime
+
+
+class BulkRequest(BaseModel):
+    model_config = STRICT
+
+    action: Literal["delete", "restore", "tag"]
+    document_ids: Annotated[list[UUID], Field(min_length=1, max_length=100)]
+    tags: Tags = Field(default=[], description="To add, for the action tag.")
+
+
+class Outcome(BaseModel):
+    """As the same request for this document alone would have ended."""
+
+    document_id: UUID
+    status: int
+    code: str | None = None
+    detail: str | None = None
+
+
+class BulkResult(BaseModel):
+    results: list[Outcome]
+    succeeded: int
+    failed: int
+
+
+class VersionNumber(BaseModel):
+    document_id: UUID
+    number: int
+
+
+class DamagedFile(BaseModel):
+    sha256: str
+    fault: Literal["missing", "damaged"]
+    versions: list[VersionNumber] = Field(description="Those that name it, at most a hundred.")
+
+
+class IntegrityReport(BaseModel):
+    checked: int
+    damaged: list[DamagedFile]
+    next_cursor: str | None
+
+
 class VersionRead(SnapshotRead):
     document_id: UUID
     number: int
     author_id: UUID
+    label: str | None
 
 
 class VersionWithBody(VersionRead):
@@ -140,8 +204,9 @@ class ProcessingRead(BaseModel):
     attempts: int
     error: str | None = Field(validation_alias="last_error", description="Of the last attempt.")
     text: str | None
+    language: str | None = Field(description="The code of ISO 639-1.")
     word_count: int | None
-    page_count: int | None
+    page_count: int | None = Field(description="Or sheets, or slides.")
     sha256: str
     stale: bool = Field(default=False, description="The document has a newer version by now.")
     finished_at: datetime | None

@@ -13,7 +13,20 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, Field, TypeAdapter
-from sqlalchemy import ColumnElement, Connection, Double, RowMapping, cast, func, select, tuple_
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Double,
+    RowMapping,
+    Uuid,
+    any_,
+    cast,
+    func,
+    literal,
+    select,
+    tuple_,
+)
 
 from chassis.auth import User
 from chassis.pagination import PageParameters, decode, encode
@@ -90,7 +103,8 @@ def best(
     connection: Connection, query: Any, ids: Sequence[UUID], after: Position | None, limit: int
 ) -> Sequence[RowMapping]:
     rank: ColumnElement[float] = cast(func.ts_rank(Document.search, query), Double)
-    ranked = select(Document.id, rank.label("rank")).where(Document.id.in_(ids))
+    is_in_window = Document.id == any_(literal(ids, ARRAY(Uuid)))  # IN would be 500 parameters
+    ranked = select(Document.id, rank.label("rank")).where(is_in_window)
     if after and after.rank is not None:
         ranked = ranked.where(tuple_(rank, Document.id) < tuple_(after.rank, after.last))
     top = ranked.order_by(rank.desc(), Document.id.desc()).limit(limit).subquery()

@@ -1,6 +1,7 @@
 """What this service reads from its environment, beside what every service reads."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -17,7 +18,10 @@ class Settings(chassis.Settings):
     communication_service_url: str = "http://communication-service:8003"
 
     storage_url: str = (SERVICE_FOLDER / "data").as_uri()
-    max_upload_bytes: int = Field(default=25 * 1024**2, ge=1)
+    max_upload_bytes: int = Field(default=256 * 1024**2, ge=1)
+    duplicates: Literal["flag", "reject"] = "flag"
+    trash_days: float = Field(default=30, ge=0)
+    housekeeping_seconds: float = Field(default=300, gt=0)
     extraction_seconds: float = Field(default=20.0, gt=0)
     extraction_memory_bytes: int = Field(default=512 * 1024**2, ge=128 * 1024**2)
     extraction_characters: int = Field(default=2_000_000, ge=1)

@@ -1,29 +1,45 @@
-"""The files: each once, under the SHA-256 of its content; no name from a client becomes a path."""
+"""The files: each once, under the SHA-256 of its content; no name from a client becomes a path.
+
+Where they are is a URL that fsspec understands: a local folder, or an S3-compatible store. How
+often a file is used is counted when it matters, in the versions that name it, so that the count is
+never wrong. Whoever saves or removes a file holds its lock until the end of the transaction: a file
+that is about to be named is not removed, and one that is about to be removed is not named.
+"""
 
 import hashlib
-from contextlib import suppress
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 from uuid import uuid4
 
-import fsspec  # type: ignore[import-untyped]
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
 
 from chassis.errors import Unavailable
 
+from .models import Version
 from .settings import settings
 
 CHUNK = 256 * 1024
+LONGEST_UPLOAD = timedelta(days=1)
+BATCH = 1000
 
 
 class StorageFailed(Unavailable):
-    """The file storage is full, read-only or away."""
+    """The file storage is full, read-only or away, or has lost the file."""
 
 
-def save(source: BinaryIO) -> dict[str, Any]:
-    """Keeps the file and returns its size and sha256.
+def save(session: Session, source: BinaryIO) -> dict[str, Any]:
+    """Keeps the file and returns its size and sha256; it stays if the transaction commits.
 
     It is written elsewhere and then renamed: under its final name it is always whole. And it is
-    there before the row that names it: a crash leaves a file without a row, never the reverse.
+    there before the row that names it: a crash leaves a file without a row, for housekeeping to
+    remove, never the reverse.
     """
     files, root = url_to_fs(settings.storage_url)
     incoming = f"{root}/incoming/{uuid4().hex}"
@@ -31,12 +47,31 @@ def save(source: BinaryIO) -> dict[str, Any]:
         files.makedirs(f"{root}/incoming", exist_ok=True)
         with files.open(incoming, "wb") as target:
             facts = copy(source, target)
+            if isinstance(files, LocalFileSystem):
+                target.flush()
+                os.fsync(target.fileno())
+        lock(session, facts["sha256"])
         files.mv(incoming, f"{root}/{facts['sha256']}")
+        if isinstance(files, LocalFileSystem):
+            keep_names(root)
     except OSError as error:
         with suppress(OSError):
             files.rm_file(incoming)
         raise StorageFailed("The file storage does not take files now") from error
     return facts
+
+
+def lock(session: Session, sha256: str) -> None:
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(sha256, 0))))
+
+
+def keep_names(folder: str) -> None:
+    """A rename outlives a power cut only once its folder is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def copy(source: BinaryIO, target: BinaryIO) -> dict[str, Any]:
@@ -48,7 +83,51 @@ def copy(source: BinaryIO, target: BinaryIO) -> dict[str, Any]:
     return {"size": size, "sha256": digest.hexdigest()}
 
 
-def local_path(sha256: str) -> str:
-    """Where the file is on this machine. FileNotFoundError when it is lost."""
-    path: str = fsspec.open_local(f"{settings.storage_url}/{sha256}")
-    return path
+def opened(sha256: str) -> BinaryIO:
+    """The file, to be read and closed."""
+    files, root = url_to_fs(settings.storage_url)
+    try:
+        file: BinaryIO = files.open(f"{root}/{sha256}", "rb")
+    except OSError as error:
+        raise StorageFailed("The file storage does not give this file now") from error
+    return file
+
+
+@contextmanager
+def local_copy(sha256: str) -> Iterator[BinaryIO]:
+    """The file as one of this machine's own, which another process can read."""
+    with opened(sha256) as file, TemporaryFile() as local:
+        copy(file, local)
+        local.seek(0)
+        yield local
+
+
+def remove_leftovers() -> None:
+    """Uploads that never ended, since their process died."""
+    files, root = url_to_fs(settings.storage_url)
+    for path in files.find(f"{root}/incoming"):
+        with suppress(FileNotFoundError):  # it was just moved to its place
+            if datetime.now(UTC) - files.modified(path) > LONGEST_UPLOAD:
+                files.rm_file(path)
+
+
+def unused(session: Session) -> Iterator[str]:
+    """The files that no version names, or none has named yet."""
+    files, root = url_to_fs(settings.storage_url)
+    names = [path.rpartition("/")[2] for path in files.find(root, maxdepth=1)]
+    for start in range(0, len(names), BATCH):
+        batch = names[start : start + BATCH]
+        yield from set(batch) - set(session.scalars(uses(batch)))
+
+
+def remove_if_unused(session: Session, sha256: str) -> None:
+    """Asks once more, under the lock: nobody can begin to use the file now."""
+    lock(session, sha256)
+    if session.scalar(uses([sha256]).limit(1)) is None:
+        files, root = url_to_fs(settings.storage_url)
+        with suppress(FileNotFoundError):  # another process was faster
+            files.rm_file(f"{root}/{sha256}")
+
+
+def uses(names: list[str]) -> Select[str]:
+    return select(Version.sha256).where(Version.sha256.in_(names), Version.body.is_(None))

@@ -11,36 +11,47 @@ import puremagic
 from chassis.errors import UnsupportedMediaType
 
 PDF = "application/pdf"
-DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+HTML = "text/html"
 MARKDOWN = "text/markdown"
 PLAIN = "text/plain"
 
+# What the main part of each kind of Office file is called in its zip.
+OFFICE = "application/vnd.openxmlformats-officedocument"
+MAIN_PARTS = {
+    b"word/document.xml": f"{OFFICE}.wordprocessingml.document",
+    b"xl/workbook.xml": f"{OFFICE}.spreadsheetml.sheet",
+    b"ppt/presentation.xml": f"{OFFICE}.presentationml.presentation",
+}
+
 # Text too, but to be run or drawn. Of other text puremagic's guess is as good as none: what begins
 # with "From" it takes for mail, and with "This is" for an .info file.
-MARKUP = {"text/html", "image/svg+xml", "application/xml", "application/rtf"}
+MARKUP = {HTML, "image/svg+xml", "application/xml", "application/rtf"}
 
 HEAD = 4096
 CHUNK = 256 * 1024
 DIRECTORY = 1024**2  # a zip's list of names is at its end; this much of it is looked at
 LONGEST_NAME = 200
+PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 class UnsupportedFile(UnsupportedMediaType):
-    """Neither PDF, nor DOCX, nor UTF-8 text."""
+    """None of the kinds of file that the service can read."""
 
 
 def content_type_of(file: BinaryIO, name: str) -> str:
-    """One of the four types above. The name only tells Markdown from other text."""
+    """One of the types above. The name only tells Markdown from other text."""
     head = file.read(HEAD)
-    guesses = recognised(head)
     if head.startswith(b"%PDF-"):
         return PDF
-    if DOCX in guesses and is_docx(file):
-        return DOCX
-    if not guesses & MARKUP and is_text(file):
-        return MARKDOWN if name.lower().endswith((".md", ".markdown")) else PLAIN
-    raise UnsupportedFile("file: must be a PDF, a DOCX without macros, or text in UTF-8")
+    if head.startswith(b"PK\x03\x04") and (kind := office_type_of(file)):
+        return kind
+    is_page = PAGE.match(head)
+    if (is_page or not recognised(head) & MARKUP) and is_text(file):
+        is_markdown = name.lower().endswith((".md", ".markdown"))
+        return HTML if is_page else MARKDOWN if is_markdown else PLAIN
+    kinds = "a PDF, an Office file (DOCX, XLSX, PPTX) without macros, HTML, or text in UTF-8"
+    raise UnsupportedFile(f"file: must be {kinds}")
 
 
 def recognised(head: bytes) -> set[str]:
@@ -51,12 +62,13 @@ def recognised(head: bytes) -> set[str]:
         return set()
 
 
-def is_docx(file: BinaryIO) -> bool:
+def office_type_of(file: BinaryIO) -> str | None:
     """By the names in the zip's directory, unparsed: a hostile one may have a million entries."""
     file.seek(max(0, file.seek(0, os.SEEK_END) - DIRECTORY))
     names = file.read()
-    is_word = b"word/document.xml" in names and b"vbaProject.bin" not in names
-    return is_word and zipfile.is_zipfile(file)
+    if b"vbaProject.bin" in names or not zipfile.is_zipfile(file):
+        return None
+    return next((kind for part, kind in MAIN_PARTS.items() if part in names), None)
 
 
 def is_text(file: BinaryIO) -> bool:

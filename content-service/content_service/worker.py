@@ -1,40 +1,33 @@
-"""The background threads: each takes what is due from a table of its own, in rounds."""
+"""Reading documents for their text: claims rows of the queue of record, one by one."""
 
 import json
 import logging
+import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
-from threading import Event, Thread
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
 
-from fastapi import FastAPI
 from sqlalchemy import update
 
-from chassis.auth import ServiceAccount
 from chassis.claims import DONE, RetryPolicy, claim, finish, retry
-from chassis.service_client import ServiceClient
 from chassis.tracing import traced
 
 from . import storage
 from .database import session_maker
 from .models import Document, Processing, Version, now
-from .notices import hand_over_due
 from .processing import FAILED
 from .settings import settings
 
 logger = logging.getLogger(__name__)
 
-IDLE_SECONDS = 0.25
-Job = Callable[[], bool]
-"""One round of work; False when nothing was due."""
-
 LEASE = timedelta(seconds=settings.extraction_seconds + 5)
 POLICY = RetryPolicy(max_attempts=5, longest_delay=60)
+SAMPLE = 10_000  # characters that tell the language
 
 CHILD = [sys.executable, "-I", str(Path(__file__).with_name("extraction.py"))]
 
@@ -43,40 +36,11 @@ class Unreadable(Exception):
     """The file is at fault, so that trying again is of no use."""
 
 
-@asynccontextmanager
-async def background_worker(app: FastAPI) -> AsyncIterator[None]:
-    """Runs a thread per job as long as the app. What they leave undone, another claims later."""
-    stopping = Event()
-    for name, job in jobs(app).items():
-        Thread(target=work, args=[stopping, name, job], name=name, daemon=True).start()
-    yield
-    stopping.set()
+class ReaderKilled(Exception):
+    """By the operating system, when memory is short, or by an operator: it may work next time."""
 
 
-def jobs(app: FastAPI) -> dict[str, Job]:
-    communication = ServiceClient(
-        settings.communication_service_url,
-        settings.service_name,
-        target="communication-service",
-        account=ServiceAccount(
-            settings, app.state.transport
-        ),  # one that is used by this thread only
-        transport=app.state.transport,
-    )
-    return {"extraction": extract_due, "notices": partial(hand_over_due, communication)}
-
-
-def work(stopping: Event, name: str, job: Job) -> None:
-    pause = 0.0
-    while not stopping.wait(pause):
-        pause = IDLE_SECONDS
-        try:
-            pause = 0.0 if job() else IDLE_SECONDS
-        except Exception:  # the database may be away for a while: the thread must outlive that
-            logger.exception("%s pauses", name)
-
-
-def extract_due() -> bool:
+def read_next() -> bool:
     """False when nothing was due."""
     with session_maker.begin() as session:
         claimed = claim(session, Processing, limit=1, lease=LEASE)
@@ -100,29 +64,54 @@ def read(row: Processing) -> dict[str, Any]:
     """The text and its figures. Raises Unreadable when there is no hope of getting them."""
     with session_maker() as session:
         version = session.get_one(Version, (row.document_id, row.version))
-    if version.body is not None:
-        return {"text": version.body, "word_count": len(version.body.split())}
-    found = run_child(storage.local_path(version.sha256), version.content_type)
+    with content_of(version) as file:
+        found = run_child(file, version.content_type)
     if found.pop("sha256") != version.sha256:
         raise Unreadable("the stored file is damaged: its checksum is not that of the upload")
-    return found
+    return {**found, "language": language_of(found["text"])}
 
 
-def run_child(path: str, content_type: str) -> dict[str, Any]:
+@contextmanager
+def content_of(version: Version) -> Iterator[BinaryIO]:
+    if version.body is None:
+        with storage.local_copy(version.sha256) as file:
+            yield file
+    else:
+        with TemporaryFile() as file:
+            file.write(version.body.encode())
+            file.seek(0)
+            yield file
+
+
+def run_child(file: BinaryIO, content_type: str) -> dict[str, Any]:
     """A broken, hostile or huge file can only ever take this child down."""
     seconds = settings.extraction_seconds
     limits = [settings.extraction_memory_bytes, round(seconds) + 1, settings.extraction_characters]
-    command = [*CHILD, path, content_type, *map(str, limits)]
-    try:
-        child = subprocess.run(command, capture_output=True, env={}, timeout=seconds)
-    except subprocess.TimeoutExpired as error:
-        raise Unreadable(f"reading it takes over {seconds:g} seconds") from error
-    if child.returncode != 0:
-        raise Unreadable(f"reading it ended with exit code {child.returncode}")
-    found: dict[str, Any] = json.loads(child.stdout)
+    command = [*CHILD, content_type, *map(str, limits)]
+    with TemporaryFile() as answer:  # of limited size, unlike a pipe
+        pipes: Any = {"stdin": file, "stdout": answer, "stderr": subprocess.DEVNULL}
+        try:
+            code = subprocess.run(command, env={}, timeout=seconds, **pipes).returncode
+        except subprocess.TimeoutExpired as error:
+            raise Unreadable(f"reading it takes over {seconds:g} seconds") from error
+        if code == -signal.SIGKILL:
+            raise ReaderKilled
+        if code != 0:
+            raise Unreadable(f"reading it ended with exit code {code}")
+        answer.seek(0)
+        found: dict[str, Any] = json.load(answer)
     if "error" in found:
         raise Unreadable(found["error"])
     return found
+
+
+def language_of(text: str) -> str | None:
+    """The code of ISO 639-1; None for a text without words."""
+    if not text.split():
+        return None
+    import py3langid  # type: ignore[import-untyped]  # a second and a hundred megabytes: when needed
+
+    return str(py3langid.classify(text[:SAMPLE])[0])
 
 
 def save(row: Processing, status: str, **result: Any) -> None:

@@ -2,8 +2,11 @@
 
 import io
 import zipfile
+from typing import Any
 
 import docx
+import openpyxl  # type: ignore[import-untyped]
+import pptx
 from pypdf import PdfWriter
 from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
 
@@ -35,6 +38,27 @@ def word(*paragraphs: str, cells: tuple[str, ...] = ()) -> bytes:
         for cell, content in zip(row.cells, cells, strict=True):
             cell.text = content
     document.save(file)
+    return file.getvalue()
+
+
+def sheets(named: dict[str, list[list[Any]]]) -> bytes:
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    book.remove(book.active)
+    for title, rows in named.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    book.save(file)
+    return file.getvalue()
+
+
+def slides(*titles: str, notes: str = "") -> bytes:
+    show, file = pptx.Presentation(), io.BytesIO()
+    for title in titles:
+        slide = show.slides.add_slide(show.slide_layouts[5])
+        slide.shapes.title.text = title
+        slide.notes_slide.notes_text_frame.text = notes
+    show.save(file)
     return file.getvalue()
 
 

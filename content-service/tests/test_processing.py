@@ -1,10 +1,16 @@
 """Processing: the text of a document, or the reason why there is none."""
 
+import io
+import re
+import time
+import zipfile
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import psutil
 import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -14,7 +20,7 @@ from content_service.models import Processing
 from content_service.settings import settings
 
 from .conftest import Caller
-from .files import bomb, encrypted_pdf, pdf, repacked, word
+from .files import bomb, encrypted_pdf, pdf, repacked, sheets, slides, word, zipped
 
 
 def test_nobody_asked_is_404(author: Caller) -> None:
@@ -64,6 +70,17 @@ def test_a_request_is_queued_and_then_done(author: Caller) -> None:
         (b"\xef\xbb\xbfmarked", "marked", 1),
         (encrypted_pdf(""), "Confidential figures", 2),
         (pdf(""), "", 0),
+        (
+            sheets({"Costs": [["Mill", 12.5], [None, "race"]], "Empty": []}),
+            "Costs\nMill\t12.5\nrace\nEmpty",
+            5,
+        ),
+        (slides("Closing the race", notes="Say why"), "Closing the race\nSay why", 5),
+        (
+            b"<!DOCTYPE html><title>Mill</title><style>p {}</style><p>Gr\xc3\xb6&szlig;e <b>7</b>",
+            "Mill\nGr\u00f6\u00dfe\n7",
+            3,
+        ),
     ],
 )
 def test_every_kind_of_file_gives_its_text(
@@ -88,8 +105,20 @@ def test_a_text_document_is_its_own_text(author: Caller) -> None:
         (pdf("cut")[:400], "broken"),
         (repacked(word("x"), **{"word/document.xml": b"<w:document"}), "broken"),
         (repacked(word("x"), **{"[Content_Types].xml": b""}), "broken"),
+        (zipped(**{"xl/workbook.xml": b"<x/>"}), "broken"),
+        (zipped(**{"ppt/presentation.xml": b"<x/>"}), "broken"),
+        (repacked(sheets({"A": [["x"]]}), **{"xl/worksheets/sheet1.xml": b"<w"}), "broken"),
     ],
-    ids=["encrypted", "not a PDF", "cut", "not XML", "not a package"],
+    ids=[
+        "encrypted",
+        "not a PDF",
+        "cut",
+        "not XML",
+        "no package",
+        "no sheets",
+        "no slides",
+        "cut sheet",
+    ],
 )
 def test_a_file_that_cannot_be_read_fails_with_the_reason(
     author: Caller, content: bytes, reason: str
@@ -112,6 +141,49 @@ def test_a_bomb_takes_nothing_down(author: Caller, monkeypatch: pytest.MonkeyPat
         "reading the file takes too much memory",
     )
     assert author.process(author.create())["status"] == "done"
+
+
+def test_a_sheet_that_claims_a_billion_cells_is_only_as_large_as_it_is(author: Caller) -> None:
+    content = sheets({"A": [["only this"]]})
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        sheet = archive.read("xl/worksheets/sheet1.xml")
+    claim = re.sub(rb'<dimension ref="[^"]*"', b'<dimension ref="A1:XFD1048576"', sheet)
+    assert claim != sheet
+
+    done = author.process(author.upload(repacked(content, **{"xl/worksheets/sheet1.xml": claim})))
+
+    assert done["text"] == "A\nonly this"
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [("The mill race was closed because of what it costs", "en"),
+     ("Der Mühlgraben wurde wegen der Kosten geschlossen", "de"),
+     ("Le bief du moulin a été fermé à cause de ce qu'il coûte", "fr"),
+     ("", None)],
+)  # fmt: skip
+def test_the_language_is_told(author: Caller, text: str, language: str | None) -> None:
+    assert author.process(author.create(body=text))["language"] == language
+
+
+def test_a_reader_that_was_killed_is_started_again(author: Caller) -> None:
+    document = author.upload(pdf(*[f"Page {number} of a long report" for number in range(600)]))
+    author.post(f"/documents/{document['id']}/process")
+
+    wait_for_reader().kill()
+
+    done = author.outcome(document)
+    assert (done["status"], done["attempts"], done["page_count"]) == ("done", 2, 600)
+
+
+def wait_for_reader() -> psutil.Process:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        for child in psutil.Process().children():
+            with suppress(psutil.NoSuchProcess):
+                if any(part.endswith("extraction.py") for part in child.cmdline()):
+                    return child
+    raise AssertionError("no reader was started")
 
 
 def test_a_file_that_takes_too_long_is_given_up(
@@ -166,6 +238,17 @@ def test_what_failed_can_be_tried_again(author: Caller, monkeypatch: pytest.Monk
     assert (again["status"], again["text"].strip(), again["error"]) == ("done", "Again", None)
 
 
+def test_the_same_content_is_not_read_again_for_a_new_version(author: Caller) -> None:
+    document = author.upload(pdf("Once and for all"))
+    first = author.process(document)
+    renamed = author.change(document, title="Renamed").json()
+    assert author.outcome(document)["stale"]
+
+    again = author.post(f"/documents/{document['id']}/process").json()
+
+    assert again == {**first, "version": renamed["version"]}
+
+
 def test_a_result_is_stale_when_the_document_moved_on(author: Caller) -> None:
     document = author.create(body="one")
     author.process(document)
@@ -205,7 +288,7 @@ def test_a_lost_file_is_tried_again_before_it_fails(author: Caller) -> None:
     found = author.outcome(document, wanted=lambda found: found["attempts"] == 2)
 
     assert found["status"] in ("queued", "running")
-    assert found["error"] == "FileNotFoundError"
+    assert found["error"] == "StorageFailed"
 
 
 @pytest.mark.parametrize("tags", [["a"], []])

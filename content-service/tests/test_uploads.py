@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,9 +15,12 @@ from httpx2 import Response
 from content_service.settings import settings
 
 from .conftest import Caller, saved
-from .files import pdf, repacked, word, zipped
+from .files import pdf, repacked, sheets, slides, word, zipped
 
-DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+OFFICE = "application/vnd.openxmlformats-officedocument"
+DOCX = f"{OFFICE}.wordprocessingml.document"
+XLSX = f"{OFFICE}.spreadsheetml.sheet"
+PPTX = f"{OFFICE}.presentationml.presentation"
 STORAGE = Path(urlsplit(settings.storage_url).path)
 
 
@@ -25,11 +29,16 @@ STORAGE = Path(urlsplit(settings.storage_url).path)
     [
         (pdf("Mill race"), "report.pdf", "application/pdf"),
         (word("Mill race"), "report.docx", DOCX),
+        (sheets({"Costs": [["Mill", 1]]}), "costs.xlsx", XLSX),
+        (slides("Mill race"), "talk.pptx", PPTX),
+        (b"<!DOCTYPE html><html><p>Mill race</p></html>", "page.html", "text/html"),
         (b"# Mill race\n\n* closed", "report.md", "text/markdown"),
         ("Größe: 7 µm\r\n\tend\f".encode(), "report.txt", "text/plain"),
         # Names and claims decide nothing.
         (pdf("Mill race"), "report.txt", "application/pdf"),
         (word("Mill race"), "report", DOCX),
+        (sheets({"Costs": [["Mill", 1]]}), "costs.docx", XLSX),
+        (b"\n <HTML><p>Mill race</p>", "page.txt", "text/html"),
         (b"plain words", "report.pdf", "text/plain"),
         (b"MZ is how DOS programs begin", "invoice.exe", "text/plain"),
         (b"This is how a letter begins", "letter.txt", "text/plain"),
@@ -52,7 +61,7 @@ def test_a_file_is_what_its_content_says(
     ("content", "name"),
     [
         (b"\x89PNG\r\n\x1a\n" + bytes(64), "picture.pdf"),
-        (b"<!DOCTYPE html><html><script>alert(1)</script></html>", "page.txt"),
+        (b"<!DOCTYPE html><html>\xff</html>", "page.html"),
         (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "drawing.md"),
         (b"{\\rtf1\\ansi words}", "letter.txt"),
         (b"words with a NUL \x00 inside", "notes.txt"),
@@ -62,7 +71,7 @@ def test_a_file_is_what_its_content_says(
         ("Größe".encode("utf-16"), "notes.txt"),
         (b"x" * 300_000 + b"\xff", "notes.txt"),
         (zipped(**{"a.txt": b"a"}), "report.docx"),
-        (zipped(**{"xl/workbook.xml": b"<x/>"}), "report.docx"),
+        (zipped(**{"xl/other.xml": b"<x/>"}), "report.xlsx"),
         (b"PK\x03\x04word/document.xml", "report.docx"),
         (repacked(word("x"), **{"word/vbaProject.bin": b"macro"}), "report.docx"),
         (b"MZ\x90\x00\x03\x00\x00\x00", "report.pdf"),
@@ -115,7 +124,12 @@ def test_a_wrong_field_of_the_form_is_named(author: Caller, field: dict[str, str
 
 
 def test_a_file_over_the_limit_is_413(author: Caller) -> None:
-    response = author.post_file(b"x" * settings.max_upload_bytes)
+    """Refused by the length it announces, before it is read."""
+    headers = {
+        "Content-Type": "multipart/form-data; boundary=b",
+        "Content-Length": str(settings.max_upload_bytes + 1),
+    }
+    response = author.post("/documents/upload", content=iter([b"--b\r\n"]), headers=headers)
 
     assert response.status_code == 413
     assert response.headers["Content-Type"] == "application/problem+json"
@@ -225,19 +239,38 @@ def test_a_text_document_downloads_as_text(author: Caller) -> None:
     assert unquote(disposition(response)).endswith("''Größe.txt")
 
 
-def test_a_part_of_a_file_can_be_asked_for(author: Caller) -> None:
-    document = author.upload(b"0123456789", "digits.txt")
+@pytest.mark.parametrize("kind", ["file", "text"])
+def test_a_part_of_a_file_can_be_asked_for(author: Caller, kind: str) -> None:
+    digits = "0123456789"
+    as_file = kind == "file"
+    document = author.upload(digits.encode()) if as_file else author.create(body=digits)
     path = f"/documents/{document['id']}/download"
 
-    def part(value: str, **headers: str) -> tuple[int, bytes]:
+    def part(value: str, **headers: str) -> tuple[int, bytes, str | None]:
         response = author.get(path, headers={"Range": value, **headers})
-        return response.status_code, response.content
+        return response.status_code, response.content, response.headers.get("Content-Range")
 
-    assert part("bytes=2-4") == (206, b"234")
-    assert part("bytes=-3") == (206, b"789")
-    assert part("bytes=5-", **{"If-Range": f'"{document["sha256"]}"'}) == (206, b"56789")
-    assert part("bytes=5-", **{"If-Range": '"another"'}) == (200, b"0123456789")
-    assert part("bytes=10-")[0] == 416
+    whole = (200, digits.encode(), None)
+    assert part("bytes=2-4") == (206, b"234", "bytes 2-4/10")
+    assert part("bytes=0-9") == (206, b"0123456789", "bytes 0-9/10")
+    assert part("bytes=-3") == (206, b"789", "bytes 7-9/10")
+    assert part("bytes=-99") == (206, b"0123456789", "bytes 0-9/10")
+    assert part("bytes=8-99") == (206, b"89", "bytes 8-9/10")
+    assert part("bytes=5-", **{"If-Range": f'"{document["sha256"]}"'})[:2] == (206, b"56789")
+    assert part("bytes=5-", **{"If-Range": '"another"'}) == whole
+    for what_is_no_range in ("bytes=4-2", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=1-2,4-5"):
+        assert part(what_is_no_range) == whole
+
+
+@pytest.mark.parametrize("beyond", ["bytes=10-", "bytes=99-100", "bytes=-0"])
+def test_a_part_beyond_the_end_is_416(author: Caller, beyond: str) -> None:
+    document = author.upload(b"0123456789", "digits.txt")
+
+    response = author.get(f"/documents/{document['id']}/download", headers={"Range": beyond})
+
+    assert (response.status_code, response.json()["code"]) == (416, "RangeNotSatisfiable")
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["Content-Range"] == "bytes */10"
 
 
 def test_an_uploaded_file_takes_no_text_but_a_new_title(author: Caller) -> None:
@@ -260,6 +293,68 @@ def test_a_storage_that_fails_is_503_and_leaves_nothing(
     assert response.json()["code"] == "StorageFailed"
     assert "/dev/null" not in response.text
     assert author.get("/documents").json()["items"] == []
+
+
+def test_a_second_upload_of_a_file_names_the_first(author: Caller, stranger: Caller) -> None:
+    content = pdf(str(uuid4()))
+    first = author.upload(content)
+
+    second, other = author.upload(content, "other name"), stranger.upload(content)
+
+    assert (first["duplicate_of"], second["duplicate_of"]) == (None, first["id"])
+    assert other["duplicate_of"] is None  # what others have is nobody's business
+    author.delete(f"/documents/{first['id']}")
+    assert author.upload(content)["duplicate_of"] == second["id"]
+
+
+def test_duplicates_are_refused_where_that_is_set(
+    author: Caller, stranger: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "duplicates", "reject")
+    content = pdf(str(uuid4()))
+    first = author.upload(content)
+
+    with ThreadPoolExecutor(5) as threads:
+        answers = [*threads.map(lambda _: author.post_file(content), range(5))]
+
+    assert {answer.status_code for answer in answers} == {409}
+    assert (answers[0].json()["code"], first["id"] in answers[0].text) == ("DuplicateFile", True)
+    assert stranger.post_file(content).status_code == 201
+
+
+def test_of_parallel_uploads_of_a_file_one_is_the_first(
+    author: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "duplicates", "reject")
+    content = pdf(str(uuid4()))
+
+    with ThreadPoolExecutor(10) as threads:
+        answers = [*threads.map(lambda _: author.post_file(content), range(10))]
+
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 9
+
+
+def test_a_file_that_the_storage_lost_is_503(author: Caller) -> None:
+    document = author.upload(f"unique {uuid4()}".encode())
+    (STORAGE / document["sha256"]).unlink()
+
+    response = author.get(f"/documents/{document['id']}/download")
+
+    assert (response.status_code, response.json()["code"]) == (503, "StorageFailed")
+
+
+def test_a_store_elsewhere_is_a_setting(author: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any that fsspec knows; this one is the memory of the process."""
+    monkeypatch.setattr(settings, "storage_url", "memory://bucket/files")
+    content = pdf("Kept elsewhere")
+
+    document = author.upload(content)
+
+    response = author.get(f"/documents/{document['id']}/download")
+    assert response.content == content
+    part = author.get(f"/documents/{document['id']}/download", headers={"Range": "bytes=0-3"})
+    assert (part.status_code, part.content) == (206, b"%PDF")
+    assert author.process(document)["text"].strip() == "Kept elsewhere"
 
 
 def stored_files() -> set[str]:

@@ -1,5 +1,7 @@
 """Versions: full snapshots that nothing can change."""
 
+import hashlib
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import InternalError
@@ -7,6 +9,7 @@ from sqlalchemy.exc import InternalError
 from content_service.database import engine
 
 from .conftest import Caller
+from .files import pdf
 
 
 def test_every_version_stays_as_it_was(author: Caller) -> None:
@@ -62,3 +65,96 @@ def test_the_database_refuses_to_change_a_version(author: Caller) -> None:
 
     with pytest.raises(InternalError, match="append-only"), engine.begin() as connection:
         connection.execute(change, {"id": document["id"]})
+
+
+def test_a_restored_version_is_a_new_one_and_no_other_has_changed(author: Caller) -> None:
+    first = author.create(title="First", body="mill", tags=["a"])
+    second = author.change(first, title="Second", body="weir", tags=[]).json()
+    path = f"/documents/{first['id']}/versions"
+
+    response = author.post(f"{path}/1/restore", headers={"If-Match": '"2"'})
+
+    third = response.json()
+    assert (response.status_code, response.headers["ETag"], third["version"]) == (200, '"3"', 3)
+    shown = ("title", "body", "tags", "sha256")
+    assert [third[name] for name in shown] == [first[name] for name in shown]
+    for number, document in ((1, first), (2, second), (3, third)):
+        version = author.get(f"{path}/{number}").json()
+        assert [version[name] for name in shown] == [document[name] for name in shown]
+    newest = author.get(f"/documents/{first['id']}/audit").json()["items"][0]
+    assert (newest["action"], newest["details"]) == (
+        "version.restored",
+        {"version": 3, "restored": 1},
+    )
+
+
+def test_restoring_needs_the_newest_etag_and_a_version_that_is_there(author: Caller) -> None:
+    document = author.create()
+    author.change(document, title="Second")
+    path = f"/documents/{document['id']}/versions"
+
+    assert author.post(f"{path}/1/restore").status_code == 428
+    stale = author.post(f"{path}/1/restore", headers={"If-Match": '"1"'})
+    assert (stale.status_code, stale.headers["ETag"]) == (412, '"2"')
+    unknown = author.post(f"{path}/7/restore", headers={"If-Match": '"2"'})
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "UnknownVersion")
+
+
+def test_a_file_is_replaced_and_every_version_keeps_its_own(author: Caller) -> None:
+    contents = [pdf("First edition"), pdf("Second edition")]
+    document = author.upload(contents[0], "one.pdf", title="Report", tags=["a"])
+    path = f"/documents/{document['id']}"
+
+    response = author.put(
+        f"{path}/file", files={"file": ("two.pdf", contents[1])}, headers={"If-Match": '"1"'}
+    )
+
+    replaced = response.json()
+    assert (response.status_code, response.headers["ETag"]) == (200, '"2"')
+    assert replaced["sha256"] == hashlib.sha256(contents[1]).hexdigest()
+    shown = ("title", "tags", "filename", "version")
+    assert [replaced[name] for name in shown] == ["Report", ["a"], "two.pdf", 2]
+    assert author.get(f"{path}/download").content == contents[1]
+    for number, content in enumerate(contents, start=1):
+        assert author.get(f"{path}/versions/{number}/download").content == content
+    author.post(f"{path}/versions/1/restore", headers={"If-Match": '"2"'})
+    assert author.get(f"{path}/download").content == contents[0]
+
+
+def test_replacing_a_file_needs_its_etag_and_a_file(author: Caller) -> None:
+    document = author.upload(pdf("Only edition"))
+    path = f"/documents/{document['id']}/file"
+    new = {"file": ("a.txt", b"words")}
+
+    assert author.put(path, files=new).status_code == 428
+    assert author.put(path, files=new, headers={"If-Match": '"7"'}).status_code == 412
+    nothing = author.put(path, files={"file": ("a", b"")}, headers={"If-Match": '"1"'})
+    assert nothing.json()["errors"] == [{"field": "file", "message": "is empty"}]
+
+
+def test_a_restored_file_is_found_by_its_own_text_again(author: Caller) -> None:
+    document = author.upload(pdf("Penstocks"))
+    author.process(document)
+    path = f"/documents/{document['id']}"
+    new = {"file": ("new.pdf", pdf("Carpentry"))}
+    author.put(f"{path}/file", files=new, headers={"If-Match": '"1"'})
+    assert author.get("/search?q=penstock").json()["items"] == []
+
+    author.post(f"{path}/versions/1/restore", headers={"If-Match": '"2"'})
+
+    assert [item["id"] for item in author.get("/search?q=penstock").json()["items"]] == [
+        document["id"]
+    ]
+
+
+def test_a_version_may_be_named_and_the_name_taken_off(author: Caller) -> None:
+    document = author.create()
+    path = f"/documents/{document['id']}/versions"
+
+    named = author.put(f"{path}/1/label", json={"label": " as signed "})
+
+    assert (named.status_code, named.json()["label"]) == (200, "as signed")
+    assert author.get(path).json()["items"][0]["label"] == "as signed"
+    assert author.put(f"{path}/1/label", json={"label": None}).json()["label"] is None
+    assert author.put(f"{path}/2/label", json={"label": "x"}).status_code == 404
+    assert author.put(f"{path}/1/label", json={}).json()["errors"][0]["field"] == "label"

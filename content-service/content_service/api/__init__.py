@@ -2,8 +2,26 @@
 
 from fastapi import APIRouter
 
-from . import documents, processing, search, share_links, sharing, versions
+from . import (
+    documents,
+    integrity,
+    processing,
+    search,
+    share_links,
+    sharing,
+    trash,
+    versions,
+)
 
 router = APIRouter()
-for part in (documents, search, versions, processing, sharing, share_links):
+for part in (
+    documents,
+    search,
+    versions,
+    processing,
+    sharing,
+    share_links,
+    trash,
+    integrity,
+):
     router.include_router(part.router)

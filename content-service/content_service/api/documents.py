@@ -1,32 +1,36 @@
 """Documents: create, upload, list, read, change, delete, download."""
 
 from typing import Annotated, Any
-from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, BackgroundTasks, File, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
 from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 
-from .. import documents, storage
+from .. import bulk, documents, trash
 from ..access import find_document
 from ..cache import Cached, State
 from ..database import DbSession, reads, session_maker
-from ..models import Document, Snapshot
+from ..models import Document
 from ..schemas import (
+    BulkRequest,
+    BulkResult,
     DocumentCreate,
     DocumentRead,
     DocumentUpdate,
     DocumentUpload,
+    DocumentUploaded,
     DocumentWithBody,
+    FileReplacement,
     Stats,
 )
 from ..settings import settings
-from ..uploads import safe_name
+from ..versions import etag
 from .dependencies import Author, GivenETag, Idempotent, Reader
+from .downloads import WantedPart, attachment
 
 router = APIRouter(route_class=IdempotentRoute)
 
@@ -43,16 +47,41 @@ def create_document(
 
 @router.post(
     "/documents/upload",
-    response_model=DocumentWithBody,
     status_code=201,
     dependencies=[Idempotent],
     max_body_size=settings.max_upload_bytes,
 )
 def upload_document(
     new: Annotated[DocumentUpload, File()], author: Author, session: DbSession, response: Response
+) -> DocumentUploaded:
+    """Save an uploaded file (PDF, Office, HTML, Markdown, text) as a document of the caller."""
+    uploaded = documents.upload_document(session, author, new)
+    response.headers["ETag"] = etag(uploaded.version)
+    return uploaded
+
+
+@router.put(
+    "/documents/{document_id}/file",
+    response_model=DocumentWithBody,
+    max_body_size=settings.max_upload_bytes,
+)
+def replace_file(
+    document_id: UUID,
+    new: Annotated[FileReplacement, File()],
+    author: Author,
+    if_match: GivenETag,
+    session: DbSession,
+    response: Response,
 ) -> Document:
-    """Save an uploaded PDF, DOCX, Markdown or text file as a document owned by the caller."""
-    return tagged(response, documents.upload_document(session, author, new))
+    """Put another file in place of the content of the version named by If-Match."""
+    changed = documents.replace_file(session, author, document_id, if_match, new.file)
+    return tagged(response, changed)
+
+
+@router.post("/documents/bulk", status_code=207)
+def change_many(request: BulkRequest, author: Author, session: DbSession) -> BulkResult:
+    """Delete, restore or tag up to a hundred documents; each has an outcome of its own."""
+    return bulk.run(session, author, request)
 
 
 @router.get("/documents", response_model=Page[DocumentRead])
@@ -82,7 +111,7 @@ def read_document(
             state = find_document(session, reader, document_id)
         json = DocumentWithBody.model_validate(state, from_attributes=True).model_dump_json()
         background.add_task(cached.keep, state, json)
-    headers = {"ETag": documents.etag(state.version)}
+    headers = {"ETag": etag(state.version)}
     return Response(json, media_type="application/json", headers=headers)
 
 
@@ -102,14 +131,16 @@ def change_document(
 
 @router.delete("/documents/{document_id}", status_code=204)
 def delete_document(document_id: UUID, author: Author, session: DbSession) -> None:
-    """Delete a document, for everybody."""
-    documents.delete_document(session, author, document_id)
+    """Delete a document, for everybody; it stays in the trash for a while."""
+    trash.delete_document(session, author, document_id)
 
 
-@router.get("/documents/{document_id}/download", response_class=FileResponse)
-def download_document(document_id: UUID, reader: Reader, session: DbSession) -> Response:
-    """The file as it was uploaded, or the text, as an attachment; takes Range for files."""
-    return attachment(documents.download_document(session, reader, document_id))
+@router.get("/documents/{document_id}/download", response_class=StreamingResponse)
+def download_document(
+    document_id: UUID, reader: Reader, wanted: WantedPart, session: DbSession
+) -> Response:
+    """The file as it was uploaded, or the text, as an attachment; takes Range."""
+    return attachment(documents.download_document(session, reader, document_id), wanted)
 
 
 def as_json(content: Any) -> Response:
@@ -117,19 +148,5 @@ def as_json(content: Any) -> Response:
 
 
 def tagged(response: Response, document: Document) -> Document:
-    response.headers["ETag"] = documents.etag(document.version)
+    response.headers["ETag"] = etag(document.version)
     return document
-
-
-def attachment(document: Snapshot) -> Response:
-    """Saved by a browser, never shown or run by it."""
-    name = document.filename or f"{safe_name(document.title)}.txt"
-    headers = {
-        "Content-Disposition": f"attachment; filename*=utf-8''{quote(name, safe='')}",
-        "ETag": f'"{document.sha256}"',
-        "X-Content-Type-Options": "nosniff",
-    }
-    if document.body is not None:
-        return Response(document.body, media_type=document.content_type, headers=headers)
-    path = storage.local_path(document.sha256)
-    return FileResponse(path, media_type=document.content_type, headers=headers)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPBasic
 
 from chassis.pagination import Page, PageRequest
@@ -15,7 +15,7 @@ from ..database import DbSession, reads, session_maker
 from ..schemas import ShareLinkCreate, ShareLinkCreated, ShareLinkRead
 from ..settings import settings
 from .dependencies import Author, Reader
-from .documents import attachment
+from .downloads import WantedPart, attachment
 
 router = APIRouter()
 
@@ -58,14 +58,16 @@ def revoke_share_link(document_id: UUID, link_id: UUID, author: Author, session:
     share_links.revoke_link(session, author, document_id, link_id)
 
 
-@router.get("/shared", response_class=FileResponse)
-def open_share_link(token: Token, password: Password, request: Request) -> Response:
+@router.get("/shared", response_class=StreamingResponse)
+def open_share_link(
+    token: Token, password: Password, wanted: WantedPart, request: Request
+) -> Response:
     """What a share link opens, as an attachment; its password, if any, goes as HTTP Basic."""
     with reads.connect() as connection:
         link_id = share_links.admit(connection, token, password)
     with session_maker.begin() as session:
         opened = share_links.use(session, link_id, ip_hash(request))
-    answer = attachment(opened)
+    answer = attachment(opened, wanted)
     answer.headers.update(PRIVATE)
     return answer
 

@@ -3,17 +3,22 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Response
+from fastapi.responses import StreamingResponse
 
 from chassis.pagination import Page, PageRequest
 
 from .. import versions
 from ..database import DbSession
-from ..models import Version
-from ..schemas import VersionRead, VersionWithBody
-from .dependencies import Reader
+from ..models import Document, Version
+from ..schemas import DocumentWithBody, VersionLabel, VersionRead, VersionWithBody
+from .dependencies import Author, GivenETag, Reader
+from .documents import tagged
+from .downloads import WantedPart, attachment
 
 router = APIRouter(prefix="/documents/{document_id}/versions")
+
+Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 @router.get("", response_model=Page[VersionRead])
@@ -25,11 +30,36 @@ def list_versions(
 
 
 @router.get("/{number}", response_model=VersionWithBody)
-def read_version(
-    document_id: UUID,
-    number: Annotated[int, Path(ge=1, le=2**31 - 1)],
-    reader: Reader,
-    session: DbSession,
-) -> Version:
+def read_version(document_id: UUID, number: Number, reader: Reader, session: DbSession) -> Version:
     """One version of a document, whole."""
     return versions.find_version(session, reader, document_id, number)
+
+
+@router.get("/{number}/download", response_class=StreamingResponse)
+def download_version(
+    document_id: UUID, number: Number, reader: Reader, wanted: WantedPart, session: DbSession
+) -> Response:
+    """The file or the text of that version, as an attachment; takes Range."""
+    return attachment(versions.download_version(session, reader, document_id, number), wanted)
+
+
+@router.post("/{number}/restore", response_model=DocumentWithBody)
+def restore_version(
+    document_id: UUID,
+    number: Number,
+    author: Author,
+    if_match: GivenETag,
+    session: DbSession,
+    response: Response,
+) -> Document:
+    """Make a new version of an old one; If-Match names the newest."""
+    restored = versions.restore_version(session, author, document_id, number, if_match)
+    return tagged(response, restored)
+
+
+@router.put("/{number}/label", response_model=VersionRead)
+def label_version(
+    document_id: UUID, number: Number, new: VersionLabel, author: Author, session: DbSession
+) -> Version:
+    """Name a version, such as `as signed`."""
+    return versions.label_version(session, author, document_id, number, new.label)

@@ -1,0 +1,93 @@
+"""Files and texts on their way out: whole or in part, saved by a browser and never run by it.
+
+Starlette's FileResponse knows files of this machine only, and refuses a Range in plain text.
+"""
+
+import re
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Annotated, BinaryIO, NamedTuple
+from urllib.parse import quote
+
+from fastapi import Depends, Header
+from fastapi.responses import StreamingResponse
+
+from chassis.errors import ServiceError
+
+from .. import storage
+from ..models import Snapshot
+from ..uploads import safe_name
+
+RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+
+
+class RangeNotSatisfiable(ServiceError):
+    """The file ends before the part that is asked for."""
+
+    status_code = 416
+
+
+class Wanted(NamedTuple):
+    """The headers Range and If-Range."""
+
+    range: str | None
+    if_range: str | None
+
+
+async def wanted_part(
+    range: Annotated[str | None, Header(max_length=200)] = None,
+    if_range: Annotated[str | None, Header(max_length=200)] = None,
+) -> Wanted:
+    return Wanted(range, if_range)
+
+
+WantedPart = Annotated[Wanted, Depends(wanted_part)]
+
+
+def attachment(found: Snapshot, wanted: Wanted) -> StreamingResponse:
+    """A document or one of its versions. Raises RangeNotSatisfiable and StorageFailed."""
+    tag = f'"{found.sha256}"'
+    is_same = wanted.if_range in (None, tag)
+    part = part_of(wanted.range, found.size) if wanted.range and is_same else None
+    start, end = part or (0, found.size)
+    name = found.filename or f"{safe_name(found.title)}.txt"
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Content-Disposition": f"attachment; filename*=utf-8''{quote(name, safe='')}",
+        "Content-Length": str(end - start),
+        "ETag": tag,
+        "X-Content-Type-Options": "nosniff",
+    }
+    if part:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size}"
+    status, kind = (206 if part else 200), found.content_type
+    return StreamingResponse(chunks(opened(found), start, end), status, headers, media_type=kind)
+
+
+def part_of(given: str, size: int) -> tuple[int, int] | None:
+    """Where the part begins and ends; None when all is meant, as by what is no range of bytes."""
+    match = RANGE.fullmatch(given)
+    if match is None or not any(match.groups()):
+        return None
+    first, last = match.groups()
+    start = int(first) if first else max(0, size - int(last))
+    end = min(int(last) + 1, size) if first and last else size
+    if first and last and int(last) < start:
+        return None
+    if start >= end:
+        message = f"Range: the file has {size} bytes"
+        raise RangeNotSatisfiable(message, headers={"Content-Range": f"bytes */{size}"})
+    return start, end
+
+
+def opened(found: Snapshot) -> BinaryIO:
+    """Before the answer begins, so that it can still be an error."""
+    return storage.opened(found.sha256) if found.body is None else BytesIO(found.body.encode())
+
+
+def chunks(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    with file:
+        file.seek(start)
+        while start < end and (chunk := file.read(min(storage.CHUNK, end - start))):
+            start += len(chunk)
+            yield chunk

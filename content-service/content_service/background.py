@@ -1,0 +1,64 @@
+"""The background threads: each does a kind of work whenever there is some, in every process."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from threading import Event, Thread
+
+from fastapi import FastAPI
+
+from chassis.auth import ServiceAccount
+from chassis.service_client import ServiceClient
+
+from .housekeeping import tidy_up
+from .notices import hand_over_due
+from .settings import settings
+from .worker import read_next
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.25
+
+Work = Callable[[], bool]
+"""One round; False when nothing was due."""
+
+
+@asynccontextmanager
+async def background_work(app: FastAPI) -> AsyncIterator[None]:
+    """Runs the threads as long as the app. What they leave undone, another process takes up."""
+    stopping = Event()
+    tell_people = partial(hand_over_due, communication(app))
+    rounds: dict[str, tuple[Work, float]] = {
+        "extraction": (read_next, IDLE_SECONDS),
+        "notices": (tell_people, IDLE_SECONDS),
+        "housekeeping": (tidy_up, settings.housekeeping_seconds),
+    }
+    for name, work in rounds.items():
+        Thread(target=repeat, args=[stopping, name, *work], name=name, daemon=True).start()
+    yield
+    stopping.set()
+
+
+def communication(app: FastAPI) -> ServiceClient:
+    """With an account of its own: a client belongs to one event loop."""
+    return ServiceClient(
+        settings.communication_service_url,
+        settings.service_name,
+        target="communication-service",
+        account=ServiceAccount(settings, app.state.transport),
+        transport=app.state.transport,
+    )
+
+
+def repeat(stopping: Event, name: str, work: Work, pause: float) -> None:
+    while not stopping.wait(0 if done(name, work) else pause):
+        pass
+
+
+def done(name: str, work: Work) -> bool:
+    try:
+        return work()
+    except Exception:  # the database may be away for a while: the thread must outlive that
+        logger.exception("%s pauses", name)
+        return False

@@ -1,0 +1,19 @@
+"""What is done now and then: purging the trash, and sweeping up files that nobody names."""
+
+from . import storage
+from .database import session_maker
+from .trash import purge_expired
+
+
+def tidy_up() -> bool:
+    """True when there is more. Two processes may do it at once: what one has begun is locked."""
+    with session_maker.begin() as session:
+        if purge_expired(session):
+            return True
+    storage.remove_leftovers()
+    with session_maker() as session:
+        unused = list(storage.unused(session))
+    for sha256 in unused:
+        with session_maker.begin() as session:
+            storage.remove_if_unused(session, sha256)
+    return False

@@ -1,0 +1,211 @@
+"""Files and rows: never one without the other for long, whatever dies when."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psutil
+import pytest
+
+from content_service import storage
+from content_service.database import session_maker
+from content_service.housekeeping import tidy_up
+from content_service.settings import SERVICE_FOLDER
+from localstack.leash import leashed, let_go
+from localstack.processes import responds
+from localstack.servers import free_port, wait_until
+from localstack.services import ROOT, SERVICES
+from localstack.temporary import TemporaryServers
+
+from .conftest import Caller
+from .files import pdf
+from .test_uploads import STORAGE, stored_files
+
+LARGE = 200 * 1024**2
+MOST_MEMORY = 64 * 1024**2
+
+# The service as a process of its own; it says which token it takes.
+SERVER = """
+import sys, uvicorn
+from chassis.testing import FakeIdentity
+from content_service.main import app
+app.state.transport = identity = FakeIdentity()
+person = identity.person("documents:read", "documents:write", user_id=sys.argv[2])
+identity.answers[sys.argv[2]] = identity.answers[person.token]
+uvicorn.run(app, port=int(sys.argv[1]), log_config=None)
+"""
+
+
+class Server:
+    """A content service with a database and files of its own, which can be killed."""
+
+    def __init__(self, servers: TemporaryServers) -> None:
+        content = next(service for service in SERVICES if service.short == "content")
+        self.folder = Path(tempfile.mkdtemp(dir=servers.folder))
+        self.token, self.port = str(uuid4()), free_port()
+        database = servers.postgres.create("content", f"content_{uuid4().hex}")
+        path = os.pathsep.join([str(ROOT), str(SERVICE_FOLDER)])
+        files = {"DATABASE_URL": database, "STORAGE_URL": f"file://{self.folder}"}
+        own = {"PYTHONPATH": path, "HOUSEKEEPING_SECONDS": "1", "EXTRACTION_SECONDS": "5"}
+        self.environment = {**servers.environment(content), **os.environ, **files, **own}
+        migrate = [sys.executable, "-m", "alembic", "upgrade", "head"]
+        subprocess.run(migrate, cwd=SERVICE_FOLDER, env=self.environment, check=True)
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}/api/v1",
+            headers={"Authorization": f"Bearer {self.token}"},
+            timeout=60,
+        )
+
+    def start(self) -> None:
+        command = [sys.executable, "-c", SERVER, str(self.port), self.token]
+        self.process = leashed(command, self.folder.with_suffix(".log"), self.environment)
+        wait_until(lambda: responds(f"http://127.0.0.1:{self.port}/health/live"), "the service")
+
+    def kill(self) -> None:
+        psutil.Process(self.pid).kill()
+        let_go(self.process)
+
+    def memory(self, name: str) -> int:
+        """Bytes: VmRSS is what the process has, VmHWM the most it ever had."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition(f"{name}:")[2].split()[0]) * 1024
+
+    @property
+    def pid(self) -> int:
+        (service,) = psutil.Process(self.process.pid).children()
+        return service.pid
+
+    def upload(self, content: bytes) -> httpx.Response:
+        return self.client.post("/documents/upload", files={"file": ("a.txt", content)})
+
+
+@pytest.fixture
+def server(servers: TemporaryServers) -> Iterator[Server]:
+    server = Server(servers)
+    server.start()
+    with server.client:
+        yield server
+    let_go(server.process)
+
+
+def test_a_file_of_200_megabytes_takes_no_memory(server: Server) -> None:
+    server.upload(b"the first one loads what is loaded once")
+    before = server.memory("VmRSS")
+
+    with tempfile.TemporaryFile() as file:
+        for _ in range(LARGE // 2**20):
+            file.write(b"x" * 2**20)
+        file.seek(0)
+        response = server.client.post("/documents/upload", files={"file": ("a.txt", file)})
+
+    assert response.status_code == 201
+    assert response.json()["size"] == LARGE
+    digest = hashlib.sha256()
+    with server.client.stream("GET", f"/documents/{response.json()['id']}/download") as download:
+        for chunk in download.iter_bytes():
+            digest.update(chunk)
+    assert digest.hexdigest() == response.json()["sha256"]
+    assert server.memory("VmHWM") - before < MOST_MEMORY
+
+
+def test_a_service_killed_while_files_come_in_has_each_with_its_row(server: Server) -> None:
+    accepted = []
+
+    def upload_until_it_dies() -> None:
+        with suppress(httpx.TransportError):
+            while True:
+                accepted.append(server.upload(f"unique {uuid4()}".encode()).json()["id"])
+
+    for _ in range(3):
+        with ThreadPoolExecutor(8) as threads:
+            uploads = [threads.submit(upload_until_it_dies) for _ in range(8)]
+            time.sleep(0.5)
+            server.kill()
+        for upload in uploads:
+            upload.result()
+        server.start()
+
+    found, cursor = [], ""
+    while cursor is not None:
+        page = server.client.get("/documents", params={"limit": 100, "cursor": cursor}).json()
+        found += page["items"]
+        cursor = page["next_cursor"]
+    assert {document["id"] for document in found} >= set(accepted) != set()
+    for document in found:
+        response = server.client.get(f"/documents/{document['id']}/download")
+        assert hashlib.sha256(response.content).hexdigest() == document["sha256"]
+    named = {document["sha256"] for document in found}
+    wait_until(lambda: named == {path.name for path in server.folder.iterdir() if path.is_file()},
+               "the sweep")  # fmt: skip
+
+
+def test_work_of_a_killed_service_is_done_once_by_the_next(server: Server) -> None:
+    content = pdf(*[f"Page {number} of a long report" for number in range(600)])
+    document = server.upload(content).json()
+    path = f"/documents/{document['id']}"
+
+    def processing() -> Any:
+        return server.client.get(f"{path}/processing").json()
+
+    server.client.post(f"{path}/process")
+    wait_until(lambda: processing()["status"] == "running", "the work to begin")
+    server.kill()
+    server.start()
+
+    wait_until(lambda: processing()["status"] == "done", "the lease to end", 60)
+    assert (processing()["attempts"], processing()["page_count"]) == (2, 600)
+
+
+def test_a_file_without_a_row_is_swept_up(author: Caller) -> None:
+    """As a crash between the two leaves it."""
+    with session_maker() as session, tempfile.TemporaryFile() as file:
+        file.write(f"unique {uuid4()}".encode())
+        left = storage.save(session, file)["sha256"]
+    assert left in stored_files()
+
+    tidy_up()
+
+    assert left not in stored_files()
+
+
+def test_a_file_that_is_about_to_be_named_is_not_swept_up(author: Caller) -> None:
+    content = f"unique {uuid4()}".encode()
+    with session_maker() as session, tempfile.TemporaryFile() as file:
+        file.write(content)
+        sha256 = storage.save(session, file)["sha256"]
+        with ThreadPoolExecutor(2) as threads:
+            sweep = threads.submit(tidy_up)
+            named = threads.submit(author.upload, content)
+            time.sleep(0.3)
+            assert not sweep.done() and not named.done()
+            session.rollback()
+            document = named.result()
+            sweep.result()
+    tidy_up()
+
+    assert document["sha256"] == sha256
+    assert author.get(f"/documents/{document['id']}/download").content == content
+
+
+def test_what_an_upload_left_half_way_is_swept_up_when_it_is_old(author: Caller) -> None:
+    author.upload(b"words")  # so that there is a folder
+    old, new = (STORAGE / "incoming" / uuid4().hex for _ in range(2))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    long_ago = time.time() - storage.LONGEST_UPLOAD.total_seconds() - 1
+    os.utime(old, (long_ago, long_ago))
+
+    tidy_up()
+
+    assert (old.exists(), new.exists()) == (False, True)
+    new.unlink()

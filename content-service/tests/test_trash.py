@@ -1,0 +1,112 @@
+"""The trash: deleted documents come back whole, or go for good."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import update
+
+from content_service.database import engine
+from content_service.housekeeping import tidy_up
+from content_service.models import Document
+from content_service.settings import settings
+
+from .conftest import Caller, Login
+from .files import pdf
+from .test_uploads import STORAGE
+
+
+def trashed(caller: Caller) -> list[str]:
+    return [item["id"] for item in caller.get("/trash").json()["items"]]
+
+
+def age(document_id: str, days: float) -> None:
+    """As if it had been deleted so many days ago."""
+    with engine.begin() as connection:
+        row = update(Document).where(Document.id == document_id)
+        connection.execute(row.values(deleted_at=datetime.now(UTC) - timedelta(days=days)))
+
+
+def test_a_deleted_document_is_in_the_trash_and_nowhere_else(author: Caller) -> None:
+    document = author.create(title="Palimpsest")
+
+    assert author.delete(f"/documents/{document['id']}").status_code == 204
+
+    assert author.read(document).status_code == 404
+    assert author.get("/documents").json()["items"] == []
+    assert author.get("/search?q=palimpsest").json()["items"] == []
+    assert author.get("/search/suggestions?q=pali").json()["items"] == []
+    assert author.get("/documents/stats").json()["documents"] == 0
+    assert trashed(author) == [document["id"]]
+
+
+def test_a_restored_document_has_its_versions_and_permissions(
+    author: Caller, reviewer: Caller
+) -> None:
+    document = author.create()
+    changed = author.change(document, title="Changed").json()
+    author.share(document, reviewer)
+    author.delete(f"/documents/{document['id']}")
+
+    response = author.post(f"/documents/{document['id']}/restore")
+
+    assert (response.status_code, response.headers["ETag"]) == (200, '"2"')
+    assert author.read(document).json() == reviewer.read(document).json() == changed
+    assert len(author.get(f"/documents/{document['id']}/versions").json()["items"]) == 2
+    assert trashed(author) == []
+    assert author.post(f"/documents/{document['id']}/restore").status_code == 404
+
+
+def test_only_who_may_manage_it_sees_it_in_the_trash(
+    author: Caller, reviewer: Caller, stranger: Caller
+) -> None:
+    document = author.create()
+    author.share(document, reviewer, "write")
+    author.delete(f"/documents/{document['id']}")
+
+    for other, status in ((reviewer, 403), (stranger, 404)):
+        assert trashed(other) == []
+        assert other.post(f"/documents/{document['id']}/restore").status_code == status
+        assert other.delete(f"/trash/{document['id']}").status_code == status
+
+
+def test_it_is_purged_when_it_was_there_for_long_enough(author: Caller, login: Login) -> None:
+    document, kept = author.upload(pdf("Purged for good")), author.upload(pdf("Kept a while"))
+    author.process(document)
+    for item, days in ((document, settings.trash_days + 1), (kept, settings.trash_days - 1)):
+        author.delete(f"/documents/{item['id']}")
+        age(item["id"], days)
+
+    while tidy_up():
+        pass
+
+    assert trashed(author) == [kept["id"]]
+    assert not (STORAGE / document["sha256"]).exists()
+    assert (STORAGE / kept["sha256"]).exists()
+    assert author.post(f"/documents/{document['id']}/restore").status_code == 404
+    trail = login("*").get(f"/documents/{document['id']}/audit").json()["items"]
+    assert (trail[0]["action"], trail[0]["actor_id"]) == ("document.purged", None)
+
+
+def test_it_may_be_purged_at_once(author: Caller) -> None:
+    document = author.create()
+    assert author.delete(f"/trash/{document['id']}").status_code == 404  # it is not there yet
+    author.delete(f"/documents/{document['id']}")
+
+    assert author.delete(f"/trash/{document['id']}").status_code == 204
+
+    assert trashed(author) == []
+    assert author.post(f"/documents/{document['id']}/restore").status_code == 404
+
+
+def test_a_file_stays_as_long_as_any_version_names_it(author: Caller, reviewer: Caller) -> None:
+    content = pdf("Had by two people")
+    mine, theirs = author.upload(content), reviewer.upload(content)
+
+    author.delete(f"/documents/{mine['id']}")
+    author.delete(f"/trash/{mine['id']}")
+    tidy_up()
+    assert reviewer.get(f"/documents/{theirs['id']}/download").content == content
+
+    reviewer.delete(f"/documents/{theirs['id']}")
+    reviewer.delete(f"/trash/{theirs['id']}")
+    tidy_up()
+    assert not (STORAGE / mine["sha256"]).exists()
