@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import Annotated, BinaryIO, NamedTuple
 from urllib.parse import quote
 
-from fastapi import Depends, Header
+from fastapi import Depends, Request
 from fastapi.responses import StreamingResponse
 
 from chassis.errors import ServiceError
@@ -34,11 +34,9 @@ class Wanted(NamedTuple):
     if_range: str | None
 
 
-async def wanted_part(
-    range: Annotated[str | None, Header(max_length=200)] = None,
-    if_range: Annotated[str | None, Header(max_length=200)] = None,
-) -> Wanted:
-    return Wanted(range, if_range)
+async def wanted_part(request: Request) -> Wanted:
+    """Not declared as parameters: a Range that makes no sense is not refused, but ignored."""
+    return Wanted(request.headers.get("Range"), request.headers.get("If-Range"))
 
 
 WantedPart = Annotated[Wanted, Depends(wanted_part)]
