@@ -64,6 +64,9 @@ class Template(Content, Base):
     built_in: Mapped[bool] = mapped_column(default=False)
     author_id: Mapped[PersonId | None]
     created_at: Mapped[Time]
+    # By language, of the shape of schemas.Parts.
+    translations: Mapped[dict[str, dict[str, Any]]] = mapped_column(JSONB, default=dict)
+    variables_schema: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
 
 
 class Notification(Content, Base):
@@ -78,6 +81,8 @@ class Notification(Content, Base):
     category: Mapped[str]
     template: Mapped[str | None]
     template_version: Mapped[int | None]
+    # The same in other languages: which one a recipient reads turns out when it is sent.
+    translations: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     send_at: Mapped[datetime | None]
     trace_id: Mapped[str | None]
     created_at: Mapped[Time]

@@ -27,8 +27,7 @@ from .models import (
 )
 from .schemas import SECURITY, NotificationCreate
 from .settings import settings
-from .templates import get_template_by_name
-from .templating import render
+from .templates import get_template_by_name, render_all
 
 PRIORITY = {"urgent": URGENT, "normal": NORMAL, "bulk": BULK}
 MANDATORY = "notifications:mandatory"  # given to no role either: services may, and *
@@ -115,8 +114,13 @@ def contents(session: Session, new: NotificationCreate) -> dict[str, Any]:
     template = get_template_by_name(session, new.template)
     if template is None:
         raise Unprocessable.field("template", f"there is no template named {new.template}")
-    rendered = render(template, new.variables).model_dump()
-    return {"template": template.name, "template_version": template.version, **rendered}
+    words = render_all(template, new.variables)
+    return {
+        "template": template.name,
+        "template_version": template.version,
+        **words.pop(None).model_dump(),
+        "translations": {tag: rendered.model_dump() for tag, rendered in words.items()} or None,
+    }
 
 
 def list_sent(session: Session, sender: User, page: PageParameters) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """What goes over the wire."""
 
+import json
 import unicodedata
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 from zoneinfo import available_timezones
 
@@ -40,6 +41,15 @@ def within_a_year(time: datetime) -> datetime:
     return max(time, now)
 
 
+def small(most: int) -> AfterValidator:
+    def check(value: dict[str, Any]) -> dict[str, Any]:
+        if len(json.dumps(value)) > most:
+            raise ValueError(f"must have at most {most} characters as JSON")
+        return value
+
+    return AfterValidator(check)
+
+
 time_zones = cache(available_timezones)  # looking for them all takes a while
 
 
@@ -60,6 +70,9 @@ Channel = Literal["email", "in_app", "webhook"]
 Url = Annotated[Text, Field(min_length=1, max_length=2000)]
 Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 TimeZone = Annotated[str, Field(max_length=50), AfterValidator(known_time_zone)]
+Locale = Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
+Variables = Annotated[JsonObject, small(100_000)]
+VariablesSchema = Annotated[JsonObject, small(10_000)]
 SendAt = Annotated[AwareDatetime, AfterValidator(within_a_year)]
 
 
@@ -75,22 +88,37 @@ class Shown(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
-class TemplateUpdate(Given):
+class Parts(Given):
+    """Of a template, in one language."""
+
     subject: Subject
     body: Body
     html: Body | None = None
+
+
+class TemplateUpdate(Parts):
+    translations: dict[Locale, Parts] = Field(default={}, max_length=20)
+    variables_schema: VariablesSchema | None = None
+
+    @field_validator("translations")
+    @classmethod
+    def one_of_each(cls, value: dict[str, Parts]) -> dict[str, Parts]:
+        if len({tag.lower() for tag in value}) < len(value):
+            raise ValueError("must have each language once, whether in capitals or not")
+        return value
 
 
 class TemplateCreate(TemplateUpdate):
     name: Name
 
 
-class TemplatePreview(TemplateUpdate):
-    variables: JsonObject = {}
-
-
 class TemplateRender(Given):
-    variables: JsonObject = {}
+    variables: Variables = {}
+    locale: Locale | None = None
+
+
+class TemplatePreview(TemplateRender, TemplateUpdate):
+    pass
 
 
 class Rendered(Shown):
@@ -99,7 +127,13 @@ class Rendered(Shown):
     html: str | None = None
 
 
+class RenderedIn(Rendered):
+    locale: str | None = Field(description="Of the translation; null is the template's own.")
+
+
 class TemplateRead(Rendered):
+    translations: dict[str, Rendered]
+    variables_schema: JsonObject | None
     id: UUID
     name: str
     version: int
@@ -113,7 +147,7 @@ class NotificationCreate(Given):
     channels: set[Channel] = Field(default={"email", "in_app"}, min_length=1)
     category: Category = "general"
     template: Name | None = None
-    variables: JsonObject = {}
+    variables: Variables = {}
     subject: Subject | None = Field(default=None, validate_default=True)
     body: Body | None = Field(default=None, validate_default=True)
     send_at: SendAt | None = None

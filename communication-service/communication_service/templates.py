@@ -1,5 +1,7 @@
 """What can be done with templates. No HTTP in here, and no commit."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -10,10 +12,21 @@ from sqlalchemy.orm import Session, aliased
 from chassis.auth import User
 from chassis.errors import Conflict, NotFound
 from chassis.pagination import PageParameters, paginate
+from chassis.schemas import JsonObject
 
-from .models import Template
-from .schemas import Rendered, TemplateCreate, TemplateRender, TemplateUpdate
-from .templating import check, render
+from .languages import closest
+from .models import Content, Template
+from .schemas import (
+    Parts,
+    Rendered,
+    RenderedIn,
+    TemplateCreate,
+    TemplatePreview,
+    TemplateRender,
+    TemplateUpdate,
+)
+from .templating import BadTemplate, Budget, check, render
+from .variables import check_schema, check_variables, declared
 
 
 class UnknownTemplate(NotFound):
@@ -59,8 +72,8 @@ def get_template_by_name(session: Session, name: str) -> Template | None:
 
 
 def create_template(session: Session, author: User, new: TemplateCreate) -> Template:
-    check(new)
     template = Template(author_id=author.user_id, **new.model_dump())
+    check_template(template)
     return save(session, template, DuplicateTemplate(f"There is already a template {new.name}"))
 
 
@@ -68,9 +81,9 @@ def update_template(
     session: Session, author: User, template_id: UUID, change: TemplateUpdate
 ) -> Template:
     """Writes the next version; what was accepted from earlier ones stays as it is."""
-    check(change)
     last = get_template(session, template_id)
     template = Template(id=last.id, version=last.version + 1, **change.model_dump())
+    check_template(template)
     template.name, template.built_in, template.author_id = last.name, last.built_in, author.user_id
     return save(session, template, OutdatedTemplate("Somebody changed it just now; look again"))
 
@@ -92,5 +105,60 @@ def delete_template(session: Session, template_id: UUID) -> None:
     session.execute(delete(Template).where(Template.id == template_id))
 
 
-def render_template(session: Session, template_id: UUID, given: TemplateRender) -> Rendered:
-    return render(get_template(session, template_id), given.variables)
+def check_template(template: Template) -> None:
+    """Raises BadTemplate or BadSchema."""
+    schema = template.variables_schema
+    if schema is not None:
+        check_schema(schema)
+    for tag, parts in languages(template).items():
+        with naming(tag):
+            check(parts, None if schema is None else declared(schema))
+
+
+def languages(template: Template) -> dict[str | None, Content | Parts]:
+    """Its own words under None, and each translation under its tag."""
+    found: dict[str | None, Content | Parts] = {None: template}
+    for tag, parts in template.translations.items():
+        found[tag] = Parts.model_construct(**parts)
+    return found
+
+
+@contextmanager
+def naming(tag: str | None) -> Iterator[None]:
+    """Errors inside are about this language."""
+    try:
+        yield
+    except BadTemplate as error:
+        if tag is None:
+            raise
+        (fault,) = error.errors
+        raise BadTemplate.field(f"translations.{tag}.{fault['field']}", fault["message"]) from error
+
+
+def render_in(template: Template, variables: JsonObject, locale: str | None) -> RenderedIn:
+    """What a reader with this locale would see, as `render_all` has it."""
+    tag = closest(template.translations, locale)
+    return RenderedIn(**render_all(template, variables)[tag].model_dump(), locale=tag)
+
+
+def render_all(template: Template, variables: JsonObject) -> dict[str | None, Rendered]:
+    """In its own language, under None, and in all others.
+
+    Raises WrongVariables, BadVariables or BadTemplate.
+    """
+    check_variables(template.variables_schema, variables)
+    budget, rendered = Budget(), dict[str | None, Rendered]()
+    for tag, parts in languages(template).items():
+        with naming(tag):
+            rendered[tag] = render(parts, variables, budget)
+    return rendered
+
+
+def render_template(session: Session, template_id: UUID, given: TemplateRender) -> RenderedIn:
+    return render_in(get_template(session, template_id), given.variables, given.locale)
+
+
+def preview(given: TemplatePreview) -> RenderedIn:
+    template = Template(**given.model_dump(exclude={"variables", "locale"}))
+    check_template(template)
+    return render_in(template, given.variables, given.locale)

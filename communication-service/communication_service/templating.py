@@ -11,15 +11,14 @@ from time import monotonic
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, UndefinedError, nodes
+from jinja2.meta import find_undeclared_variables
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import SandboxedEnvironment
 
 from chassis.errors import Unprocessable
 
 from .models import Content
-from .schemas import Rendered, TemplateUpdate
-
-Parts = Content | TemplateUpdate
+from .schemas import Parts, Rendered
 
 MOST_CHARACTERS = 500_000
 MOST_SECONDS = 1.0
@@ -45,6 +44,20 @@ class BadVariables(Unprocessable):
     """The template wants a variable that was not given."""
 
 
+class Budget:
+    """Of size and of time, for all parts of a template in all its languages together."""
+
+    def __init__(self) -> None:
+        self._characters, self._deadline = MOST_CHARACTERS, monotonic() + MOST_SECONDS
+
+    def bounded(self, chunks: Iterable[str]) -> Iterator[str]:
+        for chunk in chunks:
+            self._characters -= len(chunk)
+            if self._characters < 0 or monotonic() > self._deadline:
+                raise ValueError("it grows too large or takes too long")
+            yield chunk
+
+
 class DataOnly(SandboxedEnvironment):
     def __init__(self, *, autoescape: bool) -> None:
         super().__init__(autoescape=autoescape, undefined=StrictUndefined)
@@ -67,31 +80,38 @@ class DataOnly(SandboxedEnvironment):
 TEXT, HTML = DataOnly(autoescape=False), DataOnly(autoescape=True)
 
 
-def check(parts: Parts) -> None:
-    """Raises BadTemplate, naming the part and the line."""
+def check(parts: Content | Parts, declared: set[str] | None = None) -> None:
+    """Raises BadTemplate, naming the part and the line, or a variable that is not declared."""
     for part, source in sources(parts):
         compiled(part, source)
+        unknown = find_undeclared_variables(TEXT.parse(source)) - (declared or set())
+        if declared is not None and unknown:
+            raise BadTemplate.field(part, f"uses {', '.join(sorted(unknown))}, not declared")
 
 
-def render(parts: Parts, variables: Mapping[str, Any]) -> Rendered:
+def render(parts: Content | Parts, variables: Mapping[str, Any], budget: Budget) -> Rendered:
     """Raises BadTemplate, or BadVariables naming the variable that is missing."""
-    rendered = {part: render_part(part, source, variables) for part, source in sources(parts)}
+    rendered = {
+        part: render_part(part, source, variables, budget) for part, source in sources(parts)
+    }
     # A subject is one line of a mail's header, whatever the variables hold.
     rendered["subject"] = " ".join(rendered["subject"].split())[:LONGEST_SUBJECT]
     return Rendered(**rendered)
 
 
-def sources(parts: Parts) -> Iterator[tuple[str, str]]:
+def sources(parts: Content | Parts) -> Iterator[tuple[str, str]]:
     yield "subject", parts.subject
     yield "body", parts.body
     if parts.html is not None:
         yield "html", parts.html
 
 
-def render_part(part: str, source: str, variables: Mapping[str, Any]) -> str:
+def render_part(part: str, source: str, variables: Mapping[str, Any], budget: Budget) -> str:
     template = compiled(part, source)
     try:
-        return "".join(bounded(template.generate(variables)))
+        text = "".join(budget.bounded(template.generate(variables)))
+        # A mail knows one kind of line ending only.
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except UndefinedError as error:
         raise BadVariables.field("variables", str(error.message)) from error
     # Whatever else goes wrong in there is the template's own doing, and its author's to mend.
@@ -108,7 +128,7 @@ def compiled(part: str, source: str) -> Template:
         raise BadTemplate.field(part, "is nested too deeply") from error
 
 
-@lru_cache(maxsize=100)
+@lru_cache(maxsize=500)
 def compile_source(source: str, is_html: bool) -> Template:
     environment = HTML if is_html else TEXT
     tree = environment.parse(source)
@@ -118,7 +138,7 @@ def compile_source(source: str, is_html: bool) -> Template:
     for node in found:
         refuse_unless_allowed(node)
         if isinstance(node, nodes.For):
-            # Each turn of a loop outputs something, so that `bounded` sees it go by.
+            # Each turn of a loop outputs something, so that a Budget sees it go by.
             silence = nodes.TemplateData("", lineno=node.lineno)
             node.body.insert(0, nodes.Output([silence], lineno=node.lineno))
     return environment.from_string(tree)
@@ -129,12 +149,3 @@ def refuse_unless_allowed(node: nodes.Node) -> None:
     if not isinstance(node, ALLOWED) or is_loop_too_clever:
         kind = type(node).__name__.lower()
         raise TemplateSyntaxError(f"this kind of {kind} is not allowed in a template", node.lineno)
-
-
-def bounded(chunks: Iterable[str]) -> Iterator[str]:
-    deadline, characters = monotonic() + MOST_SECONDS, 0
-    for chunk in chunks:
-        characters += len(chunk)
-        if characters > MOST_CHARACTERS or monotonic() > deadline:
-            raise ValueError("it grows too large or takes too long")
-        yield chunk

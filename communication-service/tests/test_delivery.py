@@ -13,7 +13,7 @@ from chassis.testing import FakeIdentity, Person
 from communication_service import delivery
 from communication_service.attempts import Sent
 from communication_service.channels.in_app import InApp
-from communication_service.channels.provider import Receipt
+from communication_service.channels.provider import Batch, Receipt
 from communication_service.database import engine, session_maker
 from communication_service.models import PRIORITIES, Delivery
 from communication_service.settings import Settings
@@ -183,7 +183,8 @@ def test_a_lost_lease_is_taken_over_and_the_late_word_is_refused(
     time.sleep(0.2)
     deliver()  # another worker finds the lease run out
 
-    batch: Any = None  # in-app needs nothing
+    nothing: Any = None  # is what in-app needs for words in one language
+    batch = Batch(settings, contacts=nothing, outbound=nothing, stack=nothing)
     late = delivery.send_all(InApp(batch), taken)
     with session_maker.begin() as session:
         delivery.record(session, taken, late, settings)

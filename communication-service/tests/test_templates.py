@@ -154,7 +154,7 @@ def test_preview_and_render_show_what_is_sent(
     accepted = editor.notify(recipient, subject=None, body=None, **named)
     deliver()
 
-    assert rendered == preview == {part: accepted[part] for part in PARTS}
+    assert rendered == preview == {part: accepted[part] for part in PARTS} | {"locale": None}
     (mail,) = mail_server.mails_to(recipient)
     text_part, html_part = mail.iter_parts()
     assert mail["Subject"] == preview["subject"]

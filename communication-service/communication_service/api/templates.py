@@ -13,14 +13,13 @@ from .. import templates
 from ..database import DbSession
 from ..models import Template
 from ..schemas import (
-    Rendered,
+    RenderedIn,
     TemplateCreate,
     TemplatePreview,
     TemplateRead,
     TemplateRender,
     TemplateUpdate,
 )
-from ..templating import render
 
 router = APIRouter(prefix="/templates", route_class=IdempotentRoute)
 
@@ -42,10 +41,10 @@ def create_template(new: TemplateCreate, author: Author, session: DbSession) -> 
     return templates.create_template(session, author, new)
 
 
-@router.post("/preview", response_model=Rendered)
-def preview(template: TemplatePreview, author: Author) -> Rendered:
-    """Render a template that is not saved."""
-    return render(template, template.variables)
+@router.post("/preview", response_model=RenderedIn)
+def preview(template: TemplatePreview, author: Author) -> RenderedIn:
+    """Render a template that is not saved, as readers of a locale would get it."""
+    return templates.preview(template)
 
 
 @router.get("/{template_id}", response_model=TemplateRead)
@@ -70,9 +69,9 @@ def delete_template(template_id: UUID, author: Author, session: DbSession) -> No
     templates.delete_template(session, template_id)
 
 
-@router.post("/{template_id}/render", response_model=Rendered)
+@router.post("/{template_id}/render", response_model=RenderedIn)
 def render_template(
     template_id: UUID, given: TemplateRender, reader: Reader, session: DbSession
-) -> Rendered:
-    """What a notification from this template would say."""
+) -> RenderedIn:
+    """What a notification from this template would say, to readers of a locale."""
     return templates.render_template(session, template_id, given)

@@ -18,7 +18,9 @@ import idna
 from chassis.errors import NotFound
 
 from ..contacts import Contacts
-from ..models import Delivery, now
+from ..languages import words_for
+from ..models import Content, Delivery, now
+from ..schemas import Rendered
 from ..settings import Settings
 from ..suppressions import unsubscribe_link
 from .provider import Batch, Receipt, Undeliverable
@@ -36,7 +38,8 @@ class Email:
 
     def send(self, delivery: Delivery) -> Receipt:
         name, address = recipient(self._contacts, delivery.notification.recipient_id)
-        message = compose(self._settings, delivery, formataddr((name, address)))
+        words = words_for(delivery.notification, self._contacts)
+        message = compose(self._settings, delivery, words, formataddr((name, address)))
         sender = parseaddr(self._settings.smtp_sender)[1]
         try:
             self._connected().sendmail(sender, [address], message)
@@ -99,15 +102,15 @@ def usable(text: str | None) -> str:
     return Address(username=address.username, domain=domain).addr_spec
 
 
-def compose(settings: Settings, delivery: Delivery, to: str) -> bytes:
+def compose(settings: Settings, delivery: Delivery, words: Content | Rendered, to: str) -> bytes:
     notification = delivery.notification
-    message: Message = text_part(notification.body, "plain")
-    if notification.html is not None:
-        parts = [message, text_part(notification.html, "html")]
+    message: Message = text_part(words.body, "plain")
+    if words.html is not None:
+        parts = [message, text_part(words.html, "html")]
         message = MIMEMultipart("alternative", _subparts=parts)
     message["From"] = formataddr(parseaddr(settings.smtp_sender))
     message["To"] = to
-    message["Subject"] = header_words(notification.subject)
+    message["Subject"] = header_words(words.subject)
     message["Date"] = format_datetime(now())
     # The same at each attempt: a receiver that has seen it knows a repeated mail.
     message["Message-ID"] = f"<{delivery.id}@{settings.mail_domain}>"

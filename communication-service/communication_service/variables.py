@@ -1,0 +1,92 @@
+"""What a template declares of its variables: a part of JSON Schema that cannot run away.
+
+Left out is what matches patterns, refers elsewhere or tries several ways: by it, a schema could
+take for ever or call somebody.
+"""
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from chassis.errors import Unprocessable
+from chassis.schemas import JsonObject
+
+MOST_ERRORS = 20
+LONGEST_MESSAGE = 200
+
+COUNT = {"type": "integer", "minimum": 0}
+NUMBER = {"type": "number"}
+KIND = {"enum": ["string", "number", "integer", "boolean", "null", "array", "object"]}
+SCHEMA = {"$ref": "#/$defs/schema"}
+DECLARATION = Draft202012Validator(
+    {
+        **SCHEMA,
+        "$defs": {
+            "schema": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "title": {"type": "string"},
+                    "description": {"type": "string"},
+                    "examples": {"type": "array"},
+                    "type": {"anyOf": [KIND, {"type": "array", "items": KIND, "minItems": 1}]},
+                    "enum": {"type": "array", "minItems": 1},
+                    "const": {},
+                    "properties": {"type": "object", "additionalProperties": SCHEMA},
+                    "required": {"type": "array", "items": {"type": "string"}},
+                    "additionalProperties": {"anyOf": [{"type": "boolean"}, SCHEMA]},
+                    "items": SCHEMA,
+                    "minItems": COUNT,
+                    "maxItems": COUNT,
+                    "minLength": COUNT,
+                    "maxLength": COUNT,
+                    "minimum": NUMBER,
+                    "maximum": NUMBER,
+                    "exclusiveMinimum": NUMBER,
+                    "exclusiveMaximum": NUMBER,
+                },
+            }
+        },
+    }
+)
+
+
+class BadSchema(Unprocessable):
+    """The declaration itself is wrong."""
+
+
+class WrongVariables(Unprocessable):
+    """The variables are not as the template declares them; `errors` names each."""
+
+
+def check_schema(schema: JsonObject) -> None:
+    """Raises BadSchema, which names the place."""
+    if problems := errors(DECLARATION, schema, "variables_schema"):
+        raise BadSchema("The declaration of the variables is wrong", errors=problems)
+
+
+def check_variables(schema: JsonObject | None, variables: Mapping[str, Any]) -> None:
+    """Raises WrongVariables. What is not declared is refused, unless the schema allows it."""
+    if schema is None:
+        return
+    strict = Draft202012Validator({"type": "object", "additionalProperties": False, **schema})
+    if problems := errors(strict, variables, "variables"):
+        raise WrongVariables("The variables are not as declared", errors=problems)
+
+
+def declared(schema: JsonObject) -> set[str] | None:
+    """The names of the variables; None where others are allowed too."""
+    return None if schema.get("additionalProperties") else set(schema.get("properties", {}))
+
+
+def errors(validator: Draft202012Validator, value: Any, name: str) -> list[dict[str, str]]:
+    found = islice(validator.iter_errors(value), MOST_ERRORS)
+    return [
+        {
+            "field": ".".join([name, *map(str, error.absolute_path)]),
+            "message": error.message[:LONGEST_MESSAGE],
+        }
+        for error in found
+    ]
