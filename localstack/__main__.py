@@ -1,4 +1,4 @@
-"""`python -m localstack up|down|ps|logs|restart|reset [NAME]`; `make` calls it, see `make help`."""
+"""`python -m localstack ORDER [NAME]`; the orders are below, and `make` calls them: `make help`."""
 
 import os
 import sys
@@ -25,8 +25,7 @@ def down(stack: LocalStack) -> None:
 
 
 def ps(stack: LocalStack) -> None:
-    if not stack.supervisor.answers():
-        raise StartError("Nothing is running: `make up` starts it")
+    refuse_unless_running(stack)
     for name, state in stack.supervisor.states().items():
         ports = " ".join(map(str, stack.processes[name].ports))
         print(f"{name:<24} {state['statename']:<9} {ports:<10} {state['description']}")
@@ -40,8 +39,27 @@ def logs(stack: LocalStack, name: str = "") -> None:
 
 
 def restart(stack: LocalStack, name: str = "") -> None:
+    stack.restart(meant(stack, name))
+
+
+def stop(stack: LocalStack, name: str = "") -> None:
+    """Until it is started again, by `start` or `up`."""
+    stack.supervisor.stop_all(meant(stack, name))
+
+
+def start(stack: LocalStack, name: str = "") -> None:
+    stack.bring_up(stack.processes[name] for name in meant(stack, name))
+
+
+def meant(stack: LocalStack, name: str) -> list[str]:
     """One process, or all services, workers and schedulers."""
-    stack.restart([name] if name else [process.name for process in stack.layout.services()])
+    refuse_unless_running(stack)
+    return [name] if name else [process.name for process in stack.layout.services()]
+
+
+def refuse_unless_running(stack: LocalStack) -> None:
+    if not stack.supervisor.answers():
+        raise StartError("Nothing is running: `make up` starts it")
 
 
 def reset(stack: LocalStack) -> None:
@@ -49,7 +67,7 @@ def reset(stack: LocalStack) -> None:
     print("Stopped, and all data deleted")
 
 
-ORDERS = {f.__name__: f for f in (up, down, ps, logs, restart, reset)}
+ORDERS = {f.__name__: f for f in (up, down, ps, logs, restart, stop, start, reset)}
 
 
 def main() -> None:

@@ -1,0 +1,51 @@
+"""`make conformance URL=http://host:port [LEVEL=open|login|outage]`: README.md has the rest."""
+
+import subprocess
+import sys
+from contextlib import closing
+from functools import partial
+
+import httpx
+from pydantic import ValidationError
+
+from .asking import NotAsked, Question, Service
+from .kit import verdicts
+
+
+def main() -> int:
+    question = asked()
+    away, back = (partial(ordered, command) for command in (question.away, question.back))
+    with closing(Service(question, away, back)) as service:
+        broken = told(service)
+    print(f"\n{broken or 'No'} broken promise{'' if broken == 1 else 's'} at {question.url}")
+    return 1 if broken else 0
+
+
+def ordered(command: str) -> None:
+    if subprocess.run(command, shell=True, stdout=sys.stderr).returncode != 0:
+        raise NotAsked(f"this failed: {command}")
+
+
+def told(service: Service) -> int:
+    """Prints the table as it comes to be; how many promises are broken."""
+    try:
+        service.get("/")
+    except httpx.HTTPError as error:
+        sys.exit(f"error: nothing answers at {service.question.url}: {error}")
+    broken = 0
+    for verdict in verdicts(service):
+        print(f"{verdict.word:<10} {verdict.promise:<46} {verdict.evidence}", flush=True)
+        broken += verdict.word == "broken"
+    return broken
+
+
+def asked() -> Question:
+    try:
+        return Question()
+    except ValidationError as error:
+        wrong = [f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
+        sys.exit("error: " + "; ".join(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""A service's OpenAPI document: its operations, examples for them, and whether answers fit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from jsonschema import Draft202012Validator
+
+Schema = Mapping[str, Any]
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Operation:
+    document: Schema
+    method: str
+    path: str
+
+    @property
+    def definition(self) -> Schema:
+        found: Schema = self.document["paths"][self.path][self.method.lower()]
+        return found
+
+    @property
+    def is_protected(self) -> bool:
+        return bool(self.definition.get("security", self.document.get("security")))
+
+    def parameters(self, where: str) -> dict[str, Schema]:
+        """By their names, in lower case."""
+        found = self.definition.get("parameters", [])
+        return {p["name"].lower(): p for p in found if p["in"] == where}
+
+    def takes(self, header: str) -> bool:
+        return header in self.parameters("header")
+
+    @property
+    def needs_nothing(self) -> bool:
+        """No path parameter, and no query parameter that must be there."""
+        asked = self.parameters("query").values()
+        return "{" not in self.path and not any(p.get("required") for p in asked)
+
+    @property
+    def is_plain_read(self) -> bool:
+        answers = self.definition["responses"].get("200", {}).get("content", {})
+        return self.method == "GET" and self.needs_nothing and JSON in answers
+
+    @property
+    def is_list(self) -> bool:
+        return self.is_plain_read and {"limit", "cursor"} <= self.parameters("query").keys()
+
+    @property
+    def url(self) -> str:
+        """The path, with ids of nothing."""
+        parts = self.path.split("/")
+        return "/".join(str(uuid4()) if part.startswith("{") else part for part in parts)
+
+    @property
+    def body(self) -> Schema:
+        content = self.definition.get("requestBody", {}).get("content", {})
+        found: Schema = self.resolved(content.get(JSON, {}).get("schema", {}))
+        return found
+
+    def resolved(self, schema: Schema) -> Schema:
+        while "$ref" in schema:
+            name = schema["$ref"].rpartition("/")[2]
+            schema = self.document["components"]["schemas"][name]
+        return schema
+
+    def example(self, user_id: str) -> Any:
+        """A body as the schema asks for it; ids are the user's, texts are of their kind only."""
+        return self.example_of(self.body, user_id)
+
+    def example_of(self, schema: Schema, user_id: str) -> Any:
+        schema = self.resolved(schema)
+        for given in ("default", "const"):
+            if given in schema:
+                return schema[given]
+        for several in ("examples", "enum"):
+            if schema.get(several):
+                return schema[several][0]
+        if schema.get("anyOf"):
+            return self.example_of(schema["anyOf"][0], user_id)
+        if "properties" in schema:
+            fields = schema["properties"]
+            return {n: self.example_of(fields[n], user_id) for n in schema.get("required", [])}
+        unique = f"x{uuid4().hex}"  # most names begin with a letter
+        formats = {"uuid": user_id, "email": f"{unique}@example.com"}
+        texts = formats.get(schema.get("format", ""), unique[: schema.get("maxLength", 32)])
+        simple = {"array": [], "object": {}, "integer": 1, "number": 1, "boolean": True}
+        return simple.get(schema.get("type", ""), texts)
+
+    def misfit(self, status: int, answer: Any) -> str | None:
+        """Why an answer is not what the document says it would be."""
+        responses = self.definition["responses"]
+        if str(status) not in responses:
+            return f"{status} is not among its answers {', '.join(responses)}"
+        schema = responses[str(status)].get("content", {}).get(JSON, {}).get("schema", {})
+        whole = {**schema, "components": self.document.get("components", {})}
+        error = next(Draft202012Validator(whole).iter_errors(answer), None)
+        return f"{error.json_path}: {error.message}" if error else None
+
+
+def operations(document: Schema) -> list[Operation]:
+    methods = ("get", "post", "put", "patch", "delete")
+    return [
+        Operation(document, method.upper(), path)
+        for path, defined in document["paths"].items()
+        for method in methods
+        if method in defined
+    ]

@@ -1,0 +1,246 @@
+"""content-service with one fault at a time in front of it: which promise the kit then finds broken.
+
+A fault is called with a request and with what passes it on, and spoils one or the other.
+"""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @json.setter
+    def json(self, value: Any) -> None:
+        self.body = json.dumps(value).encode()
+
+
+Ask = Callable[[httpx.Request], Awaitable[Answer]]
+Fault = Callable[[httpx.Request, Ask], Awaitable[Answer]]
+
+FAULTS: dict[str, Fault] = {}
+
+
+def breaks(promise: str) -> Callable[[Fault], Fault]:
+    def listed(fault: Fault) -> Fault:
+        FAULTS[promise] = fault
+        return fault
+
+    return listed
+
+
+def in_front_of(app: FastAPI, fault: Fault) -> Starlette:
+    async def ask(request: httpx.Request) -> Answer:
+        answered = await transport.handle_async_request(request)
+        headers = {k: v for k, v in answered.headers.items() if k != "content-length"}
+        return Answer(answered.status_code, headers, await answered.aread())
+
+    async def answer(request: Request) -> Response:
+        headers, content = request.headers.raw, await request.body()
+        url = str(request.url)
+        passed_on = httpx.Request(request.method, url, headers=headers, content=content)
+        given = await fault(passed_on, ask)
+        return Response(given.body, given.status, given.headers)
+
+    @asynccontextmanager
+    async def started(_: Starlette) -> AsyncIterator[None]:
+        async with app.router.lifespan_context(app):
+            yield
+
+    transport = httpx.ASGITransport(app)
+    verbs = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    return Starlette(routes=[Route("/{path:path}", answer, methods=verbs)], lifespan=started)
+
+
+async def none(request: httpx.Request, ask: Ask) -> Answer:
+    return await ask(request)
+
+
+# -- what a stranger sees -----------------------------------------------------------------------
+
+
+@breaks("/health has the standard shape")
+async def health_without_version(request: httpx.Request, ask: Ask) -> Answer:
+    answer = await ask(request)
+    if request.url.path == "/health":
+        answer.json = {name: value for name, value in answer.json.items() if name != "version"}
+    return answer
+
+
+@breaks("it is live and ready")
+async def never_ready(request: httpx.Request, ask: Ask) -> Answer:
+    answer = await ask(request)
+    if request.url.path == "/health/ready":
+        answer.status = 503
+    return answer
+
+
+@breaks("documentation that needs no internet")
+async def documentation_from_elsewhere(request: httpx.Request, ask: Ask) -> Answer:
+    answer = await ask(request)
+    if request.url.path == "/docs":
+        answer.body += b'<script src="https://cdn.example.com/swagger.js"></script>'
+    return answer
+
+
+@breaks("OpenAPI describes a versioned API")
+async def a_path_without_version(request: httpx.Request, ask: Ask) -> Answer:
+    answer = await ask(request)
+    if request.url.path == "/openapi.json":
+        document = answer.json
+        document["paths"]["/documents"] = {"get": {"responses": {}}}
+        answer.json = document
+    return answer
+
+
+@breaks("401 without a valid token")
+async def unauthenticated_in_html(request: httpx.Request, ask: Ask) -> Answer:
+    return await in_html(request, ask, 401)
+
+
+@breaks("404 for what is not there")
+async def not_found_in_html(request: httpx.Request, ask: Ask) -> Answer:
+    return await in_html(request, ask, 404)
+
+
+async def in_html(request: httpx.Request, ask: Ask, status: int) -> Answer:
+    answer = await ask(request)
+    if answer.status == status:
+        answer.headers["content-type"] = "text/html"
+    return answer
+
+
+@breaks("a trace id comes in and goes out")
+async def a_trace_id_of_its_own(request: httpx.Request, ask: Ask) -> Answer:
+    answer = await ask(request)
+    answer.headers["x-trace-id"] = uuid4().hex
+    return answer
+
+
+@breaks("CORS for named origins only")
+async def any_origin(request: httpx.Request, ask: Ask) -> Answer:
+    answer = await ask(request)
+    answer.headers["access-control-allow-origin"] = request.headers.get("origin", "*")
+    return answer
+
+
+# -- what people see ----------------------------------------------------------------------------
+
+
+@breaks("403 without the permission")
+async def forbidden_in_html(request: httpx.Request, ask: Ask) -> Answer:
+    return await in_html(request, ask, 403)
+
+
+@breaks("422 names the field")
+async def nameless_errors(request: httpx.Request, ask: Ask) -> Answer:
+    answer = await ask(request)
+    if answer.status == 422:
+        answer.json = {name: value for name, value in answer.json.items() if name != "errors"}
+    return answer
+
+
+@breaks("an Idempotency-Key does the work once")
+async def keys_ignored(request: httpx.Request, ask: Ask) -> Answer:
+    request.headers.pop("idempotency-key", None)
+    return await ask(request)
+
+
+@breaks("lists come in pages")
+async def the_first_page_for_ever(request: httpx.Request, ask: Ask) -> Answer:
+    if request.url.params.get("cursor", "x") != "x":
+        request.url = request.url.copy_remove_param("cursor")
+    return await ask(request)
+
+
+@breaks("answers are what OpenAPI says")
+async def a_number_in_words(request: httpx.Request, ask: Ask) -> Answer:
+    answer = await ask(request)
+    if request.method == "GET" and request.url.path == "/api/v1/documents" and answer.status == 200:
+        page = answer.json
+        answer.json = {**page, "items": [{**item, "version": "one"} for item in page["items"]]}
+    return answer
+
+
+def remembering() -> Fault:
+    """Lets in whoever it has let in before."""
+    kept: dict[tuple[str, str], Answer] = {}
+
+    async def fault(request: httpx.Request, ask: Ask) -> Answer:
+        answer = await ask(request)
+        question = str(request.url), request.headers.get("authorization", "")
+        if answer.status == 200:
+            kept[question] = answer
+        return kept.get(question, answer) if answer.status == 401 else answer
+
+    return fault
+
+
+breaks("a logout is heard at once")(remembering())
+
+
+# -- what is seen while identity is away ----------------------------------------------------------
+
+
+def turning_away(known: bool) -> Fault:
+    """Says 401 to known people, or to strangers, where it cannot tell."""
+    let_in: set[str] = set()
+
+    async def fault(request: httpx.Request, ask: Ask) -> Answer:
+        answer = await ask(request)
+        token = request.headers.get("authorization", "")
+        if answer.status == 200:
+            let_in.add(token)
+        if answer.status == 503 and token and (token in let_in) == known:
+            answer.status, answer.json = 401, {**answer.json, "status": 401}
+        return answer
+
+    return fault
+
+
+breaks("503, not 401, for a token nobody can look at")(turning_away(known=False))
+breaks("known people go on for a while, then 503")(turning_away(known=True))
+
+
+@breaks("it says that identity is away, and lives")
+async def always_healthy(request: httpx.Request, ask: Ask) -> Answer:
+    answer = await ask(request)
+    if request.url.path == "/health":
+        states = dict.fromkeys(answer.json["dependencies"], "healthy")
+        answer.json = {**answer.json, "status": "healthy", "dependencies": states}
+    return answer
+
+
+def sulking() -> Fault:
+    """After one 503 there are only more of them."""
+    refusals: list[Answer] = []
+
+    async def fault(request: httpx.Request, ask: Ask) -> Answer:
+        answer = await ask(request)
+        is_for_people = request.url.path.startswith("/api")
+        if answer.status == 503 and is_for_people:
+            refusals.append(answer)
+        return refusals[0] if refusals and is_for_people and answer.status == 200 else answer
+
+    return fault
+
+
+breaks("people are let in again when it is back")(sulking())

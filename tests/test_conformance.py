@@ -1,0 +1,53 @@
+"""Every service of the platform, a fork among them, keeps every promise of the conformance kit."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from threading import Barrier
+
+from conformance.asking import Question, Service
+from conformance.kit import Verdict, verdicts
+from localstack.services import HAS_IDENTITY, SERVICES
+
+from .people import Stack
+
+PATIENCE = 120.0  # seconds
+ITSELF = "this is identity itself"
+# What the schema alone does not tell: see Question.create.
+MESSAGE = {"recipient_id": "USER", "subject": "UNIQUE", "body": "Hello"}
+TELL = {
+    "kind": "communication.notify",
+    "with": {"recipient_id": "run.started_by", "subject": "'Hello'", "body": "'You'"},
+}
+DEFINITION = {"name": "x-UNIQUE", "title": "Tell", "start": "tell", "steps": {"tell": TELL}}
+CREATE = {
+    "communication-service": f"/api/v1/notifications {json.dumps(MESSAGE)}",
+    "workflow-service": f"/api/v1/definitions {json.dumps(DEFINITION)}",
+}
+
+
+def test_every_service_keeps_every_promise(stack: Stack) -> None:
+    """Those that ask identity are asked at the same time, so that one outage is enough."""
+    names = [service.name for service in SERVICES if service.short != "identity"]
+    take_away = Barrier(len(names) or 1, partial(stack.stop, "identity-service"), PATIENCE)
+    bring_back = Barrier(len(names) or 1, partial(stack.start, "identity-service"), PATIENCE)
+
+    def not_kept(name: str) -> list[Verdict]:
+        question = Question.model_validate(
+            {
+                "url": stack.url(name),
+                "identity": stack.url("identity-service"),
+                "create": CREATE.get(name, ""),
+                "level": "outage",
+            }
+        )
+        with closing(Service(question, take_away.wait, bring_back.wait)) as service:
+            return [verdict for verdict in verdicts(service) if verdict.word != "kept"]
+
+    if HAS_IDENTITY:
+        assert {verdict.evidence for verdict in not_kept("identity-service")} == {ITSELF}
+    with ThreadPoolExecutor() as pool:
+        found = dict(zip(names, pool.map(not_kept, names), strict=True))
+
+    assert not any(found.values()), found

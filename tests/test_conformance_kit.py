@@ -1,0 +1,142 @@
+"""The conformance kit finds the one promise that a service breaks, and nothing else."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from chassis.testing import FakeIdentity
+from conformance import outage
+from conformance.asking import Question, Service
+from conformance.kit import PROMISES, Promise, verdicts
+from content_service.main import app
+from localstack.identity import create_app
+from localstack.servers import HOST, free_port, wait_until
+from localstack.services import ROOT
+
+from .faulty import FAULTS, Fault, in_front_of, none
+
+NOBODY = f"http://{HOST}:1"
+Asked = Callable[[Fault, str], dict[str, str]]
+
+
+@contextmanager
+def served(asgi: ASGIApp) -> Iterator[str]:
+    """Over HTTP, from a thread of this process; its URL."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(asgi, host=HOST, port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started, "the server")
+        yield f"http://{HOST}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def identity() -> FakeIdentity:
+    return FakeIdentity()
+
+
+@pytest.fixture(scope="module")
+def identity_url(identity: FakeIdentity) -> Iterator[str]:
+    with served(create_app(identity)) as url:
+        yield url
+
+
+@pytest.fixture
+def good(
+    identity: FakeIdentity, migrated: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FastAPI]:
+    """content-service, impatient with an identity that is silent."""
+    migrated("content-service")
+    monkeypatch.setattr(app.state.settings, "auth_max_staleness_seconds", 1.0)
+    app.state.transport = identity
+    yield app
+    app.state.transport = None
+
+
+@pytest.fixture
+def not_kept(good: FastAPI, identity: FakeIdentity, identity_url: str) -> Asked:
+    """The promises that are not kept at a level, each with the evidence."""
+    away, back = (partial(setattr, identity, "down", is_down) for is_down in (True, False))
+
+    def asked(fault: Fault, level: str) -> dict[str, str]:
+        with served(in_front_of(good, fault)) as url:
+            urls = {"url": url, "identity": identity_url}
+            question = Question.model_validate({**urls, "level": level})
+            with closing(Service(question, away, back)) as service:
+                found = list(verdicts(service))
+        return {verdict.promise: verdict.evidence for verdict in found if verdict.word != "kept"}
+
+    return asked
+
+
+def test_a_service_without_fault_keeps_every_promise(not_kept: Asked) -> None:
+    assert not_kept(none, "outage") == {}
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.words)
+def test_a_fault_breaks_its_promise_and_no_other(
+    not_kept: Asked, promise: Promise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "LONGEST_RETURN", 3.0)
+
+    found = not_kept(FAULTS[promise.words], promise.level)
+
+    assert found.keys() == {promise.words}, found
+
+
+def run_kit(**variables: str) -> subprocess.CompletedProcess[str]:
+    """As `make conformance` runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "conformance"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **variables},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_table_says_what_is_broken_and_so_does_the_exit_status(good: FastAPI) -> None:
+    broken = "it is live and ready"
+    with served(in_front_of(good, none)) as url:
+        kept = run_kit(URL=url, LEVEL="open")
+    with served(in_front_of(good, FAULTS[broken])) as url:
+        not_kept = run_kit(URL=url, LEVEL="open")
+
+    promises = [promise.words for promise in PROMISES if promise.level == "open"]
+    assert (kept.returncode, not_kept.returncode) == (0, 1)
+    assert [line[:6] for line in kept.stdout.splitlines()[: len(promises)]] == ["kept  "] * 8
+    assert all(words in kept.stdout for words in promises)
+    [line] = [line for line in not_kept.stdout.splitlines() if line.startswith("broken")]
+    assert broken in line
+    assert "GET /health/ready -> 503" in line
+
+
+@pytest.mark.parametrize(
+    ("variables", "why"),
+    [
+        ({}, "URL: Field required"),
+        ({"URL": "content"}, "URL: "),
+        ({"URL": NOBODY}, f"nothing answers at {NOBODY}"),
+        ({"URL": NOBODY, "LEVEL": "high"}, "LEVEL: Input should be 'open', 'login' or 'outage'"),
+        ({"URL": NOBODY, "CREATE": "/api/v1/notes {}"}, "CREATE: "),
+    ],
+)
+def test_what_cannot_be_asked_is_said_in_one_line(variables: dict[str, str], why: str) -> None:
+    done = run_kit(**variables)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {why}")
+    assert len(done.stderr.splitlines()) == 1
