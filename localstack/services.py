@@ -47,6 +47,10 @@ def declared(file: Path) -> Service:
 
 SERVICES = sorted(map(declared, ROOT.glob("*-service/service.toml")), key=lambda s: s.port)
 
+# Alone, a service has a stand-in for identity beside it.
+HAS_IDENTITY = any(service.short == "identity" for service in SERVICES)
+
+IDENTITY_PORT = 8001
 POSTGRES_PORT = 5440
 SMTP_PORT = 1025
 MAIL_PORT = 1080

@@ -1,8 +1,11 @@
 """A service of one's own: made, tested and taken out again in a copy of this repository."""
 
-import pytest
+from pathlib import Path
 
-from localstack.services import ROOT
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from localstack.services import ROOT, SERVICES
 
 from .repository import Repository, copy_of_this
 
@@ -25,7 +28,8 @@ def test_a_new_service_keeps_all_rules_and_passes_all_tests_without_one_edit(
     fork: Repository,
 ) -> None:
     fork.must("make", "lint")
-    tests = ["billing-service", "tests/test_standards.py", "tests/test_docs.py"]
+    across = ("standards", "docs", "conformance")
+    tests = ["billing-service", *(f"tests/test_{name}.py" for name in across)]
     passed = fork.must(".venv/bin/python", "-m", "pytest", "-q", *tests)
 
     assert " passed" in passed
@@ -146,3 +150,57 @@ def test_the_template_is_content_service_where_every_service_is_the_same(name: s
     here = (TEMPLATE / name.format(package="acme_service")).read_text()
 
     assert here == there.replace("content", "acme")
+
+
+# -- a repository of its own --------------------------------------------------------------------
+
+SERVICE_NAMES = [service.name for service in SERVICES]
+
+
+@pytest.mark.parametrize("name", SERVICE_NAMES)
+def test_an_ejected_service_is_whole(unchanged: Repository, tmp_path: Path, name: str) -> None:
+    unchanged.must("make", "eject", f"SERVICE={name}", f"TO={tmp_path}")
+
+    ejected = Repository(tmp_path)
+    ejected.share_packages()
+    ejected.must("make", "lint")
+    ejected.must(".venv/bin/python", "-m", "pytest", "-q", "tests/test_standards.py")
+    compose = yaml.safe_load((tmp_path / "docker-compose.yml").read_text())
+    own = {entry for entry in compose["services"] if entry.startswith(name.partition("-")[0])}
+    assert set(compose["services"]) - own <= {"identity-service", "mail"}
+    assert unchanged.changes() == ""
+
+
+def test_an_ejected_fork_is_green_and_runs_with_a_stand_in_for_identity(
+    fork: Repository, tmp_path: Path
+) -> None:
+    fork.must("make", "eject", "SERVICE=billing-service", f"TO={tmp_path}")
+
+    ejected = Repository(tmp_path)
+    ejected.share_packages()
+    # The chassis comes with its tests, which have run here already.
+    passed = ejected.must("make", "test", PYTEST_ADDOPTS="--deselect=chassis/")
+
+    assert "passed" in passed
+    ejected.commit()
+    assert ejected.changes() == ""
+
+
+@pytest.mark.parametrize(
+    ("service", "to", "why"),
+    [
+        ("contnt-service", "../elsewhere", "SERVICE is one of identity-service, content-service"),
+        ("", "../elsewhere", "SERVICE is one of"),
+        ("content-service", "", "TO is a folder"),
+        ("content-service", "inside", "TO is a folder outside of this one"),
+        ("content-service", "/", "TO is a folder outside of this one that is new or empty"),
+    ],
+)
+def test_what_cannot_be_ejected_is_refused(
+    unchanged: Repository, service: str, to: str, why: str
+) -> None:
+    done = unchanged.run("make", "eject", f"SERVICE={service}", f"TO={to}")
+
+    assert done.returncode != 0
+    assert why in done.stderr
+    assert unchanged.changes() == ""

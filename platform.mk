@@ -1,0 +1,21 @@
+# What only the repository with all services can do.
+
+demo: install ## The main job, step by step, on the running stack
+	@$(PYTHON_IN_VENV) scripts/demo.py
+
+bench: install ## Measure: make bench NAME=auth
+	@$(PYTHON_IN_VENV) benchmarks/$(or $(NAME),$(error NAME is one of: $(basename $(notdir $(wildcard benchmarks/[a-z]*.py))))).py
+
+new-service: install ## A service of your own: make new-service NAME=billing PORT=8005
+	@$(PYTHON_IN_VENV) -m forking new "$$NAME" "$$PORT"
+
+remove-service: install ## Take it out again: make remove-service NAME=billing
+	@$(PYTHON_IN_VENV) -m forking remove "$$NAME"
+
+eject: install ## A service as a repository of its own: make eject SERVICE=content-service TO=../my-content
+	@$(PYTHON_IN_VENV) -m forking eject "$$SERVICE" "$$TO"
+
+docs-test: install ## Run what README and docs mark as runnable, on the usual ports
+	@$(PYTHON_IN_VENV) -m pytest docs
+
+.PHONY: demo bench new-service remove-service eject docs-test
