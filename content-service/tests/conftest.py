@@ -5,15 +5,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
+from sqlalchemy import update
 
 from chassis.testing import FakeIdentity
+from content_service.database import engine
 from content_service.main import app
+from content_service.models import Access
 
 MEMBER = ("documents:read", "documents:write")
 
@@ -79,6 +83,14 @@ def saved(response: Response) -> dict[str, Any]:
     return document
 
 
+def run_out(document: dict[str, Any], grantee: str) -> None:
+    """As if the time of the permission were over."""
+    with engine.begin() as connection:
+        mine = update(Access).where(Access.document_id == document["id"])
+        ended = mine.where(Access.grantee == grantee)
+        connection.execute(ended.values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
+
+
 @contextmanager
 def replaced(name: str, value: object) -> Iterator[None]:
     """The running app with something else in its state."""
@@ -132,7 +144,7 @@ def client(database: None, neighbours: Neighbours) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def login(client: TestClient, identity: FakeIdentity) -> Login:
     def login(*permissions: str, **person: Any) -> Caller:
         found = identity.person(*(permissions or MEMBER), **person)

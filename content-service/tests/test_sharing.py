@@ -6,14 +6,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import update
 
 from chassis.service_client import ServiceClient
 from chassis.testing import FakeIdentity
-from content_service.database import engine
-from content_service.models import Access
 
-from .conftest import Caller, Login, replaced
+from .conftest import Caller, Login, replaced, run_out
 
 
 def test_a_shared_document_is_seen_at_once_everywhere(author: Caller, reviewer: Caller) -> None:
@@ -135,14 +132,6 @@ def role_of_their_own() -> str:
 
 def in_an_hour() -> str:
     return (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-
-
-def run_out(document: dict[str, Any], grantee: str) -> None:
-    """As if the time of the permission were over."""
-    with engine.begin() as connection:
-        mine = update(Access).where(Access.document_id == document["id"])
-        ended = mine.where(Access.grantee == grantee)
-        connection.execute(ended.values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
 
 
 def test_a_role_opens_the_document_to_everybody_who_has_it(author: Caller, login: Login) -> None:
