@@ -32,13 +32,20 @@ class State(Protocol):
 class CachedDocument:
     """What Redis has for one document, which may be nothing."""
 
-    def __init__(self, redis: RedisClient, key: str, entry: str | None) -> None:
+    def __init__(self, redis: RedisClient, key: str) -> None:
         self._redis = redis
         self._key = key
-        self._stamp, _, self._json = (entry or "").partition("\n")
 
-    def json_of(self, state: State) -> str | None:
-        return self._json if self._stamp == stamp(state) else None
+    async def json_of(self, state: State) -> str | None:
+        """Ask for it only when the caller may see the document: the time it takes tells of it."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                entry = await self._redis.get(self._key)
+        except (RedisError, TimeoutError) as error:
+            logger.debug("read without cache: %r", error)
+            return None
+        kept, _, json = (entry or "").partition("\n")
+        return json if kept == stamp(state) else None
 
     async def keep(self, state: State, json: str) -> None:
         try:
@@ -55,12 +62,7 @@ def stamp(state: State) -> str:
 async def cached_document(document_id: UUID, request: Request) -> CachedDocument:
     redis: RedisClient = request.app.state.redis
     key = redis.key("cache", f"document_{document_id}")
-    try:
-        async with asyncio.timeout(PATIENCE):
-            return CachedDocument(redis, key, await redis.get(key))
-    except (RedisError, TimeoutError) as error:
-        logger.debug("read without cache: %r", error)
-        return CachedDocument(redis, key, None)
+    return CachedDocument(redis, key)
 
 
 Cached = Annotated[CachedDocument, Depends(cached_document)]

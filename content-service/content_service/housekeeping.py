@@ -1,14 +1,15 @@
-"""What is done now and then: purging the trash, and sweeping up files that nobody names."""
+"""What is done now and then: purging the trash, taking back what has expired, sweeping up files."""
 
 from . import storage
 from .database import session_maker
+from .sharing import take_back_expired
 from .trash import purge_expired
 
 
 def tidy_up() -> bool:
     """True when there is more. Two processes may do it at once: what one has begun is locked."""
     with session_maker.begin() as session:
-        if purge_expired(session):
+        if purge_expired(session) + take_back_expired(session):
             return True
     storage.remove_leftovers()
     with session_maker() as session:

@@ -105,6 +105,11 @@ class Access(Base):
     __table_args__ = (
         sa.CheckConstraint("level IN ('read', 'write', 'manage')", name="level"),
         sa.Index("ix_content_access_document_id", "document_id"),
+        sa.Index(
+            "ix_content_access_expiring",
+            "expires_at",
+            postgresql_where=sa.text("expires_at IS NOT NULL"),
+        ),
     )
 
     # In this order the primary key is also the index of "my documents, newest first".

@@ -91,6 +91,20 @@ def test_what_is_in_redis_is_only_for_those_who_may_see_it(
     assert store.exists(key(document))
 
 
+def test_who_may_not_see_it_does_not_even_make_redis_be_asked(
+    author: Caller, stranger: Caller, store: redis.Redis
+) -> None:
+    document = author.create()
+    author.read(document)
+    before = store.info("commandstats")["cmdstat_get"]["calls"]
+
+    assert stranger.read(document).status_code == 404
+    assert store.info("commandstats")["cmdstat_get"]["calls"] == before
+
+    author.read(document)
+    assert store.info("commandstats")["cmdstat_get"]["calls"] == before + 1
+
+
 @pytest.mark.parametrize("junk", ["", "\n", "1", "1 \n{}", "null", "{}", "é" * 100])
 def test_junk_in_redis_is_no_answer(author: Caller, store: redis.Redis, junk: str) -> None:
     document = author.create()

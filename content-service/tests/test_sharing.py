@@ -9,6 +9,7 @@ import pytest
 
 from chassis.service_client import ServiceClient
 from chassis.testing import FakeIdentity
+from content_service.housekeeping import tidy_up
 
 from .conftest import Caller, Login, replaced, run_out
 
@@ -199,6 +200,27 @@ def test_a_permission_ends_when_its_time_is_over(author: Caller, login: Login, k
     assert reviewer.read(document).status_code == 404
     assert reviewer.get("/documents").json()["items"] == []
     assert reviewer.get("/search", params={"q": "perishable"}).json()["items"] == []
+
+
+def test_what_has_expired_is_taken_back_and_may_be_given_again(
+    author: Caller, reviewer: Caller
+) -> None:
+    document = author.create()
+    author.share(document, reviewer, "write", expires_at=in_an_hour())
+    run_out(document, f"user:{reviewer.user_id}")
+
+    while tidy_up():
+        pass
+
+    path = f"/documents/{document['id']}"
+    listed = author.get(f"{path}/permissions").json()["items"]
+    assert [item["user_id"] for item in listed] == [author.user_id]
+    newest = author.get(f"{path}/audit").json()["items"][0]
+    assert (newest["action"], newest["actor_id"]) == ("permission.expired", None)
+    assert newest["details"]["user_id"] == reviewer.user_id
+
+    author.share(document, reviewer, "read")
+    assert reviewer.read(document).status_code == 200
 
 
 @pytest.mark.parametrize(

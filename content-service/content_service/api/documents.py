@@ -6,7 +6,9 @@ from uuid import UUID
 from fastapi import APIRouter, BackgroundTasks, File, Response
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
+from starlette.concurrency import run_in_threadpool
 
+from chassis.auth import User
 from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 
@@ -98,21 +100,30 @@ def read_stats(reader: Reader, session: DbSession) -> Stats:
 
 
 @router.get("/documents/{document_id}", response_model=DocumentWithBody)
-def read_document(
+async def read_document(
     document_id: UUID, reader: Reader, cached: Cached, background: BackgroundTasks
 ) -> Response:
     """One document, with its text."""
     # The most frequent request: without a session it changes threads once and not three times.
-    with reads.connect() as connection:
-        state: State = documents.current_state(connection, reader, document_id)
-    json = cached.json_of(state)
+    state = await run_in_threadpool(state_of, reader, document_id)
+    json = await cached.json_of(state)
     if json is None:
-        with session_maker() as session:
-            state = find_document(session, reader, document_id)
-        json = DocumentWithBody.model_validate(state, from_attributes=True).model_dump_json()
-        background.add_task(cached.keep, state, json)
+        state, json = found = await run_in_threadpool(state_and_json, reader, document_id)
+        background.add_task(cached.keep, *found)
     headers = {"ETag": etag(state.version)}
     return Response(json, media_type="application/json", headers=headers)
+
+
+def state_of(reader: User, document_id: UUID) -> State:
+    with reads.connect() as connection:
+        return documents.current_state(connection, reader, document_id)
+
+
+def state_and_json(reader: User, document_id: UUID) -> tuple[State, str]:
+    with session_maker() as session:
+        document = find_document(session, reader, document_id)
+    shown = DocumentWithBody.model_validate(document, from_attributes=True)
+    return document, shown.model_dump_json()
 
 
 @router.patch("/documents/{document_id}", response_model=DocumentWithBody)
