@@ -34,7 +34,7 @@ def list_permissions(
     session: Session, manager: User, document_id: UUID, page: PageParameters
 ) -> dict[str, Any]:
     find_document(session, manager, document_id, Level.MANAGE)
-    permissions = select(Access).where(Access.document_id == document_id)
+    permissions = select(Access).where(Access.document_id == document_id, allows(Level.READ))
     return paginate(session, permissions, page, Access.grantee)
 
 

@@ -119,6 +119,17 @@ def test_the_fourth_use_of_three_is_410(client: TestClient, author: Caller) -> N
     assert answers == [200, 200, 200, 410]
 
 
+def test_what_could_not_be_shown_is_no_use(client: TestClient, author: Caller) -> None:
+    link = link_to(author, author.create(body="Short"), max_uses=1)
+    params = {"token": link["token"]}
+
+    beyond = client.get("/shared", params=params, headers={"Range": "bytes=100-"})
+    part = client.get("/shared", params=params, headers={"Range": "bytes=1-2"})
+
+    assert (beyond.status_code, part.status_code, part.text) == (416, 206, "ho")
+    assert opened(client, link).status_code == 410
+
+
 def test_parallel_uses_are_never_more_than_allowed(client: TestClient, author: Caller) -> None:
     document = author.create()
     link = link_to(author, document, max_uses=5)

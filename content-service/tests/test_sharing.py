@@ -209,10 +209,13 @@ def test_what_has_expired_is_taken_back_and_may_be_given_again(
     author.share(document, reviewer, "write", expires_at=in_an_hour())
     run_out(document, f"user:{reviewer.user_id}")
 
+    path = f"/documents/{document['id']}"
+    at_once = author.get(f"{path}/permissions").json()["items"]
+    assert [item["user_id"] for item in at_once] == [author.user_id]
+
     while tidy_up():
         pass
 
-    path = f"/documents/{document['id']}"
     listed = author.get(f"{path}/permissions").json()["items"]
     assert [item["user_id"] for item in listed] == [author.user_id]
     newest = author.get(f"{path}/audit").json()["items"][0]

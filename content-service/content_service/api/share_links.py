@@ -65,9 +65,8 @@ def open_share_link(
     """What a share link opens, as an attachment; its password, if any, goes as HTTP Basic."""
     with reads.connect() as connection:
         link_id = share_links.admit(connection, token, password)
-    with session_maker.begin() as session:
-        opened = share_links.use(session, link_id, ip_hash(request))
-    answer = attachment(opened, wanted)
+    with session_maker.begin() as session:  # nothing is used up when there is nothing to show
+        answer = attachment(share_links.use(session, link_id, ip_hash(request)), wanted)
     answer.headers.update(PRIVATE)
     return answer
 
