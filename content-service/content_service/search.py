@@ -36,6 +36,7 @@ from .models import Document
 from .schemas import DocumentRead, SearchFilters
 
 WINDOW = 500  # matches that are ranked against each other
+FREQUENT = 25  # matches in one window: what has fewer is looked for in all titles
 LONGEST_READ = 20_000  # characters in which a snippet is looked for
 WORD = re.compile(r"\w+")
 
@@ -132,12 +133,23 @@ def next_position(
 
 
 def suggest_words(connection: Connection, reader: User, prefix: str, limit: int) -> list[str]:
-    """Words that begin so, the most frequent first, from titles that the reader may see."""
+    """Words that begin so, the most frequent first, from titles that the reader may see.
+
+    What is frequent is so among the newest titles. Only of the rest the index is asked, since to
+    gather a million matches of one short prefix would take seconds.
+    """
     words = WORD.findall(prefix.lower())
     if not words:
         return []
-    query = func.to_tsquery("simple", f"'{words[-1]}':*B")
-    matching = Document.search.bool_op("@@")(query)
-    titles = connection.execute(newest(reader, [Document.title], matching, limit=WINDOW)).scalars()
-    found = Counter(word for title in titles for word in set(WORD.findall(title.lower())))
-    return [word for word, _ in found.most_common() if word.startswith(words[-1])][:limit]
+    found = counted(connection, reader, words[-1])
+    if found.total() < FREQUENT:
+        query = func.to_tsquery("simple", f"'{words[-1]}':*B")
+        found = counted(connection, reader, words[-1], Document.search.bool_op("@@")(query))
+    return [word for word, _ in found.most_common(limit)]
+
+
+def counted(connection: Connection, reader: User, prefix: str, *conditions: Any) -> Counter[str]:
+    """The words with the prefix in the newest titles that meet the conditions."""
+    titles = connection.scalars(newest(reader, [Document.title], *conditions, limit=WINDOW))
+    words = (word for title in titles for word in set(WORD.findall(title.lower())))
+    return Counter(word for word in words if word.startswith(prefix))
