@@ -178,22 +178,6 @@ def is_delivered(sender: Person, sent: Any) -> bool:
     return {delivery["status"] for delivery in now["deliveries"]} == {"delivered"}
 
 
-def test_who_is_shared_with_is_told_once_though_content_is_killed_and_communication_away(
-    stack: Stack,
-) -> None:
-    author, friend = register(stack), register(stack)
-    path = f"/documents/{upload(author)['id']}/permissions/{friend.user_id}"
-
-    with stopped(stack, "communication-service"):
-        share = author.ask("PUT", "content", path, json={"level": "read"})
-        stack.kill("content-service")
-        assert share.is_success
-
-    found = eventually(lambda: mails(stack, friend.email), LEASE_OVER)
-    assert len({mail["messageId"] for mail in found}) == 1
-    assert len(inbox(friend, "read access")) == 1
-
-
 def test_workers_killed_again_and_again_lose_and_repeat_nothing(stack: Stack) -> None:
     def kill_workers() -> None:
         stack.kill("workflow-worker")
