@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+from uuid import uuid4
 
 import httpx
 
@@ -159,6 +160,11 @@ def belongings(owner: Person) -> dict[str, str]:
     document = upload(owner)
     run = start_review(owner, owner, document)
     message = {"recipient_id": owner.user_id, "subject": "Hello", "body": "Hello"}
+    to_nobody = {**message, "recipient_id": str(uuid4()), "channels": ["email"]}
+    dead = owner.post("communication", "/notifications", json=to_nobody)
+    eventually(
+        lambda: owner.get("communication", f"/notifications/{dead['id']}")["status"] == "dead"
+    )
     hook = {"url": "https://hooks.example.com/", "categories": ["none"]}  # nothing is sent there
     return {
         "user_id": owner.user_id,
@@ -170,6 +176,7 @@ def belongings(owner: Person) -> dict[str, str]:
         "workflow_id": run["id"],
         "task_id": open_task(owner, run)["id"],
         "notification_id": owner.post("communication", "/notifications", json=message)["id"],
+        "delivery_id": dead["deliveries"][0]["id"],
         "endpoint_id": owner.post("communication", "/webhook-endpoints", json=hook)["id"],
         "item_id": eventually(lambda: owner.get("communication", "/inbox")["items"])[0]["id"],
         "template_id": owner.get("communication", "/templates")["items"][0]["id"],

@@ -29,6 +29,7 @@ from .channels.provider import Batch, Provider, TryLater, Undeliverable
 from .contacts import Contacts
 from .database import session_maker
 from .models import DELIVERED, PRIORITIES, Delivery, Notification
+from .notifications import erase
 from .settings import Settings
 
 TURN_SECONDS = 1.0
@@ -185,6 +186,7 @@ def record(
     close_attempts(session, done, ours)
     endpoint_health.note(session, done, settings)
     drop_attempts(session, untried)
+    erase(session, {sent.delivery.notification_id for sent in done})
     inbox.add(session, [receipt.inbox_item for receipt in receipts if receipt.inbox_item])
 
 

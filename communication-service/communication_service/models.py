@@ -142,6 +142,7 @@ class Delivery(Base):
             "run_at",
             postgresql_where=text("status = 'pending'"),
         ),
+        Index("ix_communication_deliveries_dead", "id", postgresql_where=text("status = 'dead'")),
         Index(
             "ix_communication_deliveries_running",
             "channel",
@@ -172,6 +173,21 @@ class Delivery(Base):
     def age(self) -> float:
         """Seconds since it was due first, or was put back."""
         return (now() - self.queued_at).total_seconds()
+
+
+class Operation(Base):
+    """What somebody did with dead letters: kept, for who asks later."""
+
+    __tablename__ = "communication_operations"
+
+    id: Mapped[Id]
+    action: Mapped[str]
+    actor_id: Mapped[PersonId]
+    acting_service: Mapped[str | None]
+    which: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    count: Mapped[int]
+    trace_id: Mapped[str | None]
+    created_at: Mapped[Time]
 
 
 class Attempt(Base):

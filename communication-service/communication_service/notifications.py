@@ -1,14 +1,14 @@
 """What a sender can do: have a notification accepted, follow it, cancel it, try it again."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, null, select, update
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
-from chassis.claims import DEAD, PENDING, is_due
+from chassis.claims import DEAD, PENDING, RUNNING, is_due
 from chassis.errors import Conflict, Forbidden, NotFound, Unprocessable
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import trace_id
@@ -24,8 +24,9 @@ from .models import (
     Attempt,
     Delivery,
     Notification,
+    Template,
 )
-from .schemas import SECURITY, NotificationCreate
+from .schemas import SECURITY, NotificationCreate, Sending
 from .settings import settings
 from .templates import get_template_by_name, render_all
 
@@ -49,11 +50,20 @@ class NothingToRetry(Conflict):
 def accept(session: Session, sender: User, new: NotificationCreate) -> Notification:
     """Once this is committed, it will be sent: the deliveries are the queue of record."""
     refuse_to_force(sender, new.category)
+    notification = prepare(session, sender, new, template_for(session, new))
+    session.add(notification)
+    session.flush()
+    return notification
+
+
+def prepare(
+    session: Session, sender: User, new: NotificationCreate, template: Template | None
+) -> Notification:
     # Now by the database's clock, which the claim goes by, so that it is due at once.
     run_at = new.send_at or func.now()
     priority = URGENT if new.category == SECURITY else PRIORITY[new.priority]
     queued: dict[str, Any] = {"run_at": run_at, "queued_at": run_at, "priority": priority}
-    notification = Notification(
+    return Notification(
         sender_id=sender.user_id,
         recipient_id=str(new.recipient_id),
         category=new.category,
@@ -64,11 +74,8 @@ def accept(session: Session, sender: User, new: NotificationCreate) -> Notificat
             for channel in sorted(new.channels)
             for delivery in deliveries_on(session, channel, new, queued)
         ],
-        **contents(session, new),
+        **contents(new, template),
     )
-    session.add(notification)
-    session.flush()
-    return notification
 
 
 def deliveries_on(
@@ -107,13 +114,19 @@ def refuse_to_force(sender: User, category: str) -> None:
         raise Forbidden(f"Mail of the category {category} needs the permission {MANDATORY}")
 
 
-def contents(session: Session, new: NotificationCreate) -> dict[str, Any]:
-    """Rendered now: whoever sends learns of a mistake now, and what is accepted stays as it is."""
+def template_for(session: Session, new: Sending) -> Template | None:
     if new.template is None:
-        return {"subject": new.subject, "body": new.body}
+        return None
     template = get_template_by_name(session, new.template)
     if template is None:
         raise Unprocessable.field("template", f"there is no template named {new.template}")
+    return template
+
+
+def contents(new: NotificationCreate, template: Template | None) -> dict[str, Any]:
+    """Rendered now: whoever sends learns of a mistake now, and what is accepted stays as it is."""
+    if template is None:
+        return {"subject": new.subject, "body": new.body}
     words = render_all(template, new.variables)
     return {
         "template": template.name,
@@ -154,6 +167,8 @@ def cancel(session: Session, user: User, notification_id: UUID) -> Notification:
         raise NothingToCancel("Nothing of this notification is waiting to be sent")
     for delivery in waiting:
         delivery.status = CANCELLED
+    session.flush()
+    erase(session, [notification.id])
     return notification
 
 
@@ -168,6 +183,24 @@ def retry_dead(session: Session, user: User, notification_id: UUID) -> Notificat
         delivery.run_at = delivery.queued_at = func.now()
     session.flush()
     return notification
+
+
+def erase(session: Session, notification_ids: Collection[UUID]) -> None:
+    """A link that resets a password is not kept when all its deliveries are over.
+
+    Under a lock, so that of two that end at the same time the second sees the first.
+    """
+    secret = Notification.id.in_(notification_ids) & (Notification.category == SECURITY)
+    locked = select(Notification.id).where(secret).order_by(Notification.id).with_for_update()
+    if ids := session.scalars(locked).all():
+        unfinished = select(Delivery.notification_id).where(
+            Delivery.notification_id.in_(ids), Delivery.status.in_((PENDING, RUNNING, DEAD))
+        )
+        over = Notification.id.in_(ids) & Notification.id.not_in(unfinished)
+        session.execute(
+            update(Notification).where(over).values(body="", html=None, translations=null()),
+            execution_options={"synchronize_session": False},
+        )
 
 
 def lock_deliveries(
@@ -189,4 +222,5 @@ def queue_status(session: Session) -> dict[str, Any]:
     late = select(func.count(), func.min(Delivery.run_at)).where(is_due(Delivery))
     due, oldest = session.execute(late).one()
     deliveries = {status: counts.get(status, 0) for status in STATUSES}
-    return {"deliveries": deliveries, "due": due, "oldest_due_at": oldest}
+    accepted = sum(counts.values())
+    return {"accepted": accepted, "deliveries": deliveries, "due": due, "oldest_due_at": oldest}

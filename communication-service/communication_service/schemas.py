@@ -17,6 +17,7 @@ from pydantic import (
     ValidationInfo,
     computed_field,
     field_validator,
+    model_validator,
 )
 
 from chassis.schemas import STRICT, JsonObject, Text
@@ -73,6 +74,7 @@ TimeZone = Annotated[str, Field(max_length=50), AfterValidator(known_time_zone)]
 Locale = Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 Variables = Annotated[JsonObject, small(100_000)]
 VariablesSchema = Annotated[JsonObject, small(10_000)]
+Priority = Literal["urgent", "normal", "bulk"]
 SendAt = Annotated[AwareDatetime, AfterValidator(within_a_year)]
 
 
@@ -142,8 +144,9 @@ class TemplateRead(Rendered):
     created_at: datetime
 
 
-class NotificationCreate(Given):
-    recipient_id: UUID
+class Sending(Given):
+    """What is said, how and when; to whom is said elsewhere."""
+
     channels: set[Channel] = Field(default={"email", "in_app"}, min_length=1)
     category: Category = "general"
     template: Name | None = None
@@ -151,7 +154,7 @@ class NotificationCreate(Given):
     subject: Subject | None = Field(default=None, validate_default=True)
     body: Body | None = Field(default=None, validate_default=True)
     send_at: SendAt | None = None
-    priority: Literal["urgent", "normal", "bulk"] = "normal"
+    priority: Priority = "normal"
 
     @field_validator("variables")
     @classmethod
@@ -169,6 +172,32 @@ class NotificationCreate(Given):
         if value is not None and template:
             raise ValueError("comes from the template")
         return value
+
+
+class NotificationCreate(Sending):
+    recipient_id: UUID
+
+
+class BulkRecipient(Given):
+    recipient_id: UUID
+    variables: JsonObject = Field(default={}, description="On top of those for all.")
+
+
+class BulkCreate(Sending):
+    recipients: Annotated[list[BulkRecipient], Field(min_length=1, max_length=1000)]
+    priority: Priority = "bulk"
+
+
+class BulkItem(Shown):
+    recipient_id: UUID
+    status: Literal["accepted", "duplicate", "refused"]
+    notification_id: UUID | None = None
+    error: str | None = None
+
+
+class BulkResult(Shown):
+    accepted: int
+    items: list[BulkItem]
 
 
 class EndpointCreate(Given):
@@ -231,6 +260,13 @@ class NotificationRead(Rendered):
     created_at: datetime
     deliveries: list[DeliveryRead]
 
+    @model_validator(mode="after")
+    def keep_secrets(self) -> "NotificationRead":
+        """A link that resets a password is for its recipient, and in no stored answer."""
+        if self.category == SECURITY:
+            self.body, self.html = "", None
+        return self
+
     @computed_field
     def status_url(self) -> str:
         return f"/api/v1/notifications/{self.id}"
@@ -246,6 +282,45 @@ class AttemptRead(Shown):
     error: str | None
     response: str | None
     trace_id: str | None
+
+
+class DeadLetters(Given):
+    """Which ones: those that every given field is true of."""
+
+    delivery_ids: Annotated[list[UUID] | None, Field(min_length=1, max_length=1000)] = None
+    channel: Channel | None = None
+    category: Category | None = None
+    recipient_id: UUID | None = None
+
+
+class DeadLettersPurge(DeadLetters):
+    dry_run: bool = False
+
+
+class DeadLetterRead(Shown):
+    id: UUID
+    notification_id: UUID
+    channel: str
+    endpoint_id: UUID | None
+    sender_id: UUID
+    recipient_id: UUID
+    category: str
+    attempts: int
+    reason: str | None = Field(validation_alias="last_error")
+    queued_at: datetime
+
+
+class OperationRead(Shown):
+    """What somebody did with dead letters. Without an id it was a dry run."""
+
+    id: UUID | None
+    action: str
+    actor_id: UUID
+    acting_service: str | None
+    which: dict[str, Any]
+    count: int
+    trace_id: str | None
+    created_at: datetime | None
 
 
 class Attempts(Shown):
@@ -330,6 +405,7 @@ class ReadCount(Shown):
 
 
 class QueueStatus(Shown):
+    accepted: int
     deliveries: dict[str, int]
     due: int
     oldest_due_at: datetime | None

@@ -136,8 +136,10 @@ def recipient(login: Callable[..., Caller]) -> Caller:
 
 
 @contextmanager
-def running_mail_server(**options: Any) -> Iterator[MailServer]:
-    server = MailServer(free_port(), **options)
+def running_mail_server(
+    kind: type[MailServer] = MailServer, **options: Any
+) -> Iterator[MailServer]:
+    server = kind(free_port(), **options)
     server.controller.start()
     yield server
     server.controller.stop()

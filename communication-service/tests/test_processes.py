@@ -54,6 +54,8 @@ class Processes:
         self.folder, self.environment, self.redis = folder, environment, redis
         self.mail_server = mail_server
         self.commands = {name: [sys.executable, *command] for name, command in COMMANDS.items()}
+        for name in ("worker", "scheduler"):
+            self.commands[f"another-{name}"] = self.commands[name]
         self.commands["redis"] = redis.command
         self.running: dict[str, Popen[bytes]] = {}
         self.url = f"http://127.0.0.1:{environment['SERVICE_PORT']}"
@@ -118,25 +120,22 @@ def over_http(identity: FakeIdentity) -> Iterator[str]:
     thread.join()
 
 
-@pytest.fixture(scope="module")
-def processes(
-    tmp_path_factory: pytest.TempPathFactory, servers: TemporaryServers, identity: FakeIdentity
+@contextmanager
+def running_processes(
+    folder: Path, identity: FakeIdentity, mail_server: MailServer, environment: dict[str, str]
 ) -> Iterator[Processes]:
-    (service,) = [service for service in SERVICES if service.short == "communication"]
-    folder = tmp_path_factory.mktemp("processes")
     redis = Redis(folder / "redis", free_port(), durable=False)
     redis.prepare()
-    with over_http(identity) as identity_url, running_mail_server() as mail_server:
+    with over_http(identity) as identity_url:
         environment = {
-            **servers.environment(service),
             "PYTHONPATH": f"{SERVICE_FOLDER}:{SERVICE_FOLDER.parent}",
             "SERVICE_PORT": str(free_port()),
-            "REDIS_URL": redis.url(0),
-            "CELERY_BROKER_URL": redis.url(1),
             "IDENTITY_SERVICE_URL": identity_url,
             "SMTP_HOST": "127.0.0.1",
             "SMTP_PORT": str(mail_server.controller.port),
-            "DELIVERY_LEASE_SECONDS": "3",
+            **environment,
+            "REDIS_URL": redis.url(0),
+            "CELERY_BROKER_URL": redis.url(1),
         }
         processes = Processes(folder, environment, redis, mail_server)
         processes.start("redis", "service", "worker", "scheduler")
@@ -144,6 +143,20 @@ def processes(
         wait_for(lambda: is_ready(processes.url))
         yield processes
         processes.kill(*processes.running)
+
+
+@pytest.fixture(scope="module")
+def processes(
+    tmp_path_factory: pytest.TempPathFactory, servers: TemporaryServers, identity: FakeIdentity
+) -> Iterator[Processes]:
+    (service,) = [service for service in SERVICES if service.short == "communication"]
+    environment = {**servers.environment(service), "DELIVERY_LEASE_SECONDS": "3"}
+    folder = tmp_path_factory.mktemp("processes")
+    with (
+        running_mail_server() as mail_server,
+        running_processes(folder, identity, mail_server, environment) as processes,
+    ):
+        yield processes
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -19,6 +20,7 @@ from .test_delivery import outcomes, pause_before_next, until_over
 
 Deliver = Callable[..., None]
 
+DROPPED = 0  # in place of a status: the connection ends without an answer
 AT_ONCE = {"delivery_first_delay_seconds": 0.001}
 TOUCHY = {"webhook_pause_after_failures": 3, "webhook_pause_after_seconds": 0}
 
@@ -38,7 +40,10 @@ class Sink:
             def do_POST(self) -> None:
                 content = self.rfile.read(int(self.headers["Content-Length"]))
                 sink.received.append(({k.lower(): v for k, v in self.headers.items()}, content))
-                status, headers = sink.answers.pop(0) if sink.answers else sink.always
+                status, headers = sink.answer(self.headers["webhook-id"])
+                if status == DROPPED:
+                    self.close_connection = True
+                    return
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": "5"}.items():
                     self.send_header(name, value)
@@ -52,20 +57,29 @@ class Sink:
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
 
+    def answer(self, webhook_id: str) -> tuple[int, dict[str, str]]:
+        return self.answers.pop(0) if self.answers else self.always
+
     @property
     def ids(self) -> list[str]:
         return [headers["webhook-id"] for headers, _ in self.received]
 
 
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    sink = Sink()
+@contextmanager
+def running_sink(kind: type[Sink] = Sink) -> Iterator[Sink]:
+    sink = kind()
     thread = threading.Thread(target=sink.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield sink
     sink.server.shutdown()
     thread.join()
     sink.server.server_close()
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with running_sink() as sink:
+        yield sink
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from . import endpoints, inbox, notifications, preferences, templates
+from . import dead_letters, endpoints, inbox, notifications, preferences, templates
 
 router = APIRouter()
 router.include_router(templates.router)
@@ -10,3 +10,4 @@ router.include_router(notifications.router)
 router.include_router(inbox.router)
 router.include_router(endpoints.router)
 router.include_router(preferences.router)
+router.include_router(dead_letters.router)

@@ -9,10 +9,17 @@ from chassis.auth import CurrentUser, User, require_permission
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest
 
-from .. import notifications
+from .. import bulk, notifications
 from ..database import DbSession
 from ..models import Notification
-from ..schemas import Attempts, NotificationCreate, NotificationRead, QueueStatus
+from ..schemas import (
+    Attempts,
+    BulkCreate,
+    BulkResult,
+    NotificationCreate,
+    NotificationRead,
+    QueueStatus,
+)
 from ..tasks import Hint
 
 router = APIRouter(route_class=IdempotentRoute)
@@ -31,6 +38,17 @@ Idempotent = idempotent(DbSession)
 def send(new: NotificationCreate, sender: Sender, session: DbSession) -> Notification:
     """Accept a notification: it is stored, and will be delivered on each of its channels."""
     return notifications.accept(session, sender, new)
+
+
+@router.post(
+    "/notifications/bulk",
+    response_model=BulkResult,
+    status_code=202,
+    dependencies=[Idempotent, Hint],
+)
+def send_bulk(new: BulkCreate, sender: Sender, session: DbSession) -> dict[str, Any]:
+    """Accept a notification for each of up to 1,000 recipients, and say so of each."""
+    return bulk.accept_all(session, sender, new)
 
 
 @router.get("/notifications", response_model=Page[NotificationRead])

@@ -1,0 +1,75 @@
+"""Dead letters, for operators."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+
+from chassis.auth import User, require_permission
+from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.pagination import Page, PageRequest
+
+from .. import dead_letters
+from ..database import DbSession
+from ..models import Operation
+from ..schemas import (
+    Attempts,
+    Category,
+    Channel,
+    DeadLetterRead,
+    DeadLetters,
+    DeadLettersPurge,
+    OperationRead,
+)
+from ..tasks import Hint
+
+router = APIRouter(prefix="/dead-letters", route_class=IdempotentRoute)
+
+Reader = Annotated[User, require_permission("queue:read")]
+Operator = Annotated[User, require_permission("queue:write")]
+Idempotent = idempotent(DbSession)
+
+
+def which_ones(
+    channel: Channel | None = None,
+    category: Annotated[Category | None, Query()] = None,
+    recipient_id: UUID | None = None,
+) -> DeadLetters:
+    return DeadLetters(channel=channel, category=category, recipient_id=recipient_id)
+
+
+Which = Annotated[DeadLetters, Depends(which_ones)]
+
+
+@router.get("", response_model=Page[DeadLetterRead])
+def list_dead(
+    which: Which, page: PageRequest, reader: Reader, session: DbSession
+) -> dict[str, Any]:
+    """Deliveries that were given up, and why, newest first."""
+    return dead_letters.list_dead(session, which, page)
+
+
+@router.get("/operations", response_model=Page[OperationRead])
+def list_operations(page: PageRequest, reader: Reader, session: DbSession) -> dict[str, Any]:
+    """Who has replayed or purged which dead letters."""
+    return dead_letters.list_operations(session, page)
+
+
+@router.get("/{delivery_id}/attempts", response_model=Attempts)
+def list_attempts(delivery_id: UUID, reader: Reader, session: DbSession) -> dict[str, Any]:
+    """Each attempt of a delivery that was given up, and what came of it."""
+    return dead_letters.list_attempts(session, delivery_id)
+
+
+@router.post(
+    "/replay", response_model=OperationRead, status_code=202, dependencies=[Idempotent, Hint]
+)
+def replay(which: DeadLetters, operator: Operator, session: DbSession) -> Operation:
+    """Put dead letters back into the queue: those that are named, or all that fit."""
+    return dead_letters.replay(session, operator, which)
+
+
+@router.post("/purge", response_model=OperationRead, dependencies=[Idempotent])
+def purge(which: DeadLettersPurge, operator: Operator, session: DbSession) -> Operation:
+    """Give dead letters up for good; a dry run says how many that would be."""
+    return dead_letters.purge(session, operator, which)

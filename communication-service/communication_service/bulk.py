@@ -1,0 +1,65 @@
+"""One notification for many: each recipient gets it once, and none suffers for another."""
+
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from chassis.auth import User
+from chassis.errors import Unprocessable
+
+from .models import Notification, Template
+from .notifications import prepare, refuse_to_force, template_for
+from .schemas import BulkCreate, BulkRecipient, NotificationCreate
+
+MOST_SECONDS = 10.0  # of rendering; a template that is that slow is tried on fewer people
+
+
+def accept_all(session: Session, sender: User, new: BulkCreate) -> dict[str, Any]:
+    """All that is accepted is accepted together."""
+    refuse_to_force(sender, new.category)
+    template, until = template_for(session, new), monotonic() + MOST_SECONDS
+    made: dict[UUID, Notification] = {}
+    items = []
+    for recipient in new.recipients:
+        if recipient.recipient_id in made:
+            items.append(said(recipient, "duplicate", made[recipient.recipient_id]))
+            continue
+        try:
+            notification = prepare_for(session, sender, new, recipient, template, until)
+        except Unprocessable as error:
+            items.append({**said(recipient, "refused"), "error": error.message})
+        else:
+            made[recipient.recipient_id] = notification
+            items.append(said(recipient, "accepted", notification))
+    session.add_all(made.values())
+    session.flush()
+    for item in items:
+        item["notification_id"] = item["notification"] and item["notification"].id
+    return {"accepted": len(made), "items": items}
+
+
+def prepare_for(
+    session: Session,
+    sender: User,
+    new: BulkCreate,
+    recipient: BulkRecipient,
+    template: Template | None,
+    until: float,
+) -> Notification:
+    if monotonic() > until:
+        raise Unprocessable("The template takes too long for so many recipients")
+    shared = {name: value for name, value in new if name not in ("recipients", "variables")}
+    variables = {**new.variables, **recipient.variables}
+    one = NotificationCreate.model_construct(
+        **shared, recipient_id=recipient.recipient_id, variables=variables
+    )
+    return prepare(session, sender, one, template)
+
+
+def said(
+    recipient: BulkRecipient, status: str, notification: Notification | None = None
+) -> dict[str, Any]:
+    person = recipient.recipient_id
+    return {"recipient_id": person, "status": status, "notification": notification}

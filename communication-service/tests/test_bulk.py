@@ -1,0 +1,111 @@
+"""One notification for many: a result for each, each person once, nobody suffers for another."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .conftest import Caller, MailServer
+
+Deliver = Callable[..., None]
+Login = Callable[..., Caller]
+
+SAID = {"subject": "Hello", "body": "News."}
+
+
+def send(sender: Caller, people: list[Caller], **fields: Any) -> dict[str, Any]:
+    new = {"recipients": [{"recipient_id": person.user_id} for person in people], **fields}
+    response = sender.post("/notifications/bulk", json=new)
+    assert response.status_code == 202, response.text
+    return dict(response.json())
+
+
+def test_each_recipient_has_a_result_and_a_person_named_twice_gets_one_mail(
+    sender: Caller, login: Login, deliver: Deliver, mail_server: MailServer
+) -> None:
+    ann, bob = login(), login()
+
+    said = send(sender, [ann, bob, ann], channels=["email"], **SAID)
+    deliver()
+
+    assert said["accepted"] == 2
+    assert [item["status"] for item in said["items"]] == ["accepted", "accepted", "duplicate"]
+    assert said["items"][2]["notification_id"] == said["items"][0]["notification_id"]
+    assert len(mail_server.mails_to(ann)) == len(mail_server.mails_to(bob)) == 1
+    for item in said["items"]:
+        assert sender.status({"id": item["notification_id"]}) == "delivered"
+
+
+def test_what_is_wrong_for_one_is_refused_for_that_one_alone(
+    editor: Caller, login: Login, deliver: Deliver
+) -> None:
+    ann, bob = login(), login()
+    template = editor.template(body="Dear {{ name }}, {{ news }}")
+    recipients = [
+        {"recipient_id": ann.user_id, "variables": {"name": "Ann"}},
+        {"recipient_id": bob.user_id},
+    ]
+    new = {"recipients": recipients, "template": template["name"], "variables": {"news": "hi"}}
+
+    said = editor.post("/notifications/bulk", json={**new, "channels": ["in_app"]}).json()
+    deliver()
+
+    assert said["accepted"] == 1
+    assert [item["status"] for item in said["items"]] == ["accepted", "refused"]
+    assert "name" in said["items"][1]["error"]
+    assert ann.inbox()[0]["body"] == "Dear Ann, hi"
+    assert bob.inbox() == []
+
+
+def test_the_same_key_accepts_once(sender: Caller, login: Login, deliver: Deliver) -> None:
+    ann = login()
+    new = {"recipients": [{"recipient_id": ann.user_id}], "channels": ["in_app"], **SAID}
+    headers = {"Idempotency-Key": "bulk-1"}
+
+    first = sender.post("/notifications/bulk", json=new, headers=headers)
+    again = sender.post("/notifications/bulk", json=new, headers=headers)
+    deliver()
+
+    assert again.json() == first.json()
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert len(ann.inbox()) == 1
+
+
+def test_a_thousand_are_accepted_at_once_and_one_more_is_too_many(
+    sender: Caller, login: Login, deliver: Deliver
+) -> None:
+    ann = login()
+    nobody = "00000000-0000-4000-8000-{:012d}"
+    recipients = [{"recipient_id": nobody.format(number)} for number in range(1000)]
+    new = {"recipients": recipients, "channels": ["in_app"], **SAID}
+
+    accepted = sender.post("/notifications/bulk", json=new)
+    recipients.append({"recipient_id": ann.user_id})
+    refused = sender.post("/notifications/bulk", json=new)
+
+    assert accepted.json()["accepted"] == 1000
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "recipients"
+    deliver()
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"recipients": []}, "recipients"),
+        ({"recipients": [{"recipient_id": "ann"}]}, "recipients.0.recipient_id"),
+        ({"recipients": [{"recipient": "ann"}]}, "recipients.0.recipient_id"),
+        ({"template": "there-is-none", "subject": None, "body": None}, "template"),
+        ({"subject": None}, "subject"),
+        ({"priority": "first"}, "priority"),
+    ],
+)
+def test_what_is_wrong_for_all_is_refused_by_name(
+    change: dict[str, Any], field: str, sender: Caller
+) -> None:
+    new = {"recipients": [{"recipient_id": sender.user_id}], **SAID, **change}
+
+    response = sender.post("/notifications/bulk", json=new)
+
+    assert response.status_code == 422
+    assert field in [error["field"] for error in response.json()["errors"]]

@@ -1,0 +1,158 @@
+"""Dead letters: found, looked at, replayed once, given up; and the words that are not kept."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from communication_service.database import engine
+
+from .conftest import Caller, MailServer
+
+Deliver = Callable[..., None]
+Login = Callable[..., Caller]
+
+
+@pytest.fixture
+def operator(login: Login) -> Caller:
+    return login("queue:read", "queue:write")
+
+
+@pytest.fixture
+def dead(
+    sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> dict[str, Any]:
+    mail_server.refusals[recipient.email] = "550 Not here"
+    accepted = sender.notify(recipient, channels=["email"])
+    deliver()
+    assert sender.status(accepted) == "dead"
+    mail_server.refusals.clear()
+    return dict(accepted["deliveries"][0], notification=accepted)
+
+
+def of(operator: Caller, recipient: Caller) -> list[dict[str, Any]]:
+    page = operator.get("/dead-letters", params={"recipient_id": recipient.user_id})
+    return list(page.json()["items"])
+
+
+def test_a_dead_letter_is_listed_with_its_reason_and_its_attempts(
+    operator: Caller, recipient: Caller, dead: dict[str, Any]
+) -> None:
+    (found,) = of(operator, recipient)
+
+    assert (found["id"], found["channel"]) == (dead["id"], "email")
+    assert found["reason"] == "550 Not here"
+    assert found["recipient_id"] == recipient.user_id
+    (attempt,) = operator.get(f"/dead-letters/{dead['id']}/attempts").json()["items"]
+    assert attempt["outcome"] == "rejected"
+
+
+def test_replayed_once_however_often_it_is_asked_for(
+    operator: Caller,
+    sender: Caller,
+    recipient: Caller,
+    dead: dict[str, Any],
+    deliver: Deliver,
+    mail_server: MailServer,
+) -> None:
+    which, headers = {"recipient_id": recipient.user_id}, {"Idempotency-Key": dead["id"]}
+
+    first = operator.post("/dead-letters/replay", json=which, headers=headers)
+    deliver()
+    again = operator.post("/dead-letters/replay", json=which, headers=headers)
+    without_key = operator.post("/dead-letters/replay", json=which)
+    deliver()
+
+    assert (first.status_code, first.json()["count"]) == (202, 1)
+    assert again.json() == first.json()
+    assert without_key.json()["count"] == 0
+    assert sender.status(dead["notification"]) == "delivered"
+    assert len(mail_server.mails_to(recipient)) == 1
+    assert of(operator, recipient) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"channel": "in_app"}, {"category": "other"}, {"delivery_ids": [str(9).zfill(32)]}],
+    ids=["channel", "category", "ids"],
+)
+def test_a_filter_leaves_the_others_dead(
+    other: dict[str, Any], operator: Caller, recipient: Caller, dead: dict[str, Any]
+) -> None:
+    which = {"recipient_id": recipient.user_id, **other}
+
+    assert operator.post("/dead-letters/replay", json=which).json()["count"] == 0
+    assert len(of(operator, recipient)) == 1
+
+
+def test_who_replayed_what_is_on_record(
+    operator: Caller, recipient: Caller, dead: dict[str, Any]
+) -> None:
+    which = {"delivery_ids": [dead["id"]]}
+    done = operator.post("/dead-letters/replay", json=which).json()
+
+    recorded = operator.get("/dead-letters/operations", params={"limit": 1}).json()["items"]
+
+    assert recorded == [done]
+    assert (done["action"], done["actor_id"], done["which"]) == ("replay", operator.user_id, which)
+
+
+def test_a_purge_counts_first_and_then_gives_up(
+    operator: Caller, sender: Caller, recipient: Caller, dead: dict[str, Any], deliver: Deliver
+) -> None:
+    which = {"recipient_id": recipient.user_id}
+
+    dry = operator.post("/dead-letters/purge", json={**which, "dry_run": True}).json()
+    assert (dry["count"], dry["id"]) == (1, None)
+    assert len(of(operator, recipient)) == 1
+
+    assert operator.post("/dead-letters/purge", json=which).json()["count"] == 1
+    assert of(operator, recipient) == []
+    assert sender.status(dead["notification"]) == "cancelled"
+    assert operator.post("/dead-letters/replay", json=which).json()["count"] == 0
+
+
+def stored_words(notification: dict[str, Any]) -> str:
+    statement = text("SELECT subject || body FROM communication_notifications WHERE id = :id")
+    with engine.connect() as connection:
+        return str(connection.scalar(statement, {"id": notification["id"]}))
+
+
+def test_the_words_of_a_security_mail_are_gone_once_it_is_delivered(
+    login: Login, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> None:
+    secret = "https://example.com/reset?token=canary"
+    service = login("*", roles=("service",))
+    fields = {"channels": ["email"], "category": "security", "subject": "Reset", "body": secret}
+    headers = {"Idempotency-Key": recipient.user_id}
+    new = {"recipient_id": recipient.user_id, **fields}
+    accepted = service.post("/notifications", json=new, headers=headers)
+    assert accepted.status_code == 202, accepted.text
+    assert "canary" not in accepted.text
+    assert "canary" in stored_words(accepted.json())
+
+    deliver()
+
+    (mail,) = mail_server.mails_to(recipient)
+    assert secret in mail.get_content()
+    assert stored_words(accepted.json()) == "Reset"
+    with engine.connect() as connection:
+        kept = text("SELECT count(*) FROM idempotency_keys WHERE body LIKE '%canary%'::bytea")
+        assert connection.scalar(kept) == 0
+
+
+def test_the_words_of_a_dead_security_mail_are_kept_for_a_replay_and_not_shown(
+    login: Login, operator: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> None:
+    mail_server.refusals[recipient.email] = "550 Not here"
+    service = login("*", roles=("service",))
+    fields = {"channels": ["email"], "category": "security", "body": "canary"}
+    accepted = service.notify(recipient, **fields)
+    deliver()
+    assert "canary" in stored_words(accepted)
+    assert "canary" not in service.get(f"/notifications/{accepted['id']}").text
+
+    operator.post("/dead-letters/purge", json={"recipient_id": recipient.user_id})
+
+    assert "canary" not in stored_words(accepted)
