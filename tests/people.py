@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-from uuid import uuid4
 
 import httpx
 
@@ -160,7 +159,7 @@ def belongings(owner: Person) -> dict[str, str]:
     document = upload(owner)
     run = start_review(owner, owner, document)
     message = {"recipient_id": owner.user_id, "subject": "Hello", "body": "Hello"}
-    to_nobody = {**message, "recipient_id": str(uuid4()), "channels": ["email"]}
+    to_nobody = {**message, "recipient_id": str(uuid.uuid4()), "channels": ["email"]}
     dead = owner.post("communication", "/notifications", json=to_nobody)
     eventually(
         lambda: owner.get("communication", f"/notifications/{dead['id']}")["status"] == "dead"

@@ -26,9 +26,9 @@ from .conftest import MEMBER, MailServer, running_mail_server
 from .test_processes import Processes, is_ready, running_processes, wait_for
 from .test_webhooks import DROPPED, Sink, running_sink
 
-NOTIFICATIONS = 150  # each by mail and to a webhook
+NOTIFICATIONS = 1_000  # each by mail and to a webhook
 VICTIMS = ("worker", "redis", "another-worker", "service", "scheduler")
-LEAST_KILLS = 5
+KILLS = 10
 EVERY = 40  # one of so many is refused for good
 
 
@@ -157,9 +157,9 @@ def kill_until(processes: Processes, is_over: Callable[[], bool]) -> int:
     until, kills = time.monotonic() + 240, 0
     for victim in cycle(VICTIMS):
         time.sleep(1.5)
-        if kills >= LEAST_KILLS and is_over():
+        if kills == KILLS and is_over():
             return kills
-        if kills < 2 * LEAST_KILLS:
+        if kills < KILLS:
             processes.kill(victim)
             processes.start(victim)
             kills += 1
