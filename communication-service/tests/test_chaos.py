@@ -26,7 +26,7 @@ from .conftest import MEMBER, MailServer, running_mail_server
 from .test_processes import Processes, is_ready, running_processes, wait_for
 from .test_webhooks import DROPPED, Sink, running_sink
 
-NOTIFICATIONS = 1_000  # each by mail and to a webhook
+NOTIFICATIONS = 150  # each by mail and to a webhook
 VICTIMS = ("worker", "redis", "another-worker", "service", "scheduler")
 KILLS = 10
 EVERY = 40  # one of so many is refused for good
