@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Concatenate, ParamSpec, TypeVar
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, Event
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
@@ -63,12 +63,13 @@ class Database:
 
 
 class Follower:
-    """One stream: whose, how far it is, and a bell for when there is more."""
+    """One stream: whose, how far it is, a bell for when there is more, and one for the end."""
 
     def __init__(self, user: User, check_token: CheckToken, database: Database) -> None:
         self._user, self._check_token, self._database = user, check_token, database
         self._position = 0
         self._grown = asyncio.Event()
+        self.leave = Event()
 
     def hear(self, newest: int) -> None:
         if newest > self._position:
@@ -78,7 +79,7 @@ class Follower:
         """Ends with the token or when something fails; whoever comes back has missed nothing."""
         try:
             yield await self._start(after)
-            while True:
+            while not self.leave.is_set():
                 self._grown.clear()
                 for item in await self._arrived():
                     self._position = item.position
@@ -99,7 +100,7 @@ class Follower:
 
     async def _wait(self) -> None:
         await self._check_token()
-        while not self._grown.is_set():
+        while not self._grown.is_set() and not self.leave.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._grown.wait(), CHECK_SECONDS)
             await self._check_token()

@@ -15,7 +15,7 @@ from .. import inbox
 from ..database import DbSession
 from ..models import InboxItem
 from ..schemas import InboxItemRead, ReadCount, UnreadCount
-from ..streams import Follower, Streams
+from ..streams import CHECK_SECONDS, Follower, Streams
 
 router = APIRouter(prefix="/inbox")
 
@@ -47,7 +47,12 @@ async def stream(
     follower: Annotated[Follower, Depends(follow)], last_event_id: Position = None
 ) -> EventSourceResponse:
     """What arrives in the caller's inbox, as it arrives; resumes after `Last-Event-ID`."""
-    return EventSourceResponse(follower.events(last_event_id), send_timeout=30)
+    return EventSourceResponse(
+        follower.events(last_event_id),
+        send_timeout=30,
+        shutdown_event=follower.leave,
+        shutdown_grace_period=2 * CHECK_SECONDS,
+    )
 
 
 @router.get("/unread-count", response_model=UnreadCount)
