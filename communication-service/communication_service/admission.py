@@ -1,8 +1,10 @@
 """At the moment of sending: who wants what they would get, and who has had enough of it."""
 
+import logging
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from pydantic import ValidationError
 from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -14,7 +16,10 @@ from .policy import EVERY, SEND, Case, Decision, decide
 from .schemas import Limit, Wishes
 from .settings import Settings
 
+logger = logging.getLogger(__name__)
+
 NOTHING_SAID = Wishes()
+LATER = timedelta(minutes=5)
 
 Kind = tuple[str, str, str]
 """Recipient, category and channel."""
@@ -44,7 +49,7 @@ class Recipients:
     def __init__(self, session: Session, claimed: Sequence[Delivery], settings: Settings) -> None:
         self._settings = settings
         people = {delivery.notification.recipient_id for delivery in claimed}
-        self._wishes = wishes_of(session, people)
+        self._wishes, self._unread = wishes_of(session, people)
         self._suppressions = suppressions_of(session, people)
         kinds = {kind_of(delivery) for delivery in claimed}
         limited = [kind for kind in sorted(kinds) if self._limit(kind)]
@@ -52,6 +57,8 @@ class Recipients:
 
     def decide(self, delivery: Delivery, moment: datetime) -> Decision:
         kind = kind_of(delivery)
+        if kind[0] in self._unread:
+            return Decision("The recipient's preferences cannot be read", moment + LATER)
         recent = self._recent(delivery, kind, moment)
         decision = decide(self._case(delivery, kind, len(recent)), moment)
         if decision == SEND and kind in self._throttles:
@@ -99,9 +106,18 @@ def kind_of(delivery: Delivery) -> Kind:
     return notification.recipient_id, notification.category, delivery.channel
 
 
-def wishes_of(session: Session, people: Collection[str]) -> dict[str, Wishes]:
-    said = select(Preferences).where(Preferences.user_id.in_(people))
-    return {row.user_id: Wishes.model_validate(row.wishes) for row in session.scalars(said)}
+def wishes_of(
+    session: Session, people: Collection[str]
+) -> tuple[dict[str, Wishes], Collection[str]]:
+    """Also whose cannot be read: another release may have saved them, and knows more channels."""
+    wishes, unread = dict[str, Wishes](), set[str]()
+    for row in session.scalars(select(Preferences).where(Preferences.user_id.in_(people))):
+        try:
+            wishes[row.user_id] = Wishes.model_validate(row.wishes)
+        except ValidationError:
+            logger.exception("the preferences of %s cannot be read", row.user_id)
+            unread.add(row.user_id)
+    return wishes, unread
 
 
 def suppressions_of(session: Session, people: Collection[str]) -> dict[Kind, str]:

@@ -221,6 +221,23 @@ def test_what_is_tried_again_counts_once_against_the_limit(
     assert sender.status(accepted) == "delivered"
 
 
+def test_preferences_that_cannot_be_read_put_off_what_is_theirs_alone(
+    sender: Caller, recipient: Caller, login: Callable[..., Caller], deliver: Deliver
+) -> None:
+    says(recipient, categories={"news": {"in_app": False}})
+    later = text("UPDATE communication_preferences SET wishes = :wishes WHERE user_id = :id")
+    with engine.begin() as connection:
+        connection.execute(later, {"wishes": '{"telepathy": true}', "id": recipient.user_id})
+    people = [login(), recipient, login()]
+    accepted = [sender.notify(person, channels=["in_app"]) for person in people]
+
+    deliver()
+
+    assert [sender.status(each) for each in accepted] == ["delivered", "pending", "delivered"]
+    why = "The recipient's preferences cannot be read"
+    assert deliveries(sender, accepted[1]) == {"in_app": ("pending", why)}
+
+
 def test_one_click_unsubscribes_without_a_login_and_again_changes_nothing(
     sender: Caller, recipient: Caller, client: TestClient, deliver: Deliver, mail_server: MailServer
 ) -> None:
