@@ -128,8 +128,8 @@ def find_document(
 def refusal(
     session: Session, user: User, document_id: UUID, needed: Level, trashed: bool
 ) -> Exception:
-    found = select(Document.id).where(Document.id == document_id)
-    seen = visible(found, user, trashed=trashed)
-    if session.scalar(seen) is None:
+    """What is in the trash exists for those only who may take it out."""
+    seen = visible(select(Document.id).where(Document.id == document_id), user)
+    if trashed or session.scalar(seen) is None:
         return UnknownDocument("There is no such document")
     return LevelTooLow(f"This needs the level {needed} on the document")

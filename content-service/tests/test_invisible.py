@@ -232,16 +232,23 @@ def test_the_trash_holds_what_one_may_restore(world: World) -> None:
         ]
 
         assert [item["id"] for item in pages(person, "/trash")] == mine
+        others = [thing.id for thing in world.things if thing.id not in mine]
+        assert as_if_never(person, "restore", others)
 
 
 def test_of_many_at_once_the_invisible_are_as_if_they_never_were(world: World) -> None:
     for person in world.people[1:]:
         ids = [thing.id for thing in world.things if level(person, thing) is None]
-        request = {"action": "delete", "document_ids": [NEVER_WAS, *ids]}
 
-        never, *outcomes = person.caller.post("/documents/bulk", json=request).json()["results"]
+        assert as_if_never(person, "delete", ids)
+        assert as_if_never(person, "tag", ids)
 
-        assert outcomes == [{**never, "document_id": id} for id in ids]
+
+def as_if_never(person: Somebody, action: str, ids: list[str]) -> bool:
+    request = {"action": action, "tags": ["tag"], "document_ids": [NEVER_WAS, *ids]}
+    never, *outcomes = person.caller.post("/documents/bulk", json=request).json()["results"]
+    alike = ({**never, "document_id": id} for id in ids)
+    return all(outcome == other for outcome, other in zip(outcomes, alike, strict=True))
 
 
 def test_counts_are_of_what_is_visible(world: World) -> None:

@@ -232,12 +232,20 @@ def test_an_unknown_token_is_404(client: TestClient, author: Caller) -> None:
     assert client.get("/shared").status_code == 422
 
 
-def test_a_link_to_a_deleted_document_is_404(client: TestClient, author: Caller) -> None:
+def test_a_link_goes_with_its_document_and_comes_back_with_it(
+    client: TestClient, author: Caller
+) -> None:
     document = author.create()
-    link = link_to(author, document)
+    link, path = link_to(author, document), f"/documents/{document['id']}"
 
-    author.delete(f"/documents/{document['id']}")
+    author.delete(path)
+    assert opened(client, link).json()["code"] == "UnknownShareLink"
 
+    author.post(f"{path}/restore")
+    assert opened(client, link).status_code == 200
+
+    author.delete(path)
+    assert author.delete(f"/trash/{document['id']}").status_code == 204
     assert opened(client, link).json()["code"] == "UnknownShareLink"
 
 

@@ -62,10 +62,10 @@ def test_only_who_may_manage_it_sees_it_in_the_trash(
     author.share(document, reviewer, "write")
     author.delete(f"/documents/{document['id']}")
 
-    for other, status in ((reviewer, 403), (stranger, 404)):
+    for other in (reviewer, stranger):
         assert trashed(other) == []
-        assert other.post(f"/documents/{document['id']}/restore").status_code == status
-        assert other.delete(f"/trash/{document['id']}").status_code == status
+        assert other.post(f"/documents/{document['id']}/restore").status_code == 404
+        assert other.delete(f"/trash/{document['id']}").status_code == 404
 
 
 def test_it_is_purged_when_it_was_there_for_long_enough(author: Caller, login: Login) -> None:
