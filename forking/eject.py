@@ -19,6 +19,9 @@ KEPT = """
     constraints.txt docker-compose.yml pyproject.toml requirements.
 """
 NETWORKS = "\nnetworks:\n"
+ABOUT_STAND_IN = re.compile(
+    r"^## Who is calling.*?(?=^## )|^  http\S+ +a stand-in.*?(?=\nNext)", re.M | re.S
+)
 IDENTITY_URL = "http://identity-service:8001"
 
 
@@ -27,7 +30,8 @@ def eject(name: str, to: str) -> None:
     if service is None:
         raise Refused(f"SERVICE is one of {', '.join(s.name for s in SERVICES)}; not {name!r}")
     target = Path(to).resolve()
-    if not to or target.is_relative_to(ROOT) or (target.exists() and any(target.iterdir())):
+    is_new = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    if not to or target.is_relative_to(ROOT) or not is_new:
         raise Refused(f"TO is a folder outside of this one that is new or empty; not {to!r}")
     copy(service, target)
     adapt(service, target)
@@ -47,11 +51,13 @@ def copy(service: Service, target: Path) -> None:
 
 def adapt(service: Service, target: Path) -> None:
     """What the files say of the other services goes, and the stand-in for identity comes."""
+    needs_stand_in = service.short != "identity"
     for name in ("README.md", "localstack/welcome.txt"):
-        (target / name).write_text(rendered((OVERLAY / name).read_text(), service))
+        text = rendered((OVERLAY / name).read_text(), service)
+        (target / name).write_text(text if needs_stand_in else ABOUT_STAND_IN.sub("", text))
     change(target / ".ci/run", lambda text: text.replace("STACK=local make docs-test\n", ""))
     change(target / "docker-compose.yml", lambda text: alone(text, service))
-    if service.short != "identity":
+    if needs_stand_in:
         stand_in = "\n" + rendered((OVERLAY / "identity.yml").read_text(), service) + NETWORKS
         change(target / "docker-compose.yml", lambda text: text.replace(NETWORKS, stand_in))
         by_choice = f"${{IDENTITY_SERVICE_URL:-{IDENTITY_URL}}}"

@@ -53,7 +53,10 @@ def create_app(identity: FakeIdentity) -> Starlette:
             headers=request.headers.raw,
             content=await request.body(),
         )
-        answer = await identity.handle_async_request(asked)
+        try:
+            answer = await identity.handle_async_request(asked)
+        except KeyError:
+            return JSONResponse({"detail": "The stand-in for identity knows no such path"}, 404)
         return Response(answer.content, answer.status_code, media_type="application/json")
 
     return Starlette(

@@ -168,6 +168,8 @@ def test_an_ejected_service_is_whole(unchanged: Repository, tmp_path: Path, name
     compose = yaml.safe_load((tmp_path / "docker-compose.yml").read_text())
     own = {entry for entry in compose["services"] if entry.startswith(name.partition("-")[0])}
     assert set(compose["services"]) - own <= {"identity-service", "mail"}
+    stands_in = "stands in" in (tmp_path / "README.md").read_text()
+    assert stands_in == (name != "identity-service")
     assert unchanged.changes() == ""
 
 
@@ -179,7 +181,8 @@ def test_an_ejected_fork_is_green_and_runs_with_a_stand_in_for_identity(
     ejected = Repository(tmp_path)
     ejected.share_packages()
     # The chassis comes with its tests, which have run here already.
-    passed = ejected.must("make", "test", PYTEST_ADDOPTS="--deselect=chassis/")
+    one = {"PYTEST_ADDOPTS": "--deselect=chassis/", "PYTEST_XDIST_AUTO_NUM_WORKERS": "1"}
+    passed = ejected.must("make", "test", **one)
 
     assert "passed" in passed
     ejected.commit()
