@@ -10,7 +10,7 @@ from chassis.auth import User
 from chassis.errors import Unprocessable
 
 from .models import Notification, Template
-from .notifications import prepare, refuse_to_force, template_for
+from .notifications import prepare, refuse_to_force, refuse_what_is_off, template_for
 from .schemas import BulkCreate, BulkRecipient, NotificationCreate
 
 MOST_SECONDS = 10.0  # of rendering; a template that is that slow is tried on fewer people
@@ -19,6 +19,7 @@ MOST_SECONDS = 10.0  # of rendering; a template that is that slow is tried on fe
 def accept_all(session: Session, sender: User, new: BulkCreate) -> dict[str, Any]:
     """All that is accepted is accepted together."""
     refuse_to_force(sender, new.category)
+    refuse_what_is_off(new.channels)
     template, until = template_for(session, new), monotonic() + MOST_SECONDS
     made: dict[UUID, Notification] = {}
     items = []

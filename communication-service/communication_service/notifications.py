@@ -50,6 +50,7 @@ class NothingToRetry(Conflict):
 def accept(session: Session, sender: User, new: NotificationCreate) -> Notification:
     """Once this is committed, it will be sent: the deliveries are the queue of record."""
     refuse_to_force(sender, new.category)
+    refuse_what_is_off(new.channels)
     notification = prepare(session, sender, new, template_for(session, new))
     session.add(notification)
     session.flush()
@@ -112,6 +113,11 @@ def refuse_to_force(sender: User, category: str) -> None:
     is_forced = category in settings.mandatory_categories
     if is_forced and not (sender.is_service or sender.may(MANDATORY)):
         raise Forbidden(f"Mail of the category {category} needs the permission {MANDATORY}")
+
+
+def refuse_what_is_off(channels: Collection[str]) -> None:
+    if "sms" in channels and not settings.sms_account_sid:
+        raise Unprocessable.field("channels", "sms has no provider here: see SMS_ACCOUNT_SID")
 
 
 def template_for(session: Session, new: Sending) -> Template | None:

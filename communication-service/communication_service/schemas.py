@@ -67,7 +67,7 @@ CATEGORY = r"^[a-z0-9]+([_-][a-z0-9]+)*$"
 Category = Annotated[str, Field(max_length=50, pattern=CATEGORY)]
 CategoryOrEvery = Annotated[str, Field(max_length=50, pattern=rf"{CATEGORY}|^\*$")]
 Categories = Annotated[list[Category] | None, Field(min_length=1, max_length=50)]
-Channel = Literal["email", "in_app", "webhook"]
+Channel = Literal["email", "in_app", "webhook", "sms"]
 Url = Annotated[Text, Field(min_length=1, max_length=2000)]
 Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 TimeZone = Annotated[str, Field(max_length=50), AfterValidator(known_time_zone)]

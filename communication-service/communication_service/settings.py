@@ -32,6 +32,12 @@ class Settings(chassis.Settings):
     smtp_timeout_seconds: float = Field(default=10, gt=0)
     smtp_sender: str = "Notifications <notifications@example.com>"
 
+    sms_api_url: str = "https://api.twilio.com"
+    sms_account_sid: str = Field(default="", pattern=r"^[A-Za-z0-9]*$")
+    sms_auth_token: SecretStr = SecretStr("")
+    sms_sender: str = ""
+    sms_timeout_seconds: float = Field(default=10, gt=0)
+
     public_url: str = "http://localhost:8003"
     mandatory_categories: chassis.Listed = Field(default=[SECURITY])
     category_limits: dict[CategoryOrEvery, Limit] = Field(default={})

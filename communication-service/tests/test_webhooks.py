@@ -40,7 +40,7 @@ class Sink:
             def do_POST(self) -> None:
                 content = self.rfile.read(int(self.headers["Content-Length"]))
                 sink.received.append(({k.lower(): v for k, v in self.headers.items()}, content))
-                status, headers = sink.answer(self.headers["webhook-id"])
+                status, headers = sink.answer(self.headers.get("webhook-id", ""))
                 if status == DROPPED:
                     self.close_connection = True
                     return

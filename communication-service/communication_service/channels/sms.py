@@ -1,0 +1,63 @@
+"""SMS, through Twilio or whoever has the same API."""
+
+import re
+
+import httpx
+
+from chassis.errors import NotFound
+
+from ..contacts import Contacts
+from ..languages import words_for
+from ..models import Delivery
+from .provider import Batch, Receipt, TryLater, Undeliverable
+
+E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+LONGEST = 1600  # characters
+OURS = (401, 403, 408, 429)  # a matter of settings or of pace, not of the message
+
+
+class Sms:
+    def __init__(self, batch: Batch) -> None:
+        settings = batch.settings
+        account = settings.sms_account_sid
+        self._contacts, self._sender = batch.contacts, settings.sms_sender
+        self._path = f"/2010-04-01/Accounts/{account}/Messages.json"
+        client = httpx.Client(
+            base_url=settings.sms_api_url,
+            auth=(account, settings.sms_auth_token.get_secret_value()),
+            timeout=settings.sms_timeout_seconds,
+        )
+        self._client = batch.stack.enter_context(client)
+
+    def send(self, delivery: Delivery) -> Receipt:
+        number = number_of(self._contacts, delivery.notification.recipient_id)
+        words = words_for(delivery.notification, self._contacts)
+        text = f"{words.subject}\n{words.body}"[:LONGEST]
+        message = {"To": number, "From": self._sender, "Body": text}
+        headers = {"Idempotency-Key": str(delivery.id)}  # for a provider that looks
+        try:
+            answer = self._client.post(self._path, data=message, headers=headers)
+        except httpx.RequestError as error:
+            raise TryLater(f"No answer: {error}") from error
+        return accepted(answer, number)
+
+
+def number_of(contacts: Contacts, user_id: str) -> str:
+    try:
+        number = contacts.of(user_id).get("phone") or ""
+    except NotFound as error:
+        raise Undeliverable("Identity knows no such recipient") from error
+    if not E164.fullmatch(number):
+        raise Undeliverable("The recipient has no phone number that can be used")
+    return str(number)
+
+
+def accepted(answer: httpx.Response, number: str) -> Receipt:
+    """Raises what a refusal means; the sender of a notification is not told the number."""
+    said = f"{answer.status_code} {answer.text[:300]}".replace(number, "the recipient").strip()
+    if answer.is_success:
+        return Receipt(response=said)
+    if answer.is_client_error and answer.status_code not in OURS:
+        raise Undeliverable(said)
+    after = answer.headers.get("Retry-After", "")
+    raise TryLater(said, after=min(float(after), 86400) if after.isdecimal() else 0)

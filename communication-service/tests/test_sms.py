@@ -1,0 +1,121 @@
+"""SMS, to a provider with Twilio's API that answers as it is told."""
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from pydantic import SecretStr
+
+from chassis.testing import FakeIdentity
+from communication_service.settings import settings
+
+from .conftest import Caller
+from .test_delivery import outcomes, pause_before_next
+from .test_webhooks import Sink, running_sink
+
+NUMBER = "+15005550006"
+
+
+@pytest.fixture
+def provider() -> Iterator[Sink]:
+    with running_sink() as sink:
+        sink.always = (201, {})
+        yield sink
+
+
+@pytest.fixture
+def deliver_sms(deliver: Callable[..., None], provider: Sink) -> Iterator[Callable[[], None]]:
+    """With an account at the provider."""
+    account = {"sms_account_sid": "AC1", "sms_auth_token": SecretStr("token"), "sms_sender": "+1"}
+    later = {"delivery_first_delay_seconds": 300}
+    settings.sms_account_sid = "AC1"
+    yield lambda: deliver(**account, **later, sms_api_url=provider.url.removesuffix("/hook"))
+    settings.sms_account_sid = ""
+
+
+@pytest.fixture
+def with_phone(recipient: Caller, identity: FakeIdentity) -> Caller:
+    identity.contacts[recipient.user_id]["phone"] = NUMBER
+    return recipient
+
+
+def text_to(sender: Caller, recipient: Caller, **fields: Any) -> dict[str, Any]:
+    return sender.notify(recipient, channels=["sms"], **fields)
+
+
+def test_an_sms_goes_to_the_number_that_identity_has(
+    sender: Caller, with_phone: Caller, provider: Sink, deliver_sms: Callable[[], None]
+) -> None:
+    accepted = text_to(sender, with_phone, subject="Grüße", body="x" * 2000)
+
+    deliver_sms()
+
+    ((headers, content),) = provider.received
+    form = {name: values[0] for name, values in parse_qs(content.decode()).items()}
+    assert (form["To"], form["From"]) == (NUMBER, "+1")
+    assert form["Body"] == f"Grüße\n{'x' * 2000}"[:1600]
+    assert headers["authorization"] == "Basic " + b64encode(b"AC1:token").decode()
+    assert headers["idempotency-key"] == accepted["deliveries"][0]["id"]
+    assert sender.status(accepted) == "delivered"
+    assert sender.attempts(accepted)[0]["response"] == "201 Hello"
+
+
+def test_a_provider_that_is_busy_is_asked_again_when_it_says(
+    sender: Caller, with_phone: Caller, provider: Sink, deliver_sms: Callable[[], None]
+) -> None:
+    provider.answers = [(429, {"Retry-After": "600"})]
+    accepted = text_to(sender, with_phone)
+
+    deliver_sms()
+
+    assert outcomes(sender, accepted) == ["failed"]
+    assert pause_before_next(accepted["id"]) > 590
+
+
+@pytest.mark.parametrize(("status", "becomes"), [(400, "dead"), (401, "pending"), (500, "pending")])
+def test_only_what_is_wrong_with_the_message_ends_it(
+    status: int,
+    becomes: str,
+    sender: Caller,
+    with_phone: Caller,
+    provider: Sink,
+    deliver_sms: Callable[[], None],
+) -> None:
+    provider.answers = [(status, {})]
+    accepted = text_to(sender, with_phone)
+
+    deliver_sms()
+
+    assert sender.status(accepted) == becomes
+
+
+@pytest.mark.parametrize("number", [None, "", "0171 123456", "+1\r\nTo: +2", "+0123456789"])
+def test_without_a_usable_number_it_ends_dead(
+    number: str | None,
+    sender: Caller,
+    recipient: Caller,
+    identity: FakeIdentity,
+    provider: Sink,
+    deliver_sms: Callable[[], None],
+) -> None:
+    identity.contacts[recipient.user_id]["phone"] = number
+    accepted = text_to(sender, recipient)
+
+    deliver_sms()
+
+    assert sender.status(accepted) == "dead"
+    assert "phone number" in sender.attempts(accepted)[0]["error"]
+    assert provider.received == []
+
+
+def test_without_a_provider_the_channel_is_refused_by_name(
+    sender: Caller, recipient: Caller
+) -> None:
+    new = {"recipient_id": recipient.user_id, "channels": ["sms"], "subject": "Hi", "body": "Hi"}
+
+    response = sender.post("/notifications", json=new)
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "channels"
