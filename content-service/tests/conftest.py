@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -81,6 +82,14 @@ def saved(response: Response) -> dict[str, Any]:
     assert response.status_code == 201, response.text
     document: dict[str, Any] = response.json()
     return document
+
+
+def role_of_their_own() -> str:
+    return f"role-{uuid4().hex[:12]}"
+
+
+def in_an_hour() -> str:
+    return (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 
 
 def run_out(document: dict[str, Any], grantee: str) -> None:
