@@ -13,7 +13,7 @@ from chassis.claims import PENDING, Verdict, settle
 
 from .models import SUPPRESSED, URGENT, Delivery, Preferences, Suppression, Throttle, now
 from .policy import EVERY, SEND, Case, Decision, decide
-from .schemas import Limit, Wishes
+from .schemas.preferences import Limit, Wishes
 from .settings import Settings
 
 logger = logging.getLogger(__name__)

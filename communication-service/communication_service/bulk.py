@@ -11,7 +11,7 @@ from chassis.errors import Unprocessable
 
 from .models import Notification, Template
 from .notifications import prepare, refuse_to_force, refuse_what_is_off, template_for
-from .schemas import BulkCreate, BulkRecipient, NotificationCreate
+from .schemas.notifications import BulkCreate, BulkRecipient, NotificationCreate
 
 MOST_SECONDS = 10.0  # of rendering; a template that is that slow is tried on fewer people
 

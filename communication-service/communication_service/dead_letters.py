@@ -14,7 +14,7 @@ from chassis.tracing import trace_id
 
 from .models import CANCELLED, Attempt, Delivery, Notification, Operation
 from .notifications import erase
-from .schemas import DeadLetters, DeadLettersPurge
+from .schemas.dead_letters import DeadLetters, DeadLettersPurge
 
 PURGED = "Given up for good"
 

@@ -16,7 +16,7 @@ from chassis.errors import Conflict, NotFound
 from chassis.pagination import PageParameters, paginate
 
 from .models import DISABLED, ENABLED, SUPPRESSED, Delivery, Endpoint, now
-from .schemas import EndpointCreate, EndpointUpdate
+from .schemas.endpoints import EndpointCreate, EndpointUpdate
 
 MOST_ENDPOINTS = 10  # of one person: each of them multiplies what is sent
 

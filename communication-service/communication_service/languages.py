@@ -6,7 +6,7 @@ from chassis.errors import NotFound
 
 from .contacts import Contacts
 from .models import Content, Notification
-from .schemas import Rendered
+from .schemas.templates import Rendered
 
 
 def closest(offered: Collection[str], wanted: str | None) -> str | None:

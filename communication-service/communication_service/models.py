@@ -64,7 +64,7 @@ class Template(Content, Base):
     built_in: Mapped[bool] = mapped_column(default=False)
     author_id: Mapped[PersonId | None]
     created_at: Mapped[Time]
-    # By language, of the shape of schemas.Parts.
+    # By language, of the shape of schemas.templates.Parts.
     translations: Mapped[dict[str, dict[str, Any]]] = mapped_column(JSONB, default=dict)
     variables_schema: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
 
@@ -255,7 +255,9 @@ class Preferences(Base):
     __tablename__ = "communication_preferences"
 
     user_id: Mapped[PersonId] = mapped_column(primary_key=True)
-    wishes: Mapped[dict[str, Any]] = mapped_column(JSONB)  # of the shape of schemas.Wishes
+    wishes: Mapped[dict[str, Any]] = mapped_column(
+        JSONB
+    )  # of the shape of schemas.preferences.Wishes
     updated_at: Mapped[Time]
 
 

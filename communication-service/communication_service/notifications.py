@@ -26,7 +26,8 @@ from .models import (
     Notification,
     Template,
 )
-from .schemas import SECURITY, NotificationCreate, Sending
+from .schemas.fields import SECURITY
+from .schemas.notifications import NotificationCreate, Sending
 from .settings import settings
 from .templates import get_template_by_name, render_all
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, time, timedelta
 from typing import cast
 from zoneinfo import ZoneInfo
 
-from .schemas import Channel, Limit, QuietHours, Wishes
+from .schemas.fields import Channel
+from .schemas.preferences import Limit, QuietHours, Wishes
 
 EVERY = "*"
 """In the place of a category: all that are not named."""

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from chassis.auth import User
 
 from .models import Preferences, Suppression, now
-from .schemas import Wishes
+from .schemas.preferences import Wishes
 from .settings import Settings
 
 

@@ -10,7 +10,8 @@ from pydantic import Field, SecretStr, field_validator
 from chassis import settings as chassis
 from chassis.claims import RetryPolicy
 
-from .schemas import SECURITY, CategoryOrEvery, Limit
+from .schemas.fields import SECURITY, CategoryOrEvery
+from .schemas.preferences import Limit
 
 SERVICE_FOLDER = Path(__file__).resolve().parent.parent
 

@@ -24,7 +24,7 @@ from chassis.errors import ServiceError, TooManyRequests, Unavailable
 from . import inbox
 from .database import session_maker
 from .models import InboxItem
-from .schemas import InboxItemRead
+from .schemas.inbox import InboxItemRead
 from .settings import Settings
 
 logger = logging.getLogger(__name__)

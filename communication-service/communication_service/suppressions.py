@@ -15,7 +15,7 @@ from chassis.errors import Conflict, NotFound
 from chassis.pagination import PageParameters, paginate
 
 from .models import Suppression
-from .schemas import SuppressionCreate
+from .schemas.preferences import SuppressionCreate
 from .settings import Settings
 
 UNSUBSCRIBED = "The recipient has unsubscribed by a link in a mail"

@@ -16,7 +16,7 @@ from chassis.schemas import JsonObject
 
 from .languages import closest
 from .models import Content, Template
-from .schemas import (
+from .schemas.templates import (
     Parts,
     Rendered,
     RenderedIn,

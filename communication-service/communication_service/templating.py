@@ -18,7 +18,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from chassis.errors import Unprocessable
 
 from .models import Content
-from .schemas import Parts, Rendered
+from .schemas.templates import Parts, Rendered
 
 MOST_CHARACTERS = 500_000
 MOST_SECONDS = 1.0

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from communication_service.database import engine
-from communication_service.schemas import Limit
+from communication_service.schemas.preferences import Limit
 
 from .conftest import Caller, MailServer
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from communication_service.schemas import TemplatePreview
+from communication_service.schemas.templates import TemplatePreview
 from communication_service.templating import (
     MOST_SECONDS,
     BadTemplate,

@@ -12,15 +12,9 @@ from chassis.pagination import Page, PageRequest
 from .. import dead_letters
 from ..database import DbSession
 from ..models import Operation
-from ..schemas import (
-    Attempts,
-    Category,
-    Channel,
-    DeadLetterRead,
-    DeadLetters,
-    DeadLettersPurge,
-    OperationRead,
-)
+from ..schemas.dead_letters import DeadLetterRead, DeadLetters, DeadLettersPurge, OperationRead
+from ..schemas.fields import Category, Channel
+from ..schemas.notifications import Attempts
 from ..tasks import Hint
 
 router = APIRouter(prefix="/dead-letters", route_class=IdempotentRoute)

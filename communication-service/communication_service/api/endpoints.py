@@ -16,7 +16,7 @@ from chassis.service_client import from_any_thread
 from .. import endpoints
 from ..database import DbSession
 from ..models import Endpoint
-from ..schemas import (
+from ..schemas.endpoints import (
     EndpointCreate,
     EndpointRead,
     EndpointUpdate,

@@ -14,7 +14,7 @@ from chassis.pagination import Page, PageRequest
 from .. import inbox
 from ..database import DbSession
 from ..models import InboxItem
-from ..schemas import InboxItemRead, ReadCount, UnreadCount
+from ..schemas.inbox import InboxItemRead, ReadCount, UnreadCount
 from ..streams import CHECK_SECONDS, Follower, Streams
 
 router = APIRouter(prefix="/inbox")

@@ -12,7 +12,7 @@ from chassis.pagination import Page, PageRequest
 from .. import bulk, notifications
 from ..database import DbSession
 from ..models import Notification
-from ..schemas import (
+from ..schemas.notifications import (
     Attempts,
     BulkCreate,
     BulkResult,

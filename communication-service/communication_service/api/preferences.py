@@ -14,7 +14,7 @@ from chassis.pagination import Page, PageRequest
 from .. import preferences, suppressions
 from ..database import DbSession
 from ..models import Suppression
-from ..schemas import PreferencesRead, SuppressionCreate, SuppressionRead, Wishes
+from ..schemas.preferences import PreferencesRead, SuppressionCreate, SuppressionRead, Wishes
 from ..settings import settings
 
 router = APIRouter(route_class=IdempotentRoute)

@@ -12,7 +12,7 @@ from chassis.pagination import Page, PageRequest
 from .. import templates
 from ..database import DbSession
 from ..models import Template
-from ..schemas import (
+from ..schemas.templates import (
     RenderedIn,
     TemplateCreate,
     TemplatePreview,

@@ -20,7 +20,7 @@ from chassis.errors import NotFound
 from ..contacts import Contacts
 from ..languages import words_for
 from ..models import Content, Delivery, now
-from ..schemas import Rendered
+from ..schemas.templates import Rendered
 from ..settings import Settings
 from ..suppressions import unsubscribe_link
 from .provider import Batch, Receipt, Undeliverable

@@ -1,0 +1,48 @@
+"""Webhook endpoints, over the wire."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from chassis.schemas import Text
+
+from .fields import Category, Given, Shown
+
+Categories = Annotated[list[Category] | None, Field(min_length=1, max_length=50)]
+Url = Annotated[Text, Field(min_length=1, max_length=2000)]
+
+
+class EndpointCreate(Given):
+    url: Url
+    categories: Categories = None
+
+
+class EndpointUpdate(Given):
+    """What is left out stays as it is."""
+
+    url: Url = ""
+    categories: Categories = None
+    status: Literal["enabled", "disabled"] = "enabled"
+
+
+class SecretRotation(Given):
+    keep_old_seconds: int = Field(default=24 * 60 * 60, ge=0, le=7 * 24 * 60 * 60)
+
+
+class EndpointRead(Shown):
+    id: UUID
+    url: str
+    categories: list[str] | None
+    status: str
+    reason: str | None
+    failures: int
+    failing_since: datetime | None
+    probe_at: datetime | None
+    old_secret_until: datetime | None
+    created_at: datetime
+
+
+class EndpointWithSecret(EndpointRead):
+    secret: str

@@ -1,0 +1,151 @@
+"""Notifications and what becomes of them, over the wire."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    Field,
+    ValidationInfo,
+    computed_field,
+    field_validator,
+    model_validator,
+)
+
+from chassis.schemas import JsonObject
+
+from .fields import SECURITY, Body, Category, Channel, Given, Name, Shown, Subject, Variables
+from .templates import Rendered
+
+FURTHEST = timedelta(days=366)
+
+
+def within_a_year(time: datetime) -> datetime:
+    """Past times mean now."""
+    now = datetime.now(UTC)
+    if time > now + FURTHEST:
+        raise ValueError("must lie within a year from now")
+    return max(time, now)
+
+
+Priority = Literal["urgent", "normal", "bulk"]
+SendAt = Annotated[AwareDatetime, AfterValidator(within_a_year)]
+
+
+class Sending(Given):
+    """What is said, how and when; to whom is said elsewhere."""
+
+    channels: set[Channel] = Field(default={"email", "in_app"}, min_length=1)
+    category: Category = "general"
+    template: Name | None = None
+    variables: Variables = Field(default={})
+    subject: Subject | None = Field(default=None, validate_default=True)
+    body: Body | None = Field(default=None, validate_default=True)
+    send_at: SendAt | None = None
+    priority: Priority = "normal"
+
+    @field_validator("variables")
+    @classmethod
+    def belong_to_a_template(cls, value: JsonObject, info: ValidationInfo) -> JsonObject:
+        if value and info.data.get("template", "") is None:
+            raise ValueError("need a template to be put into")
+        return value
+
+    @field_validator("subject", "body")
+    @classmethod
+    def instead_of_a_template(cls, value: str | None, info: ValidationInfo) -> str | None:
+        template = info.data.get("template", "")  # None: not given; "": given, and wrong
+        if value is None and template is None:
+            raise ValueError("is needed where no template is named")
+        if value is not None and template:
+            raise ValueError("comes from the template")
+        return value
+
+
+class NotificationCreate(Sending):
+    recipient_id: UUID
+
+
+class BulkRecipient(Given):
+    recipient_id: UUID
+    variables: JsonObject = Field(default={}, description="On top of those for all.")
+
+
+class BulkCreate(Sending):
+    recipients: Annotated[list[BulkRecipient], Field(min_length=1, max_length=1000)]
+    priority: Priority = "bulk"
+
+
+class BulkItem(Shown):
+    recipient_id: UUID
+    status: Literal["accepted", "duplicate", "refused"]
+    notification_id: UUID | None = None
+    error: str | None = None
+
+
+class BulkResult(Shown):
+    accepted: int
+    items: list[BulkItem]
+
+
+class DeliveryRead(Shown):
+    id: UUID
+    channel: str
+    endpoint_id: UUID | None
+    status: str
+    attempts: int
+    run_at: datetime
+    reason: str | None = Field(
+        validation_alias="last_error", description="Why it is not delivered, or not yet."
+    )
+
+
+class NotificationRead(Rendered):
+    id: UUID
+    status: str
+    sender_id: UUID
+    recipient_id: UUID
+    channels: list[str]
+    category: str
+    template: str | None
+    template_version: int | None
+    send_at: datetime | None
+    trace_id: str | None
+    created_at: datetime
+    deliveries: list[DeliveryRead]
+
+    @model_validator(mode="after")
+    def keep_secrets(self) -> "NotificationRead":
+        """A link that resets a password is for its recipient, and in no stored answer."""
+        if self.category == SECURITY:
+            self.body, self.html = "", None
+        return self
+
+    @computed_field
+    def status_url(self) -> str:
+        return f"/api/v1/notifications/{self.id}"
+
+
+class AttemptRead(Shown):
+    id: UUID
+    channel: str
+    number: int
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str | None
+    error: str | None
+    response: str | None
+    trace_id: str | None
+
+
+class Attempts(Shown):
+    items: list[AttemptRead]
+
+
+class QueueStatus(Shown):
+    accepted: int
+    deliveries: dict[str, int]
+    due: int
+    oldest_due_at: datetime | None

@@ -1,0 +1,82 @@
+"""What people want, over the wire."""
+
+from datetime import datetime
+from functools import cache
+from typing import Annotated, get_args
+from uuid import UUID
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from chassis.schemas import Text
+
+from .fields import CategoryOrEvery, Channel, Given, Shown
+
+time_zones = cache(available_timezones)  # looking for them all takes a while
+
+
+def known_time_zone(name: str) -> str:
+    if name not in time_zones():
+        raise ValueError("must be the name of a time zone, such as Europe/Vienna")
+    return name
+
+
+Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+TimeZone = Annotated[str, Field(max_length=50), AfterValidator(known_time_zone)]
+
+
+class Limit(Given):
+    """At most so many of a category, on each channel, within so many seconds."""
+
+    amount: int = Field(ge=1, le=1000)
+    seconds: int = Field(ge=1, le=366 * 24 * 60 * 60)
+
+
+class QuietHours(Given):
+    """By the clock on the recipient's wall; over midnight where the end comes before the start."""
+
+    start: Clock
+    end: Clock
+    timezone: TimeZone
+    channels: set[Channel] = Field(default=set(get_args(Channel)))
+
+    @field_validator("end")
+    @classmethod
+    def is_not_the_start(cls, end: str, info: ValidationInfo) -> str:
+        if end == info.data.get("start"):
+            raise ValueError("must not be the start")
+        return end
+
+
+class Wishes(Given):
+    """What a person wants. A channel is on where nothing is said; * is every other category."""
+
+    categories: dict[CategoryOrEvery, dict[Channel, bool]] = Field(default={}, max_length=100)
+    limits: dict[CategoryOrEvery, Limit] = Field(default={}, max_length=100)
+    quiet_hours: QuietHours | None = None
+
+
+class SuppressionCreate(Given):
+    user_id: UUID
+    channel: Channel = "email"
+    category: CategoryOrEvery = "*"
+    reason: Annotated[Text, Field(min_length=1, max_length=500)]
+
+
+class SuppressionRead(Shown):
+    id: UUID
+    user_id: UUID
+    channel: str
+    category: str
+    reason: str
+    author_id: UUID | None
+    created_at: datetime
+
+
+class PreferencesRead(Shown):
+    categories: dict[str, dict[str, bool]]
+    limits: dict[str, Limit]
+    quiet_hours: QuietHours | None
+    default_limits: dict[str, Limit]
+    mandatory_categories: list[str]
+    suppressions: list[SuppressionRead]
