@@ -1,9 +1,11 @@
 """What is said of a token; forged ones are in tests/security/test_tokens.py, at every service."""
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
@@ -113,6 +115,17 @@ def test_rights_are_those_of_now_and_not_those_of_the_login(
     assert fewer["roles"] == ["viewer"]
     assert "documents:write" not in fewer["permissions"]
     assert (none["roles"], none["permissions"]) == ([], [])
+
+
+def test_a_token_that_was_good_is_refused_from_its_end_on(
+    client: TestClient, somebody: Person
+) -> None:
+    ids = UUID(somebody.id), UUID(somebody.session_id)
+    token = tokens.issue(tokens.Kind.ACCESS, *ids, seconds=1)
+
+    assert validate(client, token).status_code == 200
+    time.sleep(1.1)
+    assert validate(client, token).status_code == 401
 
 
 def test_a_session_past_its_end_is_over(
