@@ -68,15 +68,15 @@ async def answer_after_asking(reader: AskedReader) -> dict[str, str]:
 
 
 @router.get("/document/none/{document_id}")
-def read(document_id: UUID, cached: Cached, background: BackgroundTasks) -> Response:
-    return read_document(document_id, READER, cached, background)
+async def read(document_id: UUID, cached: Cached, background: BackgroundTasks) -> Response:
+    return await read_document(document_id, READER, cached, background)
 
 
 @router.get("/document/literal/{document_id}")
-def read_after_asking(
+async def read_after_asking(
     document_id: UUID, reader: AskedReader, cached: Cached, background: BackgroundTasks
 ) -> Response:
-    return read_document(document_id, READER, cached, background)
+    return await read_document(document_id, READER, cached, background)
 
 
 router.get("/document/ours/{document_id}")(read_document)

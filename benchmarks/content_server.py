@@ -31,8 +31,8 @@ def list_objects(page: PageRequest, session: DbSession) -> dict[str, Any]:
 
 
 @router.get("/unprotected/{document_id}")
-def read(document_id: UUID, cached: Cached, background: BackgroundTasks) -> Response:
-    return read_document(document_id, READER, cached, background)
+async def read(document_id: UUID, cached: Cached, background: BackgroundTasks) -> Response:
+    return await read_document(document_id, READER, cached, background)
 
 
 @router.post("/bare", response_model=DocumentWithBody, status_code=201)

@@ -4,12 +4,16 @@ Written on bare asyncio protocols because an HTTP client library is slower than 
 """
 
 import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
+
+Next = Callable[[bytes], bytes]  # what is sent after an answer with this body; b"" at first
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,9 @@ class Result:
 
 
 class Connection(asyncio.Protocol):
-    """Sends its request again whenever an answer is complete, until the time is up."""
+    """Sends its next request whenever an answer is complete, until the time is up."""
 
-    def __init__(self, request: bytes, until: float) -> None:
+    def __init__(self, request: Next, until: float) -> None:
         self.request, self.until = request, until
         self.latencies: list[float] = []
         self.failures = 0
@@ -42,11 +46,12 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self._send()
+        self._send(b"")
 
-    def _send(self) -> None:
+    def _send(self, answer: bytes) -> None:
+        request = self.request(answer)
         self.sent_at = perf_counter()
-        self.transport.write(self.request)
+        self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -58,7 +63,7 @@ class Connection(asyncio.Protocol):
         self.latencies.append(now - self.sent_at)
         self.failures += not head.startswith(b"HTTP/1.1 20")
         if now < self.until:
-            self._send()
+            self._send(body)
         else:
             self.transport.close()
 
@@ -72,23 +77,24 @@ def content_length(head: bytes) -> int:
     return int(head[start:].split(b"\r\n", 1)[0])
 
 
-async def _load(
-    url: str, headers: dict[str, str], body: bytes | None, seconds: float, connections: int
-) -> Result:
+def written(url: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    """A GET, or with a body the POST of it."""
     parts = urlsplit(url)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     lines = [f"{'GET' if body is None else 'POST'} {target} HTTP/1.1", f"Host: {parts.netloc}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if body is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
-    request = "\r\n".join([*lines, "", ""]).encode() + (body or b"")
+    return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
+
+
+async def _load(url: str, requests: Sequence[Next], seconds: float) -> Result:
+    host, port = str(urlsplit(url).hostname), urlsplit(url).port or 80
     loop = asyncio.get_running_loop()
     started = perf_counter()
     opened = [
-        await loop.create_connection(
-            lambda: Connection(request, started + seconds), str(parts.hostname), parts.port or 80
-        )
-        for _ in range(connections)
+        await loop.create_connection(partial(Connection, request, started + seconds), host, port)
+        for request in requests
     ]
     clients = [client for _, client in opened]
     await asyncio.gather(*(client.done for client in clients))
@@ -99,11 +105,18 @@ async def _load(
 
 def load(
     url: str,
-    headers: dict[str, str],
+    headers: Mapping[str, str],
     *,
     seconds: float,
     connections: int = 32,
     body: bytes | None = None,
 ) -> Result:
     """GETs the URL, or POSTs a body of JSON, for so many seconds over so many connections."""
-    return uvloop.run(_load(url, headers, body, seconds, connections))
+    request = written(url, headers, body)
+    return uvloop.run(_load(url, [lambda _: request] * connections, seconds))
+
+
+def converse(url: str, bodies: Sequence[Next], *, seconds: float) -> Result:
+    """POSTs what follows from the answer before, over a connection for each of the bodies."""
+    requests = [lambda answer, body=body: written(url, {}, body(answer)) for body in bodies]
+    return uvloop.run(_load(url, requests, seconds))

@@ -16,6 +16,7 @@ from localstack.services import ROOT, SERVICES
 from localstack.stack import LocalStack
 
 MEASURED_CORE, OTHER_CORE = 0, 1
+BOTH_CORES = f"{MEASURED_CORE},{OTHER_CORE}"
 
 
 @contextmanager
@@ -33,7 +34,11 @@ def running_stack(overrides: Mapping[str, str]) -> Iterator[LocalStack]:
 
 @contextmanager
 def measured_server(
-    stack: LocalStack, short: str, app: str, overrides: Mapping[str, str] = MappingProxyType({})
+    stack: LocalStack,
+    short: str,
+    app: str,
+    overrides: Mapping[str, str] = MappingProxyType({}),
+    cores: str = str(MEASURED_CORE),
 ) -> Iterator[str]:
     """An ASGI app with the environment of a service, alone on the measured core; its URL."""
     service = next(service for service in SERVICES if service.short == short)
@@ -44,7 +49,7 @@ def measured_server(
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(service.folder)]),
         **overrides,
     }
-    command = ["taskset", "-c", str(MEASURED_CORE), sys.executable, "-m", "uvicorn", app]
+    command = ["taskset", "-c", cores, sys.executable, "-m", "uvicorn", app]
     options = [
         "--port",
         str(port),

@@ -1,0 +1,26 @@
+"""What identity.py compares with: one row is read by its primary key, and nothing else done."""
+
+from uuid import UUID
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from sqlalchemy import bindparam, select
+
+from identity_service.database import reader
+from identity_service.models import Account
+
+ROW = select(Account.id, Account.email, Account.name).where(Account.id == bindparam("user_id"))
+
+app = FastAPI()
+
+
+@app.get("/row/{user_id}")
+async def row(user_id: UUID) -> JSONResponse:
+    async with reader.connect() as connection:
+        found = (await connection.execute(ROW, {"user_id": user_id})).one()
+    return JSONResponse({"id": str(found.id), "email": found.email, "name": found.name})
+
+
+@app.get("/health/ready")
+async def ready() -> None:
+    """It is ready as soon as it answers."""
