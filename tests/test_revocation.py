@@ -13,12 +13,13 @@ from threading import Event
 from uuid import uuid4
 
 import httpx
+import pyotp
 import pytest
 from fastapi.testclient import TestClient
 
 from localstack.services import ROOT
 
-from .people import Person, Stack, ask, eventually, log_in, mails, service_token
+from .people import Person, Stack, ask, eventually, log_in, mails, new_key, service_token
 
 Cell = tuple[str, str]  # what a token is, and the service to which it is shown
 Record = Callable[[str, object], None]
@@ -37,23 +38,25 @@ GUARDED = {
     "workflow": ("/definitions", "definitions:read"),
 }
 FOLLOWERS = [service for service in GUARDED if service != "identity"]
-REFRESH, ACCESS, DELEGATED = "refresh token", "access token", "token on behalf of the person"
+ACCESS, REFRESH, KEY = "access token", "refresh token", "API key"
+DELEGATED = "token on behalf of the person"
 STATUS = {"stays": 200, "ends": 401, "loses the right": 403}
 
 
 @dataclass
 class Subject:
-    """Somebody with one role, logged in in two places, and a service that acts for them."""
+    """Somebody with one role, two logins and a key, and a service that acts for them."""
 
     admin: Person
     role: str
     here: Person
     elsewhere: Person
+    key: Person
     acting: Person
 
     def shows(self, kind: str) -> Person:
         """Who has the token of that kind."""
-        return {ACCESS: self.here, DELEGATED: self.acting}[kind]
+        return {ACCESS: self.here, KEY: self.key, DELEGATED: self.acting}[kind]
 
     @property
     def path(self) -> str:
@@ -80,7 +83,7 @@ def new_subject(stack: Stack, admin: Person) -> Subject:
     ask(stack, "POST", "identity", "/api/v1/auth/forgot-password", json={"email": email})
     here, elsewhere = (log_in(stack, email, PASSWORD) for _ in range(2))
     acting = service_token(stack, "workflow", here.user_id)
-    return Subject(admin, name, here, elsewhere, acting)
+    return Subject(admin, name, here, elsewhere, new_key(here, permissions), acting)
 
 
 def changes_password(subject: Subject) -> httpx.Response:
@@ -96,6 +99,12 @@ def resets_password(subject: Subject) -> httpx.Response:
     return ask(stack, "POST", "identity", "/api/v1/auth/reset-password", json=reset)
 
 
+def turns_on_second_factor(subject: Subject) -> httpx.Response:
+    secret = subject.elsewhere.post("identity", "/auth/mfa/totp")["secret"]
+    code = {"code": pyotp.TOTP(secret).now()}
+    return subject.elsewhere.ask("POST", "identity", "/auth/mfa/totp/confirm", json=code)
+
+
 def is_locked(subject: Subject) -> httpx.Response:
     until = datetime.now(UTC) + timedelta(hours=1)
     return subject.administered("PATCH", subject.path, locked_until=until.isoformat())
@@ -107,6 +116,7 @@ EVENTS: dict[str, Callable[[Subject], httpx.Response]] = {
     "all sessions revoked": lambda s: s.elsewhere.ask("DELETE", "identity", "/auth/sessions"),
     "password changed": changes_password,
     "password reset": resets_password,
+    "second factor turned on": turns_on_second_factor,
     "deactivated": lambda s: s.administered("PATCH", s.path, is_active=False),
     "deleted": lambda s: s.admin.ask("DELETE", "identity", s.path),
     "locked": is_locked,
@@ -147,10 +157,11 @@ def for_each(cells: list[tuple[str, Cell]]) -> pytest.MarkDecorator:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a token is worth in the end, and when it was first worth less than before."""
+    """What a token is worth in the end; when it was last good, and first seen to be less."""
 
     status: int
-    seconds: float
+    good_until: float
+    refused_after: float
 
 
 @dataclass
@@ -169,15 +180,19 @@ class Watch:
         return self.asks(self.subject.shows(kind), service)
 
     def until(self, cell: Cell, expected: int, since: float) -> Seen:
-        refused_after = PATIENCE
-        while (passed := time.monotonic() - since) < PATIENCE:
+        """Looks again and again; a busy machine may look late, and so sees a refusal late."""
+        good_until, refused_after, passed = 0.0, PATIENCE, 0.0
+        while passed < PATIENCE:
+            passed = time.monotonic() - since
             status = self.status(cell)
-            if status != STATUS["stays"]:
+            if status == STATUS["stays"]:
+                good_until = passed
+            else:
                 refused_after = min(refused_after, passed)
             if status == expected:
                 break
             time.sleep(0.01)
-        return Seen(status, refused_after)
+        return Seen(status, good_until, refused_after)
 
 
 def happens(event: str, subject: Subject) -> float:
@@ -226,12 +241,12 @@ def test_a_token_is_worth_what_the_table_says_within_a_second(
     assert seen.status == TABLE[event][cell]
     if seen.status != STATUS["stays"]:
         note(record_property, event, cell, seen)
-        assert seen.seconds < HEARD_WITHIN
+        assert seen.good_until < HEARD_WITHIN
 
 
 def note(record: Record, what: str, cell: Cell, seen: Seen) -> None:
     if cell[0] == ACCESS:
-        record(what, f"refused at {cell[1]} after {seen.seconds:.2f} s")
+        record(what, f"refused at {cell[1]} after {seen.refused_after:.2f} s")
 
 
 # -- without the change feed --------------------------------------------------------------------
@@ -286,9 +301,13 @@ def unheard(
     watches = {event: Watch(new_subject(stack, admin), asks) for event in TABLE}
     assert {watches[event].status(cell) for event, cell in TOLD} == {200}
     cut.set()
-    since = {event: happens(event, watch.subject) for event, watch in watches.items()}
-    assert {watches[event].status(cell) for event, cell in TOLD} == {200}  # nothing is heard
+    first, *others = watches
+    since = {first: happens(first, watches[first].subject)}
+    assert {watches[event].status(cell) for event, cell in TOLD if event == first} == {200}
     with ThreadPoolExecutor(len(FOLLOWERS)) as pool:
+        since |= zip(
+            others, pool.map(lambda e: happens(e, watches[e].subject), others), strict=True
+        )
         seen = pool.map(lambda t: watches[t[0]].until(t[1], TABLE[t[0]][t[1]], since[t[0]]), TOLD)
         return dict(zip(TOLD, seen, strict=True))
 
@@ -305,4 +324,4 @@ def test_a_service_that_hears_of_no_change_finds_out_when_its_knowledge_is_stale
 
     assert seen.status == TABLE[event][cell]
     note(record_property, f"{event}, unheard", cell, seen)
-    assert seen.seconds < STALENESS + ONE_ANSWER
+    assert seen.good_until < STALENESS + ONE_ANSWER
