@@ -4,10 +4,10 @@ A line is a method, a path, who is let in, and whether the path names a thing of
 
     GET /documents/{document_id}   documents:read, theirs
 
-Let in are `anybody`; whoever has a `token`; a `person` (no service, nor one that acts for them);
-whoever has the permission that is named; the user whom the path names (`self`); a `service`. Of
-what is `theirs` others get a 404, but for those with the permission *; of what is `theirs alone`
-all others do.
+Let in are `anybody`; whoever has a `token`; a `person` (no service, nor one that acts for them, nor
+an API key); whoever has the permission that is named; the user whom the path names (`self`); a
+`service`. Of what is `theirs` others get a 404, but for those with the permission *; of what is
+`theirs alone` all others do. What is done `in person` nobody but a person does.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ class Caller:
     token: str = ""
     user: dict[str, Any] | None = None
     is_owner: bool = False
+    is_key: bool = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -34,7 +35,7 @@ class Caller:
         is_service = "service" in self.user["roles"]
         meanings = {
             "token": True,
-            "person": not is_service and self.user["actor"] is None,
+            "person": not (is_service or self.user["actor"] or self.is_key),
             "service": is_service,
             "self": self.is_owner,
         }
@@ -45,6 +46,7 @@ class Caller:
 class Policy:
     let_in: tuple[str, ...]
     theirs: str = ""
+    in_person: bool = False
 
     @property
     def is_public(self) -> bool:
@@ -56,7 +58,7 @@ class Policy:
             return None
         if caller.user is None:
             return 401
-        if not any(map(caller.is_a, self.let_in)):
+        if not any(map(caller.is_a, self.let_in)) or (self.in_person and not caller.is_a("person")):
             return 403
         is_told = caller.is_owner or (caller.is_a("*") and self.theirs == "theirs")
         return 404 if self.theirs and not is_told else None
@@ -70,5 +72,6 @@ def policies(service: Path) -> dict[str, Policy]:
 
 def parsed(line: str) -> tuple[str, Policy]:
     method, path, rule = line.split(maxsplit=2)
-    let_in, _, theirs = rule.partition(",")
-    return f"{method} {path}", Policy(tuple(let_in.strip().split(" or ")), theirs.strip())
+    let_in, *more = rule.split(", ")
+    theirs = next((words for words in more if words.startswith("theirs")), "")
+    return f"{method} {path}", Policy(tuple(let_in.split(" or ")), theirs, "in person" in more)

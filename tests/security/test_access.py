@@ -19,6 +19,7 @@ from ..people import (
     belongings,
     eventually,
     log_in,
+    new_key,
     register,
     service_token,
 )
@@ -69,13 +70,20 @@ def callers(stack: Stack, owner: Person) -> dict[str, Caller]:
         "service": service_token(stack, "content"),
         "service for the member": service_token(stack, "workflow", member.user_id),
     }
-    known = {name: caller(person, person is owner) for name, person in people.items()}
-    return {"nobody": Caller(), **known}
+    keys = {
+        "key of the member": new_key(member, ["documents:read", "workflows:read"]),
+        "key of the admin": new_key(people["admin"], ["*"]),
+    }
+    return {
+        "nobody": Caller(),
+        **{name: caller(person, is_owner=person is owner) for name, person in people.items()},
+        **{name: caller(key, is_key=True) for name, key in keys.items()},
+    }
 
 
-def caller(person: Person, is_owner: bool) -> Caller:
+def caller(person: Person, **is_a: bool) -> Caller:
     user = answer(person.ask("POST", "identity", "/auth/validate"))
-    return Caller(person.token, user, is_owner)
+    return Caller(person.token, user, **is_a)
 
 
 @pytest.fixture(scope="module")

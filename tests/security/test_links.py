@@ -1,0 +1,70 @@
+"""A link from a mail opens one thing, once, for whoever is first."""
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from ..people import Person, Stack, ask, eventually, mails, register
+
+AT_ONCE = 10
+
+
+@pytest.fixture
+def person(stack: Stack) -> Person:
+    return register(stack)
+
+
+def token_in_mail(person: Person, path: str) -> str:
+    [mail] = eventually(lambda: mails(person.stack, person.email, path))
+    [token] = re.findall(rf"{path}\?token=([\w-]+)", mail["text"])
+    return str(token)
+
+
+def post(stack: Stack, path: str, **body: str) -> httpx.Response:
+    return ask(stack, "POST", "identity", f"/api/v1/auth/{path}", json=body)
+
+
+def at_once(send: Callable[[int], httpx.Response]) -> list[int]:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [response.status_code for response in pool.map(send, range(AT_ONCE))]
+
+
+def test_of_many_who_use_a_link_at_once_one_sets_the_password(stack: Stack, person: Person) -> None:
+    post(stack, "forgot-password", email=person.email)
+    token = token_in_mail(person, "/auth/reset-password")
+
+    statuses = at_once(
+        lambda n: post(stack, "reset-password", token=token, new_password=f"new password no. {n}")
+    )
+
+    assert sorted(statuses) == [204, *[410] * (AT_ONCE - 1)]
+    winner = statuses.index(204)
+    logins = at_once(
+        lambda n: post(stack, "login", email=person.email, password=f"new password no. {n}")
+    )
+    assert [n for n, status in enumerate(logins) if status == 200] == [winner]
+
+
+def test_of_many_who_follow_a_link_at_once_one_verifies_the_address(
+    stack: Stack, person: Person
+) -> None:
+    token = token_in_mail(person, "/auth/verify-email")
+
+    statuses = at_once(lambda _: post(stack, "verify-email", token=token))
+
+    assert sorted(statuses) == [200, *[410] * (AT_ONCE - 1)]
+
+
+def test_no_link_is_in_a_log(stack: Stack, person: Person) -> None:
+    post(stack, "forgot-password", email=person.email)
+    tokens = [token_in_mail(person, f"/auth/{path}") for path in ("verify-email", "reset-password")]
+
+    post(stack, "verify-email", token=tokens[0])
+    ask(stack, "GET", "identity", "/auth/reset-password", params={"token": tokens[1]})
+
+    for process in ("identity-service", "communication-service", "communication-worker"):
+        logged = stack.logs(process)
+        assert not [token for token in tokens if token in logged], process
