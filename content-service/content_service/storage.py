@@ -26,12 +26,19 @@ from .models import Version
 from .settings import settings
 
 CHUNK = 256 * 1024
+PART = 8 * 1024**2  # of what goes to or comes from another machine at a time
 LONGEST_UPLOAD = timedelta(days=1)
 BATCH = 1000
 
 
 class StorageFailed(Unavailable):
     """The file storage is full, read-only or away, or has lost the file."""
+
+
+def place() -> tuple[Any, str]:
+    """The file system and our folder in it; it keeps no list of files, since others write too."""
+    files, root = url_to_fs(settings.storage_url, use_listings_cache=False)
+    return files, root
 
 
 def save(session: Session, source: BinaryIO) -> dict[str, Any]:
@@ -41,11 +48,11 @@ def save(session: Session, source: BinaryIO) -> dict[str, Any]:
     there before the row that names it: a crash leaves a file without a row, for housekeeping to
     remove, never the reverse.
     """
-    files, root = url_to_fs(settings.storage_url)
+    files, root = place()
     incoming = f"{root}/incoming/{uuid4().hex}"
     try:
         files.makedirs(f"{root}/incoming", exist_ok=True)
-        with files.open(incoming, "wb") as target:
+        with files.open(incoming, "wb", block_size=PART) as target:
             facts = copy(source, target)
             if isinstance(files, LocalFileSystem):
                 target.flush()
@@ -85,9 +92,9 @@ def copy(source: BinaryIO, target: BinaryIO) -> dict[str, Any]:
 
 def opened(sha256: str) -> BinaryIO:
     """The file, to be read and closed."""
-    files, root = url_to_fs(settings.storage_url)
+    files, root = place()
     try:
-        file: BinaryIO = files.open(f"{root}/{sha256}", "rb")
+        file: BinaryIO = files.open(f"{root}/{sha256}", "rb", block_size=PART)
     except OSError as error:
         raise StorageFailed("The file storage does not give this file now") from error
     return file
@@ -104,7 +111,7 @@ def local_copy(sha256: str) -> Iterator[BinaryIO]:
 
 def remove_leftovers() -> None:
     """Uploads that never ended, since their process died."""
-    files, root = url_to_fs(settings.storage_url)
+    files, root = place()
     for path in files.find(f"{root}/incoming"):
         with suppress(FileNotFoundError):  # it was just moved to its place
             if datetime.now(UTC) - files.modified(path) > LONGEST_UPLOAD:
@@ -113,7 +120,7 @@ def remove_leftovers() -> None:
 
 def unused(session: Session) -> Iterator[str]:
     """The files that no version names, or none has named yet."""
-    files, root = url_to_fs(settings.storage_url)
+    files, root = place()
     names = [path.rpartition("/")[2] for path in files.find(root, maxdepth=1)]
     for start in range(0, len(names), BATCH):
         batch = names[start : start + BATCH]
@@ -124,7 +131,7 @@ def remove_if_unused(session: Session, sha256: str) -> None:
     """Asks once more, under the lock: nobody can begin to use the file now."""
     lock(session, sha256)
     if session.scalar(uses([sha256]).limit(1)) is None:
-        files, root = url_to_fs(settings.storage_url)
+        files, root = place()
         with suppress(FileNotFoundError):  # another process was faster
             files.rm_file(f"{root}/{sha256}")
 

@@ -16,10 +16,12 @@ from uuid import uuid4
 import httpx
 import psutil
 import pytest
+from sqlalchemy import create_engine, func, update
 
 from content_service import storage
 from content_service.database import session_maker
 from content_service.housekeeping import tidy_up
+from content_service.models import Processing
 from content_service.settings import SERVICE_FOLDER
 from localstack.leash import leashed, let_go
 from localstack.processes import responds
@@ -53,10 +55,10 @@ class Server:
         content = next(service for service in SERVICES if service.short == "content")
         self.folder = Path(tempfile.mkdtemp(dir=servers.folder))
         self.token, self.port = str(uuid4()), free_port()
-        database = servers.postgres.create("content", f"content_{uuid4().hex}")
+        self.database = servers.postgres.create("content", f"content_{uuid4().hex}")
         path = os.pathsep.join([str(ROOT), str(SERVICE_FOLDER)])
-        files = {"DATABASE_URL": database, "STORAGE_URL": f"file://{self.folder}"}
-        own = {"PYTHONPATH": path, "HOUSEKEEPING_SECONDS": "1", "EXTRACTION_SECONDS": "5"}
+        files = {"DATABASE_URL": self.database, "STORAGE_URL": f"file://{self.folder}"}
+        own = {"PYTHONPATH": path, "HOUSEKEEPING_SECONDS": "1"}
         self.environment = {**servers.environment(content), **os.environ, **files, **own}
         migrate = [sys.executable, "-m", "alembic", "upgrade", "head"]
         subprocess.run(migrate, cwd=SERVICE_FOLDER, env=self.environment, check=True)
@@ -160,10 +162,20 @@ def test_work_of_a_killed_service_is_done_once_by_the_next(server: Server) -> No
     server.client.post(f"{path}/process")
     wait_until(lambda: processing()["status"] == "running", "the work to begin")
     server.kill()
+    end_leases(server.database)
     server.start()
 
-    wait_until(lambda: processing()["status"] == "done", "the lease to end", 60)
+    wait_until(lambda: processing()["status"] == "done", "the work to be done", 60)
     assert (processing()["attempts"], processing()["page_count"]) == (2, 600)
+
+
+def end_leases(database: str) -> None:
+    """As if the time of what was claimed had run out."""
+    engine = create_engine(database.replace("postgresql://", "postgresql+psycopg2://"))
+    with engine.begin() as connection:
+        row = update(Processing).where(Processing.status == "running")
+        assert connection.execute(row.values(lease_until=func.now())).rowcount == 1
+    engine.dispose()
 
 
 def test_a_file_without_a_row_is_swept_up(author: Caller) -> None:

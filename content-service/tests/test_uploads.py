@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from httpx2 import Response
 
+from content_service.housekeeping import tidy_up
 from content_service.settings import settings
 
 from .conftest import Caller, saved
@@ -349,6 +350,7 @@ def test_a_store_elsewhere_is_a_setting(author: Caller, monkeypatch: pytest.Monk
     content = pdf("Kept elsewhere")
 
     document = author.upload(content)
+    tidy_up()
 
     response = author.get(f"/documents/{document['id']}/download")
     assert response.content == content
