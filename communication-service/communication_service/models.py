@@ -255,9 +255,8 @@ class Preferences(Base):
     __tablename__ = "communication_preferences"
 
     user_id: Mapped[PersonId] = mapped_column(primary_key=True)
-    wishes: Mapped[dict[str, Any]] = mapped_column(
-        JSONB
-    )  # of the shape of schemas.preferences.Wishes
+    # Of the shape of schemas.preferences.Wishes.
+    wishes: Mapped[dict[str, Any]] = mapped_column(JSONB)
     updated_at: Mapped[Time]
 
 

@@ -64,7 +64,7 @@ class WrongVariables(Unprocessable):
 def check_schema(schema: JsonObject) -> None:
     """Raises BadSchema, which names the place."""
     if problems := errors(DECLARATION, schema, "variables_schema"):
-        raise BadSchema("The declaration of the variables is wrong", errors=problems)
+        raise BadSchema(told(problems), errors=problems)
 
 
 def check_variables(schema: JsonObject | None, variables: Mapping[str, Any]) -> None:
@@ -73,7 +73,7 @@ def check_variables(schema: JsonObject | None, variables: Mapping[str, Any]) -> 
         return
     strict = Draft202012Validator({"type": "object", "additionalProperties": False, **schema})
     if problems := errors(strict, variables, "variables"):
-        raise WrongVariables("The variables are not as declared", errors=problems)
+        raise WrongVariables(told(problems), errors=problems)
 
 
 def declared(schema: JsonObject) -> set[str] | None:
@@ -90,3 +90,7 @@ def errors(validator: Draft202012Validator, value: Any, name: str) -> list[dict[
         }
         for error in found
     ]
+
+
+def told(problems: list[dict[str, str]]) -> str:
+    return "; ".join(f"{problem['field']}: {problem['message']}" for problem in problems[:3])

@@ -1,5 +1,6 @@
 """What a template declares of its variables, and that it is kept."""
 
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -43,6 +44,7 @@ def test_variables_that_are_not_as_declared_are_refused_by_name(
         (error,) = response.json()["errors"]
         assert error["field"] == field
         assert message in error["message"]
+        assert response.json()["detail"] == f"{field}: {error['message']}"
 
 
 def test_variables_that_are_as_declared_are_taken(editor: Caller, recipient: Caller) -> None:
@@ -123,3 +125,22 @@ def test_the_largest_of_schemas_and_of_variables_take_little_time(editor: Caller
 
     assert response.status_code == 200, response.text
     assert monotonic() - began < 5
+
+
+def test_in_bulk_who_has_wrong_variables_holds_up_nobody(
+    editor: Caller, login: Callable[..., Caller]
+) -> None:
+    template = editor.template(body=BODY, variables_schema=SCHEMA)
+    people = [login() for _ in range(3)]
+    recipients = [
+        {"recipient_id": person.user_id, "variables": {"name": name}}
+        for person, name in zip(people, ("x", 7, "y"), strict=True)
+    ]
+
+    answer = editor.post(
+        "/notifications/bulk", json={"template": template["name"], "recipients": recipients}
+    ).json()
+
+    statuses = [item["status"] for item in answer["items"]]
+    assert statuses == ["accepted", "refused", "accepted"]
+    assert answer["items"][1]["error"] == "variables.name: 7 is not of type 'string'"
