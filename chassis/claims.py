@@ -45,7 +45,8 @@ def is_abandoned(table: Any) -> ColumnElement[bool]:
 
 
 def is_due(table: Any) -> ColumnElement[bool]:
-    return or_(is_waiting(table), is_abandoned(table))
+    # What was claimed was due then: run_at holds for both, so that an index on it is enough.
+    return and_(table.run_at <= func.now(), or_(is_waiting(table), is_abandoned(table)))
 
 
 def claim(

@@ -48,8 +48,9 @@ def paginate(
     statement: Select[*tuple[Any, ...]],
     request: PageParameters,
     *columns: InstrumentedAttribute[Any],
+    oldest_first: bool = False,
 ) -> dict[str, Any]:
-    """One page of the statement, descending by the columns, which must be unique together.
+    """One page of the statement, by the columns, which must be unique together: descending.
 
     A row of one ORM object comes as that object. Async: `await session.run_sync(lambda s: ...)`.
     Raises Unprocessable for a cursor that this list did not give.
@@ -57,8 +58,10 @@ def paginate(
     kinds: Any = tuple[tuple(kind_of(column) for column in columns)]  # type: ignore[misc]
     position: TypeAdapter[Any] = TypeAdapter(kinds)
     if request.cursor:
-        statement = statement.where(tuple_(*columns) < tuple_(*decode(position, request.cursor)))
-    ordered = statement.order_by(*(column.desc() for column in columns))
+        here, there = tuple_(*columns), tuple_(*decode(position, request.cursor))
+        statement = statement.where(here > there if oldest_first else here < there)
+    order = columns if oldest_first else [column.desc() for column in columns]
+    ordered = statement.order_by(*order)
     rows = session.execute(ordered.limit(request.limit + 1)).all()  # one more: is there a next?
     items = [row[0] if len(row) == 1 else row for row in rows[: request.limit]]
     cursor = None

@@ -77,6 +77,12 @@ def client(sessions: sessionmaker[Session]) -> TestClient:
     ) -> Any:
         return paginate(session, sa.select(Note), page, *ORDERS[order])
 
+    @app.get("/oldest/{order}", response_model=Page[NoteRead])
+    def oldest(
+        order: str, page: PageRequest, session: Annotated[Session, Depends(get_db_session)]
+    ) -> Any:
+        return paginate(session, sa.select(Note), page, *ORDERS[order], oldest_first=True)
+
     return TestClient(app)
 
 
@@ -109,6 +115,20 @@ def test_a_walk_through_the_pages_sees_each_row_once_and_in_order(
         cursor = page["next_cursor"]
 
     assert seen == ordered(sessions, order)
+
+
+def test_a_walk_may_begin_with_the_oldest(
+    client: TestClient, sessions: sessionmaker[Session]
+) -> None:
+    write(sessions, range(10))
+
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = client.get("/oldest/time", params={"limit": 3, "cursor": cursor}).json()
+        seen += [item["id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+
+    assert seen == ordered(sessions, "time")[::-1]
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -18,7 +18,8 @@ from chassis.auth import ServiceAccount
 from chassis.claims import PENDING, RUNNING
 from chassis.testing import FakeIdentity
 from workflow_service.database import session_maker
-from workflow_service.engine import worker
+from workflow_service.engine.states import HELD, WAITING
+from workflow_service.engine.worker import Worker
 from workflow_service.main import app
 from workflow_service.models import Event, Run, Step, Task
 from workflow_service.neighbours import Neighbours, open_neighbours
@@ -116,8 +117,6 @@ class FakeCommunication:
     sent: dict[str, dict[str, Any]] = field(default_factory=dict)  # by idempotency key
 
     def answer(self, request: httpx.Request, user_id: str) -> httpx.Response:
-        if request.method != "POST":
-            return problem(405, "Not here")
         new = json.loads(request.content)
         key = request.headers["Idempotency-Key"]
         known = self.sent.get(key)
@@ -187,8 +186,12 @@ class Caller(TestClient):
 
     def history(self, run: dict[str, Any]) -> list[dict[str, Any]]:
         """From its beginning."""
-        items = self.get(f"/workflows/{run['id']}/history?limit=100").json()["items"]
-        return list(reversed(items))
+        items, cursor = list[dict[str, Any]](), ""
+        while cursor is not None:
+            path = f"/workflows/{run['id']}/history?limit=100&cursor={cursor}"
+            page = self.get(path).json()
+            items, cursor = items + page["items"], page["next_cursor"]
+        return items
 
     def tasks(self) -> list[dict[str, Any]]:
         return list(self.get("/tasks").json()["items"])
@@ -252,20 +255,39 @@ def neighbours(platform: Platform) -> Neighbours:
 
 
 @pytest.fixture
-def work(neighbours: Neighbours) -> Work:
+def worker(neighbours: Neighbours) -> Worker:
+    return new_worker(neighbours)
+
+
+def new_worker(neighbours: Neighbours, **more: Any) -> Worker:
+    return Worker(
+        session_maker, neighbours, **{"lease": LEASE, "timeout": 20, "hands": 8, "linger": 0} | more
+    )
+
+
+@pytest.fixture
+def work(worker: Worker) -> Work:
     def work() -> None:
-        worker.work(session_maker, neighbours, LEASE)
+        worker.work()
         while due_now():
-            worker.work(session_maker, neighbours, LEASE)
+            worker.work()
 
     return work
 
 
 def due_now() -> int:
-    """Cuts every pause short; how many steps are to be done."""
+    """Cuts short every pause, but not a wait; how many steps are to be done."""
     pending = update(Step).where(Step.status == PENDING).values(run_at=Step.created_at)
     with session_maker.begin() as session:
         return len(session.scalars(pending.returning(Step.id)).all())
+
+
+def long_after(**names: Any) -> None:
+    """The time of waiting steps has come: all those with these columns."""
+    waiting = update(Step).where(Step.status == WAITING).filter_by(**names)
+    past = {"run_at": Step.created_at, "created_at": Step.created_at - timedelta(days=400)}
+    with session_maker.begin() as session:
+        assert session.scalars(waiting.values(**past).returning(Step.id)).all()
 
 
 @pytest.fixture(autouse=True)
@@ -279,7 +301,7 @@ def history_tells_the_state(database: None) -> Iterator[None]:
             events = select(Event).where(Event.run_id == run_id).order_by(Event.id)
             assert rebuilt(session.scalars(events)) == recorded(session, run_id)
     with session_maker.begin() as session:  # the next test begins with an empty queue
-        unfinished = update(Step).where(Step.status.in_((PENDING, RUNNING)))
+        unfinished = update(Step).where(Step.status.in_((PENDING, RUNNING, WAITING, HELD)))
         session.execute(unfinished.values(status="set aside"))
 
 
@@ -287,54 +309,72 @@ State = dict[str, dict[str, Any]]
 
 
 def rebuilt(events: Iterable[Event]) -> State:
-    state: State = {}
+    """What the lines of history say: the run, its steps and its tasks, by their ids."""
+    state: State = {"run": {}}
     for event in events:
         noun, _, what = event.type.partition(".")
-        row = state.setdefault(str(event.step_id) if event.step_id else "run", {})
-        match noun, what:
-            case "run", "started":
-                row |= {"status": "running", "input": event.data["input"]}
-            case "run", _:
-                row |= {"status": what, **event.data}
-            case "step", "ready":
-                row |= {"status": "pending", "error": None, **event.data}
-            case "step", "started":
-                row |= {"status": "running"}
-            case "step", "again" | "retrying":
-                row |= {"status": "pending", "error": event.data["error"]}
-            case "task", "opened":
-                row |= {
-                    "status": "waiting",
-                    "error": None,
-                    "task": {"status": "open", **event.data},
-                }
-            case "step", "done":
-                row |= {"status": "done", "error": None, "output": event.data["output"]}
-                row |= {"task": {**row["task"], "status": "completed", **event.data["output"]}
-                        } if "task" in row else {}  # fmt: skip
-            case "step", "dead":
-                row |= {"status": "dead", **event.data}
-        if event.step:
-            row["name"] = event.step
-    return {key: {k: v for k, v in row.items() if v is not None} for key, row in state.items()}
+        data = dict(event.data)
+        if noun == "run":
+            told_of_run(state["run"], what, data)
+        elif noun == "task":
+            told_of_task(state, data.pop("task_id"), what, data, event.actor_id)
+            asks = {"status": "waiting", "error": None} if what == "opened" else {}
+            state[str(event.step_id)] |= asks
+        elif noun == "step":
+            row = state.setdefault(str(event.step_id), {"path": event.step})
+            row |= {"attempts": event.attempt} if what == "started" else {}
+            told_of_step(row, what, data)
+    return {key: without_none(row) for key, row in state.items()}
+
+
+def told_of_run(run: dict[str, Any], what: str, data: dict[str, Any]) -> None:
+    if what == "started":
+        run |= {"status": "running", **data}
+    elif what == "budget_raised":
+        run |= data
+    else:
+        run |= {"status": what, **data}
+        run.pop("ends_as", None)
+
+
+def told_of_step(step: dict[str, Any], what: str, data: dict[str, Any]) -> None:
+    states = {"started": "running", "spread": "waiting", "launched": "waiting", "held": "held",
+              "resumed": "pending", "cancelled": "cancelled", "done": "done", "dead": "dead"}  # fmt: skip
+    data = {key: data[key] for key in ("status", "input", "output", "error") if key in data}
+    if what in states or what in ("ready", "copied", "again", "retrying"):
+        step |= {"error": None} if what in ("done", "spread", "launched") else {}
+        step |= {"status": states.get(what), **data} if what in states else data
+
+
+def told_of_task(
+    state: State, task_id: str, what: str, data: dict[str, Any], by: str | None
+) -> None:
+    if what == "opened":
+        state[task_id] = {"status": "open", **data}
+    else:
+        state[task_id] |= {"status": what, "decided_by": by, **data}
 
 
 def recorded(session: Session, run_id: UUID) -> State:
     run = session.get_one(Run, run_id)
-    tasks = {task.id: task for task in session.scalars(select(Task).filter_by(workflow_id=run_id))}
-    state: State = {"run": shown(run, "status", "input", "output", "error")}
-    for step in run.steps:
-        row = shown(step, "name", "status", "input", "output", error="last_error")
-        if task := tasks.get(step.id):
-            row["task"] = shown(
-                task, "assignee_id", "title", "subject", "status", "decision", "comment",
-                decided_by="assignee_id" if task.decision else "decision",
-            )  # fmt: skip
+    about = ("status", "definition", "version", "input", "output", "error", "budget_usd")
+    state: State = {"run": shown(run, *about)}
+    state["run"] |= {"retry_of": str(run.retry_of)} if run.retry_of else {}
+    for step in session.scalars(select(Step).where(Step.run_id == run_id)):
+        row = shown(step, "path", "status", "input", "output", error="last_error")
+        # What a step waited for may have come, which is for the worker to find and to note.
         state[str(step.id)] = row
+    fields = ("purpose", "title", "subject", "seen", "assignee_id", "role", "needed",
+              "status", "decision", "comment", "reason", "decided_by")  # fmt: skip
+    for task in session.scalars(select(Task).where(Task.workflow_id == run_id)):
+        state[str(task.id)] = shown(task, *fields)
     return state
+
+
+def without_none(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None and name != "attempts"}
 
 
 def shown(row: Any, *names: str, **renamed: str) -> dict[str, Any]:
     columns = {name: name for name in names} | renamed
-    found = {name: getattr(row, column) for name, column in columns.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    return without_none({name: getattr(row, column) for name, column in columns.items()})

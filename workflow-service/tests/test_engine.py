@@ -15,16 +15,18 @@ from workflow_service.ai.providers import ModelRefused
 from workflow_service.ai.questions import Question
 from workflow_service.ai.usage import Spent
 from workflow_service.database import session_maker
-from workflow_service.engine import worker
+from workflow_service.engine.definition import Retry
 from workflow_service.engine.outcomes import Call
+from workflow_service.engine.worker import Worker, attempt, claim, settle
 from workflow_service.neighbours import Neighbours
 
-from .conftest import LEASE, Caller, Platform, Work, problem
+from .conftest import LEASE, Caller, Platform, Work, new_worker, problem
 
 TELL: dict[str, Any] = {
     "kind": "communication.notify",
     "with": {"recipient_id": "run.started_by", "subject": "'Hello'", "body": "'You'"},
 }
+MOST_ATTEMPTS = Retry().attempts
 AT_ONCE = timedelta(0)  # a lease that has run out when it is given
 
 
@@ -55,12 +57,12 @@ def test_a_failing_neighbour_is_asked_again_later_and_the_effect_happens_once(
 
 
 def test_a_pause_grows_with_every_attempt(
-    starter: Caller, platform: Platform, neighbours: Neighbours
+    starter: Caller, platform: Platform, worker: Worker
 ) -> None:
     platform.before = answers(500)
     run = starter.start(starter.publish({"tell": TELL}))
 
-    worker.work(session_maker, neighbours, LEASE)
+    worker.work()
 
     (step,) = starter.run(run)["steps"]
     assert (step["status"], step["attempts"]) == ("pending", 1)
@@ -119,16 +121,15 @@ def test_an_answer_that_makes_no_sense_is_a_failed_attempt(
 
 
 def claimed(neighbours: Neighbours, lease: timedelta) -> Call:
-    with session_maker.begin() as session:
-        call = worker.next_call(session, neighbours, lease)
-    assert call is not None
+    with session_maker.begin() as session, session.no_autoflush:
+        (call,) = claim(session, neighbours, 1, lease)
     return call
 
 
 def settled(call: Call) -> None:
-    outcome = worker.attempt(call)
-    with session_maker.begin() as session:
-        worker.settle(session, call, outcome)
+    outcome = attempt(call)
+    with session_maker.begin() as session, session.no_autoflush:
+        settle(session, [(call, outcome)])
 
 
 def test_what_a_frozen_worker_says_late_is_noted_and_not_done(
@@ -155,7 +156,7 @@ def test_a_worker_that_dies_after_its_call_leaves_a_step_that_is_done_again_with
     starter: Caller, platform: Platform, neighbours: Neighbours, work: Work
 ) -> None:
     run = starter.start(starter.publish({"tell": TELL}))
-    worker.attempt(claimed(neighbours, AT_ONCE))  # and is never heard of again
+    attempt(claimed(neighbours, AT_ONCE))  # and is never heard of again
 
     work()
 
@@ -167,7 +168,7 @@ def test_a_step_that_kills_every_worker_is_given_up(
     starter: Caller, neighbours: Neighbours, work: Work
 ) -> None:
     run = starter.start(starter.publish({"tell": TELL}))
-    for _ in range(worker.POLICY.max_attempts):
+    for _ in range(MOST_ATTEMPTS):
         claimed(neighbours, AT_ONCE)
 
     work()
@@ -184,7 +185,7 @@ def test_many_workers_share_the_work_and_do_each_step_once(
 
     with ThreadPoolExecutor(4) as threads:
         for _ in range(4):
-            threads.submit(worker.work, session_maker, neighbours, LEASE)
+            threads.submit(new_worker(neighbours).work)
 
     assert {starter.run(run)["status"] for run in runs} == {"completed"}
     assert len(platform.communication.to(starter.user_id)) == 25
@@ -330,11 +331,7 @@ def test_a_model_that_refuses_fails_the_run_and_one_that_is_busy_is_asked_again(
     refused, busy = (starter.start(starter.publish({"sum": step})) for _ in range(2))
 
     for failure in (refusal, busyness):
-        with session_maker.begin() as session:
-            failing = replace(neighbours, models=Failing(failure))
-            call = worker.next_call(session, failing, LEASE)
-        assert call is not None
-        settled(call)
+        settled(claimed(replace(neighbours, models=Failing(failure)), LEASE))
 
     (again,) = starter.run(busy)["steps"]
     waits = datetime.fromisoformat(again["run_at"]) - datetime.fromisoformat(again["created_at"])

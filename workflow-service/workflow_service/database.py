@@ -17,6 +17,7 @@ engine = create_engine(
     pool_size=settings.database_pool_size,
     max_overflow=settings.database_max_overflow,
     pool_pre_ping=True,
+    executemany_mode="values_plus_batch",  # the changes of many steps in one round trip
     connect_args={"connect_timeout": 3, "options": "-c statement_timeout=15000"},
 )
 session_maker = sessionmaker(engine, expire_on_commit=False)

@@ -11,6 +11,7 @@ from chassis.errors import Conflict, NotFound
 from chassis.pagination import PageParameters, paginate
 
 from .engine.definition import Definition
+from .engine.runs import parsed
 from .engine.validation import check
 from .models import DefinitionVersion
 
@@ -21,6 +22,10 @@ class UnknownDefinition(NotFound):
 
 class NameTaken(Conflict):
     """There is a current version already, perhaps since a moment ago."""
+
+
+class Published(Conflict):
+    """A published version never changes."""
 
 
 def current() -> Select[DefinitionVersion]:
@@ -37,6 +42,30 @@ def find_definition(session: Session, name: str) -> DefinitionVersion:
     if found is None:
         raise UnknownDefinition(f"There is no definition {name!r}")
     return found
+
+
+def find_parsed(session: Session, name: str) -> Definition:
+    return parsed(find_definition(session, name))
+
+
+def list_versions(session: Session, name: str, page: PageParameters) -> dict[str, Any]:
+    versions = select(DefinitionVersion).filter_by(name=name)
+    found = paginate(session, versions, page, DefinitionVersion.version)
+    if not found["items"] and not page.cursor:
+        raise UnknownDefinition(f"There is no definition {name!r}")
+    return {**found, "items": [described(item) for item in found["items"]]}
+
+
+def find_version(session: Session, name: str, number: int) -> DefinitionVersion:
+    found = session.scalar(select(DefinitionVersion).filter_by(name=name, version=number))
+    if found is None:
+        raise UnknownDefinition(f"There is no version {number} of {name!r}")
+    return found
+
+
+def refuse_change(session: Session, name: str, number: int) -> None:
+    find_version(session, name, number)
+    raise Published(f"Version {number} is published and stays as it is: PUT the definition itself")
 
 
 def change_definition(

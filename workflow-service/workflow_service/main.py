@@ -18,8 +18,7 @@ from .settings import settings
 async def with_neighbours(app: FastAPI) -> AsyncIterator[None]:
     app.state.neighbours = open_neighbours(settings, app.state.account, app.state.transport)
     yield
-    await app.state.neighbours.content.aclose()
-    await app.state.neighbours.communication.aclose()
+    await app.state.neighbours.aclose()
 
 
 app = create_app(settings, lifespan=with_neighbours)

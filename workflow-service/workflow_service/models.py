@@ -1,4 +1,4 @@
-"""The tables: definitions, runs, their steps (the queue of record), tasks for people, history."""
+"""The tables: definitions, runs, steps (the queue of record), tasks, calls of models, history."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -18,6 +18,12 @@ keys_table(Base.metadata)
 Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
 RunId = Annotated[UUID, mapped_column(sa.ForeignKey("workflow_runs.id"))]
 Since = Annotated[datetime, mapped_column(server_default=sa.func.now())]
+
+
+def due_index(table: str) -> sa.Index:
+    """What has to be done by some time, and is not, and nobody has been told so."""
+    open_ = "due_at IS NOT NULL AND breached_at IS NULL AND finished_at IS NULL"
+    return sa.Index(f"ix_{table}_due_at", "due_at", postgresql_where=sa.text(open_))
 
 
 class DefinitionVersion(Base):
@@ -47,46 +53,91 @@ class Run(Base):
     """One execution of a definition, with the rights of the person who started it."""
 
     __tablename__ = "workflow_runs"
-    __table_args__ = (sa.Index("ix_workflow_runs_started_by", "started_by", "id"),)
+    __table_args__ = (
+        sa.Index("ix_workflow_runs_started_by", "started_by", "id"),
+        # One run at a time, or completed, for each business key; a failed one may be followed.
+        sa.Index(
+            "uq_workflow_runs_business_key",
+            "started_by",
+            "definition",
+            "business_key",
+            unique=True,
+            postgresql_where=sa.text(
+                "business_key IS NOT NULL AND status NOT IN ('failed', 'cancelled')"
+            ),
+        ),
+        sa.Index("ix_workflow_runs_retry_of", "retry_of"),
+        sa.Index("ix_workflow_runs_root_id", "root_id"),
+        sa.Index("ix_workflow_runs_parent_id", "parent_id"),
+        sa.Index("ix_workflow_runs_created_at", "created_at"),
+        due_index("workflow_runs"),
+    )
 
     id: Mapped[Id]
     definition_id: Mapped[UUID] = mapped_column(sa.ForeignKey(DefinitionVersion.id))
     definition: Mapped[str]
     version: Mapped[int]
     status: Mapped[str]
+    ends_as: Mapped[str | None]  # while it winds down: failed or cancelled
     input: Mapped[dict[str, Any]]
     output: Mapped[dict[str, Any] | None]
     error: Mapped[str | None]
     trace_id: Mapped[str]
     started_by: Mapped[str]
+    business_key: Mapped[str | None]
+    retry_of: Mapped[UUID | None] = mapped_column(sa.ForeignKey("workflow_runs.id"))
+    parent_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("workflow_steps.id"))  # a step
+    root_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("workflow_runs.id"))
+    depth: Mapped[int] = mapped_column(default=0)  # below the run that a person started
+    size: Mapped[int] = mapped_column(default=0)  # steps so far
+    budget_usd: Mapped[float | None] = mapped_column(sa.Double)
+    due_at: Mapped[datetime | None]  # as the definition's sla says
+    breached_at: Mapped[datetime | None]
     created_at: Mapped[Since]
     finished_at: Mapped[datetime | None]
 
-    published: Mapped[DefinitionVersion] = relationship(lazy="joined", innerjoin=True)
-    steps: Mapped[list["Step"]] = relationship(order_by="Step.id", viewonly=True)
+    published: Mapped[DefinitionVersion] = relationship()
+    steps: Mapped[list["Step"]] = relationship(
+        order_by="Step.id", viewonly=True, foreign_keys="Step.run_id"
+    )
 
 
 class Step(Base):
-    """A step of a run: a row of the queue of record (chassis/claims.py) and what came of it."""
+    """A step of a run: a row of the queue of record (chassis/claims.py) and what came of it.
+
+    `scope` is the lane it runs in: empty, or for example `each.3/both.left`, which is the lane left
+    of the step both, in the lane 3 of the step each.
+    """
 
     __tablename__ = "workflow_steps"
     __table_args__ = (
-        sa.Index("ix_workflow_steps_run_id", "run_id"),
+        sa.UniqueConstraint("run_id", "scope", "name", name="uq_workflow_steps_place"),
         # Waiting and finished steps are not in it, so that they slow no claim.
         sa.Index(
             "ix_workflow_steps_due",
             "run_at",
             postgresql_where=sa.text("status IN ('pending', 'running')"),
         ),
+        sa.Index(
+            "ix_workflow_steps_wake",
+            "run_at",
+            postgresql_where=sa.text("status = 'waiting' AND run_at < '9999-12-31+00'"),
+        ),
+        due_index("workflow_steps"),
     )
 
     id: Mapped[Id]
     run_id: Mapped[RunId]
+    scope: Mapped[str] = mapped_column(default="")
     name: Mapped[str]
     kind: Mapped[str]
+    key: Mapped[UUID] = mapped_column(default=uuid7)  # of what it does outside, at each attempt
+    item: Mapped[dict[str, Any] | None]  # in a lane of foreach: {"item": ..., "index": ...}
     input: Mapped[dict[str, Any] | None]
     output: Mapped[dict[str, Any] | None]
-    polls: Mapped[int] = mapped_column(default=0)  # how often it asked to be called again
+    memory: Mapped[dict[str, Any]] = mapped_column(default=dict)  # from one call to the next
+    due_at: Mapped[datetime | None]  # as the definition's sla says
+    breached_at: Mapped[datetime | None]
     created_at: Mapped[Since]
     finished_at: Mapped[datetime | None]
 
@@ -97,31 +148,72 @@ class Step(Base):
     fence: Mapped[int] = mapped_column(default=0)
     last_error: Mapped[str | None]
 
+    @property
+    def path(self) -> str:
+        return f"{self.scope}/{self.name}".lstrip("/")
+
 
 class Task(Base):
-    """What a run waits for a person to decide; it has the id of the step that asks."""
+    """What one assignee is asked to decide; a step that needs several decisions has several."""
 
     __tablename__ = "workflow_tasks"
     __table_args__ = (
-        sa.Index("ix_workflow_tasks_assignee_id", "assignee_id", "status", "id"),
+        sa.Index("ix_workflow_tasks_assignee_id", "assignee_id", "status", "created_at", "id"),
+        sa.Index("ix_workflow_tasks_role", "role", "status", "created_at", "id"),
         sa.Index("ix_workflow_tasks_workflow_id", "workflow_id"),
+        sa.Index("ix_workflow_tasks_step_id", "step_id"),
     )
 
-    id: Mapped[UUID] = mapped_column(sa.ForeignKey(Step.id), primary_key=True)
+    id: Mapped[Id]
+    step_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Step.id))
     workflow_id: Mapped[RunId]
     step: Mapped[str]
+    purpose: Mapped[str]
     title: Mapped[str]
     subject: Mapped[dict[str, Any]]
-    assignee_id: Mapped[str]
+    seen: Mapped[dict[str, Any]]  # the document, in the version that is decided on
+    subject_hash: Mapped[str]
+    assignee_id: Mapped[str | None]
+    role: Mapped[str | None]
+    not_by: Mapped[str | None]
+    needed: Mapped[int]
     status: Mapped[str]
+    reason: Mapped[str | None]  # why it was closed without a decision
     decision: Mapped[str | None]
+    decided_by: Mapped[str | None]
     comment: Mapped[str | None]
     created_at: Mapped[Since]
     decided_at: Mapped[datetime | None]
 
 
+class AiCall(Base):
+    """A question to a model, whatever came of it."""
+
+    __tablename__ = "workflow_ai_calls"
+    __table_args__ = (
+        sa.Index("ix_workflow_ai_calls_run_id", "run_id"),
+        sa.Index("ix_workflow_ai_calls_created_at", "created_at"),
+    )
+
+    id: Mapped[Id]
+    run_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey(Run.id))
+    step_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey(Step.id))
+    user_id: Mapped[str]
+    provider: Mapped[str]
+    model: Mapped[str]
+    outcome: Mapped[str]
+    input_tokens: Mapped[int]
+    output_tokens: Mapped[int]
+    cost_usd: Mapped[float] = mapped_column(sa.Double)
+    seconds: Mapped[float] = mapped_column(sa.Double)
+    created_at: Mapped[Since]
+
+
 class Event(Base):
-    """One line of a run's history. A trigger in the database refuses to change or delete it."""
+    """One line of a run's history. A trigger in the database refuses to change or delete it.
+
+    Who writes one holds the run's row: the ids of a run's lines are in the order of their commits.
+    """
 
     __tablename__ = "workflow_history"
     __table_args__ = (sa.Index("ix_workflow_history_run_id", "run_id", "id"),)

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from chassis.auth import ServiceAccount
+from chassis.outbound import Outbound
 from chassis.service_client import ServiceClient
 
 from .ai.asking import Models, open_models
@@ -15,7 +16,13 @@ from .settings import Settings
 class Neighbours:
     content: ServiceClient
     communication: ServiceClient
+    identity: ServiceClient
+    outbound: Outbound
     models: Models
+
+    async def aclose(self) -> None:
+        for client in (self.content, self.communication, self.identity, self.outbound):
+            await client.aclose()
 
 
 def open_neighbours(
@@ -28,5 +35,7 @@ def open_neighbours(
     return Neighbours(
         content=client(settings.content_service_url, target="content-service"),
         communication=client(settings.communication_service_url, target="communication-service"),
+        identity=client(settings.identity_service_url, target="identity-service"),
+        outbound=Outbound(settings.http_allow_hosts, timeout=settings.http_timeout_seconds),
         models=open_models(settings),
     )

@@ -31,8 +31,13 @@ class Settings(chassis.Settings):
     content_service_url: str = "http://content-service:8002"
     communication_service_url: str = "http://communication-service:8003"
 
-    # A worker that has not finished a step after so long is taken for dead: another does the step.
-    step_lease_seconds: float = Field(default=60.0, gt=0)
+    # A worker that has been silent for so long is taken for dead: another does its steps.
+    step_lease_seconds: float = Field(default=15.0, ge=0.5)
+    step_timeout_seconds: float = Field(default=60.0, gt=0)
+    steps_at_once: int = Field(default=16, ge=1, le=200)
+
+    http_allow_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_list)] = ()
+    http_timeout_seconds: float = Field(default=10.0, gt=0)
 
     # Who is asked, one after the other, of those that have a key; offline needs none.
     ai_providers: Annotated[tuple[Provider, ...], NoDecode, BeforeValidator(comma_list)] = (

@@ -6,13 +6,16 @@ the scheduler sends it every second, and what is due is in the database.
 
 from datetime import timedelta
 from functools import cache
+from typing import Any
+
+from celery import signals
 
 from chassis.auth import ServiceAccount
 from chassis.celery import create_celery, hint, hint_after_commit, sweep
 
 from .database import session_maker
-from .engine import worker
-from .neighbours import Neighbours, open_neighbours
+from .engine.worker import Worker
+from .neighbours import open_neighbours
 from .settings import settings
 
 celery = create_celery(settings, settings.celery_broker_url)
@@ -20,15 +23,27 @@ sweep(celery, "workflow.work", seconds=1)
 
 
 @cache
-def neighbours() -> Neighbours:
-    return open_neighbours(settings, ServiceAccount(settings))
+def the_worker() -> Worker:
+    """One for all threads of the process."""
+    return Worker(
+        session_maker,
+        open_neighbours(settings, ServiceAccount(settings)),
+        lease=timedelta(seconds=settings.step_lease_seconds),
+        timeout=settings.step_timeout_seconds,
+        hands=settings.steps_at_once,
+        more=lambda: hint(work),
+    )
 
 
 @celery.task(name="workflow.work")
 def work() -> None:
-    lease = timedelta(seconds=settings.step_lease_seconds)
-    if worker.work(session_maker, neighbours(), lease):
-        hint(work)
+    the_worker().work()
+
+
+@signals.worker_shutting_down.connect
+def stop(**_: Any) -> None:
+    """What is under way is ended; nothing new is begun."""
+    the_worker().stopping = True
 
 
 Hint = hint_after_commit(work)

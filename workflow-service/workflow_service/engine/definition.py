@@ -21,8 +21,10 @@ def refuse(found: Iterable[Fault], error: type[Unprocessable]) -> None:
 
 
 StepName = Annotated[Text, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=50)]
+RoleName = Annotated[Text, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=50)]
 Expression = Annotated[Text, Field(max_length=500)]
 Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0, le=366 * 86400)]
 
 
 class Strict(BaseModel):
@@ -53,12 +55,14 @@ class InputSchema(Strict):
     required: list[Text] | None = None
     additionalProperties: bool = False
 
-    def faults(self, given: dict[str, Any]) -> Iterator[Fault]:
-        """What is wrong with the input of a run. Fields that are not declared are refused."""
-        schema = self.model_dump(mode="json", exclude_none=True)
-        validator = Draft202012Validator(schema, format_checker=FormatChecker())
+    def plain(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def faults(self, given: Any, place: str = "input") -> Iterator[Fault]:
+        """What is wrong with a value. Fields that are not declared are refused."""
+        validator = Draft202012Validator(self.plain(), format_checker=FormatChecker())
         for error in validator.iter_errors(given):
-            yield ".".join(["input", *map(str, error.absolute_path)]), error.message[:500]
+            yield ".".join([place, *map(str, error.absolute_path)]), error.message[:500]
 
 
 class Choice(Strict):
@@ -66,6 +70,42 @@ class Choice(Strict):
 
     when: Expression
     next: StepName
+
+
+class Retry(Strict):
+    """How often a step that may work later is tried, and after which pauses. In seconds."""
+
+    attempts: int = Field(default=12, ge=1, le=100)
+    pause: Seconds = 0.5
+    growth: Literal["fixed", "exponential"] = "exponential"
+    longest_pause: Seconds = 300
+    max_age: Seconds | None = Field(default=None, description="No attempt after so long.")
+
+
+class Sla(Strict):
+    """What happens when a run or a step takes longer; somebody is told in any case.
+
+    A step that fails does so as its `on_failure` says; cancel is always meant for the run.
+    """
+
+    seconds: Seconds
+    action: Literal["tell", "fail", "cancel"] = "tell"
+    tell: list[Text] = Field(default=[], max_length=10, description="User ids; the starter if none")
+
+
+class Budget(Strict):
+    """What the models of a run may cost before somebody is asked to allow as much again."""
+
+    usd: float = Field(gt=0)
+    assignee_id: Expression | None = None
+    role: RoleName | None = None
+
+
+class Undo(Strict):
+    """What takes back the effect of a step; it sees the step's own output too."""
+
+    kind: Text = Field(max_length=50)
+    inputs: JsonObject = Field(default={}, alias="with")
 
 
 class StepDefinition(Strict):
@@ -76,12 +116,25 @@ class StepDefinition(Strict):
     next: StepName | None = None
     choices: list[Choice] = Field(default=[], max_length=20)
     otherwise: StepName | None = None
+    branches: dict[StepName, StepName] = Field(default={}, max_length=20)
+    do: StepName | None = None
+    join: Literal["all", "any"] = "all"
+    retry: Retry = Retry()
+    timeout: Seconds | None = Field(default=None, le=3600, description="Of one attempt.")
+    on_failure: Literal["fail", "continue"] = "fail"
+    undo: Undo | None = None
+    sla: Sla | None = None
 
-    def ways_out(self) -> dict[str, str]:
-        """Each following step by the place that names it: {"choices.0.next": "approved"}."""
+    def ways_on(self) -> dict[str, str]:
+        """Each step that may follow by the place that names it: {"choices.0.next": "approved"}."""
         ways = {f"choices.{number}.next": choice.next for number, choice in enumerate(self.choices)}
         ways |= {"otherwise": self.otherwise} if self.otherwise else {}
         return ways | ({"next": self.next} if self.next else {})
+
+    def ways_in(self) -> dict[str, str]:
+        """The first step of each lane that runs inside this one."""
+        ways = {f"branches.{lane}": first for lane, first in self.branches.items()}
+        return ways | ({"do": self.do} if self.do else {})
 
 
 class Definition(Strict):
@@ -93,3 +146,6 @@ class Definition(Strict):
     start: StepName
     steps: dict[StepName, StepDefinition] = Field(min_length=1, max_length=100)
     output: JsonObject = {}
+    on_failure: Literal["fail", "compensate"] = "fail"
+    sla: Sla | None = None
+    budget: Budget | None = None

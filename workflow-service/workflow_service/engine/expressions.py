@@ -18,7 +18,8 @@ from celpy.evaluation import CELEvalError, base_functions
 
 from chassis.schemas import storable_object
 
-VARIABLES = {"input", "steps", "run"}
+EVERYWHERE = {"input", "steps", "run"}
+IN_LANES = {"item", "index"}  # of foreach
 FUNCTIONS = {*base_functions, "has", "dyn"} - {"map", "list"}
 MOST_SIGNS = 20  # of + and comma: each may add a copy of everything there is
 MOST_BACKSLASHES = 8  # cel-python's lexer takes twice as long for each one in an unclosed string
@@ -48,15 +49,16 @@ def parse(text: str) -> Tree:
         raise ExpressionError(f"is not a CEL expression, at character {column}: {text}") from error
 
 
-def faults(text: str, steps: set[str]) -> Iterator[str]:
-    """What is wrong with an expression before it is evaluated; `steps` are those it can see."""
+def faults(text: str, steps: set[str], names: set[str] = EVERYWHERE) -> Iterator[str]:
+    """What is wrong with an expression before it is evaluated; `steps` and `names` it can see."""
     try:
         tree = parse(text)
     except ExpressionError as error:
         yield str(error)
         return
-    for name in sorted(firsts(tree, "ident", "dot_ident") - VARIABLES - {*base_functions}):
-        yield f"{name} is not known: write input, steps or run, or '...' around a text"
+    known = ", ".join(sorted(names))
+    for name in sorted(firsts(tree, "ident", "dot_ident") - names - {*base_functions}):
+        yield f"{name} is not known: write {known} or '...' around a text"
     methods = {str(call.children[1]) for call in tree.find_data("member_dot_arg")}
     for name in sorted((firsts(tree, "ident_arg", "dot_ident_arg") | methods) - FUNCTIONS):
         yield f"there is no function {name}"

@@ -1,142 +1,469 @@
 """How a run moves. Everything here happens in a transaction that holds the run's row.
 
-A run has one unfinished step at a time: pending, running, or waiting for a person.
+A step that has ended makes the next one of its lane ready; the main lane has the scope "", each
+branch of a parallel step and each item of a foreach is a lane of its own. Steps whose names hold a
+~ are the engine's: they undo another step, or tell somebody something.
 """
 
-from dataclasses import asdict
-from datetime import UTC, datetime
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from pydantic import ValidationError
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session, aliased
+from uuid_utils.compat import uuid7
 
-from chassis.claims import DEAD, DONE, RUNNING
+from chassis.errors import ServiceError
 
-from ..models import Event, Run, Step, Task
+from ..kinds import KINDS
+from ..models import DefinitionVersion, Event, Run, Step
+from . import asking, children
 from .definition import Definition, StepDefinition
-from .expressions import ExpressionError, Scope, evaluate, evaluate_all, scope
-from .outcomes import Ask
+from .expressions import ExpressionError, Scope, evaluate_all, scope
+from .outcomes import (
+    Again, Answer, Ask, Control, Done, Here, Kind, Launch, Spread, Terminal,
+)  # fmt: skip
+from .states import (
+    CANCELLED, COMPENSATING, COMPLETED, DEAD, DONE, FAILED, FOREVER, HELD, OPEN, PAUSED, PENDING,
+    RUNNING, UNDO, WAITING, now, tells,
+)  # fmt: skip
 
-WAITING, COMPLETED, FAILED = "waiting", "completed", "failed"
+SOON = timedelta(seconds=10)  # a shorter pause is not shown as waiting
+MOST_STEPS = 10_000  # of a run
+MOST_DECISIONS = 500  # of controls in one transaction; further ones go through the queue
+MOST_PARSED = 500  # definitions kept ready
+MOST_JOINED = 1_000_000  # characters that the lanes of a step may give together
 
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def hold(session: Session, run_id: UUID) -> Run:
-    """The run, locked: whoever wants to move it comes one after the other."""
-    # NO KEY UPDATE: a plain FOR UPDATE would also keep out another claim of its step, whose line
-    # of history refers to the run.
-    locked = select(Run).where(Run.id == run_id).with_for_update(key_share=True, of=Run)
-    return session.scalars(locked.execution_options(populate_existing=True)).one()
-
-
-def record(
-    session: Session,
-    run: Run,
-    type: str,
-    step: Step | None = None,
-    by: str | None = None,
-    **data: Any,
-) -> None:
-    """A line of history, in the transaction of what happened: both are there or neither is.
-
-    The lines of a run say everything that its state is made of.
-    """
-    about = {"step_id": step.id, "step": step.name, "attempt": step.attempts} if step else {}
-    session.add(Event(run_id=run.id, type=type, actor_id=by, data=data, **about))
-    session.flush()  # they are numbered in the order in which things happened
+_parsed: dict[UUID, Definition] = {}
 
 
 def definition_of(run: Run) -> Definition:
-    return Definition.model_validate(run.published.content)
+    """A version never changes, so it is parsed once."""
+    return _parsed.get(run.definition_id) or parsed(run.published)
 
 
-def begin(session: Session, run: Run) -> None:
-    about = {"definition": run.definition, "version": run.version, "input": run.input}
-    record(session, run, "run.started", None, run.started_by, **about)
-    add_step(session, run, definition_of(run).start)
+def parsed(published: DefinitionVersion) -> Definition:
+    if len(_parsed) >= MOST_PARSED:
+        _parsed.clear()
+    return _parsed.setdefault(published.id, Definition.model_validate(published.content))
 
 
-def add_step(session: Session, run: Run, name: str) -> None:
-    """Puts a step into the queue. Its input is worked out once: every attempt gets the same."""
-    defined = definition_of(run).steps[name]
-    step = Step(run_id=run.id, name=name, kind=defined.kind)
-    session.add(step)
+def hold(session: Session, ids: Iterable[UUID]) -> Sequence[Run]:
+    """The runs, locked: whoever wants to move one comes after the other."""
+    # NO KEY UPDATE: a plain FOR UPDATE would also keep out whoever refers to the run.
+    locked = select(Run).where(Run.id.in_(ids)).order_by(Run.id).with_for_update(key_share=True)
+    return session.scalars(locked.execution_options(populate_existing=True)).all()
+
+
+@contextmanager
+def moving(session: Session, run_id: UUID) -> Iterator["Move"]:
+    """The run, held; what was done to it is written at the end."""
+    with session.no_autoflush:
+        (run,) = hold(session, [run_id])
+        move = Move(session, run)
+        yield move
+        write(session, [move])
+
+
+def write(session: Session, moves: Iterable["Move"]) -> None:
+    """What happened goes into the database: many runs in few statements."""
+    moves = [other for move in moves for other in move.close()]
     session.flush()
+    if lines := [line for move in moves for line in move.lines]:
+        session.execute(insert(Event), lines)
+
+
+class Move:
+    """A run that is held, and what happens to it in one transaction."""
+
+    def __init__(self, session: Session, run: Run) -> None:
+        self.session, self.run = session, run
+        self.definition = definition_of(run)
+        self.lines: list[dict[str, Any]] = []  # of history
+        self.todo: deque[Callable[[], None]] = deque()  # in place of recursion without end
+        self.others: list[Move] = []
+        self.decisions = 0
+        self.known: dict[tuple[str, str], Step] = {}  # by scope and name
+        self.outputs: dict[str, dict[str, Any]] = {}  # in the database, by scope
+        self.fresh: dict[str, dict[str, Any]] = {}  # not yet there
+
+    # -- beginning, going on, ending --------------------------------------------------------------
+
+    def begin(self) -> None:
+        self.note_start(self.run.started_by)
+        self.add(self.definition.start)
+
+    def note_start(self, by: str) -> None:
+        run, sla = self.run, self.definition.sla
+        if sla:
+            run.due_at = now() + timedelta(seconds=sla.seconds)
+        about = {"definition": run.definition, "version": run.version, "input": run.input}
+        about |= {"retry_of": str(run.retry_of)} if run.retry_of else {}
+        self.record("run.started", None, by, **about)
+
+    def add(self, name: str, scope: str = "", item: dict[str, Any] | None = None) -> None:
+        """Puts a step into the queue. Its input is worked out once: every attempt gets the same."""
+        if self.run.ends_as:
+            return None
+        if self.run.size >= MOST_STEPS:
+            return self.stop(FAILED, f"has more than {MOST_STEPS} steps")
+        defined = self.definition.steps[name]
+        step = self.put(name, defined.kind, scope, item)
+        if defined.sla:
+            step.due_at = now() + timedelta(seconds=defined.sla.seconds)
+        self.prepare(step, defined.inputs, f"steps.{name}.with")
+
+    def put(self, name: str, kind: str, scope: str = "", item: Any = None, **more: Any) -> Step:
+        self.run.size += 1
+        key = uuid7()
+        step = Step(
+            id=key, key=key, run_id=self.run.id, name=name, kind=kind, scope=scope, item=item,
+            status=HELD if self.run.status == PAUSED else PENDING, memory={}, **more,
+        )  # fmt: skip
+        self.session.add(step)
+        self.known[scope, name] = step
+        return step
+
+    def prepare(self, step: Step, inputs: dict[str, Any], place: str) -> None:
+        """Works out the step's input. What asks nobody is decided at once."""
+        try:
+            step.input = self.evaluate(inputs, step.scope, step.item, place)
+        except ExpressionError as error:
+            return self.todo.append(partial(self.fail_step, step, str(error)))
+        self.record("step.ready", step, status=step.status, input=step.input)
+        if step.status == PENDING and issubclass(KINDS[step.kind], Control):
+            self.todo.append(partial(self.decide, step))
+
+    def decide(self, step: Step) -> None:
+        """Has a control say what is to happen; when it was much already, in another transaction."""
+        self.decisions += 1
+        if step.status not in (PENDING, RUNNING) or self.decisions > MOST_DECISIONS:
+            return
+        try:
+            self.apply(step, self.decision(step))
+        except ServiceError as error:
+            self.fail_step(step, error.message)
+
+    def decision(self, step: Step) -> Answer:
+        control = given(step)
+        assert isinstance(control, Control)
+        sees = partial(self.sight, step.scope, step.item)
+        return control.decide(Here(self.run, step, self.defined(step)), sees)
+
+    def apply(self, step: Step, answer: Answer) -> None:
+        match answer:
+            case Done(output):
+                self.finish_step(step, output)
+            case Again():
+                step.memory, step.attempts = answer.memory, 0  # it has not failed
+                at = answer.at or FOREVER
+                is_long = answer.waits or at - now() > SOON
+                self.put_back(step, "step.again", at, WAITING if is_long else PENDING)
+            case Ask():
+                asking.open_tasks(self, step, answer)
+            case Spread():
+                step.status, step.run_at = WAITING, FOREVER
+                step.memory = {"started": 0, "ended": 0}
+                self.record("step.spread", step, lanes=len(answer.lanes))
+                self.start_lanes(step, answer)
+            case Launch():
+                children.launch(self, step, answer)
+
+    def finish_step(self, step: Step, output: dict[str, Any], by: str | None = None) -> None:
+        """The step is done; what follows it is made ready, or its lane is at its end."""
+        self.end_step(step, DONE, output)
+        self.record("step.done", step, by, output=output)
+        self.go_on(step)
+
+    def fail_step(self, step: Step, reason: str) -> None:
+        """The step has failed for good: so does its lane, unless its definition says go on."""
+        if step.status not in OPEN:
+            return
+        is_own = "~" in step.name
+        goes_on = not is_own and self.defined(step).on_failure == "continue"
+        output = {"error": reason} if goes_on else None
+        self.end_step(step, DEAD, output, reason)
+        self.record("step.dead", step, error=reason, output=output)
+        self.cancel_steps(inside=step)
+        asking.close_tasks(self, [step], reason)
+        if goes_on or is_own or self.run.ends_as:
+            self.go_on(step)
+        elif step.scope:
+            self.end_lane(step.scope, f"{step.path}: {reason}")
+        else:
+            self.stop(FAILED, f"{step.path}: {reason}")
+
+    def end_step(
+        self, step: Step, status: str, output: dict[str, Any] | None, error: str | None = None
+    ) -> None:
+        step.status, step.output, step.last_error = status, output, error
+        step.finished_at, step.lease_until = now(), None
+        if output is not None:
+            self.fresh.setdefault(step.scope, {})[step.name] = output
+
+    def go_on(self, step: Step) -> None:
+        if "~" in step.name and not step.name.endswith(UNDO):
+            return None
+        if self.run.ends_as:
+            return self.wind_down()
+        if step.scope and self.around(step.scope).status != WAITING:
+            return None  # the others of its lanes have decided without it
+        following = (step.output or {}).get("next") if step.kind == "branch" else None
+        if following := following or self.defined(step).next:
+            return self.add(following, step.scope, step.item)
+        if step.scope:
+            return self.end_lane(step.scope)
+        return self.complete()
+
+    def complete(self) -> None:
+        try:
+            output = self.evaluate(self.definition.output, "", None, "output")
+        except ExpressionError as error:
+            return self.stop(FAILED, str(error))
+        self.run.output = output
+        self.end_run(COMPLETED, output=output)
+
+    # -- lanes ------------------------------------------------------------------------------------
+
+    def start_lanes(self, step: Step, spread: Spread) -> None:
+        """As many as may run at once."""
+        memory = dict(step.memory)
+        first = memory["started"]
+        last = min(len(spread.lanes), memory["ended"] + spread.at_once)
+        step.memory = {**memory, "started": max(first, last)}
+        for name, start, item in spread.lanes[first:last]:
+            self.add(start, f"{step.path}.{name}", item or step.item)
+        if not spread.lanes:
+            self.finish_step(step, self.joined(step, spread))
+
+    def end_lane(self, lane: str, failure: str | None = None) -> None:
+        """Another lane may start, or all have joined; the first one is enough if the join is any."""
+        step = self.around(lane)
+        if step.status != WAITING:
+            return
+        step.memory = {**step.memory, "ended": step.memory["ended"] + 1}
+        spread, is_any = self.decision(step), self.defined(step).join == "any"
+        assert isinstance(spread, Spread)
+        is_last = step.memory["ended"] == len(spread.lanes)
+        if failure and (is_last or not is_any):
+            self.fail_step(step, failure)
+        elif is_last or (is_any and not failure):
+            self.join(step, spread, lane if is_any else None)
+        else:
+            self.start_lanes(step, spread)
+
+    def join(self, step: Step, spread: Spread, winner: str | None) -> None:
+        self.cancel_steps(inside=step)
+        output = self.joined(step, spread, winner)
+        if len(str(output)) > MOST_JOINED:
+            return self.fail_step(step, f"its lanes gave more than {MOST_JOINED} characters")
+        return self.finish_step(step, output)
+
+    def joined(self, step: Step, spread: Spread, winner: str | None = None) -> dict[str, Any]:
+        """What the last step of each lane gave; of a foreach, as a list of items."""
+        self.session.flush()
+        lanes = {f"{step.path}.{name}": name for name, *_ in spread.lanes}
+        lanes = {winner: lanes[winner]} if winner else lanes
+        last = (
+            select(Step.scope, Step.output)
+            .distinct(Step.scope)
+            .where(Step.run_id == self.run.id, Step.scope.in_(lanes), Step.finished_at.is_not(None))
+            .order_by(Step.scope, Step.id.desc())
+        )
+        found = {lanes[scope]: output for scope, output in self.session.execute(last)}
+        outputs = {name: found.get(name) for name in lanes.values()}
+        return {"items": [*outputs.values()]} if self.defined(step).do else outputs
+
+    def around(self, lane: str) -> Step:
+        """The step that a lane runs inside of: of `each.3/both.left` it is `each.3/both`."""
+        outer, _, inner = lane.rpartition("/")
+        return self.step_at(outer, inner.rpartition(".")[0])
+
+    def step_at(self, scope: str, name: str) -> Step:
+        if (scope, name) not in self.known:
+            place = select(Step).filter_by(run_id=self.run.id, scope=scope, name=name)
+            self.known[scope, name] = self.session.scalars(place).one()
+        return self.known[scope, name]
+
+    # -- coming to an end before the end ----------------------------------------------------------
+
+    def stop(self, status: str, reason: str | None, by: str | None = None) -> None:
+        """The run will be failed or cancelled, as soon as what has to be undone is undone."""
+        if self.run.finished_at or self.run.ends_as:
+            return
+        self.run.ends_as, self.run.error = status, reason
+        wanted = status == CANCELLED or self.definition.on_failure == "compensate"
+        undoes = wanted and any(step.undo for step in self.definition.steps.values())
+        # What is under way may have had its effect: to undo that, see how it ends.
+        self.cancel_steps(PENDING, WAITING, HELD, *(() if undoes else (RUNNING,)))
+        if undoes:
+            self.show_status(COMPENSATING, by, error=reason, ends_as=status)
+            self.wind_down()
+        else:
+            self.end_run(status, by, error=reason)
+
+    def wind_down(self) -> None:
+        """Undoes the newest step that is done and not undone; the run has ended when none is left."""
+        if self.run.finished_at:
+            return None
+        self.session.flush()
+        own = select(Step).where(Step.run_id == self.run.id)
+        if self.session.scalar(own.where(Step.status.in_(OPEN), ~tells(Step)).limit(1)):
+            return
+        undone = aliased(Step)
+        undoable = [name for name, step in self.definition.steps.items() if step.undo]
+        attempts = select(undone.id).where(
+            undone.run_id == Step.run_id,
+            undone.scope == Step.scope,
+            undone.name == Step.name + UNDO,
+        )
+        left = own.where(Step.status == DONE, Step.name.in_(undoable), ~attempts.exists())
+        newest = left.order_by(Step.finished_at.desc(), Step.id.desc()).limit(1)
+        step = self.session.scalar(newest)
+        if step is None:
+            return self.end_run(self.run.ends_as or FAILED, error=self.failure())
+        undo = self.definition.steps[step.name].undo
+        assert undo is not None
+        own_step = self.put(step.name + UNDO, undo.kind, step.scope, step.item)
+        return self.prepare(own_step, undo.inputs, f"steps.{step.name}.undo.with")
+
+    def failure(self) -> str | None:
+        """Why the run ends early, and what could not be undone."""
+        dead = select(Step).where(
+            Step.run_id == self.run.id, Step.status == DEAD, Step.name.endswith(UNDO)
+        )
+        left = ", ".join(step.path.removesuffix(UNDO) for step in self.session.scalars(dead))
+        parts = [self.run.error, f"could not be undone: {left}" if left else None]
+        self.run.error = "; ".join(filter(None, parts)) or None
+        return self.run.error
+
+    def cancel_steps(self, *statuses: str, inside: Step | None = None) -> None:
+        """Those that are open; who works on one is fenced off, and its answer becomes evidence."""
+        if inside and "started" not in inside.memory:
+            return
+        self.session.flush()
+        found = select(Step).where(
+            Step.run_id == self.run.id, Step.status.in_(statuses or OPEN), ~tells(Step)
+        )
+        if inside:
+            found = found.where(Step.scope.startswith(f"{inside.path}.", autoescape=True))
+        steps = self.session.scalars(found.order_by(Step.id)).all()
+        asking.close_tasks(self, steps, "It is not needed any more")
+        for step in steps:
+            children.cancel(self, step)
+            step.fence += 1
+            self.end_step(step, CANCELLED, None, step.last_error)
+            self.record("step.cancelled", step)
+
+    def end_run(self, status: str, by: str | None = None, **data: Any) -> None:
+        self.run.finished_at = now()
+        self.show_status(status, by, **data)
+        children.tell_parent(self)
+
+    # -- other runs -------------------------------------------------------------------------------
+
+    def held(self, run_id: UUID) -> "Move":
+        """Another run, moved in the same transaction."""
+        (run,) = hold(self.session, [run_id])
+        self.others.append(Move(self.session, run))
+        return self.others[-1]
+
+    def begin_other(self, run: Run) -> None:
+        self.session.add(run)
+        self.session.flush()
+        other = Move(self.session, run)
+        other.decisions = MOST_DECISIONS  # else runs that start runs would do so without end
+        self.others.append(other)
+        other.begin()
+
+    # -- small things -----------------------------------------------------------------------------
+
+    def tell(self, about: Step | None, message: dict[str, Any]) -> None:
+        """Has somebody told something, by a step of its own that is tried until it is done."""
+        name = f"{about.name if about else 'run'}~{self.run.size + 1}"
+        step = self.put(name, "communication.notify", about.scope if about else "")
+        step.input, step.status = message, PENDING  # also in a run that is paused
+        self.record("step.ready", step, status=PENDING, input=message)
+
+    def put_back(self, step: Step, why: str, at: datetime, status: str) -> None:
+        is_held = status == PENDING and self.run.status == PAUSED
+        step.status, step.run_at, step.lease_until = HELD if is_held else status, at, None
+        about = {"run_at": at.isoformat(), "error": step.last_error}
+        self.record(why, step, status=step.status, **about)
+
+    def defined(self, step: Step) -> StepDefinition:
+        """What the definition says of the step; of the engine's own there is only the kind."""
+        return self.definition.steps.get(step.name) or StepDefinition(kind=step.kind)
+
+    def evaluate(self, value: Any, scope: str, item: dict[str, Any] | None, place: str) -> Any:
+        return evaluate_all(value, self.sight(scope, item), place) if value else value
+
+    def sight(self, lane: str, item: dict[str, Any] | None) -> Scope:
+        """What expressions in a lane see: the outputs of its own steps and of those around it."""
+        names = lane.split("/") if lane else []
+        seen: dict[str, Any] = {}
+        for outer in ["/".join(names[:depth]) for depth in range(len(names) + 1)]:
+            seen |= self.given_in(outer) | self.fresh.get(outer, {})
+        about = {"id": str(self.run.id), "started_by": self.run.started_by}
+        each = item or {"item": None, "index": None}
+        return scope(input=self.run.input, steps=seen, run=about, **each)
+
+    def given_in(self, lane: str) -> dict[str, Any]:
+        if lane not in self.outputs:
+            found = select(Step.name, Step.output).where(
+                Step.run_id == self.run.id, Step.scope == lane, Step.output.is_not(None)
+            )
+            self.outputs[lane] = {name: output for name, output in self.session.execute(found)}
+        return self.outputs[lane]
+
+    def record(
+        self, type: str, step: Step | None = None, by: str | None = None, **data: Any
+    ) -> None:
+        """A line of history, written with what happened: both are there or neither is.
+
+        The lines of a run say everything that its state is made of.
+        """
+        about = {"step_id": None, "step": None, "attempt": None}
+        if step:
+            about = {"step_id": step.id, "step": step.path, "attempt": step.attempts}
+        self.lines.append(
+            {"run_id": self.run.id, "type": type, "actor_id": by, "data": data, **about}
+        )
+
+    def show_status(self, status: str, by: str | None = None, **data: Any) -> None:
+        if self.run.status != status:
+            self.run.status = status
+            self.record(f"run.{status}", None, by, **data)
+
+    def close(self) -> list["Move"]:
+        """Does what is left to do; gives all runs that were moved with this one, and itself."""
+        while self.todo:
+            self.todo.popleft()()
+        if self.run.status in (RUNNING, WAITING):
+            self.show_status(RUNNING if self.is_busy() else WAITING)
+        return [self, *(moved for other in self.others for moved in other.close())]
+
+    def is_busy(self) -> bool:
+        active = (step for step in self.known.values() if "~" not in step.name)
+        if any(step.status in (PENDING, RUNNING) for step in active):
+            return True
+        self.session.flush()
+        busy = select(Step.id).where(
+            Step.run_id == self.run.id, Step.status.in_((PENDING, RUNNING)), ~tells(Step)
+        )
+        return self.session.scalar(busy.limit(1)) is not None
+
+
+def given(step: Step) -> Kind | Control:
+    """The step's kind with what it takes; raises Terminal when that is not what it takes."""
     try:
-        step.input = evaluate_all(defined.inputs, sight(session, run), f"steps.{name}.with")
-    except ExpressionError as error:
-        return stop(session, run, step, str(error))
-    record(session, run, "step.ready", step, input=step.input)
-
-
-def sight(session: Session, run: Run) -> Scope:
-    """What the run's expressions see."""
-    done = select(Step.name, Step.output).where(Step.run_id == run.id, Step.status == DONE)
-    outputs = {name: output for name, output in session.execute(done)}
-    about = {"id": str(run.id), "started_by": run.started_by}
-    return scope(input=run.input, steps=outputs, run=about)
-
-
-def finish_step(
-    session: Session, run: Run, step: Step, output: dict[str, Any], by: str | None = None
-) -> None:
-    """The step is done; what follows it is made ready, or the run is complete."""
-    step.status, step.output, step.finished_at = DONE, output, now()
-    try:
-        following = way_on(definition_of(run).steps[step.name], sight(session, run))
-    except ExpressionError as error:
-        return stop(session, run, step, str(error))
-    record(session, run, "step.done", step, by, output=output, next=following)
-    if following is None:
-        return complete(session, run)
-    show_status(session, run, RUNNING)
-    add_step(session, run, following)
-
-
-def way_on(step: StepDefinition, sees: Scope) -> str | None:
-    """The name of the following step; None at an end."""
-    for choice in step.choices:
-        is_so = evaluate(choice.when, sees)
-        if not isinstance(is_so, bool):
-            raise ExpressionError(f"{choice.when} is neither true nor false")
-        if is_so:
-            return choice.next
-    return step.otherwise or step.next
-
-
-def open_task(session: Session, run: Run, step: Step, asked: Ask) -> None:
-    step.status, about = WAITING, asdict(asked)
-    session.add(Task(id=step.id, workflow_id=run.id, step=step.name, status="open", **about))
-    record(session, run, "task.opened", step, None, **about)
-    show_status(session, run, WAITING)
-
-
-def show_status(session: Session, run: Run, status: str, **data: Any) -> None:
-    if run.status != status:
-        run.status = status
-        record(session, run, f"run.{status}", **data)
-
-
-def complete(session: Session, run: Run) -> None:
-    try:
-        run.output = evaluate_all(definition_of(run).output, sight(session, run), "output")
-    except ExpressionError as error:
-        return fail(session, run, str(error))
-    run.finished_at = now()
-    show_status(session, run, COMPLETED, output=run.output)
-
-
-def stop(session: Session, run: Run, step: Step, reason: str) -> None:
-    """The step has failed for good, and the run with it."""
-    step.status, step.output, step.last_error, step.finished_at = DEAD, None, reason, now()
-    record(session, run, "step.dead", step, error=reason)
-    fail(session, run, f"{step.name}: {reason}")
-
-
-def fail(session: Session, run: Run, reason: str) -> None:
-    run.error, run.finished_at = reason, now()
-    show_status(session, run, FAILED, error=reason)
+        return KINDS[step.kind].model_validate(step.input)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(["with", *map(str, first["loc"])])
+        raise Terminal(f"{place}: {first['msg']}") from error

@@ -6,9 +6,13 @@ from typing import Any
 
 from chassis.errors import Unprocessable
 
-from ..kinds import BRANCH, KINDS
+from ..kinds import KINDS
 from .definition import Definition, Fault, StepDefinition, refuse
-from .expressions import faults
+from .expressions import EVERYWHERE, IN_LANES, faults
+from .outcomes import Control
+
+BRANCH = "branch"
+Graph = Mapping[str, set[str]]
 
 
 class InvalidDefinition(Unprocessable):
@@ -23,49 +27,79 @@ def check(definition: Definition) -> None:
 def definition_faults(definition: Definition) -> Iterator[Fault]:
     if definition.input.type != "object":
         yield "input.type", "must be object"
-    following = {name: {*step.ways_out().values()} for name, step in definition.steps.items()}
-    yield from list(target_faults(definition)) or order_faults(following, definition.start)
-    later = {name: steps_after(name, following) for name in following}
-    for name, step in definition.steps.items():
+    steps = definition.steps
+    following = {name: {*step.ways_on().values()} for name, step in steps.items()}
+    reached = {name: following[name] | {*steps[name].ways_in().values()} for name in steps}
+    broken = list(target_faults(definition)) or list(order_faults(reached, definition.start))
+    yield from broken or lane_faults(definition, following)
+    later = {name: steps_after(name, reached) for name in steps}
+    lanes = {one for first in firsts_of_items(definition) for one in {first} | later.get(first, set())}
+    for name, step in steps.items():
         before = {earlier for earlier in later if name in later[earlier]}
+        names = EVERYWHERE | (IN_LANES if name in lanes else set())
         yield from kind_faults(f"steps.{name}", step)
-        conditions = [{"when": choice.when} for choice in step.choices]
-        expressions = {"with": step.inputs, "choices": conditions}
-        yield from expression_faults(expressions, f"steps.{name}", before)
-    yield from expression_faults(definition.output, "output", {*definition.steps})
+        yield from step_faults(f"steps.{name}", step, before, names)
+        if step.undo:
+            yield from kind_faults(f"steps.{name}.undo", step.undo)
+            undo = {"with": step.undo.inputs}
+            yield from expression_faults(undo, f"steps.{name}.undo", before | {name}, names)
+    main = {definition.start} | steps_after(definition.start, following)
+    yield from expression_faults(definition.output, "output", main, EVERYWHERE)
+    if definition.budget and definition.budget.assignee_id:
+        asked = definition.budget.assignee_id
+        yield from expression_faults(asked, "budget.assignee_id", set(), EVERYWHERE)
 
 
 def target_faults(definition: Definition) -> Iterator[Fault]:
     targets = {"start": definition.start}
     for name, step in definition.steps.items():
-        targets |= {f"steps.{name}.{place}": target for place, target in step.ways_out().items()}
+        ways = step.ways_on() | step.ways_in()
+        targets |= {f"steps.{name}.{place}": target for place, target in ways.items()}
     for place, target in targets.items():
         if target not in definition.steps:
             known = ", ".join(definition.steps)
             yield place, f"there is no step {target}; the steps are: {known}"
 
 
-def order_faults(following: Mapping[str, set[str]], start: str) -> Iterator[Fault]:
+def order_faults(reached: Graph, start: str) -> Iterator[Fault]:
     """Cycles, and steps that nothing leads to."""
     try:
-        TopologicalSorter(following).prepare()
+        TopologicalSorter(reached).prepare()
     except CycleError as error:
         way = " -> ".join(reversed(error.args[1]))
         yield f"steps.{error.args[1][0]}", f"comes back to itself: {way}; a run must have an end"
-    for name in following.keys() - steps_after(start, following) - {start}:
+    for name in reached.keys() - steps_after(start, reached) - {start}:
         yield f"steps.{name}", "no step leads here: name it in another step's next, or remove it"
 
 
-def steps_after(name: str, following: Mapping[str, set[str]]) -> set[str]:
+def lane_faults(definition: Definition, following: Graph) -> Iterator[Fault]:
+    """A step belongs to one lane: the main one, or one that runs inside another step."""
+    owners = {definition.start: "start"}
+    owners |= {one: "start" for one in steps_after(definition.start, following)}
+    for name, step in definition.steps.items():
+        for place, first in step.ways_in().items():
+            for one in {first} | steps_after(first, following):
+                lane = f"steps.{name}.{place}"
+                if one in owners:
+                    yield lane, f"leads to {one}, which {owners[one]} leads to as well"
+                owners[one] = lane
+
+
+def firsts_of_items(definition: Definition) -> list[str]:
+    return [step.do for step in definition.steps.values() if step.do]
+
+
+def steps_after(name: str, following: Graph) -> set[str]:
     """Every step that may come after this one."""
-    found, added = set[str](), following[name]
+    found, added = set[str](), following.get(name, set())
     while added:
         found |= added
         added = {after for one in added for after in following.get(one, ())} - found
     return found
 
 
-def kind_faults(place: str, step: StepDefinition) -> Iterator[Fault]:
+def kind_faults(place: str, step: Any) -> Iterator[Fault]:
+    """Of a step, or of what undoes it."""
     kind = KINDS.get(step.kind)
     if kind is None:
         yield f"{place}.kind", f"there is no kind {step.kind}; the kinds are: {', '.join(KINDS)}"
@@ -77,16 +111,34 @@ def kind_faults(place: str, step: StepDefinition) -> Iterator[Fault]:
     for name, field in fields.items():
         if field.is_required() and name not in step.inputs:
             yield f"{place}.with.{name}", f"is missing: {step.kind} needs it"
+    one_of = kind.either or kind.any_of
+    if one_of and not step.inputs.keys() & {*one_of}:
+        yield f"{place}.with.{one_of[0]}", f"is missing: give {' or '.join(one_of)}"
+    if place.endswith(".undo") and issubclass(kind, Control):
+        yield f"{place}.kind", f"{step.kind} undoes nothing: use a kind that calls somebody"
+
+
+def step_faults(
+    place: str, step: StepDefinition, before: set[str], names: set[str]
+) -> Iterator[Fault]:
+    conditions = [{"when": choice.when} for choice in step.choices]
+    expressions = {"with": step.inputs, "choices": conditions}
+    yield from expression_faults(expressions, place, before, names)
     if step.kind == BRANCH and (step.next or not step.choices):
         yield f"{place}.choices", "a branch has choices, and otherwise in place of next"
     if step.kind != BRANCH and (step.choices or step.otherwise):
         yield f"{place}.kind", f"only the kind {BRANCH} has choices and otherwise; use next"
+    needed = getattr(KINDS.get(step.kind), "lanes", "")
+    for field in ("branches", "do"):
+        if bool(getattr(step, field)) != (field == needed):
+            verb = "needs" if field == needed else "has no"
+            yield f"{place}.{field}", f"{step.kind} {verb} {field}"
 
 
-def expression_faults(value: Any, place: str, seen: set[str]) -> Iterator[Fault]:
+def expression_faults(value: Any, place: str, seen: set[str], names: set[str]) -> Iterator[Fault]:
     """Of every expression in a JSON value, each with the path to it. They see the steps `seen`."""
     if isinstance(value, str):
-        yield from ((place, fault) for fault in faults(value, seen))
+        yield from ((place, fault) for fault in faults(value, seen, names))
     elif isinstance(value, dict | list):
         for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from expression_faults(part, f"{place}.{key}", seen)
+            yield from expression_faults(part, f"{place}.{key}", seen, names)

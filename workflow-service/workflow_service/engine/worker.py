@@ -1,112 +1,288 @@
-"""Works off the queue: claims a step, has its kind do it, and settles what came of it.
+"""Works off the queue: claims steps, has their kinds do them, and settles what came of it.
 
-Claiming and settling are short transactions. What happens between them may take its time, and may
-happen twice when a worker dies; its effect happens once, because every call carries the step's key.
+One thread of a process turns the wheel: in one transaction it settles all that has been answered,
+of however many runs, and claims as many steps as there are free hands. What a step does happens in
+a thread between two turns, in no transaction. It may happen twice when a worker dies; its effect
+happens once, because every call carries the step's key.
 """
 
 import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict
 from datetime import timedelta
+from math import inf
+from queue import Empty, SimpleQueue
+from threading import Lock
+from time import monotonic, sleep
+from uuid import UUID
 
-from pydantic import ValidationError
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from chassis import claims
-from chassis.errors import Conflict, ServiceError, TooManyRequests
+from chassis.errors import Conflict, ServiceError, TooManyRequests, is_passing
 from chassis.schemas import storable_object
 from chassis.service_client import asked
 from chassis.tracing import traced
 
+from ..ai.usage import Spent
 from ..kinds import KINDS
-from ..models import Run, Step
+from ..models import AiCall, Run, Step
 from ..neighbours import Neighbours
-from . import runs
-from .outcomes import Again, Answer, Ask, Call, Done, Outcome, Terminal
+from . import asking, budget, sla
+from .definition import Retry
+from .outcomes import Answer, Call, Control, Done, Kind, Outcome
+from .runs import Move, given, hold, write
+from .states import HELD, PAUSED, PENDING, RUNNING, WAITING, now
 
 logger = logging.getLogger(__name__)
 
-POLICY = claims.RetryPolicy(
-    max_attempts=12, first_delay=0.5, longest_delay=300
-)  # 20 minutes in all
-MOST_AT_ONCE = 100  # steps for one message, so that a worker can be stopped in good order
+LINGER = 1.0  # seconds before the sweep comes by anyway
+PATIENCE = 1.0  # seconds between two questions whether the database is back
+GRACE = 5.0  # seconds that a step may be over its time before its worker is taken for stuck
+MOMENT = 0.005  # seconds in which another worker is done with moving a run
+MOST_WOKEN = 1000
+
+Answered = tuple[Call, Outcome]
 
 
-def work(sessions: sessionmaker[Session], neighbours: Neighbours, lease: timedelta) -> bool:
-    """Does due steps, one after the other. True when there may be more."""
-    for _ in range(MOST_AT_ONCE):
-        with sessions.begin() as session:
-            call = next_call(session, neighbours, lease)
-        if call is None:
-            return False
-        with traced(call.run.trace_id):
+class Worker:
+    """One per process. `work` may be called by any thread at any time; one of them is at it.
+
+    A step may take `timeout` seconds, unless its definition says otherwise. `more` is called when
+    there is more to do than this worker has hands.
+    """
+
+    def __init__(
+        self,
+        sessions: sessionmaker[Session],
+        neighbours: Neighbours,
+        *,
+        lease: timedelta,
+        timeout: float,
+        hands: int,
+        more: Callable[[], None] = lambda: None,
+        linger: float = LINGER,
+    ) -> None:
+        self.sessions, self.neighbours, self.lease, self.timeout = (
+            sessions, neighbours, lease, timeout
+        )  # fmt: skip
+        self.hands, self.more, self.linger = hands, more, linger
+        self.stopping = False
+        self._pool = ThreadPoolExecutor(hands, thread_name_prefix="step")
+        self._inbox: SimpleQueue[Answered | None] = SimpleQueue()
+        self._at_work: dict[tuple[UUID, int], tuple[Call, float]] = {}  # by id and fence
+        self._turning, self._swept = Lock(), 0.0
+
+    def work(self) -> None:
+        """Does what is due until nothing is."""
+        self._inbox.put(None)  # whoever is at it looks again
+        while not self._inbox.empty() and self._turning.acquire(blocking=False):
+            try:
+                self._turn_until_nothing_is_due()
+            finally:
+                self._turning.release()
+
+    def _turn_until_nothing_is_due(self) -> None:
+        beat, self._swept = monotonic(), 0.0
+        answered: list[Answered] = []
+        while True:
+            pause = self._turn(answered)
+            if not self._at_work and self._inbox.empty() and pause > self.linger:
+                return
+            if len(self._at_work) >= self.hands:
+                self.more()
+            every = self.lease.total_seconds() / 3
+            answered = self._collect(min(pause, beat + every - monotonic()))
+            if monotonic() >= beat + every:
+                self._renew_leases()
+                beat = monotonic()
+
+    def _turn(self, answered: list[Answered]) -> float:
+        """Settles and claims; gives the seconds until something more is due."""
+        free = 0 if self.stopping else self.hands - len(self._at_work) + len(answered)
+        try:
+            with self.sessions.begin() as session, session.no_autoflush:
+                self._sweep(session)
+                settle(session, answered)
+                calls = claim(session, self.neighbours, free, self.lease) if free else []
+                pause = until_due(session) if len(calls) < free else inf
+        except Exception as error:
+            self._keep_or_settle_each(answered, error)
+            return 0.0
+        for call, _ in answered:
+            self._at_work.pop((call.step.id, call.step.fence))
+        for call in calls:
+            seconds = call.defined.timeout or self.timeout
+            self._at_work[call.step.id, call.step.fence] = call, monotonic() + seconds + GRACE
+            self._pool.submit(self._attempt, call, seconds)
+        return pause
+
+    def _sweep(self, session: Session) -> None:
+        """Once a second: whose time has come."""
+        if monotonic() > self._swept + 1:
+            self._swept = monotonic()
+            wake(session)
+            sla.sweep(session)
+
+    def _attempt(self, call: Call, seconds: float) -> None:
+        with traced(call.run.trace_id, seconds):
             outcome = attempt(call)
-            with sessions.begin() as session:
-                settle(session, call, outcome)
-    return True
+            name = type(outcome).__name__
+            logger.info("step %s, attempt %d: %s", call.step.path, call.step.attempts, name)
+        self._inbox.put((call, outcome))
+
+    def _collect(self, seconds: float) -> list[Answered]:
+        """What has been answered; waits for something to happen, if nothing has."""
+        found: list[Answered] = []
+        try:
+            item = self._inbox.get(timeout=max(0.0, seconds))
+            while True:
+                found += [item] if item else []
+                item = self._inbox.get_nowait()
+        except Empty:
+            return found
+
+    def _renew_leases(self) -> None:
+        """A heartbeat. A step that is far over its time gets none: another worker may take it."""
+        with suppress(DBAPIError), self.sessions.begin() as session:
+            for call, until in self._at_work.values():
+                if monotonic() < until:
+                    claims.renew(session, call.step, self.lease)
+
+    def _keep_or_settle_each(self, answered: list[Answered], error: Exception) -> None:
+        """What was answered waits for the database; a run that cannot be moved holds up no other."""
+        if isinstance(error, DBAPIError) and is_passing(error):
+            logger.warning("the database does not answer: %s", error.orig)
+            for item in answered:
+                self._inbox.put(item)
+            return sleep(PATIENCE)
+        logger.error("some run cannot be moved", exc_info=error)
+        for item in answered:
+            call = item[0]
+            self._at_work.pop((call.step.id, call.step.fence))
+            try:
+                with self.sessions.begin() as session, session.no_autoflush:
+                    settle(session, [item])
+            except Exception:  # its lease runs out, and after many attempts it is dead
+                logger.exception("what step %s came to cannot be written", call.step.id)
 
 
-def next_call(session: Session, neighbours: Neighbours, lease: timedelta) -> Call | None:
-    for step in claims.claim(session, Step, limit=1, lease=lease):
-        run = session.get_one(Run, step.run_id)
-        runs.record(session, run, "step.started", step)
-        return Call(run, step, neighbours)
-    return None
+def wake(session: Session) -> None:
+    """Steps that wait for a time, and whose time has come, are due."""
+    slept = select(Step.id).where(Step.status == WAITING, Step.run_at <= func.now())
+    some = slept.limit(MOST_WOKEN).with_for_update(skip_locked=True).cte()
+    awake = update(Step).where(Step.id == some.c.id).values(status=PENDING)
+    session.execute(awake.execution_options(synchronize_session=False))
+
+
+def until_due(session: Session) -> float:
+    """Seconds until a step is; a moment when one is already, which another worker holds."""
+    first = select(func.min(Step.run_at) - func.now()).where(Step.status == PENDING)
+    left = session.scalar(first)
+    return inf if left is None else max(MOMENT, left.total_seconds())
+
+
+def claim(session: Session, neighbours: Neighbours, limit: int, lease: timedelta) -> list[Call]:
+    """Takes due steps of runs that nobody else is moving."""
+    due = (
+        select(Run)
+        .join(Step, Step.run_id == Run.id)
+        .where(claims.is_due(Step))
+        .order_by(Step.run_at)
+        .limit(limit)
+        .with_for_update(key_share=True, skip_locked=True, of=Run)
+        .execution_options(populate_existing=True)
+    )
+    moves = {run.id: Move(session, run) for run in session.scalars(due).unique()}
+    if not moves:
+        return []
+    of_these = Step.run_id.in_(moves)
+    steps = claims.claim(session, Step, limit=limit, lease=lease, only=of_these)
+    calls = [begin(moves[step.run_id], step, neighbours) for step in steps]
+    write(session, moves.values())
+    return [call for call in calls if call]
+
+
+def begin(move: Move, step: Step, neighbours: Neighbours) -> Call | None:
+    """The call to make, if it is one that needs a worker and may be made now."""
+    move.known[step.scope, step.name] = step
+    kind, defined = KINDS[step.kind], move.defined(step)
+    if move.run.status == PAUSED and "~" not in step.name:
+        step.status, step.attempts = HELD, step.attempts - 1
+        return move.record("step.held", step)
+    if issubclass(kind, Control):
+        return move.decide(step)
+    if step.attempts > defined.retry.attempts:
+        return move.fail_step(step, "every worker that tried it died or froze")
+    if kind.uses_models and (question := budget.question(move)):
+        return asking.open_tasks(move, step, question)
+    move.record("step.started", step)
+    return Call(move.run, step, defined, neighbours)
 
 
 def attempt(call: Call) -> Outcome:
     """The kind's answer, or why there is none."""
     try:
-        return perform(call)
+        answer = performed(call)
+        if isinstance(answer, Done):
+            storable_object(answer.output)
+        return answer
     except ServiceError as error:
         return error
     except Exception as error:
-        logger.exception("step %s failed unexpectedly", call.step.name)
+        logger.exception("step %s failed unexpectedly", call.step.path)
         return ServiceError(f"failed unexpectedly ({type(error).__name__}); the log says more")
 
 
-def perform(call: Call) -> Answer:
-    if call.step.attempts > POLICY.max_attempts:
-        raise Terminal("every worker that tried it died or froze")
-    try:
-        step = KINDS[call.step.kind].model_validate(call.step.input)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(["with", *map(str, first["loc"])])
-        raise Terminal(f"{place}: {first['msg']}") from error
-    answer = step.perform(call)
-    if isinstance(answer, Done):
-        storable_object(answer.output)
-    return answer
+def performed(call: Call) -> Answer:
+    kind = given(call.step)
+    assert isinstance(kind, Kind)
+    return kind.perform(call)
 
 
-def settle(session: Session, call: Call, outcome: Outcome) -> None:
-    """Writes down what the attempt came to and what follows, unless somebody else has the step."""
-    run = runs.hold(session, call.run.id)
-    if not claims.finish(session, call.step):  # the fence is old
-        return runs.record(session, run, "step.late", call.step, answer=repr(outcome)[:1000])
-    logger.info(
-        "step %s, attempt %d: %s", call.step.name, call.step.attempts, type(outcome).__name__
-    )
-    apply(session, run, session.get_one(Step, call.step.id), outcome)
+def settle(session: Session, answered: Sequence[Answered]) -> None:
+    """Writes down what attempts came to and what follows, but for steps that others have now."""
+    if not answered:
+        return
+    moves = {r.id: Move(session, r) for r in hold(session, {call.run.id for call, _ in answered})}
+    ids = [call.step.id for call, _ in answered]
+    found = select(Step).where(Step.id.in_(ids)).execution_options(populate_existing=True)
+    steps = {step.id: step for step in session.scalars(found)}
+    for call, outcome in answered:
+        move, step = moves[call.run.id], steps[call.step.id]
+        move.known[step.scope, step.name] = step
+        session.add_all(ai_call(call, spent) for spent in call.spent)
+        if step.status == RUNNING and step.fence == call.step.fence:
+            apply(move, step, call.defined.retry, outcome)
+        else:
+            evidence = asdict(outcome) if isinstance(outcome, Done) else repr(outcome)
+            move.record("step.late", call.step, None, late_result=evidence)
+    write(session, moves.values())
 
 
-def apply(session: Session, run: Run, step: Step, outcome: Outcome) -> None:
-    match outcome:
-        case Done(output):
-            runs.finish_step(session, run, step, output)
-        case Ask():
-            runs.open_task(session, run, step, outcome)
-        case Again(seconds):
-            put_back(session, run, step, "step.again", seconds)
-            step.polls, step.attempts = step.polls + 1, 0  # it has not failed
-        case ServiceError() if not may_pass(outcome, step):
-            runs.stop(session, run, step, reason_of(outcome))
-        case ServiceError() if step.attempts >= POLICY.max_attempts:
-            reason = f"{reason_of(outcome)}; given up after {step.attempts} attempts"
-            runs.stop(session, run, step, reason)
-        case ServiceError():
-            step.last_error = reason_of(outcome)
-            pause = max(asked(outcome), POLICY.delay(step.attempts))
-            put_back(session, run, step, "step.retrying", pause)
+def apply(move: Move, step: Step, retry: Retry, outcome: Outcome) -> None:
+    if not isinstance(outcome, ServiceError):
+        return move.apply(step, outcome)
+    reason = reason_of(outcome)
+    if not may_pass(outcome, step):
+        return move.fail_step(step, reason)
+    at = now() + timedelta(seconds=max(asked(outcome), pause_after(step.attempts, retry)))
+    is_too_old = retry.max_age and at > step.created_at + timedelta(seconds=retry.max_age)
+    if step.attempts >= retry.attempts or is_too_old:
+        return move.fail_step(step, f"{reason}; given up after {step.attempts} attempts")
+    step.last_error = reason
+    return move.put_back(step, "step.retrying", at, PENDING)
+
+
+def pause_after(attempts: int, retry: Retry) -> float:
+    if retry.growth == "fixed":
+        return retry.pause
+    policy = claims.RetryPolicy(first_delay=retry.pause, longest_delay=retry.longest_pause)
+    return policy.delay(attempts)
 
 
 def may_pass(error: ServiceError, step: Step) -> bool:
@@ -122,6 +298,6 @@ def reason_of(error: ServiceError) -> str:
     return reason.encode(errors="replace").decode().replace("\x00", "")[:2000]
 
 
-def put_back(session: Session, run: Run, step: Step, why: str, seconds: float) -> None:
-    step.status, step.run_at = claims.PENDING, runs.now() + timedelta(seconds=seconds)
-    runs.record(session, run, why, step, run_at=step.run_at.isoformat(), error=step.last_error)
+def ai_call(call: Call, spent: Spent) -> AiCall:
+    about = {"run_id": call.run.id, "step_id": call.step.id, "user_id": call.run.started_by}
+    return AiCall(**about, **asdict(spent))

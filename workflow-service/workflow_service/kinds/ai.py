@@ -3,10 +3,10 @@
 from abc import abstractmethod
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Self
+from typing import Annotated, ClassVar
 from uuid import UUID
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from chassis.errors import Conflict, NotFound
 from chassis.schemas import Text
@@ -15,8 +15,8 @@ from chassis.service_client import ServiceClient
 from ..ai import questions
 from ..ai.providers import ModelRefused
 from ..ai.questions import Question
-from ..engine.definition import InputSchema, Strict
-from ..engine.outcomes import Call, Done, Kind, Terminal
+from ..engine.definition import InputSchema
+from ..engine.outcomes import Call, Done, Given, Kind, Terminal
 from ..neighbours import Neighbours
 
 Label = Annotated[Text, Field(min_length=1, max_length=100)]
@@ -26,8 +26,10 @@ class NoTextYet(Conflict):
     """A file whose text has not been extracted."""
 
 
-class Material(Strict):
+class Material(Given):
     """What a model is asked about; also the body of POST /ai/...: one of the two."""
+
+    either: ClassVar[tuple[str, ...]] = ("document_id", "text")
 
     document_id: UUID | None = None
     text: Text | None = Field(default=None, min_length=1, max_length=200_000)
@@ -39,12 +41,6 @@ class Material(Strict):
             raise ValueError("must not be blank")
         return text
 
-    @model_validator(mode="after")
-    def one_of_them(self) -> Self:
-        if (self.document_id is None) == (self.text is None):
-            raise ValueError("give either document_id or text")
-        return self
-
     def read(self, neighbours: Neighbours, reader_id: str) -> str:
         """The text, read with the reader's rights; raises NoTextYet, and content's errors."""
         return self.text or text_of(neighbours.content, self.document_id, reader_id)
@@ -52,6 +48,8 @@ class Material(Strict):
 
 class AiKind(Material, Kind):
     """Its output is the answer, with the provider and the model that gave it."""
+
+    uses_models: ClassVar[bool] = True
 
     @abstractmethod
     def question(self, text: str) -> Question:
@@ -99,7 +97,7 @@ class Extract(AiKind):
         return schema
 
     def question(self, text: str) -> Question:
-        return questions.extract(text, self.into.model_dump(mode="json", exclude_none=True))
+        return questions.extract(text, self.into.plain())
 
 
 def text_of(content: ServiceClient, document_id: UUID | None, reader_id: str) -> str:

@@ -1,14 +1,18 @@
 """content.fetch, content.process and content.share: what is done with a document."""
 
-from typing import Literal
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, Literal
 from uuid import UUID
 
 from ..engine.outcomes import Again, Call, Done, Kind, Terminal
+from ..engine.states import now
 
 KNOWN = ("id", "owner_id", "title", "content_type", "filename", "size", "sha256", "version", "tags")
 PROCESSED = ("document_id", "version", "word_count", "page_count", "sha256")
 LONGEST_PAUSE = 5.0  # seconds between two questions
 MOST_POLLS = 360  # half an hour
+MOST_PAGES = 100
 LEVELS = ("read", "write", "manage")
 
 
@@ -28,7 +32,7 @@ class Process(Kind):
     document_id: UUID
 
     def perform(self, call: Call) -> Done | Again:
-        polls = call.step.polls
+        polls = call.step.memory.get("polls", 0)
         method, verb = ("GET", "processing") if polls else ("POST", "process")
         path = f"documents/{self.document_id}/{verb}"
         processing = call.ask(call.neighbours.content, method, path)
@@ -38,7 +42,8 @@ class Process(Kind):
             raise Terminal(f"The document cannot be processed: {processing['error']}")
         if polls >= MOST_POLLS:
             raise Terminal("The document was not processed within half an hour")
-        return Again(min(LONGEST_PAUSE, 0.1 * 2**polls))
+        pause = min(LONGEST_PAUSE, 0.1 * 2.0 ** min(polls, 10))
+        return Again(now() + timedelta(seconds=pause), {"polls": polls + 1})
 
 
 class Share(Kind):
@@ -51,9 +56,21 @@ class Share(Kind):
     def perform(self, call: Call) -> Done:
         """Takes nothing away: who may do more than asked, the owner above all, keeps it."""
         path, user_id = f"documents/{self.document_id}/permissions", str(self.user_id)
-        found = call.ask(call.neighbours.content, "GET", path, params={"limit": 100})["items"]
-        level = {item["user_id"]: item["level"] for item in found}.get(user_id)
+        level = next((each["level"] for each in given(call, path) if each["user_id"] == user_id), None)
         if level is None or LEVELS.index(level) < LEVELS.index(self.level):
             level = self.level
             call.ask(call.neighbours.content, "PUT", f"{path}/{user_id}", {"level": level})
         return Done({"document_id": str(self.document_id), "user_id": user_id, "level": level})
+
+
+def given(call: Call, path: str) -> Iterator[dict[str, Any]]:
+    """Every permission there is, page after page."""
+    cursor = None
+    for _ in range(MOST_PAGES):
+        params = {"limit": 100} | ({"cursor": cursor} if cursor else {})
+        page = call.ask(call.neighbours.content, "GET", path, params=params)
+        yield from page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return
+    raise Terminal(f"The document is shared with more than {100 * MOST_PAGES} people")

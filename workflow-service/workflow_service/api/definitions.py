@@ -1,0 +1,95 @@
+"""Definitions: what can be run."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from fastapi.responses import PlainTextResponse
+
+from chassis.idempotency import IdempotentRoute
+from chassis.pagination import Page, PageRequest
+
+from .. import definitions, graph, schemas
+from ..database import DbSession
+from ..engine.definition import Definition
+from ..engine.validation import check
+from ..schemas import DefinitionName, DefinitionRead
+from .dependencies import ONCE, DefinitionAuthor, DefinitionReader
+
+router = APIRouter(prefix="/definitions", route_class=IdempotentRoute)
+
+Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
+
+
+@router.get("", response_model=Page[DefinitionRead])
+def list_definitions(
+    reader: DefinitionReader, session: DbSession, page: PageRequest
+) -> dict[str, Any]:
+    """The current versions, newest first."""
+    return definitions.list_definitions(session, page)
+
+
+@router.post("", response_model=DefinitionRead, status_code=201, dependencies=ONCE)
+def create_definition(
+    new: schemas.DefinitionCreate, author: DefinitionAuthor, session: DbSession
+) -> dict[str, Any]:
+    """Publish the first version of a definition."""
+    return definitions.described(definitions.publish(session, author, new.name, new))
+
+
+@router.post("/validate")
+def validate_definition(new: Definition, reader: DefinitionReader) -> dict[str, bool]:
+    """Whether a definition could be published; otherwise everything that is wrong with it."""
+    check(new)
+    return {"valid": True}
+
+
+@router.get("/{name}", response_model=DefinitionRead)
+def read_definition(
+    name: DefinitionName, reader: DefinitionReader, session: DbSession
+) -> dict[str, Any]:
+    """The current version of a definition."""
+    return definitions.described(definitions.find_definition(session, name))
+
+
+@router.put("/{name}", response_model=DefinitionRead)
+def change_definition(
+    name: DefinitionName, new: Definition, author: DefinitionAuthor, session: DbSession
+) -> dict[str, Any]:
+    """Publish the next version; runs that are under way stay with theirs."""
+    return definitions.described(definitions.change_definition(session, author, name, new))
+
+
+@router.delete("/{name}", status_code=204)
+def delete_definition(name: DefinitionName, author: DefinitionAuthor, session: DbSession) -> None:
+    """Nobody can start it any more; runs that are under way go on."""
+    definitions.delete_definition(session, name)
+
+
+@router.get("/{name}/versions", response_model=Page[DefinitionRead])
+def list_versions(
+    name: DefinitionName, reader: DefinitionReader, session: DbSession, page: PageRequest
+) -> dict[str, Any]:
+    """Every version there ever was, newest first."""
+    return definitions.list_versions(session, name, page)
+
+
+@router.get("/{name}/versions/{number}", response_model=DefinitionRead)
+def read_version(
+    name: DefinitionName, number: Number, reader: DefinitionReader, session: DbSession
+) -> dict[str, Any]:
+    """One version, as it was published."""
+    return definitions.described(definitions.find_version(session, name, number))
+
+
+@router.put("/{name}/versions/{number}", status_code=409)
+def change_version(
+    name: DefinitionName, number: Number, author: DefinitionAuthor, session: DbSession
+) -> None:
+    """Refused: a published version never changes; PUT the definition to publish the next."""
+    definitions.refuse_change(session, name, number)
+
+
+@router.get("/{name}/diagram", response_class=PlainTextResponse)
+def draw_definition(name: DefinitionName, reader: DefinitionReader, session: DbSession) -> str:
+    """The steps of the current version, as a Mermaid flowchart."""
+    return graph.mermaid(definitions.find_parsed(session, name))

@@ -1,0 +1,28 @@
+"""Who may call, and what endpoints need, by the names that signatures use."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from chassis.auth import User, require_permission
+from chassis.idempotency import idempotent
+
+from ..database import DbSession
+from ..neighbours import Neighbours
+from ..tasks import Hint
+
+DefinitionReader = Annotated[User, require_permission("definitions:read")]
+DefinitionAuthor = Annotated[User, require_permission("definitions:write")]
+Starter = Annotated[User, require_permission("workflows:start")]
+Reader = Annotated[User, require_permission("workflows:read")]
+
+ONCE = [idempotent(DbSession)]  # for each Idempotency-Key
+HINT = [Hint]  # to the workers, after the commit
+
+
+def neighbours_of(request: Request) -> Neighbours:
+    found: Neighbours = request.app.state.neighbours
+    return found
+
+
+Others = Annotated[Neighbours, Depends(neighbours_of)]

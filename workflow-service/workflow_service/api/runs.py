@@ -1,0 +1,128 @@
+"""Runs: /workflows."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from chassis.idempotency import IdempotentRoute
+from chassis.pagination import Page, PageRequest
+
+from .. import graph, schemas, stats, workflows
+from ..database import DbSession
+from ..engine import controls
+from ..models import Run
+from ..schemas import EventRead, WorkflowRead
+from .dependencies import HINT, ONCE, Reader, Starter
+
+router = APIRouter(prefix="/workflows", route_class=IdempotentRoute)
+
+Days = Annotated[int, Query(ge=1, le=366)]
+
+
+@router.post("", response_model=WorkflowRead, status_code=201, dependencies=[*ONCE, *HINT])
+def start_workflow(
+    new: schemas.WorkflowStart, starter: Starter, session: DbSession, response: Response
+) -> Run:
+    """Start a run of a definition, with your rights; 200 when its business key has one already."""
+    run, is_new = workflows.start_workflow(session, starter, new)
+    response.status_code = 201 if is_new else 200
+    return run
+
+
+@router.get("", response_model=Page[WorkflowRead])
+def list_workflows(reader: Reader, session: DbSession, page: PageRequest) -> dict[str, Any]:
+    """The runs you started; an administrator sees everybody's."""
+    return workflows.list_workflows(session, reader, page)
+
+
+@router.get("/stats", response_model=schemas.Stats)
+def read_stats(reader: Reader, session: DbSession, days: Days = 30) -> dict[str, Any]:
+    """Numbers about the runs you started, or all for an administrator, of the last days."""
+    return stats.of_runs(session, reader, days)
+
+
+@router.get("/sla-check", response_model=Page[schemas.SlaRead])
+def check_sla(reader: Reader, session: DbSession, page: PageRequest) -> dict[str, Any]:
+    """Your runs that have to be done by some time: in time, at risk, breached; newest first."""
+    return stats.sla_check(session, reader, page)
+
+
+@router.get("/{workflow_id}", response_model=schemas.WorkflowWithSteps)
+def read_workflow(workflow_id: UUID, reader: Reader, session: DbSession) -> dict[str, Any]:
+    """A run and its steps."""
+    return workflows.with_steps(session, reader, workflow_id)
+
+
+@router.get("/{workflow_id}/steps", response_model=Page[schemas.StepInFull])
+def list_steps(
+    workflow_id: UUID, reader: Reader, session: DbSession, page: PageRequest
+) -> dict[str, Any]:
+    """Its steps with what went in and came out, oldest first."""
+    return workflows.list_steps(session, reader, workflow_id, page)
+
+
+@router.get("/{workflow_id}/history", response_model=Page[EventRead])
+def read_history(
+    workflow_id: UUID, reader: Reader, session: DbSession, page: PageRequest
+) -> dict[str, Any]:
+    """Everything that happened in a run, oldest first."""
+    return workflows.list_history(session, reader, workflow_id, page)
+
+
+@router.get("/{workflow_id}/graph")
+def draw_workflow(
+    workflow_id: UUID,
+    reader: Reader,
+    session: DbSession,
+    format: Literal["mermaid", "svg"] = "mermaid",
+) -> Response:
+    """Its steps and their states, as a Mermaid flowchart or a picture."""
+    definition, states = workflows.states(session, reader, workflow_id)
+    if format == "svg":
+        return Response(graph.svg(definition, states), media_type="image/svg+xml")
+    return Response(graph.mermaid(definition, states), media_type="text/plain; charset=utf-8")
+
+
+@router.post("/{workflow_id}/pause", response_model=WorkflowRead)
+def pause_workflow(workflow_id: UUID, starter: Starter, session: DbSession) -> Run:
+    """No further step starts; those under way end."""
+    return workflows.control(session, starter, workflow_id, controls.pause)
+
+
+@router.post("/{workflow_id}/resume", response_model=WorkflowRead, dependencies=HINT)
+def resume_workflow(workflow_id: UUID, starter: Starter, session: DbSession) -> Run:
+    """A paused run goes on."""
+    return workflows.control(session, starter, workflow_id, controls.resume)
+
+
+@router.post("/{workflow_id}/cancel", response_model=WorkflowRead, dependencies=HINT)
+def cancel_workflow(workflow_id: UUID, starter: Starter, session: DbSession) -> Run:
+    """End a run; what it did is undone where its definition says how."""
+    return workflows.control(session, starter, workflow_id, controls.cancel)
+
+
+@router.post(
+    "/{workflow_id}/retry",
+    response_model=WorkflowRead,
+    status_code=201,
+    dependencies=[*ONCE, *HINT],
+)
+def retry_workflow(
+    workflow_id: UUID, wanted: schemas.Retry, starter: Starter, session: DbSession
+) -> Run:
+    """A new run that goes on where this one failed or was cancelled."""
+    return workflows.retry(session, starter, workflow_id, wanted)
+
+
+@router.post(
+    "/{workflow_id}/rerun",
+    response_model=WorkflowRead,
+    status_code=201,
+    dependencies=[*ONCE, *HINT],
+)
+def rerun_workflow(
+    workflow_id: UUID, wanted: schemas.Rerun, starter: Starter, session: DbSession
+) -> Run:
+    """A new run that repeats this one from a step on, or from the start."""
+    return workflows.rerun(session, starter, workflow_id, wanted)

@@ -1,0 +1,142 @@
+"""What people can do with the tasks that runs open for them."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from chassis.auth import User
+from chassis.errors import Conflict, Forbidden, NotFound
+from chassis.pagination import PageParameters, paginate
+
+from .engine import asking, budget, runs
+from .engine.asking import TASK_COMPLETED, TASK_OPEN
+from .engine.runs import Move
+from .engine.states import PENDING, WAITING, now
+from .models import Run, Step, Task
+from .neighbours import Neighbours
+from .schemas import Decision
+
+APPROVE, REJECT = "approve", "reject"
+
+
+class UnknownTask(NotFound):
+    """There is none, or it is somebody else's."""
+
+
+class TaskClosed(Conflict):
+    """It was decided before, or is not to be decided any more."""
+
+
+class Outdated(Conflict):
+    """What is to be decided on is not what was seen."""
+
+
+class NotYours(Forbidden):
+    """Somebody else is asked, or it is one's own run."""
+
+
+def asked_of(user: User) -> ColumnElement[bool]:
+    return or_(Task.assignee_id == user.user_id, Task.role.in_(user.roles))
+
+
+def list_tasks(session: Session, user: User, page: PageParameters) -> dict[str, Any]:
+    columns = (Task.status, Task.created_at, Task.id)  # open, completed, closed
+    return paginate(session, select(Task).where(asked_of(user)), page, *columns)
+
+
+def find_task(session: Session, user: User, task_id: UUID) -> Task:
+    """One that the user is asked, or of a run that the user started."""
+    visible = or_(asked_of(user), Run.started_by == user.user_id)
+    found = select(Task).join(Run, Task.workflow_id == Run.id).where(Task.id == task_id, visible)
+    task = session.scalar(found)
+    if task is None:
+        raise UnknownTask("You have no such task")
+    return task
+
+
+def complete_task(session: Session, user: User, task_id: UUID, decided: Decision) -> Task:
+    """A decision is final. When enough have decided, the step is done and the run goes on."""
+    task = find_task(session, user, task_id)
+    refuse_others(user, task)
+    with runs.moving(session, task.workflow_id) as move:
+        session.refresh(task)  # as it is now that nobody else can move the run
+        votes = session.scalars(select(Task).where(Task.step_id == task.step_id)).all()
+        refuse_outdated(user, task, decided, votes)
+        task.status, task.decided_at, task.decided_by = TASK_COMPLETED, now(), user.user_id
+        task.decision, task.comment = decided.decision, decided.comment
+        step = session.get_one(Step, task.step_id)
+        about = {"task_id": str(task.id), **decided.model_dump(exclude={"subject_hash"})}
+        move.record("task.completed", step, user.user_id, **about)
+        if task.purpose == "budget":
+            settle_budget(move, step, task)
+        else:
+            settle_votes(move, step, task, votes)
+    return task
+
+
+def refuse_others(user: User, task: Task) -> None:
+    if task.assignee_id != user.user_id and task.role not in user.roles:
+        raise NotYours("Somebody else is asked to decide this")
+    if task.not_by == user.user_id:
+        raise NotYours("Who started a run does not decide on it")
+
+
+def refuse_outdated(user: User, task: Task, decided: Decision, votes: Sequence[Task]) -> None:
+    if task.status != TASK_OPEN:
+        raise TaskClosed(f"This task is {task.status}: {task.reason or task.decision}")
+    if decided.subject_hash not in (None, task.subject_hash):
+        raise Outdated("What is to be decided has changed since you read it: read the task again")
+    if any(vote.decided_by == user.user_id for vote in votes):
+        raise TaskClosed("You have decided on this already")
+
+
+def settle_votes(move: Move, step: Step, task: Task, votes: Sequence[Task]) -> None:
+    """Approved when enough have; rejected as soon as enough cannot any more."""
+    decided = [vote for vote in votes if vote.decision]
+    approvals = sum(vote.decision == APPROVE for vote in decided)
+    still_open = sum(vote.status == TASK_OPEN for vote in votes)
+    if approvals < task.needed <= approvals + still_open:
+        return
+    output = {
+        "decision": APPROVE if approvals >= task.needed else REJECT,
+        "comment": task.comment,
+        "decided_by": task.decided_by,
+        "votes": [
+            {"decision": v.decision, "comment": v.comment, "decided_by": v.decided_by}
+            for v in sorted(decided, key=lambda vote: str(vote.decided_at))
+        ],
+    }
+    asking.close_tasks(move, [step], "Others have decided", told=False)
+    move.finish_step(step, output, by=task.decided_by)
+
+
+def settle_budget(move: Move, step: Step, task: Task) -> None:
+    if task.decision == REJECT:
+        return move.fail_step(step, "the run was not allowed to cost more")
+    budget.raise_budget(move, str(task.decided_by))
+    step.attempts = 0
+    return move.put_back(step, "step.again", now(), PENDING)
+
+
+def refuse_changed(
+    sessions: sessionmaker[Session], neighbours: Neighbours, user: User, task_id: UUID
+) -> None:
+    """Raises Outdated when the document that is decided on has changed, in which case the step is
+    made due, and finds so too. Looks in no transaction: content may take its time."""
+    with sessions() as session:
+        task = find_task(session, user, task_id)
+        seen, step_id = task.seen, task.step_id
+        starter_id = session.get_one(Run, task.workflow_id).started_by
+    if task.status != TASK_OPEN or "document_id" not in seen:
+        return
+    path = f"/api/v1/documents/{seen['document_id']}"
+    version = neighbours.content.call("GET", path, on_behalf_of=starter_id)["version"]
+    if version == seen["version"]:
+        return
+    with sessions.begin() as session:
+        waiting = update(Step).where(Step.id == step_id, Step.status == WAITING)
+        session.execute(waiting.values(status=PENDING, run_at=func.now()))
+    raise Outdated(f"The document is at version {version} by now: this approval is void")

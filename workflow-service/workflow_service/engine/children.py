@@ -1,0 +1,75 @@
+"""Runs that steps start: a step of the kind workflow is done when its run is."""
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select, update
+
+from ..models import DefinitionVersion, Run, Step
+from .outcomes import Launch, Terminal
+from .states import CANCELLED, COMPLETED, ENDED, FOREVER, PENDING, RUNNING, WAITING
+
+if TYPE_CHECKING:
+    from .runs import Move
+
+DEEPEST = 5  # a run in a run in a run ...
+MOST_RUNS = 1000  # below one that a person started
+
+
+def launch(move: "Move", step: Step, wanted: Launch) -> None:
+    """Starts the run, or looks how the one that was started ended."""
+    child = child_of(move, step)
+    if child is None:
+        child = start(move, step, wanted)
+        move.record("step.launched", step, workflow_id=str(child.id))
+    if child.status == COMPLETED:
+        return move.finish_step(step, {"workflow_id": str(child.id), "output": child.output})
+    if child.status in ENDED:
+        return move.fail_step(step, f"workflow {child.id} is {child.status}: {child.error}")
+    step.status, step.run_at, step.lease_until = WAITING, FOREVER, None
+    return None
+
+
+def child_of(move: "Move", step: Step) -> Run | None:
+    """Held, so that it does not end while we look."""
+    found = move.session.scalar(select(Run.id).where(Run.parent_id == step.id))
+    return move.held(found).run if found else None
+
+
+def start(move: "Move", step: Step, wanted: Launch) -> Run:
+    parent, session = move.run, move.session
+    current = select(DefinitionVersion).filter_by(name=wanted.definition, retired_at=None)
+    published = session.scalar(current)
+    if published is None:
+        raise Terminal(f"there is no definition {wanted.definition}")
+    root = parent.root_id or parent.id
+    if parent.depth >= DEEPEST:
+        raise Terminal(f"runs start runs at most {DEEPEST} deep")
+    if (session.scalar(select(func.count()).where(Run.root_id == root)) or 0) >= MOST_RUNS:
+        raise Terminal(f"there are {MOST_RUNS} runs below {root} already")
+    child = Run(
+        published=published, definition=published.name, version=published.version, status=RUNNING,
+        input=wanted.input, trace_id=parent.trace_id, started_by=parent.started_by,
+        parent_id=step.id, root_id=root, depth=parent.depth + 1,
+    )  # fmt: skip
+    session.flush()  # the step, to which the run refers
+    move.begin_other(child)
+    return child
+
+
+def tell_parent(move: "Move") -> None:
+    """The step that waits for this run is due. Its run need not be held for that."""
+    waiting = update(Step).where(Step.id == move.run.parent_id, Step.status == WAITING)
+    if move.run.parent_id:
+        move.session.execute(
+            waiting.values(status=PENDING, run_at=func.now()),
+            execution_options={"synchronize_session": False},
+        )
+
+
+def cancel(move: "Move", step: Step) -> None:
+    """The run that a step has started, when the step is cancelled."""
+    unfinished = select(Run.id).where(Run.parent_id == step.id, Run.finished_at.is_(None))
+    if step.kind == "workflow" and (found := move.session.scalar(unfinished)):
+        move.held(found).stop(CANCELLED, "The run that had started it has ended")
+
+

@@ -1,0 +1,31 @@
+"""What a run, a step and a task can be in the middle of."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement
+
+from chassis.claims import DEAD, DONE, PENDING, RUNNING
+
+# Of a step, beside those of the queue of record: it waits for people, a time or its lanes; the run
+# is paused; it was not needed any more.
+WAITING, HELD, CANCELLED = "waiting", "held", "cancelled"
+OPEN = (PENDING, RUNNING, WAITING, HELD)
+
+# Of a run, beside running, waiting and cancelled.
+PAUSED, COMPENSATING, COMPLETED, FAILED = "paused", "compensating", "completed", "failed"
+ENDED = (COMPLETED, FAILED, CANCELLED)
+
+FOREVER = datetime(9999, 12, 31, tzinfo=UTC)  # when a step is due that only others can move
+UNDO = "~undo"  # after the name of a step: the engine's own that undoes it
+
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def tells(step: Any) -> ColumnElement[bool]:
+    """A step that only tells somebody: no part of the run's way."""
+    found: ColumnElement[bool] = step.name.contains("~") & ~step.name.endswith(UNDO)
+    return found

@@ -1,0 +1,24 @@
+"""wait: for some time, or until some time."""
+
+from datetime import timedelta
+from typing import ClassVar
+
+from pydantic import AwareDatetime, Field
+
+from ..engine.outcomes import Again, Call, Done, Kind
+from ..engine.states import now
+
+LONGEST = 366 * 86400.0
+
+
+class Wait(Kind):
+    """Takes seconds, or until: a time with its zone. Nothing runs meanwhile, and no restart harms."""
+
+    either: ClassVar[tuple[str, ...]] = ("seconds", "until")
+
+    seconds: float | None = Field(default=None, ge=0, le=LONGEST)
+    until: AwareDatetime | None = None
+
+    def perform(self, call: Call) -> Done | Again:
+        over = self.until or call.step.created_at + timedelta(seconds=self.seconds or 0)
+        return Done({"until": over.isoformat()}) if over <= now() else Again(over)

@@ -1,0 +1,80 @@
+"""Numbers about runs, worked out from the tables when they are asked for."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import extract, func, select
+from sqlalchemy.orm import Session
+
+from chassis.auth import User
+from chassis.pagination import PageParameters, paginate
+
+from .engine.asking import TASK_OPEN
+from .engine.states import CANCELLED, COMPLETED, FAILED, now
+from .models import AiCall, Run, Step, Task
+from .workflows import EVERY_RUN, own, usage
+
+AT_RISK = 0.8  # of the time there is
+
+
+def of_runs(session: Session, user: User, days: int) -> dict[str, Any]:
+    since = now() - timedelta(days=days)
+    which = (own(user), Run.created_at >= since)
+    by_status = select(Run.status, func.count()).where(*which).group_by(Run.status)
+    tasks = select(func.count()).select_from(Task).join(Run, Task.workflow_id == Run.id)
+    calls = AiCall.created_at >= since
+    if not user.may(EVERY_RUN):
+        calls &= AiCall.user_id == user.user_id
+    return {
+        "by_status": {status: count for status, count in session.execute(by_status)},
+        "by_definition": by_definition(session, *which),
+        "open_tasks": session.scalar(tasks.where(*which, Task.status == TASK_OPEN)),
+        "usage": usage(session, calls),
+    }
+
+
+def by_definition(session: Session, *which: Any) -> list[dict[str, Any]]:
+    took = extract("epoch", Run.finished_at - Run.created_at)
+    columns = {
+        "definition": Run.definition,
+        "runs": func.count(),
+        **{status: func.count().filter(Run.status == status) for status in ENDS},
+        "breached": func.count().filter(Run.breached_at.is_not(None)),
+        **{
+            name: func.percentile_cont(part).within_group(took).filter(Run.status == COMPLETED)
+            for name, part in (("median_seconds", 0.5), ("p95_seconds", 0.95))
+        },
+    }
+    labelled = [column.label(name) for name, column in columns.items()]
+    rows = select(*labelled).where(*which).group_by(Run.definition).order_by(Run.definition)
+    return [dict(row) for row in session.execute(rows.limit(MOST_DEFINITIONS)).mappings()]
+
+
+ENDS = (COMPLETED, FAILED, CANCELLED)
+MOST_DEFINITIONS = 1000
+
+
+def sla_check(session: Session, user: User, page: PageParameters) -> dict[str, Any]:
+    found = paginate(session, select(Run).where(own(user), Run.due_at.is_not(None)), page, Run.id)
+    late: dict[Any, list[str]] = {}
+    open_steps = select(Step).where(
+        Step.run_id.in_([run.id for run in found["items"]]),
+        Step.due_at <= func.now(),
+        Step.finished_at.is_(None),
+    )
+    for step in session.scalars(open_steps):
+        late.setdefault(step.run_id, []).append(step.path)
+    items = [
+        {**vars(run), "state": state_of(run, now()), "late_steps": late.get(run.id, [])}
+        for run in found["items"]
+    ]
+    return {**found, "items": items}
+
+
+def state_of(run: Run, at: datetime) -> str:
+    assert run.due_at is not None
+    until = run.finished_at or at
+    if until > run.due_at:
+        return "breached"
+    is_near = until > run.created_at + AT_RISK * (run.due_at - run.created_at)
+    return "at_risk" if is_near and not run.finished_at else "in_time"
