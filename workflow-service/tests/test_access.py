@@ -87,7 +87,10 @@ def test_a_task_is_there_for_its_assignee_only(
 ) -> None:
     (task,) = reviewer.tasks()
 
-    for other in (starter, stranger, login("*", roles=("admin",))):
+    path = f"/tasks/{task['id']}"
+    refused = starter.post(f"{path}/complete", json={"decision": "approve"})
+    assert (starter.get(path).status_code, refused.status_code) == (200, 403)
+    for other in (stranger, login("*", roles=("admin",))):
         read = other.get(f"/tasks/{task['id']}")
         decided = other.post(f"/tasks/{task['id']}/complete", json={"decision": "approve"})
 

@@ -59,7 +59,7 @@ def test_a_decision_is_final(starter: Caller, reviewer: Caller, work: Work) -> N
     second = reviewer.post(path, json={"decision": "approve"})
 
     assert first.status_code == 200
-    assert (second.status_code, second.json()["detail"]) == (409, "This task is completed")
+    assert (second.status_code, second.json()["detail"]) == (409, "This task is completed: reject")
     assert reviewer.get(f"/tasks/{task['id']}").json()["decision"] == "reject"
     assert starter.run(run)["status"] == "completed"
 

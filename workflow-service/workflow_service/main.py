@@ -12,11 +12,13 @@ from .api import router as api_router
 from .health import router as health_router
 from .neighbours import open_neighbours
 from .settings import settings
+from .streams import Streams
 
 
 @asynccontextmanager
 async def with_neighbours(app: FastAPI) -> AsyncIterator[None]:
     app.state.neighbours = open_neighbours(settings, app.state.account, app.state.transport)
+    app.state.streams = Streams()
     yield
     await app.state.neighbours.aclose()
 

@@ -1,22 +1,44 @@
 """Runs: /workflows."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from sse_starlette import EventSourceResponse
 
+from chassis.auth import bearer_token
 from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 
 from .. import graph, schemas, stats, workflows
-from ..database import DbSession
+from ..database import DbSession, session_maker
 from ..engine import controls
 from ..models import Run
 from ..schemas import EventRead, WorkflowRead
+from ..streams import Streams
 from .dependencies import HINT, ONCE, Reader, Starter
 
 router = APIRouter(prefix="/workflows", route_class=IdempotentRoute)
 
+Position = Annotated[int, Header(ge=0, le=2**63 - 1)]
+
+
+def visible_workflow(workflow_id: UUID, reader: Reader) -> UUID:
+    """Asked in a session of its own, which does not stay open while the stream does."""
+    with session_maker() as session:
+        return workflows.find_workflow(session, reader, workflow_id).id
+
+
+def room_for_one(request: Request) -> Iterator[Streams]:
+    streams: Streams = request.app.state.streams
+    with streams.room():
+        yield streams
+
+
+Visible = Annotated[UUID, Depends(visible_workflow)]
+Room = Annotated[Streams, Depends(room_for_one)]
 Days = Annotated[int, Query(ge=1, le=366)]
 
 
@@ -68,6 +90,21 @@ def read_history(
 ) -> dict[str, Any]:
     """Everything that happened in a run, oldest first."""
     return workflows.list_history(session, reader, workflow_id, page)
+
+
+@router.get("/{workflow_id}/stream", response_class=EventSourceResponse)
+async def stream_workflow(
+    workflow_id: UUID,
+    request: Request,
+    reader: Reader,
+    visible: Visible,
+    room: Room,
+    last_event_id: Position = 0,
+) -> EventSourceResponse:
+    """Its history as it happens, until it ends; resumes after `Last-Event-ID`."""
+    check = partial(request.app.state.authenticate, bearer_token(request))
+    events = room.events(reader, visible, last_event_id, check)
+    return EventSourceResponse(events, send_timeout=30)
 
 
 @router.get("/{workflow_id}/graph")
