@@ -56,7 +56,7 @@ SELECT gen_random_uuid(), gen_random_uuid(), id, '', 's0', 'wait', '{{"seconds":
 FROM workflow_runs WHERE started_by = 'bench';
 """
 EMPTY = """
-DELETE FROM workflow_steps WHERE run_id IN (SELECT id FROM workflow_runs WHERE started_by = 'bench');
+DELETE FROM workflow_steps USING workflow_runs r WHERE run_id = r.id AND started_by = 'bench';
 DELETE FROM workflow_runs WHERE started_by = 'bench'
 """
 

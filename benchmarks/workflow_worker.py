@@ -1,4 +1,4 @@
-"""The workers that benchmarks/workflow.py measures: those of the service, and a task that is nothing."""
+"""The worker that benchmarks/workflow.py measures: the service's, and tasks that do nothing."""
 
 from threading import Lock
 from time import perf_counter, sleep

@@ -260,9 +260,8 @@ def worker(neighbours: Neighbours) -> Worker:
 
 
 def new_worker(neighbours: Neighbours, **more: Any) -> Worker:
-    return Worker(
-        session_maker, neighbours, **{"lease": LEASE, "timeout": 20, "hands": 8, "linger": 0} | more
-    )
+    about: dict[str, Any] = {"lease": LEASE, "timeout": 20, "hands": 8, "linger": 0, **more}
+    return Worker(session_maker, neighbours, **about)
 
 
 @pytest.fixture
@@ -338,8 +337,10 @@ def told_of_run(run: dict[str, Any], what: str, data: dict[str, Any]) -> None:
 
 
 def told_of_step(step: dict[str, Any], what: str, data: dict[str, Any]) -> None:
-    states = {"started": "running", "spread": "waiting", "launched": "waiting", "held": "held",
-              "resumed": "pending", "cancelled": "cancelled", "done": "done", "dead": "dead"}  # fmt: skip
+    states = {
+        "started": "running", "spread": "waiting", "launched": "waiting", "held": "held",
+        "resumed": "pending", "cancelled": "cancelled", "done": "done", "dead": "dead",
+    }  # fmt: skip
     data = {key: data[key] for key in ("status", "input", "output", "error") if key in data}
     if what in states or what in ("ready", "copied", "again", "retrying"):
         step |= {"error": None} if what in ("done", "spread", "launched") else {}

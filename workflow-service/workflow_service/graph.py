@@ -44,7 +44,8 @@ def edges(definition: Definition) -> Iterator[Edge]:
 
 
 def state_of(name: str, states: States) -> str:
-    return next((state for state in COLOURS if states.get(name, {}).get(state)), "")
+    counts = states.get(name, Counter())
+    return next((state for state in COLOURS if counts[state]), "")
 
 
 def words_of(name: str, states: States) -> str:
@@ -116,7 +117,8 @@ def box(name: str, definition: Definition, states: States, x: int, y: int) -> st
         f'<g id="step-{name}" class="{state_of(name, states)}"><rect x="{x}" y="{y}" rx="6" '
         f'width="{WIDTH}" height="{HEIGHT}" fill="{colour}" stroke="#555"/>'
         f'<text x="{middle}" y="{y + 20}" text-anchor="middle">{escape(name)}</text>'
-        f'<text x="{middle}" y="{y + 36}" text-anchor="middle" fill="#555">{escape(about)}</text></g>'
+        f'<text x="{middle}" y="{y + 36}" text-anchor="middle" fill="#555">{escape(about)}</text>'
+        "</g>"
     )
 
 

@@ -35,7 +35,7 @@ def of_runs(session: Session, user: User, days: int) -> dict[str, Any]:
 
 def by_definition(session: Session, *which: Any) -> list[dict[str, Any]]:
     took = extract("epoch", Run.finished_at - Run.created_at)
-    columns = {
+    columns: dict[str, Any] = {
         "definition": Run.definition,
         "runs": func.count(),
         **{status: func.count().filter(Run.status == status) for status in ENDS},

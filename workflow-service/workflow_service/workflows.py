@@ -102,7 +102,11 @@ def with_steps(session: Session, user: User, workflow_id: UUID) -> dict[str, Any
 
 
 def usage(session: Session, which: ColumnElement[bool]) -> dict[str, Any]:
-    sums = (func.sum(AiCall.input_tokens), func.sum(AiCall.output_tokens), func.sum(AiCall.cost_usd))
+    sums = (
+        func.sum(AiCall.input_tokens),
+        func.sum(AiCall.output_tokens),
+        func.sum(AiCall.cost_usd),
+    )
     row = session.execute(select(func.count(), *sums).where(which)).one()
     names = ("calls", "input_tokens", "output_tokens", "cost_usd")
     return {name: value or 0 for name, value in zip(names, row, strict=True)}
@@ -146,14 +150,14 @@ def retry(session: Session, user: User, workflow_id: UUID, wanted: Retry) -> Run
     old = find_own(session, user, workflow_id)
     version = version_of(session, old, wanted)
     with session.no_autoflush:
-        return again.retry(session, old, version, trace_id(), user.user_id)
+        return again.retry(session, old, version, str(trace_id()), user.user_id)
 
 
 def rerun(session: Session, user: User, workflow_id: UUID, wanted: Rerun) -> Run:
     old = find_own(session, user, workflow_id)
     version = version_of(session, old, wanted)
     with session.no_autoflush:
-        return again.rerun(session, old, version, trace_id(), user.user_id, wanted.from_step)
+        return again.rerun(session, old, version, str(trace_id()), user.user_id, wanted.from_step)
 
 
 def version_of(session: Session, old: Run, wanted: Retry) -> DefinitionVersion:

@@ -96,8 +96,8 @@ def copied(move: Move, old: Step, status: str, memory: dict[str, Any]) -> Step:
     step.status, step.memory, step.key = status, memory, old.key
     if status == WAITING:
         step.finished_at, step.last_error = None, None
-    about = {"status": status, "input": old.input, "output": old.output, "error": step.last_error}
-    move.record("step.copied", step, of=str(old.id), **about)
+    about: dict[str, Any] = {"status": status, "input": old.input, "output": old.output}
+    move.record("step.copied", step, of=str(old.id), error=step.last_error, **about)
     if old.output is not None:
         move.fresh.setdefault(step.scope, {})[step.name] = old.output
     return step

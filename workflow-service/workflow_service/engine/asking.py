@@ -73,5 +73,3 @@ def close_tasks(move: "Move", steps: Sequence[Step], reason: str, *, told: bool 
             body = f"You need not decide any more: {task.title}\n\n{reason}"
             subject = f"No longer to decide: {task.title}"[:200]
             move.tell(step, addressed(task, subject=subject, body=body))
-
-

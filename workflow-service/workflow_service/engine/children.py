@@ -71,5 +71,3 @@ def cancel(move: "Move", step: Step) -> None:
     unfinished = select(Run.id).where(Run.parent_id == step.id, Run.finished_at.is_(None))
     if step.kind == "workflow" and (found := move.session.scalar(unfinished)):
         move.held(found).stop(CANCELLED, "The run that had started it has ended")
-
-

@@ -35,7 +35,13 @@ class Call(Here):
     spent: list[Spent] = field(default_factory=list)
 
     def ask(
-        self, neighbour: ServiceClient, method: str, path: str, *args: Any, key: str = "", **more: Any
+        self,
+        neighbour: ServiceClient,
+        method: str,
+        path: str,
+        *args: Any,
+        key: str = "",
+        **more: Any,
     ) -> Any:
         """Calls a neighbour, at a path below /api/v1, with the rights the run's starter has now.
 

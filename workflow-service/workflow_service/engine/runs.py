@@ -26,11 +26,34 @@ from . import asking, children
 from .definition import Definition, StepDefinition
 from .expressions import ExpressionError, Scope, evaluate_all, scope
 from .outcomes import (
-    Again, Answer, Ask, Control, Done, Here, Kind, Launch, Spread, Terminal,
+    Again,
+    Answer,
+    Ask,
+    Control,
+    Done,
+    Here,
+    Kind,
+    Launch,
+    Spread,
+    Terminal,
 )  # fmt: skip
 from .states import (
-    CANCELLED, COMPENSATING, COMPLETED, DEAD, DONE, FAILED, FOREVER, HELD, OPEN, PAUSED, PENDING,
-    RUNNING, UNDO, WAITING, now, tells,
+    CANCELLED,
+    COMPENSATING,
+    COMPLETED,
+    DEAD,
+    DONE,
+    FAILED,
+    FOREVER,
+    HELD,
+    OPEN,
+    PAUSED,
+    PENDING,
+    RUNNING,
+    UNDO,
+    WAITING,
+    now,
+    tells,
 )  # fmt: skip
 
 SOON = timedelta(seconds=10)  # a shorter pause is not shown as waiting
@@ -242,7 +265,7 @@ class Move:
             self.finish_step(step, self.joined(step, spread))
 
     def end_lane(self, lane: str, failure: str | None = None) -> None:
-        """Another lane may start, or all have joined; the first one is enough if the join is any."""
+        """Another lane may start, or all have joined; of a join `any`, one is enough."""
         step = self.around(lane)
         if step.status != WAITING:
             return
@@ -308,7 +331,7 @@ class Move:
             self.end_run(status, by, error=reason)
 
     def wind_down(self) -> None:
-        """Undoes the newest step that is done and not undone; the run has ended when none is left."""
+        """Undoes the newest step that is done and not undone; when none is left, the run ends."""
         if self.run.finished_at:
             return None
         self.session.flush()
@@ -428,7 +451,7 @@ class Move:
 
         The lines of a run say everything that its state is made of.
         """
-        about = {"step_id": None, "step": None, "attempt": None}
+        about: dict[str, Any] = {"step_id": None, "step": None, "attempt": None}
         if step:
             about = {"step_id": step.id, "step": step.path, "attempt": step.attempts}
         self.lines.append(

@@ -5,10 +5,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement
 
-from chassis.claims import DEAD, DONE, PENDING, RUNNING
+from chassis import claims
 
-# Of a step, beside those of the queue of record: it waits for people, a time or its lanes; the run
-# is paused; it was not needed any more.
+# Of a step: those of the queue of record, and some more. It waits for people, a time or its
+# lanes; the run is paused; it was not needed any more.
+PENDING, RUNNING, DONE, DEAD = claims.PENDING, claims.RUNNING, claims.DONE, claims.DEAD
 WAITING, HELD, CANCELLED = "waiting", "held", "cancelled"
 OPEN = (PENDING, RUNNING, WAITING, HELD)
 
@@ -18,7 +19,6 @@ ENDED = (COMPLETED, FAILED, CANCELLED)
 
 FOREVER = datetime(9999, 12, 31, tzinfo=UTC)  # when a step is due that only others can move
 UNDO = "~undo"  # after the name of a step: the engine's own that undoes it
-
 
 
 def now() -> datetime:

@@ -33,7 +33,9 @@ def definition_faults(definition: Definition) -> Iterator[Fault]:
     broken = list(target_faults(definition)) or list(order_faults(reached, definition.start))
     yield from broken or lane_faults(definition, following)
     later = {name: steps_after(name, reached) for name in steps}
-    lanes = {one for first in firsts_of_items(definition) for one in {first} | later.get(first, set())}
+    lanes = {
+        one for first in firsts_of_items(definition) for one in {first} | later.get(first, set())
+    }
     for name, step in steps.items():
         before = {earlier for earlier in later if name in later[earlier]}
         names = EVERYWHERE | (IN_LANES if name in lanes else set())

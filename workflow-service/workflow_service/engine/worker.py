@@ -154,7 +154,7 @@ class Worker:
                     claims.renew(session, call.step, self.lease)
 
     def _keep_or_settle_each(self, answered: list[Answered], error: Exception) -> None:
-        """What was answered waits for the database; a run that cannot be moved holds up no other."""
+        """What was answered waits for the database; a run that cannot be moved stops no other."""
         if isinstance(error, DBAPIError) and is_passing(error):
             logger.warning("the database does not answer: %s", error.orig)
             for item in answered:
@@ -181,9 +181,9 @@ def wake(session: Session) -> None:
 
 def until_due(session: Session) -> float:
     """Seconds until a step is; a moment when one is already, which another worker holds."""
-    first = select(func.min(Step.run_at) - func.now()).where(Step.status == PENDING)
-    left = session.scalar(first)
-    return inf if left is None else max(MOMENT, left.total_seconds())
+    left = func.extract("epoch", func.min(Step.run_at) - func.now())
+    seconds = session.scalar(select(left).where(Step.status == PENDING))
+    return inf if seconds is None else max(MOMENT, float(seconds))
 
 
 def claim(session: Session, neighbours: Neighbours, limit: int, lease: timedelta) -> list[Call]:
@@ -213,15 +213,17 @@ def begin(move: Move, step: Step, neighbours: Neighbours) -> Call | None:
     kind, defined = KINDS[step.kind], move.defined(step)
     if move.run.status == PAUSED and "~" not in step.name:
         step.status, step.attempts = HELD, step.attempts - 1
-        return move.record("step.held", step)
-    if issubclass(kind, Control):
-        return move.decide(step)
-    if step.attempts > defined.retry.attempts:
-        return move.fail_step(step, "every worker that tried it died or froze")
-    if kind.uses_models and (question := budget.question(move)):
-        return asking.open_tasks(move, step, question)
-    move.record("step.started", step)
-    return Call(move.run, step, defined, neighbours)
+        move.record("step.held", step)
+    elif issubclass(kind, Control):
+        move.decide(step)
+    elif step.attempts > defined.retry.attempts:
+        move.fail_step(step, "every worker that tried it died or froze")
+    elif kind.uses_models and (question := budget.question(move)):
+        asking.open_tasks(move, step, question)
+    else:
+        move.record("step.started", step)
+        return Call(move.run, step, defined, neighbours)
+    return None
 
 
 def attempt(call: Call) -> Outcome:

@@ -56,7 +56,9 @@ class Share(Kind):
     def perform(self, call: Call) -> Done:
         """Takes nothing away: who may do more than asked, the owner above all, keeps it."""
         path, user_id = f"documents/{self.document_id}/permissions", str(self.user_id)
-        level = next((each["level"] for each in given(call, path) if each["user_id"] == user_id), None)
+        level = next(
+            (each["level"] for each in given(call, path) if each["user_id"] == user_id), None
+        )
         if level is None or LEVELS.index(level) < LEVELS.index(self.level):
             level = self.level
             call.ask(call.neighbours.content, "PUT", f"{path}/{user_id}", {"level": level})

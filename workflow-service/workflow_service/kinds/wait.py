@@ -12,7 +12,7 @@ LONGEST = 366 * 86400.0
 
 
 class Wait(Kind):
-    """Takes seconds, or until: a time with its zone. Nothing runs meanwhile, and no restart harms."""
+    """Takes seconds, or until: a time with its zone. No worker is busy meanwhile."""
 
     either: ClassVar[tuple[str, ...]] = ("seconds", "until")
 
