@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -27,6 +30,7 @@ from workflow_service.settings import settings
 
 MEMBER = ("workflows:start", "workflows:read", "ai:use", "definitions:read")
 EDITOR = (*MEMBER, "definitions:write")
+OUTSIDE = "127.0.0.2"
 LEASE = timedelta(seconds=30)
 
 Work = Callable[[], None]
@@ -139,9 +143,12 @@ class Platform(httpx.AsyncBaseTransport):
     communication: FakeCommunication = field(default_factory=FakeCommunication)
     before: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
     calls: list[httpx.Request] = field(default_factory=list)
+    users: list[dict[str, Any]] = field(default_factory=list)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         host = request.url.host
+        if host == "identity-service" and request.url.path == "/api/v1/users":
+            return httpx.Response(200, json={"items": self.users, "next_cursor": None})
         if host == "identity-service":
             return await self.identity.handle_async_request(request)
         if request.url.path == "/health/live":
@@ -251,7 +258,51 @@ def stranger(login: Callable[..., Caller]) -> Caller:
 
 @pytest.fixture
 def neighbours(platform: Platform) -> Neighbours:
-    return open_neighbours(settings, ServiceAccount(settings, platform), platform)
+    allowing = settings.model_copy(update={"http_allow_hosts": (OUTSIDE,)})
+    return open_neighbours(allowing, ServiceAccount(settings, platform), platform)
+
+
+@dataclass
+class Web:
+    """A server outside of the platform: what it answers in turn, the last for ever; who asked."""
+
+    url: str
+    answers: list[tuple[int, dict[str, str], bytes]]
+    asked: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+
+
+@pytest.fixture
+def web() -> Callable[..., AbstractContextManager[Web]]:
+    """`with web((200, {}, b"Hello")) as server:` is at an address that HTTP_ALLOW_HOSTS lets in."""
+
+    @contextmanager
+    def web(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[Web]:
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                here.asked.append((f"{self.command} {self.path}", headers, body))
+                status, given, content = here.answers[0]
+                here.answers = here.answers[1:] or here.answers
+                self.send_response(status)
+                for header in (given | {"Content-Length": str(len(content))}).items():
+                    self.send_header(*header)
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = do_PUT = do_DELETE = answer
+
+            def log_message(self, *_: Any) -> None:
+                """Not a line per request."""
+
+        server = ThreadingHTTPServer((OUTSIDE, 0), Handler)
+        here = Web(f"http://{OUTSIDE}:{server.server_port}", list(answers))
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        yield here
+        server.shutdown()
+        server.server_close()
+
+    return web
 
 
 @pytest.fixture
@@ -302,6 +353,8 @@ def history_tells_the_state(database: None) -> Iterator[None]:
     with session_maker.begin() as session:  # the next test begins with an empty queue
         unfinished = update(Step).where(Step.status.in_((PENDING, RUNNING, WAITING, HELD)))
         session.execute(unfinished.values(status="set aside"))
+        session.execute(update(Run).values(due_at=None))
+        session.execute(update(Step).values(due_at=None))
 
 
 State = dict[str, dict[str, Any]]

@@ -24,7 +24,7 @@ def test_document_review_comes_with_the_service_and_is_valid(starter: Caller) ->
     found = starter.get("/definitions/document-review").json()
 
     content = {key: found[key] for key in ("title", "input", "start", "steps", "output")}
-    assert (found["version"], found["created_by"]) == (1, None)
+    assert (found["version"], found["created_by"]) == (2, None)
     assert starter.post("/definitions/validate", json=content).json() == {"valid": True}
     assert list(found["steps"])[:2] == ["document", "extract"]  # in the order of the file
 

@@ -1,6 +1,7 @@
 """What people can do with the tasks that runs open for them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -132,11 +133,13 @@ def refuse_changed(
         starter_id = session.get_one(Run, task.workflow_id).started_by
     if task.status != TASK_OPEN or "document_id" not in seen:
         return
-    path = f"/api/v1/documents/{seen['document_id']}"
-    version = neighbours.content.call("GET", path, on_behalf_of=starter_id)["version"]
+    path, version = f"/api/v1/documents/{seen['document_id']}", None
+    with suppress(Forbidden, NotFound):  # then it is gone, for whoever started the run
+        version = neighbours.content.call("GET", path, on_behalf_of=starter_id)["version"]
     if version == seen["version"]:
         return
     with sessions.begin() as session:
         waiting = update(Step).where(Step.id == step_id, Step.status == WAITING)
         session.execute(waiting.values(status=PENDING, run_at=func.now()))
-    raise Outdated(f"The document is at version {version} by now: this approval is void")
+    now_at = f"at version {version} by now" if version else "gone"
+    raise Outdated(f"The document is {now_at}: this approval is void")

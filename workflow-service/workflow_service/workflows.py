@@ -11,13 +11,14 @@ from sqlalchemy.orm import Session
 
 from chassis.auth import User
 from chassis.claims import RUNNING
-from chassis.errors import Conflict, Forbidden, NotFound, Unprocessable
+from chassis.errors import Forbidden, NotFound, Unprocessable
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import trace_id
 
 from .approvals import asked_of
 from .definitions import find_definition
 from .engine import again, runs
+from .engine.again import BusinessKeyTaken
 from .engine.definition import Definition, refuse
 from .engine.runs import Move
 from .engine.states import CANCELLED, FAILED, tells
@@ -34,10 +35,6 @@ class InvalidInput(Unprocessable):
 
 class UnknownWorkflow(NotFound):
     """There is none, or the caller may not know that there is one."""
-
-
-class BusinessKeyTaken(Conflict):
-    """The run of this key has another input."""
 
 
 def start_workflow(session: Session, starter: User, new: WorkflowStart) -> tuple[Run, bool]:

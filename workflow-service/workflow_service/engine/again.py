@@ -7,16 +7,21 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from chassis.errors import Unprocessable
+from chassis.errors import Conflict, Unprocessable
 
 from ..models import DefinitionVersion, Run, Step
 from .controls import NotNow
 from .runs import Move, write
 from .states import CANCELLED, COMPLETED, DEAD, DONE, UNDO, WAITING
 from .validation import steps_after
+
+
+class BusinessKeyTaken(Conflict):
+    """There is a run of this key, and it is not the one that was meant."""
 
 
 def retry(session: Session, old: Run, published: DefinitionVersion, trace_id: str, by: str) -> Run:
@@ -67,7 +72,10 @@ def successor(
         retry_of=old.id, business_key=old.business_key if failed else None,
     )  # fmt: skip
     session.add(run)
-    session.flush()
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise BusinessKeyTaken("Another run has the business key of this one by now") from error
     move = Move(session, run)
     move.note_start(by)
     return move

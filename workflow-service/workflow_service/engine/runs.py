@@ -15,6 +15,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 from sqlalchemy import insert, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, aliased
 from uuid_utils.compat import uuid7
 
@@ -181,6 +182,8 @@ class Move:
     def apply(self, step: Step, answer: Answer) -> None:
         match answer:
             case Done(output):
+                if step.memory:
+                    asking.close_tasks(self, [step], "The time to decide is over")
                 self.finish_step(step, output)
             case Again():
                 step.memory, step.attempts = answer.memory, 0  # it has not failed
@@ -294,8 +297,8 @@ class Move:
         lanes = {winner: lanes[winner]} if winner else lanes
         last = (
             select(Step.scope, Step.output)
-            .distinct(Step.scope)
-            .where(Step.run_id == self.run.id, Step.scope.in_(lanes), Step.finished_at.is_not(None))
+            .ext(distinct_on(Step.scope))
+            .where(Step.run_id == self.run.id, Step.scope.in_([*lanes]), Step.finished_at.is_not(None))
             .order_by(Step.scope, Step.id.desc())
         )
         found = {lanes[scope]: output for scope, output in self.session.execute(last)}

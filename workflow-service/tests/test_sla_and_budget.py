@@ -1,0 +1,252 @@
+"""What takes too long and what costs too much; numbers, pictures and streams of runs."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from sqlalchemy import update
+
+from workflow_service.ai.asking import Models
+from workflow_service.ai.providers import Reply
+from workflow_service.database import session_maker
+from workflow_service.models import Run, Step
+from workflow_service.neighbours import Neighbours
+
+from .conftest import Caller, Platform, Work, new_worker
+
+NAP: dict[str, Any] = {"kind": "wait", "with": {"seconds": 9999}}
+TELL: dict[str, Any] = {
+    "kind": "communication.notify",
+    "with": {"recipient_id": "run.started_by", "subject": "'Hello'", "body": "'You'"},
+}
+
+
+def is_late(table: type[Run] | type[Step], **which: Any) -> None:
+    late = update(table).filter_by(**which).values(due_at=table.created_at - timedelta(hours=1))
+    with session_maker.begin() as session:
+        session.execute(late)
+
+
+def breaches(caller: Caller, run: dict[str, Any]) -> list[Any]:
+    return [e["step"] for e in caller.history(run) if e["type"] == "sla.breached"]
+
+
+# -- SLA ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("action", "status"), [("tell", "waiting"), ("fail", "failed"), ("cancel", "cancelled")]
+)
+def test_a_run_that_takes_too_long_is_noted_told_and_more(
+    starter: Caller, reviewer: Caller, platform: Platform, work: Work, action: str, status: str
+) -> None:
+    sla = {"seconds": 60, "action": action, "tell": [reviewer.user_id]}
+    run = starter.start(starter.publish({"nap": NAP}, sla=sla))
+    work()
+    assert breaches(starter, run) == []
+
+    is_late(Run, id=run["id"])
+    work()
+    work()
+
+    found = starter.run(run)
+    assert breaches(starter, run) == [None]
+    assert found["status"] == status
+    assert found["breached_at"] is not None
+    (told,) = platform.communication.to(reviewer.user_id)
+    assert "took longer than 0:01:00" in told["body"]
+
+
+def test_a_step_that_takes_too_long_fails_as_its_definition_says(
+    starter: Caller, platform: Platform, work: Work
+) -> None:
+    nap = NAP | {"sla": {"seconds": 60, "action": "fail"}, "on_failure": "continue"}
+    steps = {"nap": nap | {"next": "after"}, "after": TELL}
+    run = starter.start(starter.publish(steps))
+    work()
+
+    is_late(Step, run_id=run["id"])
+    work()
+
+    assert breaches(starter, run) == ["nap"]
+    assert starter.run(run)["status"] == "completed"
+
+
+def test_the_check_says_which_runs_are_late_and_which_will_be(starter: Caller, work: Work) -> None:
+    name = starter.publish({"nap": NAP}, sla={"seconds": 1000})
+    in_time, at_risk, late = (starter.start(name) for _ in range(3))
+    plain = starter.start(starter.publish({"nap": NAP}))
+    work()
+    is_late(Run, id=late["id"])
+    ago = Run.created_at - timedelta(seconds=900)
+    with session_maker.begin() as session:
+        shifted = update(Run).filter_by(id=at_risk["id"])
+        session.execute(shifted.values(created_at=ago, due_at=Run.due_at - timedelta(seconds=900)))
+
+    states = {i["id"]: i["state"] for i in starter.get("/workflows/sla-check").json()["items"]}
+
+    assert states == {in_time["id"]: "in_time", at_risk["id"]: "at_risk", late["id"]: "breached"}
+    assert plain["id"] not in states
+
+
+def test_the_stats_count_ones_own_runs(starter: Caller, stranger: Caller, work: Work) -> None:
+    name = starter.publish({"tell": TELL})
+    for _ in range(3):
+        starter.start(name)
+    bad = starter.publish({"bad": {"kind": "set", "with": {"values": {"n": "input.no"}}}})
+    starter.start(bad)
+    work()
+
+    stats = starter.get("/workflows/stats").json()
+
+    rows = {row["definition"]: row for row in stats["by_definition"]}
+    assert stats["by_status"] == {"completed": 3, "failed": 1}
+    assert (rows[name]["runs"], rows[name]["completed"]) == (3, 3)
+    assert rows[name]["p95_seconds"] >= rows[name]["median_seconds"] > 0
+    assert (rows[bad]["failed"], rows[bad]["median_seconds"]) == (1, None)
+    assert stranger.get("/workflows/stats").json()["by_status"] == {}
+
+
+# -- budget -------------------------------------------------------------------------------------
+
+
+class Costly:
+    """A model: it answers each question at a dollar."""
+
+    name, model, prices, repairs = "openai", "m", (1.0, 0.0), 0
+
+    def reply(self, question: Any, turns: Any) -> Reply:
+        return Reply(json.dumps({"summary": "Short."}), 1_000_000, 0)
+
+
+@pytest.fixture
+def costly(neighbours: Neighbours) -> Work:
+    models: Any = [Costly()]
+    return new_worker(replace(neighbours, models=Models(models))).work
+
+
+SUMMARIES: dict[str, Any] = {
+    f"s{n}": {"kind": "ai.summarize", "with": {"text": "'A text.'"}} for n in range(3)
+}
+for number in range(2):
+    SUMMARIES[f"s{number}"]["next"] = f"s{number + 1}"
+
+
+def test_overspending_becomes_an_approval_that_lets_the_run_go_on(
+    starter: Caller, reviewer: Caller, costly: Work
+) -> None:
+    budget = {"usd": 2.0, "assignee_id": f"'{reviewer.user_id}'"}
+    run = starter.start(starter.publish(SUMMARIES, budget=budget))
+    costly()
+
+    (task,) = reviewer.tasks()
+    assert starter.run(run)["status"] == "waiting"
+    assert starter.run(run)["usage"] == {
+        "calls": 2, "input_tokens": 2_000_000, "output_tokens": 0, "cost_usd": 2.0
+    }  # fmt: skip
+    assert (task["purpose"], task["subject"]["spent_usd"]) == ("budget", 2.0)
+    reviewer.post(f"/tasks/{task['id']}/complete", json={"decision": "approve"})
+    costly()
+
+    assert starter.run(run)["status"] == "completed"
+    assert starter.run(run)["usage"]["cost_usd"] == 3.0
+
+
+def test_a_run_that_may_not_spend_more_fails(
+    starter: Caller, reviewer: Caller, costly: Work
+) -> None:
+    budget = {"usd": 1.0, "assignee_id": f"'{reviewer.user_id}'"}
+    run = starter.start(starter.publish(SUMMARIES, budget=budget))
+    costly()
+
+    (task,) = reviewer.tasks()
+    reviewer.post(f"/tasks/{task['id']}/complete", json={"decision": "reject"})
+    costly()
+
+    assert starter.run(run)["error"] == "s1: the run was not allowed to cost more"
+    assert starter.run(run)["usage"]["calls"] == 1
+
+
+# -- pictures and streams -----------------------------------------------------------------------
+
+
+def test_a_graph_shows_each_step_with_its_state(
+    starter: Caller, reviewer: Caller, work: Work
+) -> None:
+    ask = {"kind": "approval", "with": {"assignee_id": f"'{reviewer.user_id}'", "title": "'Well?'"}}
+    steps = {
+        "tell": TELL | {"next": "ask"},
+        "ask": ask | {"next": "fork"},
+        "fork": {
+            "kind": "branch",
+            "choices": [{"when": "steps.ask.comment == '\"<b>|'", "next": "end"}],
+        },
+        "end": TELL,
+    }
+    name = starter.publish(steps)
+    run = starter.start(name)
+    work()
+
+    mermaid = starter.get(f"/workflows/{run['id']}/graph")
+    picture = starter.get(f"/workflows/{run['id']}/graph?format=svg")
+
+    lines = [line.strip() for line in mermaid.text.splitlines()]
+    assert lines[0] == "flowchart TD"
+    assert 's_tell["tell<br/>communication.notify<br/>done"]' in lines
+    assert {"class s_tell done", "class s_ask waiting", "s_tell --> s_ask"} <= set(lines)
+    (choice,) = [line for line in lines if line.endswith("s_end") and "|" in line]
+    assert "<b>" not in choice
+    assert choice.count('"') == 2
+    root = ElementTree.fromstring(picture.content)
+    groups = {g.get("id"): g.get("class") for g in root.iter("{http://www.w3.org/2000/svg}g")}
+    assert groups == {
+        "step-tell": "done", "step-ask": "waiting", "step-fork": "", "step-end": ""
+    }  # fmt: skip
+    assert starter.get(f"/definitions/{name}/diagram").text.startswith("flowchart TD")
+
+
+def test_a_stream_shows_each_line_of_history_and_ends_with_the_run(
+    starter: Caller, reviewer: Caller, work: Work
+) -> None:
+    ask = {"kind": "approval", "with": {"assignee_id": f"'{reviewer.user_id}'", "title": "'Well?'"}}
+    run = starter.start(starter.publish({"ask": ask}))
+    work()
+    text: list[str] = []
+
+    def listen() -> None:
+        text.append(starter.get(f"/workflows/{run['id']}/stream").text)
+
+    listening = threading.Thread(target=listen)
+    listening.start()
+    time.sleep(0.5)
+    (task,) = reviewer.tasks()
+    reviewer.post(f"/tasks/{task['id']}/complete", json={"decision": "approve"})
+    work()
+    listening.join(20)
+
+    heard = [line.removeprefix("event: ") for line in text[0].splitlines() if "event: " in line]
+    ids = [int(line.removeprefix("id: ")) for line in text[0].splitlines() if "id: " in line]
+    history = starter.history(run)
+    assert heard == [*(event["type"] for event in history), "end"]
+    assert ids == [event["id"] for event in history]
+    rest = starter.get(f"/workflows/{run['id']}/stream", headers={"Last-Event-ID": str(ids[-2])})
+    assert rest.text.count("event: ") == 2
+
+
+def test_a_stream_is_for_those_who_may_see_the_run(
+    starter: Caller, stranger: Caller, login: Callable[..., Caller]
+) -> None:
+    run = starter.start(starter.publish({"nap": NAP}))
+
+    codes = [
+        caller.get(f"/workflows/{run['id']}/stream").status_code
+        for caller in (stranger, login("documents:read"))
+    ]
+
+    assert codes == [404, 403]
