@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from .conftest import Caller, Platform, Work, long_after
@@ -26,7 +25,7 @@ def started(starter: Caller, work: Work, **given: Any) -> dict[str, Any]:
     return run
 
 
-def decide(caller: Caller, decision: str = "approve", **more: Any) -> httpx.Response:
+def decide(caller: Caller, decision: str = "approve", **more: Any) -> Any:
     """On the caller's newest task."""
     task = caller.tasks()[0]
     return caller.post(f"/tasks/{task['id']}/complete", json={"decision": decision, **more})
@@ -226,9 +225,7 @@ def test_a_document_that_changed_before_it_was_shown_is_not_asked_about(
     document_id = platform.content.add(starter.user_id)
     platform.content.documents[document_id]["version"] = 3
 
-    run = started(
-        starter, work, assignee_id=reviewer.user_id, document_id=document_id, version=2
-    )
+    run = started(starter, work, assignee_id=reviewer.user_id, document_id=document_id, version=2)
 
     assert reviewer.tasks() == []
     assert "is at version 3 by now, and not at 2" in starter.run(run)["error"]

@@ -34,8 +34,8 @@ def refusing(platform: Platform, body: str, status: int = 400) -> None:
     )
 
 
-def post(caller: Caller, run: dict[str, Any], verb: str, **body: Any) -> httpx.Response:
-    return caller.post(f"/workflows/{run['id']}/{verb}", **({"json": body} if body else {}))
+def post(caller: Caller, run: dict[str, Any], verb: str, **body: Any) -> Any:
+    return caller.post(f"/workflows/{run['id']}/{verb}", json=body or None)
 
 
 def statuses(caller: Caller, run: dict[str, Any]) -> dict[str, str]:
@@ -201,9 +201,7 @@ def test_what_was_under_way_when_the_run_was_cancelled_is_undone_too(
     assert starter.run(run)["status"] == "cancelled"
 
 
-def test_cancelling_a_run_cancels_the_runs_that_it_started(
-    starter: Caller, work: Work
-) -> None:
+def test_cancelling_a_run_cancels_the_runs_that_it_started(starter: Caller, work: Work) -> None:
     child = starter.publish({"nap": {"kind": "wait", "with": {"seconds": 9999}}})
     call = {"kind": "workflow", "with": {"definition": f"'{child}'"}}
     run = starter.start(starter.publish({"call": call}))

@@ -27,7 +27,12 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 def foreach(first: str, limit: int = 10, **more: Any) -> dict[str, Any]:
-    return {"kind": "foreach", "with": {"items": "input.items", "limit": limit}, "do": first, **more}
+    return {
+        "kind": "foreach",
+        "with": {"items": "input.items", "limit": limit},
+        "do": first,
+        **more,
+    }
 
 
 def paths(starter: Caller, run: dict[str, Any]) -> dict[str, str]:
@@ -44,9 +49,7 @@ def test_branches_run_side_by_side_and_all_are_joined(starter: Caller, work: Wor
         "sum": given(n="steps.both.left.n + steps.both.right.n"),
     }
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
-    run = starter.start(
-        starter.publish(steps, input=schema, output={"n": "steps.sum.n"}), n=1
-    )
+    run = starter.start(starter.publish(steps, input=schema, output={"n": "steps.sum.n"}), n=1)
 
     work()
 
@@ -131,7 +134,9 @@ def test_a_hundred_items_and_lanes_in_lanes_are_joined_in_order(
 
     work()
 
-    assert starter.run(run)["output"]["all"] == [{"x": {"n": 14}, "y": {"n": n}} for n in range(100)]
+    assert starter.run(run)["output"]["all"] == [
+        {"x": {"n": 14}, "y": {"n": n}} for n in range(100)
+    ]
 
 
 def test_nothing_to_do_for_is_done_at_once(starter: Caller, work: Work) -> None:
@@ -179,9 +184,7 @@ def test_a_run_starts_another_and_waits_for_its_output(starter: Caller, work: Wo
         output={"n": "steps.double.n"},
     )
     call = {"kind": "workflow", "with": {"definition": f"'{child}'", "input": {"items": "[21]"}}}
-    run = starter.start(
-        starter.publish({"call": call}, output={"n": "steps.call.output.n"})
-    )
+    run = starter.start(starter.publish({"call": call}, output={"n": "steps.call.output.n"}))
     work()
 
     assert starter.run(run)["output"] == {"n": 42}
@@ -213,9 +216,7 @@ def test_runs_that_start_themselves_come_to_an_end(starter: Caller, work: Work) 
     assert "runs start runs at most 5 deep" in starter.run(run)["error"]
 
 
-def test_a_wait_is_over_when_its_time_has_come_and_not_before(
-    starter: Caller, work: Work
-) -> None:
+def test_a_wait_is_over_when_its_time_has_come_and_not_before(starter: Caller, work: Work) -> None:
     steps = {"nap": {"kind": "wait", "with": {"seconds": 3 * 86400}, "next": "tell"}, "tell": TELL}
     run = starter.start(starter.publish(steps))
     work()

@@ -96,7 +96,7 @@ class Sla(Strict):
 class Budget(Strict):
     """What the models of a run may cost before somebody is asked to allow as much again."""
 
-    usd: float = Field(gt=0)
+    usd: float = Field(gt=0, le=1_000_000)
     assignee_id: Expression | None = None
     role: RoleName | None = None
 

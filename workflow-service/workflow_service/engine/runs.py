@@ -298,7 +298,9 @@ class Move:
         last = (
             select(Step.scope, Step.output)
             .ext(distinct_on(Step.scope))
-            .where(Step.run_id == self.run.id, Step.scope.in_([*lanes]), Step.finished_at.is_not(None))
+            .where(
+                Step.run_id == self.run.id, Step.scope.in_([*lanes]), Step.finished_at.is_not(None)
+            )
             .order_by(Step.scope, Step.id.desc())
         )
         found = {lanes[scope]: output for scope, output in self.session.execute(last)}
