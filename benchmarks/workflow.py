@@ -31,7 +31,7 @@ from localstack.services import ROOT, SERVICES
 from localstack.stack import LocalStack
 
 SERVICE = next(service for service in SERVICES if service.short == "workflow")
-ROUNDS, MESSAGES, RUNS, STEPS, ITEMS, WAITING = 3, 3000, 50, 20, 100, 100_000
+ROUNDS, MESSAGES, RUNS, STEPS, ITEMS, WAITING = 3, 2000, 50, 20, 100, 100_000
 ADMIN = {"email": "admin@example.com", "password": "demo-password-1"}
 
 NOTHING: dict[str, Any] = {"kind": "wait", "with": {"seconds": 0}}
@@ -196,6 +196,7 @@ def measure(results: dict[str, list[float]], bench: Bench, how: str) -> None:
 
 def note(results: dict[str, list[float]], name: str, value: float) -> None:
     results.setdefault(name, []).append(value)
+    print(f"  {name:<16}{value:>10.4g}", flush=True)
 
 
 def bars(of: dict[str, float]) -> Iterator[Bar]:

@@ -26,6 +26,7 @@ TELL = {
     "with": {"recipient_id": "run.started_by", "subject": "'Hello'", "body": "'You'"},
 }
 PATIENCE = 60  # seconds; the machine may be busy
+LEASE_SECONDS = 1.0
 
 Start = Callable[..., subprocess.Popen[bytes]]
 
@@ -76,7 +77,7 @@ def start(platform: Platform, tmp_path: Path) -> Iterator[Start]:
             "IDENTITY_SERVICE_URL": identity,
             "CONTENT_SERVICE_URL": content,
             "COMMUNICATION_SERVICE_URL": communication,
-            "STEP_LEASE_SECONDS": "2",
+            "STEP_LEASE_SECONDS": str(LEASE_SECONDS),
         }
 
         def start(*command: str) -> subprocess.Popen[bytes]:
@@ -90,7 +91,7 @@ def start(platform: Platform, tmp_path: Path) -> Iterator[Start]:
 
         yield start
         for process in processes:
-            process.kill()
+            process.kill()  # a stopped one too
             process.wait()
 
 
@@ -149,3 +150,99 @@ def test_an_emptied_redis_loses_no_work(
     assert ended(starter, before)["status"] == "completed"
     assert ended(starter, after)["status"] == "completed"
     assert len(platform.communication.to(starter.user_id)) == 4
+
+
+def test_ten_kills_in_a_run_of_twenty_steps_and_each_step_has_its_effect_once(
+    starter: Caller, platform: Platform, start: Start
+) -> None:
+    steps = {f"s{n}": TELL | {"next": f"s{n + 1}"} for n in range(19)} | {"s19": TELL}
+    calls = threading.Semaphore(0)
+
+    def count(_: httpx.Request) -> None:
+        calls.release()
+        time.sleep(0.02)
+
+    platform.before = count
+    run = starter.start(starter.publish(steps))
+    start("beat")
+    workers = [start("worker", "--pool", "threads", "--concurrency", "4") for _ in range(3)]
+
+    for _ in range(10):
+        assert calls.acquire(timeout=PATIENCE)
+        workers.pop(0).send_signal(signal.SIGKILL)
+        workers.append(start("worker", "--pool", "threads", "--concurrency", "4"))
+
+    assert ended(starter, run)["status"] == "completed"
+    assert len(platform.communication.to(starter.user_id)) == 20
+    assert [e["step"] for e in starter.history(run) if e["type"] == "step.done"] == [*steps]
+
+
+def test_a_frozen_workers_step_is_taken_over_and_its_answer_is_evidence(
+    starter: Caller, platform: Platform, start: Start
+) -> None:
+    asked, released = threading.Event(), threading.Event()
+
+    def hold_the_first(_: httpx.Request) -> None:
+        if not asked.is_set():
+            asked.set()
+            released.wait(PATIENCE)
+
+    platform.before = hold_the_first
+    run = starter.start(starter.publish({"one": TELL | {"next": "two"}, "two": TELL}))
+    start("beat")
+    frozen = start("worker", "--pool", "threads", "--concurrency", "4")
+    assert asked.wait(PATIENCE)
+    frozen.send_signal(signal.SIGSTOP)
+    start("worker", "--pool", "threads", "--concurrency", "4")
+    assert ended(starter, run)["status"] == "completed"
+
+    frozen.send_signal(signal.SIGCONT)
+    released.set()
+
+    late = eventually(lambda: [e for e in starter.history(run) if e["type"] == "step.late"])
+    assert (late[0]["step"], late[0]["attempt"]) == ("one", 1)
+    assert late[0]["data"]["late_result"]["output"]["status"] == "queued"
+    assert len(platform.communication.to(starter.user_id)) == 2
+
+
+def test_a_step_that_takes_longer_than_a_lease_keeps_it_by_its_heartbeat(
+    starter: Caller, platform: Platform, start: Start
+) -> None:
+    platform.before = lambda _: time.sleep(2 * LEASE_SECONDS)
+    run = starter.start(starter.publish({"one": TELL}))
+    start("beat")
+    for _ in range(2):
+        start("worker", "--pool", "threads", "--concurrency", "4")
+
+    assert ended(starter, run)["status"] == "completed"
+    assert [e["type"] for e in starter.history(run)].count("step.started") == 1
+
+
+def test_a_worker_that_is_asked_to_stop_ends_what_it_has_begun(
+    starter: Caller, platform: Platform, start: Start
+) -> None:
+    asked = threading.Event()
+
+    def slow(_: httpx.Request) -> None:
+        asked.set()
+        time.sleep(1)
+
+    platform.before = slow
+    run = starter.start(starter.publish({"one": TELL | {"next": "two"}, "two": TELL}))
+    start("beat")
+    worker = start("worker", "--pool", "threads", "--concurrency", "4")
+    assert asked.wait(PATIENCE)
+
+    worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(PATIENCE) == 0
+    steps = {step["name"]: step["status"] for step in starter.run(run)["steps"]}
+    assert steps == {"one": "done", "two": "pending"}
+
+
+def eventually(find: Callable[[], Any]) -> Any:
+    until = time.monotonic() + PATIENCE
+    while not (found := find()):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return found
