@@ -1,6 +1,7 @@
 """POST /ai/...: a model's help with one document or text, for a person who asks."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -8,7 +9,9 @@ from pydantic import BaseModel, Field
 
 from chassis.auth import User, require_permission
 
+from ..database import session_maker
 from ..kinds.ai import Material
+from ..models import AiCall
 from ..neighbours import Neighbours
 from . import questions
 from .questions import Question
@@ -81,7 +84,11 @@ def answered(
 ) -> dict[str, Any]:
     text = new.read(neighbours, user.user_id)
     spent: list[Spent] = []
-    answer = neighbours.models.ask(question(text), spent)
+    try:
+        answer = neighbours.models.ask(question(text), spent)
+    finally:  # what was asked is kept, also when nothing came of it
+        with session_maker.begin() as session:
+            session.add_all(AiCall(user_id=user.user_id, **asdict(each)) for each in spent)
     usage = {
         "input_tokens": sum(call.input_tokens for call in spent),
         "output_tokens": sum(call.output_tokens for call in spent),

@@ -63,6 +63,8 @@ MOST_DECISIONS = 500  # of controls in one transaction; further ones go through 
 MOST_PARSED = 500  # definitions kept ready
 MOST_JOINED = 1_000_000  # characters that the lanes of a step may give together
 
+HISTORY = Event.__table__  # written past the ORM, which need not know lines that nobody reads
+
 _parsed: dict[UUID, Definition] = {}
 
 
@@ -99,7 +101,7 @@ def write(session: Session, moves: Iterable["Move"]) -> None:
     moves = [other for move in moves for other in move.close()]
     session.flush()
     if lines := [line for move in moves for line in move.lines]:
-        session.execute(insert(Event), lines)
+        session.execute(insert(HISTORY), lines)
 
 
 class Move:
@@ -428,18 +430,23 @@ class Move:
         """What the definition says of the step; of the engine's own there is only the kind."""
         return self.definition.steps.get(step.name) or StepDefinition(kind=step.kind)
 
-    def evaluate(self, value: Any, scope: str, item: dict[str, Any] | None, place: str) -> Any:
-        return evaluate_all(value, self.sight(scope, item), place) if value else value
+    def evaluate(self, value: Any, lane: str, item: dict[str, Any] | None, place: str) -> Any:
+        return evaluate_all(value, self.sight(lane, item, "steps" in str(value)), place)
 
-    def sight(self, lane: str, item: dict[str, Any] | None) -> Scope:
-        """What expressions in a lane see: the outputs of its own steps and of those around it."""
+    def sight(self, lane: str, item: dict[str, Any] | None, with_steps: bool = True) -> Scope:
+        """What expressions in a lane see; what steps gave costs a query, and is not always asked."""
+        steps = self.seen_from(lane) if with_steps else {}
+        about = {"id": str(self.run.id), "started_by": self.run.started_by}
+        each = item or {"item": None, "index": None}
+        return scope(input=self.run.input, steps=steps, run=about, **each)
+
+    def seen_from(self, lane: str) -> dict[str, Any]:
+        """What the steps of the lane gave, and of those around it."""
         names = lane.split("/") if lane else []
         seen: dict[str, Any] = {}
         for outer in ["/".join(names[:depth]) for depth in range(len(names) + 1)]:
             seen |= self.given_in(outer) | self.fresh.get(outer, {})
-        about = {"id": str(self.run.id), "started_by": self.run.started_by}
-        each = item or {"item": None, "index": None}
-        return scope(input=self.run.input, steps=seen, run=about, **each)
+        return seen
 
     def given_in(self, lane: str) -> dict[str, Any]:
         if lane not in self.outputs:

@@ -7,15 +7,16 @@ happens once, because every call carries the step's key.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import timedelta
 from math import inf
 from queue import Empty, SimpleQueue
 from threading import Lock
 from time import monotonic, sleep
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, update
@@ -30,13 +31,23 @@ from chassis.tracing import traced
 
 from ..ai.usage import Spent
 from ..kinds import KINDS
-from ..models import AiCall, Run, Step
+from ..models import AiCall, Event, Run, Step
 from ..neighbours import Neighbours
 from . import asking, budget, sla
 from .definition import Retry
 from .outcomes import Answer, Call, Control, Done, Kind, Outcome
 from .runs import Move, given, hold, write
-from .states import HELD, PAUSED, PENDING, RUNNING, WAITING, now
+from .states import (
+    CANCELLED,
+    FAILED,
+    HELD,
+    OPEN,
+    PAUSED,
+    PENDING,
+    RUNNING,
+    WAITING,
+    now,
+)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -105,21 +116,58 @@ class Worker:
         """Settles and claims; gives the seconds until something more is due."""
         free = 0 if self.stopping else self.hands - len(self._at_work) + len(answered)
         try:
-            with self.sessions.begin() as session, session.no_autoflush:
+            with self._transaction() as session:
                 self._sweep(session)
                 settle(session, answered)
                 calls = claim(session, self.neighbours, free, self.lease) if free else []
                 pause = until_due(session) if len(calls) < free else inf
         except Exception as error:
-            self._keep_or_settle_each(answered, error)
+            self._make_up_for(error, answered, free)
             return 0.0
-        for call, _ in answered:
-            self._at_work.pop((call.step.id, call.step.fence))
+        self._let_go_of(answered)
+        self._begin(calls)
+        return pause
+
+    def _make_up_for(self, error: Exception, answered: list[Answered], free: int) -> None:
+        """What was answered waits for the database; a run that cannot be moved stops no other."""
+        if is_away(error):
+            logger.warning("the database does not answer: %s", error)
+            for item in answered:
+                self._inbox.put(item)
+            return sleep(PATIENCE)
+        logger.error("some run cannot be moved: one at a time", exc_info=error)
+        for item in answered:
+            self._alone(lambda session, item=item: settle(session, [item]))
+        self._let_go_of(answered)
+        if free:
+            self._begin(self._alone(lambda session: claim(session, self.neighbours, 1, self.lease)))
+        return None
+
+    def _alone(self, move: Callable[[Session], list[Call] | None]) -> list[Call]:
+        """In a transaction of its own. A run that cannot be moved has failed."""
+        try:
+            with self._transaction() as session:
+                return move(session) or []
+        except Unmovable as error:
+            logger.exception("run %s cannot be moved", error.run_id)
+            with self._transaction() as session:
+                give_up(session, error.run_id)
+            return []
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        with self.sessions.begin() as session, session.no_autoflush:
+            yield session
+
+    def _begin(self, calls: list[Call]) -> None:
         for call in calls:
             seconds = call.defined.timeout or self.timeout
             self._at_work[call.step.id, call.step.fence] = call, monotonic() + seconds + GRACE
             self._pool.submit(self._attempt, call, seconds)
-        return pause
+
+    def _let_go_of(self, answered: list[Answered]) -> None:
+        for call, _ in answered:
+            self._at_work.pop((call.step.id, call.step.fence))
 
     def _sweep(self, session: Session) -> None:
         """Once a second: whose time has come."""
@@ -153,22 +201,41 @@ class Worker:
                 if monotonic() < until:
                     claims.renew(session, call.step, self.lease)
 
-    def _keep_or_settle_each(self, answered: list[Answered], error: Exception) -> None:
-        """What was answered waits for the database; a run that cannot be moved stops no other."""
-        if isinstance(error, DBAPIError) and is_passing(error):
-            logger.warning("the database does not answer: %s", error.orig)
-            for item in answered:
-                self._inbox.put(item)
-            return sleep(PATIENCE)
-        logger.error("some run cannot be moved", exc_info=error)
-        for item in answered:
-            call = item[0]
-            self._at_work.pop((call.step.id, call.step.fence))
-            try:
-                with self.sessions.begin() as session, session.no_autoflush:
-                    settle(session, [item])
-            except Exception:  # its lease runs out, and after many attempts it is dead
-                logger.exception("what step %s came to cannot be written", call.step.id)
+
+class Unmovable(Exception):
+    """A run with which the engine cannot do anything: a definition it cannot read, or a fault."""
+
+    def __init__(self, run_id: UUID) -> None:
+        super().__init__(str(run_id))
+        self.run_id = run_id
+
+
+@contextmanager
+def blaming(runs: Collection[UUID]) -> Iterator[None]:
+    """Whose fault a failure is can be said when there is one run only."""
+    try:
+        yield
+    except Exception as error:
+        if len(runs) != 1 or is_away(error):
+            raise
+        raise Unmovable(*runs) from error
+
+
+def is_away(error: Exception) -> bool:
+    """The database is, or it cannot do it just now."""
+    return isinstance(error, DBAPIError) and is_passing(error)
+
+
+def give_up(session: Session, run_id: UUID) -> None:
+    """Without its definition, which may be what is wrong."""
+    (run,) = hold(session, [run_id])
+    lines: list[dict[str, Any]] = []
+    for step in session.scalars(select(Step).where(Step.run_id == run_id, Step.status.in_(OPEN))):
+        step.status, step.fence, step.finished_at = CANCELLED, step.fence + 1, now()
+        lines.append({"type": "step.cancelled", "step_id": step.id, "step": step.path, "data": {}})
+    run.status, run.finished_at, run.error = FAILED, now(), "cannot be moved; the log says why"
+    lines.append({"type": "run.failed", "data": {"error": run.error}})
+    session.add_all(Event(run_id=run_id, **line) for line in lines)
 
 
 def wake(session: Session) -> None:
@@ -197,13 +264,15 @@ def claim(session: Session, neighbours: Neighbours, limit: int, lease: timedelta
         .with_for_update(key_share=True, skip_locked=True, of=Run)
         .execution_options(populate_existing=True)
     )
-    moves = {run.id: Move(session, run) for run in session.scalars(due).unique()}
-    if not moves:
+    runs = {run.id: run for run in session.scalars(due).unique()}
+    if not runs:
         return []
-    of_these = Step.run_id.in_(moves)
-    steps = claims.claim(session, Step, limit=limit, lease=lease, only=of_these)
-    calls = [begin(moves[step.run_id], step, neighbours) for step in steps]
-    write(session, moves.values())
+    with blaming(runs):
+        moves = {run_id: Move(session, run) for run_id, run in runs.items()}
+        of_these = Step.run_id.in_(moves)
+        steps = claims.claim(session, Step, limit=limit, lease=lease, only=of_these)
+        calls = [begin(moves[step.run_id], step, neighbours) for step in steps]
+        write(session, moves.values())
     return [call for call in calls if call]
 
 
@@ -250,20 +319,25 @@ def settle(session: Session, answered: Sequence[Answered]) -> None:
     """Writes down what attempts came to and what follows, but for steps that others have now."""
     if not answered:
         return
-    moves = {r.id: Move(session, r) for r in hold(session, {call.run.id for call, _ in answered})}
+    runs = {run.id: run for run in hold(session, {call.run.id for call, _ in answered})}
     ids = [call.step.id for call, _ in answered]
     found = select(Step).where(Step.id.in_(ids)).execution_options(populate_existing=True)
     steps = {step.id: step for step in session.scalars(found)}
-    for call, outcome in answered:
-        move, step = moves[call.run.id], steps[call.step.id]
-        move.known[step.scope, step.name] = step
-        session.add_all(ai_call(call, spent) for spent in call.spent)
-        if step.status == RUNNING and step.fence == call.step.fence:
-            apply(move, step, call.defined.retry, outcome)
-        else:
-            evidence = asdict(outcome) if isinstance(outcome, Done) else repr(outcome)
-            move.record("step.late", call.step, None, late_result=evidence)
-    write(session, moves.values())
+    with blaming(runs):
+        moves = {run_id: Move(session, run) for run_id, run in runs.items()}
+        for call, outcome in answered:
+            session.add_all(ai_call(call, spent) for spent in call.spent)
+            settle_one(moves[call.run.id], steps[call.step.id], call, outcome)
+        write(session, moves.values())
+
+
+def settle_one(move: Move, step: Step, call: Call, outcome: Outcome) -> None:
+    """Somebody else's by now: what this one says is evidence, and has no effect."""
+    move.known[step.scope, step.name] = step
+    if step.status == RUNNING and step.fence == call.step.fence:
+        return apply(move, step, call.defined.retry, outcome)
+    evidence = asdict(outcome) if isinstance(outcome, Done) else repr(outcome)
+    return move.record("step.late", call.step, None, late_result=evidence)
 
 
 def apply(move: Move, step: Step, retry: Retry, outcome: Outcome) -> None:
