@@ -62,7 +62,7 @@ def permissions(dependant: Any) -> Iterator[tuple[str, str]]:
         yield from permissions(dependency)
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/patterns.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/patterns.md", "docs/failure-matrix.md"])
 def test_the_files_and_tests_that_a_document_names_are_there(document: str) -> None:
     for path, function in REFERENCE.findall((ROOT / document).read_text()):
         assert (ROOT / path).exists(), path

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import insert, select
+from sqlalchemy import Table, insert, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, aliased
 from uuid_utils.compat import uuid7
@@ -63,7 +63,9 @@ MOST_DECISIONS = 500  # of controls in one transaction; further ones go through 
 MOST_PARSED = 500  # definitions kept ready
 MOST_JOINED = 1_000_000  # characters that the lanes of a step may give together
 
-HISTORY = Event.__table__  # written past the ORM, which need not know lines that nobody reads
+HISTORY = cast(
+    Table, Event.__table__
+)  # written past the ORM, which need not know lines that nobody reads
 
 _parsed: dict[UUID, Definition] = {}
 
@@ -434,7 +436,7 @@ class Move:
         return evaluate_all(value, self.sight(lane, item, "steps" in str(value)), place)
 
     def sight(self, lane: str, item: dict[str, Any] | None, with_steps: bool = True) -> Scope:
-        """What expressions in a lane see; what steps gave costs a query, and is not always asked."""
+        """What expressions in a lane see; what steps gave costs a query, so only when they ask."""
         steps = self.seen_from(lane) if with_steps else {}
         about = {"id": str(self.run.id), "started_by": self.run.started_by}
         each = item or {"item": None, "index": None}

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -137,10 +138,11 @@ class Worker:
             return sleep(PATIENCE)
         logger.error("some run cannot be moved: one at a time", exc_info=error)
         for item in answered:
-            self._alone(lambda session, item=item: settle(session, [item]))
+            self._alone(partial(settle, answered=[item]))
         self._let_go_of(answered)
         if free:
-            self._begin(self._alone(lambda session: claim(session, self.neighbours, 1, self.lease)))
+            one = partial(claim, neighbours=self.neighbours, limit=1, lease=self.lease)
+            self._begin(self._alone(one))
         return None
 
     def _alone(self, move: Callable[[Session], list[Call] | None]) -> list[Call]:
