@@ -41,6 +41,7 @@ from .runs import Move, given, hold, write
 from .states import (
     CANCELLED,
     FAILED,
+    FOREVER,
     HELD,
     OPEN,
     PAUSED,
@@ -48,9 +49,7 @@ from .states import (
     RUNNING,
     WAITING,
     now,
-)  # fmt: skip
-
-logger = logging.getLogger(__name__)
+)
 
 LINGER = 1.0  # seconds before the sweep comes by anyway
 PATIENCE = 1.0  # seconds between two questions whether the database is back
@@ -242,7 +241,10 @@ def give_up(session: Session, run_id: UUID) -> None:
 
 def wake(session: Session) -> None:
     """Steps that wait for a time, and whose time has come, are due."""
-    slept = select(Step.id).where(Step.status == WAITING, Step.run_at <= func.now())
+    # < FOREVER says nothing new, but what the index is about.
+    slept = select(Step.id).where(
+        Step.status == WAITING, Step.run_at <= func.now(), Step.run_at < FOREVER
+    )
     some = slept.limit(MOST_WOKEN).with_for_update(skip_locked=True).cte()
     awake = update(Step).where(Step.id == some.c.id).values(status=PENDING)
     session.execute(awake.execution_options(synchronize_session=False))
