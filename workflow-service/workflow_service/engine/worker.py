@@ -51,6 +51,8 @@ from .states import (
     now,
 )
 
+logger = logging.getLogger(__name__)
+
 LINGER = 1.0  # seconds before the sweep comes by anyway
 PATIENCE = 1.0  # seconds between two questions whether the database is back
 GRACE = 5.0  # seconds that a step may be over its time before its worker is taken for stuck
