@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from workflow_service.database import session_maker
-from workflow_service.engine.worker import attempt, claim, settle
+from workflow_service.engine.attempts import attempt, claim, settle
 from workflow_service.neighbours import Neighbours
 
 from .conftest import LEASE, Caller, Platform, Work, problem

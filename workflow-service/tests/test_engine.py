@@ -15,9 +15,10 @@ from workflow_service.ai.providers import ModelRefused
 from workflow_service.ai.questions import Question
 from workflow_service.ai.usage import Spent
 from workflow_service.database import session_maker
+from workflow_service.engine.attempts import attempt, claim, settle
 from workflow_service.engine.definition import Retry
 from workflow_service.engine.outcomes import Call
-from workflow_service.engine.worker import Worker, attempt, claim, settle
+from workflow_service.engine.worker import Worker
 from workflow_service.neighbours import Neighbours
 
 from .conftest import LEASE, Caller, Platform, Work, new_worker, problem

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select, update
 
 from ..models import DefinitionVersion, Run, Step
+from . import ending
 from .outcomes import Launch, Terminal
 from .states import CANCELLED, COMPLETED, ENDED, FOREVER, PENDING, RUNNING, WAITING
 
@@ -70,4 +71,4 @@ def cancel(move: "Move", step: Step) -> None:
     """The run that a step has started, when the step is cancelled."""
     unfinished = select(Run.id).where(Run.parent_id == step.id, Run.finished_at.is_(None))
     if step.kind == "workflow" and (found := move.session.scalar(unfinished)):
-        move.held(found).stop(CANCELLED, "The run that had started it has ended")
+        ending.stop(move.held(found), CANCELLED, "The run that had started it has ended")

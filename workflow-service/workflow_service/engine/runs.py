@@ -15,15 +15,14 @@ from uuid import UUID
 
 from pydantic import ValidationError
 from sqlalchemy import Table, insert, select
-from sqlalchemy.dialects.postgresql import distinct_on
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from chassis.errors import ServiceError
 
 from ..kinds import KINDS
 from ..models import DefinitionVersion, Event, Run, Step
-from . import asking, children
+from . import asking, children, ending, lanes
 from .definition import Definition, StepDefinition
 from .expressions import ExpressionError, Scope, evaluate_all, scope
 from .outcomes import (
@@ -39,8 +38,6 @@ from .outcomes import (
     Terminal,
 )  # fmt: skip
 from .states import (
-    CANCELLED,
-    COMPENSATING,
     COMPLETED,
     DEAD,
     DONE,
@@ -61,7 +58,6 @@ SOON = timedelta(seconds=10)  # a shorter pause is not shown as waiting
 MOST_STEPS = 10_000  # of a run
 MOST_DECISIONS = 500  # of controls in one transaction; further ones go through the queue
 MOST_PARSED = 500  # definitions kept ready
-MOST_JOINED = 1_000_000  # characters that the lanes of a step may give together
 
 HISTORY = cast(
     Table, Event.__table__
@@ -139,7 +135,7 @@ class Move:
         if self.run.ends_as:
             return None
         if self.run.size >= MOST_STEPS:
-            return self.stop(FAILED, f"has more than {MOST_STEPS} steps")
+            return ending.stop(self, FAILED, f"has more than {MOST_STEPS} steps")
         defined = self.definition.steps[name]
         step = self.put(name, defined.kind, scope, item)
         if defined.sla:
@@ -197,10 +193,7 @@ class Move:
             case Ask():
                 asking.open_tasks(self, step, answer)
             case Spread():
-                step.status, step.run_at = WAITING, FOREVER
-                step.memory = {"started": 0, "ended": 0}
-                self.record("step.spread", step, lanes=len(answer.lanes))
-                self.start_lanes(step, answer)
+                lanes.spread_out(self, step, answer)
             case Launch():
                 children.launch(self, step, answer)
 
@@ -219,14 +212,15 @@ class Move:
         output = {"error": reason} if goes_on else None
         self.end_step(step, DEAD, output, reason)
         self.record("step.dead", step, error=reason, output=output)
-        self.cancel_steps(inside=step)
+        if "started" in step.memory:
+            ending.cancel_steps(self, *ending.interrupted(self), inside=step)
         asking.close_tasks(self, [step], reason)
         if goes_on or is_own or self.run.ends_as:
             self.go_on(step)
         elif step.scope:
-            self.end_lane(step.scope, f"{step.path}: {reason}")
+            lanes.end_lane(self, step.scope, f"{step.path}: {reason}")
         else:
-            self.stop(FAILED, f"{step.path}: {reason}")
+            ending.stop(self, FAILED, f"{step.path}: {reason}")
 
     def end_step(
         self, step: Step, status: str, output: dict[str, Any] | None, error: str | None = None
@@ -240,162 +234,23 @@ class Move:
         if "~" in step.name and not step.name.endswith(UNDO):
             return None
         if self.run.ends_as:
-            return self.wind_down()
-        if step.scope and self.around(step.scope).status != WAITING:
+            return ending.wind_down(self)
+        if step.scope and lanes.around(self, step.scope).status != WAITING:
             return None  # the others of its lanes have decided without it
         following = (step.output or {}).get("next") if step.kind == "branch" else None
         if following := following or self.defined(step).next:
             return self.add(following, step.scope, step.item)
         if step.scope:
-            return self.end_lane(step.scope)
+            return lanes.end_lane(self, step.scope)
         return self.complete()
 
     def complete(self) -> None:
         try:
             output = self.evaluate(self.definition.output, "", None, "output")
         except ExpressionError as error:
-            return self.stop(FAILED, str(error))
+            return ending.stop(self, FAILED, str(error))
         self.run.output = output
-        self.end_run(COMPLETED, output=output)
-
-    # -- lanes ------------------------------------------------------------------------------------
-
-    def start_lanes(self, step: Step, spread: Spread) -> None:
-        """As many as may run at once."""
-        memory = dict(step.memory)
-        first = memory["started"]
-        last = min(len(spread.lanes), memory["ended"] + spread.at_once)
-        step.memory = {**memory, "started": max(first, last)}
-        for name, start, item in spread.lanes[first:last]:
-            self.add(start, f"{step.path}.{name}", item or step.item)
-        if not spread.lanes:
-            self.finish_step(step, self.joined(step, spread))
-
-    def end_lane(self, lane: str, failure: str | None = None) -> None:
-        """Another lane may start, or all have joined; of a join `any`, one is enough."""
-        step = self.around(lane)
-        if step.status != WAITING:
-            return
-        step.memory = {**step.memory, "ended": step.memory["ended"] + 1}
-        spread, is_any = self.decision(step), self.defined(step).join == "any"
-        assert isinstance(spread, Spread)
-        is_last = step.memory["ended"] == len(spread.lanes)
-        if failure and (is_last or not is_any):
-            self.fail_step(step, failure)
-        elif is_last or (is_any and not failure):
-            self.join(step, spread, lane if is_any else None)
-        else:
-            self.start_lanes(step, spread)
-
-    def join(self, step: Step, spread: Spread, winner: str | None) -> None:
-        self.cancel_steps(inside=step)
-        output = self.joined(step, spread, winner)
-        if len(str(output)) > MOST_JOINED:
-            return self.fail_step(step, f"its lanes gave more than {MOST_JOINED} characters")
-        return self.finish_step(step, output)
-
-    def joined(self, step: Step, spread: Spread, winner: str | None = None) -> dict[str, Any]:
-        """What the last step of each lane gave; of a foreach, as a list of items."""
-        self.session.flush()
-        lanes = {f"{step.path}.{name}": name for name, *_ in spread.lanes}
-        lanes = {winner: lanes[winner]} if winner else lanes
-        last = (
-            select(Step.scope, Step.output)
-            .ext(distinct_on(Step.scope))
-            .where(
-                Step.run_id == self.run.id, Step.scope.in_([*lanes]), Step.finished_at.is_not(None)
-            )
-            .order_by(Step.scope, Step.id.desc())
-        )
-        found = {lanes[scope]: output for scope, output in self.session.execute(last)}
-        outputs = {name: found.get(name) for name in lanes.values()}
-        return {"items": [*outputs.values()]} if self.defined(step).do else outputs
-
-    def around(self, lane: str) -> Step:
-        """The step that a lane runs inside of: of `each.3/both.left` it is `each.3/both`."""
-        outer, _, inner = lane.rpartition("/")
-        return self.step_at(outer, inner.rpartition(".")[0])
-
-    def step_at(self, scope: str, name: str) -> Step:
-        if (scope, name) not in self.known:
-            place = select(Step).filter_by(run_id=self.run.id, scope=scope, name=name)
-            self.known[scope, name] = self.session.scalars(place).one()
-        return self.known[scope, name]
-
-    # -- coming to an end before the end ----------------------------------------------------------
-
-    def stop(self, status: str, reason: str | None, by: str | None = None) -> None:
-        """The run will be failed or cancelled, as soon as what has to be undone is undone."""
-        if self.run.finished_at or self.run.ends_as:
-            return
-        self.run.ends_as, self.run.error = status, reason
-        wanted = status == CANCELLED or self.definition.on_failure == "compensate"
-        undoes = wanted and any(step.undo for step in self.definition.steps.values())
-        # What is under way may have had its effect: to undo that, see how it ends.
-        self.cancel_steps(PENDING, WAITING, HELD, *(() if undoes else (RUNNING,)))
-        if undoes:
-            self.show_status(COMPENSATING, by, error=reason, ends_as=status)
-            self.wind_down()
-        else:
-            self.end_run(status, by, error=reason)
-
-    def wind_down(self) -> None:
-        """Undoes the newest step that is done and not undone; when none is left, the run ends."""
-        if self.run.finished_at:
-            return None
-        self.session.flush()
-        own = select(Step).where(Step.run_id == self.run.id)
-        if self.session.scalar(own.where(Step.status.in_(OPEN), ~tells(Step)).limit(1)):
-            return
-        undone = aliased(Step)
-        undoable = [name for name, step in self.definition.steps.items() if step.undo]
-        attempts = select(undone.id).where(
-            undone.run_id == Step.run_id,
-            undone.scope == Step.scope,
-            undone.name == Step.name + UNDO,
-        )
-        left = own.where(Step.status == DONE, Step.name.in_(undoable), ~attempts.exists())
-        newest = left.order_by(Step.finished_at.desc(), Step.id.desc()).limit(1)
-        step = self.session.scalar(newest)
-        if step is None:
-            return self.end_run(self.run.ends_as or FAILED, error=self.failure())
-        undo = self.definition.steps[step.name].undo
-        assert undo is not None
-        own_step = self.put(step.name + UNDO, undo.kind, step.scope, step.item)
-        return self.prepare(own_step, undo.inputs, f"steps.{step.name}.undo.with")
-
-    def failure(self) -> str | None:
-        """Why the run ends early, and what could not be undone."""
-        dead = select(Step).where(
-            Step.run_id == self.run.id, Step.status == DEAD, Step.name.endswith(UNDO)
-        )
-        left = ", ".join(step.path.removesuffix(UNDO) for step in self.session.scalars(dead))
-        parts = [self.run.error, f"could not be undone: {left}" if left else None]
-        self.run.error = "; ".join(filter(None, parts)) or None
-        return self.run.error
-
-    def cancel_steps(self, *statuses: str, inside: Step | None = None) -> None:
-        """Those that are open; who works on one is fenced off, and its answer becomes evidence."""
-        if inside and "started" not in inside.memory:
-            return
-        self.session.flush()
-        found = select(Step).where(
-            Step.run_id == self.run.id, Step.status.in_(statuses or OPEN), ~tells(Step)
-        )
-        if inside:
-            found = found.where(Step.scope.startswith(f"{inside.path}.", autoescape=True))
-        steps = self.session.scalars(found.order_by(Step.id)).all()
-        asking.close_tasks(self, steps, "It is not needed any more")
-        for step in steps:
-            children.cancel(self, step)
-            step.fence += 1
-            self.end_step(step, CANCELLED, None, step.last_error)
-            self.record("step.cancelled", step)
-
-    def end_run(self, status: str, by: str | None = None, **data: Any) -> None:
-        self.run.finished_at = now()
-        self.show_status(status, by, **data)
-        children.tell_parent(self)
+        ending.end_run(self, COMPLETED, output=output)
 
     # -- other runs -------------------------------------------------------------------------------
 
@@ -427,6 +282,12 @@ class Move:
         step.status, step.run_at, step.lease_until = HELD if is_held else status, at, None
         about = {"run_at": at.isoformat(), "error": step.last_error}
         self.record(why, step, status=step.status, **about)
+
+    def step_at(self, scope: str, name: str) -> Step:
+        if (scope, name) not in self.known:
+            place = select(Step).filter_by(run_id=self.run.id, scope=scope, name=name)
+            self.known[scope, name] = self.session.scalars(place).one()
+        return self.known[scope, name]
 
     def defined(self, step: Step) -> StepDefinition:
         """What the definition says of the step; of the engine's own there is only the kind."""

@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, and_, func, select, union_all
 from sqlalchemy.orm import Session
 
 from ..models import Run, Step
+from . import ending
 from .definition import Sla
 from .runs import Move, write
 from .states import CANCELLED, FAILED, now
@@ -54,7 +55,7 @@ def breach_of_step(move: Move, step: Step) -> None:
         if sla.action == "fail":
             move.fail_step(step, reason)
         elif sla.action == "cancel":
-            move.stop(CANCELLED, f"{step.path}: {reason}")
+            ending.stop(move, CANCELLED, f"{step.path}: {reason}")
 
 
 def breach_of_run(move: Move) -> None:
@@ -63,7 +64,7 @@ def breach_of_run(move: Move) -> None:
     if sla and not move.run.finished_at:
         reason = note(move, sla, None)
         if sla.action != "tell":
-            move.stop(FAILED if sla.action == "fail" else CANCELLED, reason)
+            ending.stop(move, FAILED if sla.action == "fail" else CANCELLED, reason)
 
 
 def note(move: Move, sla: Sla, step: Step | None) -> str:
