@@ -114,7 +114,7 @@ def test_no_more_items_than_the_limit_are_under_way_at_once(
 
     new_worker(neighbours).work()
 
-    assert most == limit
+    assert limit // 2 < most <= limit
     assert starter.run(run)["output"] == {"all": [{"i": n} for n in range(12)]}
 
 

@@ -225,7 +225,7 @@ def test_a_worker_that_is_asked_to_stop_ends_what_it_has_begun(
 
     def slow(_: httpx.Request) -> None:
         asked.set()
-        time.sleep(1)
+        time.sleep(3)
 
     platform.before = slow
     run = starter.start(starter.publish({"one": TELL | {"next": "two"}, "two": TELL}))
