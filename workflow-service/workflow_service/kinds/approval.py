@@ -13,7 +13,9 @@ from ..engine.definition import RoleName, Seconds, Strict
 from ..engine.outcomes import Again, Answer, Ask, Assignee, Call, Done, Kind, Terminal
 from ..engine.states import now
 
-FIRST_CHECK = 30.0  # seconds after which the document is looked at again; then ever more rarely
+# Seconds after which the document is looked at again, then ever more rarely; in any case when
+# somebody decides.
+FIRST_CHECK = 300.0
 RAREST_CHECK = 3600.0
 
 
