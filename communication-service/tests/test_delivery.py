@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -289,6 +290,30 @@ def test_what_is_urgent_passes_what_is_not(
     order = [str(each.notification_id) for each in taken]
     assert set(order[:2]) == {reset["id"], urgent["id"]}
     assert order[2] == normal["id"]
+
+
+def test_what_is_cancelled_while_workers_are_at_it_is_either_cancelled_or_delivered(
+    sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> None:
+    accepted = [sender.notify(recipient, channels=["email"]) for _ in range(40)]
+
+    with ThreadPoolExecutor(3) as pool:
+        works = [pool.submit(deliver, delivery_batch=5) for _ in range(2)]
+        cancelled = {
+            notification["id"]: sender.post(f"/notifications/{notification['id']}/cancel")
+            for notification in reversed(accepted)
+        }
+        for work in works:
+            work.result()
+
+    deliver()
+    sent = {mail["Message-ID"] for mail in mail_server.mails_to(recipient)}
+    for notification in accepted:
+        is_cancelled = cancelled[notification["id"]].status_code == 200
+        assert sender.status(notification) == ("cancelled" if is_cancelled else "delivered")
+        message_id = f"<{notification['deliveries'][0]['id']}@example.com>"
+        assert (message_id in sent) != is_cancelled
+    assert len(sent) == len(mail_server.mails_to(recipient))
 
 
 def test_a_delivery_that_fails_for_too_long_is_dead(
