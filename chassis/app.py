@@ -1,6 +1,5 @@
 """The app factory: what a service gets by calling `create_app`."""
 
-import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from time import monotonic
@@ -13,7 +12,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
-from . import errors, logging, metrics
+from . import errors, logging, memory, metrics
 from .auth import through_identity
 from .metrics import ObserveMiddleware
 from .redis_client import RedisClient
@@ -22,7 +21,6 @@ from .tracing import TRACE_HEADER
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-YOUNG_OBJECTS = 10_000  # made before the collector looks at them; by default 700, a few requests
 EXPOSED_HEADERS = [TRACE_HEADER, "ETag", "Idempotent-Replayed", "Location", "Retry-After"]
 
 
@@ -92,11 +90,7 @@ def opened(*services: Lifespan) -> Lifespan:
             app.router.routes.sort(key=app.state.common_routes.__contains__)
             for service in services:
                 await stack.enter_async_context(service(app))
-            if not gc.get_freeze_count():  # once in a process, though tests start many apps
-                # What start-up made stays for good: not traversing it shortens pauses (ADR 0006).
-                gc.collect()
-                gc.freeze()
-                gc.set_threshold(YOUNG_OBJECTS)
+            memory.settle()
             yield
 
     return lifespan

@@ -15,7 +15,7 @@ from celery import Celery, signals
 from fastapi import BackgroundTasks, Depends
 from kombu.exceptions import OperationalError
 
-from . import logging
+from . import logging, memory
 from .settings import Settings
 from .tracing import TRACE_HEADER, trace_id, traced
 
@@ -77,6 +77,11 @@ def hint_after_commit(task: Any) -> Any:
         background.add_task(hint, task)
 
     return Depends(add_hint)
+
+
+@signals.worker_ready.connect
+def settle_memory(**_: Any) -> None:
+    memory.settle()
 
 
 @signals.before_task_publish.connect

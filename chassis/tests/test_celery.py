@@ -1,5 +1,6 @@
 """Tasks through a real Redis to a real worker."""
 
+import gc
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ from typing import Any
 
 import kombu.exceptions
 import pytest
+from celery import signals
 
 from chassis.celery import create_celery
 from chassis.tracing import trace_id, traced
@@ -202,3 +204,11 @@ def test_nothing_but_json_is_taken() -> None:
 
     assert list(app.conf.accept_content) == ["json"]
     assert app.conf.task_serializer == "json"
+
+
+def test_a_worker_that_is_ready_has_settled_its_memory() -> None:
+    gc.unfreeze()
+
+    signals.worker_ready.send(sender=None)
+
+    assert gc.get_freeze_count() > 0

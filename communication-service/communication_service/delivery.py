@@ -30,6 +30,7 @@ from .contacts import Contacts
 from .database import session_maker
 from .models import DELIVERED, PRIORITIES, Delivery, Notification
 from .notifications import erase
+from .schemas import SECURITY
 from .settings import Settings
 
 TURN_SECONDS = 1.0
@@ -186,7 +187,8 @@ def record(
     close_attempts(session, done, ours)
     endpoint_health.note(session, done, settings)
     drop_attempts(session, untried)
-    erase(session, {sent.delivery.notification_id for sent in done})
+    notifications = [sent.delivery.notification for sent in done]
+    erase(session, {said.id for said in notifications if said.category == SECURITY})
     inbox.add(session, [receipt.inbox_item for receipt in receipts if receipt.inbox_item])
 
 

@@ -197,6 +197,8 @@ def erase(session: Session, notification_ids: Collection[UUID]) -> None:
 
     Under a lock, so that of two that end at the same time the second sees the first.
     """
+    if not notification_ids:
+        return
     secret = Notification.id.in_(notification_ids) & (Notification.category == SECURITY)
     locked = select(Notification.id).where(secret).order_by(Notification.id).with_for_update()
     if ids := session.scalars(locked).all():
