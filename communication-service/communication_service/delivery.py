@@ -30,7 +30,7 @@ from .contacts import Contacts
 from .database import session_maker
 from .models import DELIVERED, PRIORITIES, Delivery, Notification
 from .notifications import erase
-from .schemas import SECURITY
+from .schemas.fields import SECURITY
 from .settings import Settings
 
 TURN_SECONDS = 1.0
