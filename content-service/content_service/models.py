@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -69,6 +70,9 @@ class Document(Snapshot, Base):
         ),
         file_index("content_documents"),
     )
+
+    # PostgreSQL computes `search`, and nobody wants it back.
+    __mapper_args__ = MappingProxyType({"eager_defaults": False})
 
     id: Mapped[Id]
     owner_id: Mapped[PersonId]
