@@ -1,4 +1,4 @@
-"""2,000 deliveries to servers that fail at random, while everything is killed again and again.
+"""Hundreds of deliveries to servers that fail at random, while everything is killed again and again.
 
 What was accepted and what has arrived are then counted, by different parties: they are the same.
 """

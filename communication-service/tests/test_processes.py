@@ -14,12 +14,14 @@ import httpx
 import psutil
 import pytest
 import uvicorn
+from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from chassis.testing import FakeIdentity, Person
+from communication_service.database import engine
 from communication_service.settings import SERVICE_FOLDER
 from localstack.leash import leashed, let_go
 from localstack.servers import Redis, free_port
@@ -245,6 +247,43 @@ def test_a_scheduled_notification_goes_out_when_everything_was_restarted(
     wait_for(lambda: people.status(accepted) == "delivered")
     assert people.unread() == 1
     assert not (SERVICE_FOLDER / "celerybeat-schedule").exists()
+
+
+BACKLOG = text("""
+    WITH made AS (
+        INSERT INTO communication_notifications
+            (id, sender_id, recipient_id, category, subject, body, created_at)
+        SELECT gen_random_uuid(), :person, :person, 'newsletter', 'News', 'News', now()
+        FROM generate_series(1, 10000) RETURNING id
+    )
+    INSERT INTO communication_deliveries
+        (id, notification_id, channel, priority, status, run_at, queued_at, attempts, fence)
+    SELECT gen_random_uuid(), id, 'email', 2, 'pending', now(), now(), 0, 0 FROM made
+""")
+CLEAR = text("""
+    UPDATE communication_deliveries SET status = 'cancelled'
+    WHERE priority = 2 AND status IN ('pending', 'running')
+""")
+
+
+def test_a_password_reset_passes_ten_thousand_newsletters(
+    processes: Processes, people: People, identity: FakeIdentity
+) -> None:
+    mail_server, subscriber = processes.mail_server, identity.person(name="Sue Subscriber")
+    mail_server.pause = 0.02  # as long as a real one takes
+    with engine.begin() as connection:
+        connection.execute(BACKLOG, {"person": subscriber.user_id})
+    wait_for(lambda: len(mail_server.mails_to(subscriber)) > 20)
+
+    began = time.monotonic()
+    people.notify(channels=["email"], priority="urgent")
+    wait_for(lambda: bool(mail_server.mails_to(people.recipient)))
+
+    assert time.monotonic() - began < 2
+    assert len(mail_server.mails_to(subscriber)) < 5_000
+    with engine.begin() as connection:
+        connection.execute(CLEAR)
+    mail_server.pause = 0
 
 
 def is_ready(url: str) -> bool:
