@@ -49,7 +49,10 @@ TEXT = func.left(func.coalesce(Document.body, Document.extracted, ""), LONGEST_R
 
 
 class Position(BaseModel):
-    """Where a page ended: the window of matches, both ends included, and the last one shown."""
+    """Where a page ended: the window of matches, both ends included, and the last one shown.
+
+    Without a bottom there were no older matches.
+    """
 
     top: UUID
     bottom: UUID | None = None
@@ -72,7 +75,7 @@ def search_documents(
     window = matches(connection, reader, conditions(query, filters), position)
     rows = best(connection, query, window, position, page.limit + 1)
     items = [shown(row) for row in rows[: page.limit]]
-    after = next_position(window, items, is_full=len(rows) > page.limit)
+    after = next_position(position, window, items, is_full=len(rows) > page.limit)
     return {"items": items, "next_cursor": encode(POSITION, after) if after else None}
 
 
@@ -122,14 +125,16 @@ def shown(row: RowMapping) -> dict[str, Any]:
 
 
 def next_position(
-    window: Sequence[UUID], items: Sequence[dict[str, Any]], *, is_full: bool
+    position: Position | None, window: Sequence[UUID], items: list[dict[str, Any]], *, is_full: bool
 ) -> Position | None:
+    """`bottom` is set where there may be older matches: also if the window has fewer by now."""
+    bottom = position and position.bottom
+    if bottom is None and len(window) == WINDOW:
+        bottom = window[-1]
     if is_full:
         last = items[-1]
-        return Position(top=window[0], bottom=window[-1], rank=last["rank"], last=last["id"])
-    if len(window) == WINDOW:
-        return Position(top=before(window[-1]))
-    return None
+        return Position(top=window[0], bottom=bottom, rank=last["rank"], last=last["id"])
+    return Position(top=before(bottom)) if bottom else None
 
 
 def suggest_words(connection: Connection, reader: User, prefix: str, limit: int) -> list[str]:

@@ -92,6 +92,22 @@ def test_pages_hold_every_match_once_though_others_come_and_go(
         assert shown == ["5", "2", "4", "1", "6", "3"]
 
 
+def test_older_matches_follow_though_a_newer_one_went(
+    author: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "WINDOW", 4)
+    made = [author.create(title=f"Leat {n}") for n in range(6)]
+    page = author.get("/search?q=leat&limit=2").json()
+    author.delete(f"/documents/{made[2]['id']}")
+
+    shown = []
+    while page["next_cursor"]:
+        page = author.get(f"/search?q=leat&limit=2&cursor={page['next_cursor']}").json()
+        shown += [item["title"] for item in page["items"]]
+
+    assert shown == ["Leat 3", "Leat 1", "Leat 0"]
+
+
 def test_pages_end(author: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "WINDOW", 2)
     for number in range(4):
