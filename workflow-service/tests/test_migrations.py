@@ -1,0 +1,65 @@
+"""A database with runs under way is upgraded, and they go on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from localstack.temporary import TemporaryServers
+from workflow_service.settings import SERVICE_FOLDER, Settings
+
+RUN, STEP = str(uuid4()), str(uuid4())
+BEFORE = f"""
+INSERT INTO workflow_runs (id, definition_id, definition, version, status, input, trace_id,
+                           started_by)
+SELECT '{RUN}', id, name, 1, 'waiting', '{{}}', 'trace', 'ada' FROM workflow_definitions;
+INSERT INTO workflow_steps (id, run_id, name, kind, status, polls, attempts, fence)
+VALUES ('{STEP}', '{RUN}', 'review', 'approval', 'waiting', 3, 1, 1);
+INSERT INTO workflow_tasks (id, workflow_id, step, title, subject, assignee_id, status)
+VALUES ('{STEP}', '{RUN}', 'review', 'Review', '{{}}', 'bob', 'open');
+INSERT INTO workflow_history (run_id, type, data) VALUES ('{RUN}', 'run.started', '{{}}')
+"""
+
+
+@pytest.fixture
+def url(servers: TemporaryServers) -> str:
+    servers.postgres.create("old", "workflow_old")
+    found = servers.postgres.url("old", "workflow_old")
+    return Settings(database_url=found).driver_url("psycopg2")
+
+
+def upgrade(url: str, revision: str) -> None:
+    environment = {**os.environ, "DATABASE_URL": url, "PYTHONPATH": str(SERVICE_FOLDER.parent)}
+    command = [sys.executable, "-m", "alembic", "upgrade", revision]
+    done = subprocess.run(command, cwd=SERVICE_FOLDER, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_a_database_with_a_run_that_waits_is_upgraded(url: str) -> None:
+    upgrade(url, "0001")
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text(BEFORE))
+
+    upgrade(url, "head")
+
+    with engine.connect() as connection:
+        step = connection.execute(sa.text("SELECT * FROM workflow_steps")).mappings().one()
+        task = connection.execute(sa.text("SELECT * FROM workflow_tasks")).mappings().one()
+        versions = sa.text(
+            "SELECT version, content, retired_at FROM workflow_definitions ORDER BY version"
+        )
+        first, second = connection.execute(versions).all()
+    engine.dispose()
+    assert (str(step["key"]), step["scope"], step["memory"]) == (STEP, "", {"polls": 3})
+    assert step["run_at"].year == 9999
+    assert (str(task["step_id"]), task["purpose"], task["needed"]) == (STEP, "approval", 1)
+    assert (first[0], second[0], second[2]) == (1, 2, None)
+    assert second[1]["steps"]["review"]["with"]["version"] == "steps.extract.version"
+    builtin = SERVICE_FOLDER / "workflow_service" / "builtin" / "document-review.json"
+    assert first[1] == json.loads(Path(builtin).read_text())
