@@ -57,12 +57,15 @@ class Recipients:
 
     def decide(self, delivery: Delivery, moment: datetime) -> Decision:
         kind = kind_of(delivery)
-        if kind[0] in self._unread:
+        if kind[0] in self._unread and not self._is_mandatory(kind[1]):
             return Decision("The recipient's preferences cannot be read", moment + LATER)
         recent = self._recent(delivery, kind, moment)
         decision = decide(self._case(delivery, kind, len(recent)), moment)
         if decision == SEND and kind in self._throttles:
-            self._throttles[kind].recent = {**recent, str(delivery.id): moment.timestamp()}
+            self._throttles[kind].recent = {
+                **recent,
+                str(delivery.notification_id): moment.timestamp(),
+            }
         return decision
 
     def _case(self, delivery: Delivery, kind: Kind, recent: int) -> Case:
@@ -92,11 +95,11 @@ class Recipients:
         return next(filter(None, found), None)
 
     def _recent(self, delivery: Delivery, kind: Kind, moment: datetime) -> dict[str, float]:
-        """When others of the kind were sent; one that is claimed again is not counted again."""
+        """When others of the kind were sent; one that is tried again is not counted again."""
         limit = self._limit(kind)
         if limit is None:
             return {}
-        begin, itself = moment.timestamp() - limit.seconds, str(delivery.id)
+        begin, itself = moment.timestamp() - limit.seconds, str(delivery.notification_id)
         sent = self._throttles[kind].recent.items()
         return {other: at for other, at in sent if at > begin and other != itself}
 

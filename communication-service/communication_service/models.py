@@ -283,5 +283,5 @@ class Throttle(Base):
     user_id: Mapped[PersonId] = mapped_column(primary_key=True)
     category: Mapped[str] = mapped_column(primary_key=True)
     channel: Mapped[str] = mapped_column(primary_key=True)
-    # When, in seconds since 1970, by delivery: one that is claimed again counts once.
+    # When, in seconds since 1970, by notification: one that is tried again counts once.
     recent: Mapped[dict[str, float]] = mapped_column(JSONB, default=dict)

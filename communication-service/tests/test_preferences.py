@@ -230,10 +230,12 @@ def test_preferences_that_cannot_be_read_put_off_what_is_theirs_alone(
         connection.execute(later, {"wishes": '{"telepathy": true}', "id": recipient.user_id})
     people = [login(), recipient, login()]
     accepted = [sender.notify(person, channels=["in_app"]) for person in people]
+    login("*").notify(recipient, channels=["in_app"], category="security")
 
     deliver()
 
     assert [sender.status(each) for each in accepted] == ["delivered", "pending", "delivered"]
+    assert [item["category"] for item in recipient.inbox()] == ["security"]
     why = "The recipient's preferences cannot be read"
     assert deliveries(sender, accepted[1]) == {"in_app": ("pending", why)}
 
