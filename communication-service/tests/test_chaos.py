@@ -1,4 +1,4 @@
-"""Hundreds of deliveries to servers that fail at random, while everything is killed again and again.
+"""Hundreds of deliveries to servers that fail at random, while all is killed again and again.
 
 What was accepted and what has arrived are then counted, by different parties: they are the same.
 """
