@@ -80,6 +80,24 @@ def test_a_run_that_the_engine_cannot_move_fails_and_holds_up_no_other(
     assert starter.run(bad)["error"] == "cannot be moved; the log says why"
 
 
+def test_the_tasks_of_a_run_that_cannot_be_moved_are_closed(
+    starter: Caller, reviewer: Caller, work: Work
+) -> None:
+    ask = {"kind": "approval", "with": {"assignee_id": f"'{reviewer.user_id}'", "title": "'Well?'"}}
+    both = {"kind": "parallel", "branches": {"a": "ask", "b": "nap"}}
+    nap = {"kind": "wait", "with": {"seconds": 9999}}
+    run = starter.start(starter.publish({"both": both, "ask": ask, "nap": nap}))
+    work()
+    with session_maker.begin() as session:
+        broken = update(Step).filter_by(run_id=run["id"], name="nap")
+        session.execute(broken.values(kind="gone", status="pending"))
+
+    work()
+
+    (task,) = reviewer.tasks()
+    assert (task["status"], starter.run(run)["status"]) == ("closed", "failed")
+
+
 def test_a_neighbour_that_is_slow_is_given_the_steps_time_and_asked_again(
     starter: Caller, platform: Platform, work: Work
 ) -> None:

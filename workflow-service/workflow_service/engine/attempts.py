@@ -20,9 +20,10 @@ from chassis.service_client import asked
 
 from ..ai.usage import Spent
 from ..kinds import KINDS
-from ..models import AiCall, Event, Run, Step
+from ..models import AiCall, Event, Run, Step, Task
 from ..neighbours import Neighbours
 from . import asking, budget
+from .asking import TASK_CLOSED, TASK_OPEN
 from .definition import Retry
 from .outcomes import Answer, Call, Control, Done, Kind, Outcome
 from .runs import Move, given, hold, write
@@ -30,6 +31,7 @@ from .states import CANCELLED, FAILED, HELD, OPEN, PAUSED, PENDING, RUNNING, now
 
 logger = logging.getLogger(__name__)
 
+GIVEN_UP = "cannot be moved; the log says why"
 MOMENT = 0.005  # seconds in which another worker is done with moving a run
 
 Answered = tuple[Call, Outcome]
@@ -66,7 +68,11 @@ def give_up(session: Session, run_id: UUID) -> None:
     for step in session.scalars(select(Step).where(Step.run_id == run_id, Step.status.in_(OPEN))):
         step.status, step.fence, step.finished_at = CANCELLED, step.fence + 1, now()
         lines.append({"type": "step.cancelled", "step_id": step.id, "step": step.path, "data": {}})
-    run.status, run.finished_at, run.error = FAILED, now(), "cannot be moved; the log says why"
+    for task in session.scalars(select(Task).filter_by(workflow_id=run_id, status=TASK_OPEN)):
+        task.status, task.decided_at, task.reason = TASK_CLOSED, now(), GIVEN_UP
+        about = {"task_id": str(task.id), "reason": GIVEN_UP}
+        lines.append({"type": "task.closed", "step_id": task.step_id, "data": about})
+    run.status, run.finished_at, run.error = FAILED, now(), GIVEN_UP
     lines.append({"type": "run.failed", "data": {"error": run.error}})
     session.add_all(Event(run_id=run_id, **line) for line in lines)
 
