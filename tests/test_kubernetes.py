@@ -177,5 +177,6 @@ def selected(policy: Any) -> Any:
 
 
 def addresses_of(policy: Any) -> list[str]:
-    to = [target for rule in policy["spec"]["egress"] for target in rule.get("to", [])]
-    return [target["ipBlock"]["cidr"] for target in to if "ipBlock" in target]
+    """Of the databases."""
+    rules = [rule for rule in policy["spec"]["egress"] if {"port": 5432} in rule.get("ports", [])]
+    return [target["ipBlock"]["cidr"] for rule in rules for target in rule["to"]]
