@@ -117,6 +117,7 @@ def test_a_service_is_found_at_the_url_its_neighbours_have(
 def test_every_variable_is_read(objects: list[Any], service: Service) -> None:
     read = {name.upper() for s in SERVICES for name in settings_of(s).model_fields}
     shared = read | {f"{s.name.upper().replace('-', '_')}_URL" for s in SERVICES}
+    shared.add("FORWARDED_ALLOW_IPS")  # uvicorn's
     own = {name.upper() for name in settings_of(service).model_fields}
     secrets = find(objects, "Secret", f"{service.short}-secrets")["data"]
 

@@ -9,6 +9,7 @@ import pytest
 from chassis.settings import DEVELOPMENT_SERVICE_SECRET
 
 from .people import (
+    PASSWORD,
     PROTECTED,
     Person,
     Stack,
@@ -136,6 +137,24 @@ def test_identity_has_communication_mail_a_link_to_set_a_forgotten_password(stac
     assert [answer.status_code for answer in answers] == [204, 410]
     eventually(lambda: person.ask("GET", "content", "/documents").status_code == 401)
     assert log_in(stack, person.email, new["new_password"]).user_id == person.user_id
+
+
+def test_who_uses_a_stolen_refresh_token_gives_themselves_away(stack: Stack) -> None:
+    """The person is told within five seconds, by mail and in-app."""
+    person = register(stack)
+    credentials = {"email": person.email, "password": PASSWORD}
+    stolen = answer(ask(stack, "POST", "identity", "/auth/login", json=credentials))
+    token = stolen["refresh_token"]
+    for _ in range(2):
+        body = {"refresh_token": token}
+        token = answer(ask(stack, "POST", "identity", "/auth/refresh", json=body))["refresh_token"]
+
+    body = {"refresh_token": stolen["refresh_token"]}
+    assert ask(stack, "POST", "identity", "/auth/refresh", json=body).status_code == 401
+
+    eventually(lambda: mails(stack, person.email, about="used a login token"), seconds=5)
+    inbox = person.get("communication", "/inbox")["items"]
+    assert any("used a login token" in item["body"] for item in inbox)
 
 
 def test_communication_alone_may_read_contacts(stack: Stack) -> None:

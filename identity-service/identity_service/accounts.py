@@ -68,12 +68,15 @@ async def update(
     account = await find_governed(session, by, user_id)
     was_administrator = "*" in account.permissions
     given = patch.model_dump()
-    if given.get("email", account.email) != account.email:
+    has_moved = given.get("email", account.email) != account.email
+    if has_moved:
         await mails.withdraw_links(session, user_id, Kind.VERIFY, Kind.RESET)
         given.setdefault("is_verified", False)
     async with one_per_address(session, given.get("email", account.email)):
         for name, value in given.items():
             setattr(account, name, value)
+    if has_moved and not account.is_verified:
+        await mails.write(session, Kind.VERIFY, user_id)
     audit.record(session, "user.updated", by=by, subject=user_id, fields=sorted(given))
     if was_administrator:
         await roles.keep_an_administrator(session)

@@ -108,28 +108,25 @@ async def step_up(session: AsyncSession, attempts: Attempts, by: User, given: St
     Raises WrongCode, WrongPassword and TooManyAttempts.
     """
     user_id = UUID(by.user_id)
-    if await second_factors.is_on(session, user_id):
+    async with reader.connect() as connection:
+        has_second_factor = await second_factors.is_on(connection, user_id)
+    if has_second_factor:
         await second_factors.check(session, attempts, user_id, given.code or "")
     else:
-        await with_password(session, attempts, by, given.password or "")
+        await require_password(attempts, by, given.password or "")
     audit.record(session, "session.proved", by=by, subject=user_id)
     await sessions.prove(session, by)
 
 
-async def with_password(
-    session: AsyncSession, attempts: Attempts, by: User, password: str
-) -> Account:
-    """The caller's account, locked. Raises WrongPassword and TooManyAttempts."""
-    wait = await attempts.begin("password", by.user_id)
-    user_id, password_hash = await stored_password(Account.id == UUID(by.user_id))
-    is_right = await passwords.matches(password_hash, password)
-    if wait:
+async def require_password(attempts: Attempts, by: User, password: str) -> str:
+    """The hash it fits, with no connection held. Raises WrongPassword and TooManyAttempts."""
+    if wait := await attempts.begin("password", by.user_id):
         raise TooManyAttempts("The password is wrong", wait)
-    account = await lock_unchanged(session, user_id, password_hash) if is_right else None
-    if account is None:
+    _, password_hash = await stored_password(Account.id == UUID(by.user_id))
+    if password_hash is None or not await passwords.matches(password_hash, password):
         raise WrongPassword("The password is wrong")
     await attempts.forgive("password", by.user_id)
-    return account
+    return password_hash
 
 
 async def stored_password(whose: ColumnElement[bool]) -> tuple[UUID | None, str | None]:

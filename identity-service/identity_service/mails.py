@@ -52,12 +52,12 @@ def address_of(mail: Mail) -> str:
     return f"{settings.public_url}/auth/{mail.kind}?token={tokens.of_link(mail.id)}"
 
 
-def start_clock(mail: Mail) -> None:
+async def start_clock(session: AsyncSession, mail: Mail) -> None:
     """A link's time begins when the mail leaves, however long communication was down."""
-    lifetime = LETTERS[Kind(mail.kind)].lifetime
-    if lifetime:
-        mail.link_digest = tokens.digest(tokens.of_link(mail.id))
-        mail.link_expires_at = now() + lifetime
+    if lifetime := LETTERS[Kind(mail.kind)].lifetime:
+        digest = tokens.digest(tokens.of_link(mail.id))
+        opened = update(Mail).where(Mail.id == mail.id)
+        await session.execute(opened.values(link_digest=digest, link_expires_at=now() + lifetime))
 
 
 def good_link(kind: Kind, token: str) -> Select[Mail]:

@@ -81,8 +81,6 @@ async def deliver_due(communication: ServiceClient) -> int:
 
 def take(session: Session) -> Sequence[Mail]:
     due = claim(session, Mail, limit=AT_ONCE, lease=LEASE)
-    for mail in due:
-        mails.start_clock(mail)
     if not due:
         old = delete(Mail).where(Mail.status == DONE, Mail.run_at < func.now() - KEPT)
         session.execute(old)
@@ -100,6 +98,10 @@ async def deliver(communication: ServiceClient, mail: Mail) -> None:
 
 
 async def hand_over(communication: ServiceClient, mail: Mail) -> None:
+    # Not with the claim: a row changed twice in one transaction locks its user, and whoever is
+    # deleting that user waits for the row.
+    async with session_maker.begin() as session:
+        await mails.start_clock(session, mail)
     variables = {**mail.variables, "link": mails.address_of(mail)}
     notification = {
         "recipient_id": str(mail.user_id),

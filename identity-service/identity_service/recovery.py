@@ -10,7 +10,7 @@ from chassis.auth import User
 from . import accounts, api_keys, audit, changes, mails, passwords, second_factors, sessions
 from .attempts import Attempts
 from .letters import Kind
-from .logins import with_password
+from .logins import WrongPassword, lock_unchanged, require_password
 from .models import Account
 from .schemas import PasswordChange, PasswordReset
 
@@ -19,8 +19,11 @@ async def change_password(
     session: AsyncSession, attempts: Attempts, by: User, change: PasswordChange
 ) -> None:
     """Ends every other session of the person. Raises WrongPassword and TooManyAttempts."""
+    old_hash = await require_password(attempts, by, change.current_password)
     new_hash = await passwords.hashed(change.new_password)
-    account = await with_password(session, attempts, by, change.current_password)
+    account = await lock_unchanged(session, UUID(by.user_id), old_hash)
+    if account is None:
+        raise WrongPassword("The password is wrong")
     account.password_hash = new_hash
     audit.record(session, "password.changed", by=by, subject=account.id)
     await note_new_password(session, account.id)

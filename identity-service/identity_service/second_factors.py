@@ -12,7 +12,7 @@ from uuid import UUID
 import pyotp
 import segno
 from sqlalchemy import delete, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from chassis.auth import User
 from chassis.errors import Conflict, Unauthenticated
@@ -48,9 +48,9 @@ async def find(session: AsyncSession, user_id: UUID) -> SecondFactor | None:
     return await session.get(SecondFactor, user_id, with_for_update=True, populate_existing=True)
 
 
-async def is_on(session: AsyncSession, user_id: UUID) -> bool:
-    factor = await session.get(SecondFactor, user_id)
-    return factor is not None and factor.last_step is not None
+async def is_on(session: AsyncSession | AsyncConnection, user_id: UUID) -> bool:
+    theirs = select(SecondFactor.last_step).where(SecondFactor.user_id == user_id)
+    return await session.scalar(theirs) is not None
 
 
 async def set_up(session: AsyncSession, by: User) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def identity(secret: str, previous: list[str], algorithm: str = "HS256") -> Iter
         "JWT_ALGORITHM": algorithm,
         "JWT_SECRET_KEY": secret.replace("\n", "\\n"),
         "JWT_PREVIOUS_SECRET_KEYS": json.dumps(previous),
+        "REFRESH_GRACE_SECONDS": "600",  # longer than a restart on a busy machine
     }
     command = [sys.executable, "main.py"]
     process = subprocess.Popen(command, cwd=FOLDER, env=environment, stdout=subprocess.DEVNULL)

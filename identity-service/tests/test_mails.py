@@ -139,6 +139,20 @@ def test_a_link_is_withdrawn_by_what_it_would_overtake(
     assert reset(client, reset_link, "yet another phrase").status_code == 410
 
 
+def test_a_new_address_has_to_be_verified_anew(
+    client: TestClient, person: Person, admin: Person, mailboxes: Mailboxes
+) -> None:
+    old_link = mailboxes.link_of(person.id, "confirm")
+    verify(client, old_link)
+    change = {"email": f"{uuid4()}@example.com"}
+
+    changed = admin.request("PATCH", f"/users/{person.id}", json=change).json()
+
+    assert changed["is_verified"] is False
+    eventually(lambda: mailboxes.link_of(person.id, "confirm") != old_link)
+    assert verify(client, mailboxes.link_of(person.id, "confirm")).status_code == 200
+
+
 def test_somebody_deactivated_or_locked_resets_nothing(
     client: TestClient, person: Person, admin: Person, reset_link: str
 ) -> None:

@@ -10,8 +10,9 @@ from chassis.auth import User, require_permission
 from chassis.pagination import Page, PageRequest, paginate
 
 from ..database import DbSession
+from ..fields import Storable, Time
 from ..models import AuditEvent
-from ..schemas import AuditEventRead, Storable, Time
+from ..schemas import AuditEventRead
 
 router = APIRouter(prefix="/audit-events")
 

@@ -9,8 +9,9 @@ from fastapi.responses import FileResponse
 from .. import mails, recovery
 from ..audit import note_origin
 from ..database import DbSession
+from ..fields import Secret
 from ..letters import Kind
-from ..schemas import Address, Link, PasswordReset, Secret, Told
+from ..schemas import Address, Link, PasswordReset, Told
 
 router = APIRouter(prefix="/auth", dependencies=[Depends(note_origin)])
 

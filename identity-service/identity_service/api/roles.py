@@ -12,8 +12,9 @@ from chassis.pagination import Page, PageRequest, paginate
 from .. import roles
 from ..audit import note_origin
 from ..database import DbSession
+from ..fields import RoleName
 from ..models import Role
-from ..schemas import RoleCreate, RoleName, RolePatch, RoleRead
+from ..schemas import RoleCreate, RolePatch, RoleRead
 
 router = APIRouter(
     prefix="/roles", route_class=IdempotentRoute, dependencies=[Depends(note_origin)]
