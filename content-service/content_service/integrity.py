@@ -24,11 +24,11 @@ def check(session: Session, page: PageParameters) -> IntegrityReport:
     if page.cursor:
         files = files.where(Version.sha256 > decode(POSITION, page.cursor))
     names = session.scalars(files.order_by(Version.sha256).limit(page.limit + 1)).all()
-    report = IntegrityReport(checked=0, damaged=[], next_cursor=None)
+    report = IntegrityReport(checked=0, items=[], next_cursor=None)
     until = monotonic() + PATIENCE
     for name in names[: page.limit]:
         if fault := fault_of(name):
-            report.damaged.append(describe(session, name, fault))
+            report.items.append(describe(session, name, fault))
         report.checked += 1
         if monotonic() > until:
             break

@@ -178,7 +178,7 @@ class DamagedFile(BaseModel):
 
 class IntegrityReport(BaseModel):
     checked: int
-    damaged: list[DamagedFile]
+    items: list[DamagedFile]
     next_cursor: str | None
 
 

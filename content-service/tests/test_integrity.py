@@ -21,7 +21,7 @@ def scan(operator: Caller, limit: int = 100) -> dict[str, dict[str, Any]]:
     while True:
         page = operator.get("/integrity", params={"limit": limit, "cursor": cursor}).json()
         assert page["checked"] <= limit
-        found |= {fault["sha256"]: fault for fault in page["damaged"]}
+        found |= {fault["sha256"]: fault for fault in page["items"]}
         cursor = page["next_cursor"]
         if cursor is None:
             return found
