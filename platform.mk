@@ -15,7 +15,10 @@ remove-service: install ## Take it out again: make remove-service NAME=billing
 eject: install ## A service as a repository of its own: make eject SERVICE=content-service TO=../my-content
 	@$(PYTHON_IN_VENV) -m forking eject "$$SERVICE" "$$TO"
 
+fork-test: install ## Forks and ejected services, made and tested in copies of this repository
+	@$(PYTHON_IN_VENV) -m pytest forking/tests/test_forking.py
+
 docs-test: install ## Run what README and docs mark as runnable, on the usual ports
 	@$(PYTHON_IN_VENV) -m pytest docs
 
-.PHONY: demo bench new-service remove-service eject docs-test
+.PHONY: demo bench new-service remove-service eject fork-test docs-test

@@ -95,8 +95,8 @@ CurrentUser = Annotated[User, Depends(Bearer())]
 class RemoteAuthenticator:
     """Asks identity once per token and remembers, for as long as the change feed is heard."""
 
-    def __init__(self, identity: ServiceClient, max_staleness: float) -> None:
-        self._identity = identity
+    def __init__(self, identity: ServiceClient, feed: ServiceClient, max_staleness: float) -> None:
+        self._identity, self._feed = identity, feed
         self._max_staleness = max_staleness
         self._kept: dict[bytes, User] = {}
         self._asking: dict[tuple[bytes, int | None], asyncio.Task[User]] = {}
@@ -148,7 +148,7 @@ class RemoteAuthenticator:
     async def _poll(self) -> None:
         # After a silence the first answer counts, whether anything has changed or not.
         wait = min(FEED_WAIT, self._max_staleness / 2) if self._is_fresh() else 0
-        feed = await self._identity.make_request(
+        feed = await self._feed.make_request(
             "GET",
             "/api/v1/auth/changes",
             params={} if self._seq is None else {"after": self._seq, "wait": wait},
@@ -237,7 +237,9 @@ async def through_identity(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     account = ServiceAccount(settings, app.state.transport)
     identity = identity_client(settings, app.state.transport, account)
-    authenticator = RemoteAuthenticator(identity, settings.auth_max_staleness_seconds)
+    # With a circuit of its own: a feed that fails must not keep tokens from being looked at.
+    feed = identity_client(settings, app.state.transport, account)
+    authenticator = RemoteAuthenticator(identity, feed, settings.auth_max_staleness_seconds)
     app.state.account, app.state.identity, app.state.authenticate = account, identity, authenticator
     follower = asyncio.create_task(authenticator.follow())
     try:
@@ -245,5 +247,6 @@ async def through_identity(app: FastAPI) -> AsyncIterator[None]:
     finally:
         follower.cancel()
         await asyncio.gather(follower, return_exceptions=True)
+        await feed.aclose()
         await identity.aclose()
         await account.aclose()

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from .people import Stack, eventually, finished, log_in, mails, open_task, register
-from .test_recovery import LEASE_OVER, Review, frozen, prepared, started, steps_under_way, stopped
+from .reviews import LEASE_OVER, Review, frozen, prepared, started, steps_under_way, stopped
 
 Away = Callable[[Stack, str], AbstractContextManager[None]]
 

@@ -18,102 +18,26 @@ from .people import (
     PROTECTED,
     Person,
     Stack,
-    approve,
     eventually,
-    finished,
     mails,
-    open_task,
     register,
-    start_review,
-    upload,
+)
+from .reviews import (
+    LEASE_OVER,
+    Review,
+    frozen,
+    inbox,
+    prepared,
+    started,
+    steps_under_way,
+    stopped,
 )
 
 STALENESS = 5.0  # seconds: AUTH_MAX_STALENESS_SECONDS
 LONGEST_POLL = 2.0  # seconds between the last two answers of identity's change feed
 LONGEST_ANSWER = 6.0  # seconds that any request may take while identity is away
-LEASE_OVER = 40.0  # seconds in which the work of a killed worker is done by another
-
 
 Away = Callable[[Stack, str], AbstractContextManager[None]]
-
-
-@dataclass
-class Review:
-    """One run of the main job, and what it must have done in the end: each thing once."""
-
-    author: Person
-    reviewer: Person
-    document: Any
-    run: Any = None
-
-    def starts(self) -> None:
-        self.run = start_review(self.author, self.reviewer, self.document)
-
-    def is_approved(self) -> None:
-        approve(self.reviewer, open_task(self.reviewer, self.run, LEASE_OVER))
-
-    def has_done_everything_once(self, stack: Stack) -> None:
-        run = finished(self.author, self.run, LEASE_OVER)
-        assert run["status"] == "completed", run["error"]
-        [task] = [t for t in self.tasks() if t["workflow_id"] == run["id"]]
-        assert self.actions().count("document.processing_requested") == 1
-        assert self.actions().count("permission.granted") == 1
-        eventually(lambda: len(self.sent()) >= 2, LEASE_OVER)  # telling does not hold up a run
-        assert sorted(self.sent()) == ["review-decided", "review-requested"]
-        self.has_told_once(stack, self.author, "approved")
-        self.has_told_once(stack, self.reviewer, task["id"])
-
-    def has_told_once(self, stack: Stack, person: Person, about: str) -> None:
-        """One inbox item, and one mail to whoever looks at its Message-ID."""
-        found = eventually(lambda: mails(stack, person.email, about), LEASE_OVER)
-        assert len({mail["messageId"] for mail in found}) == 1
-        assert len(eventually(lambda: inbox(person, about), LEASE_OVER)) == 1
-
-    def sent(self) -> list[str]:
-        items = self.author.get("communication", "/notifications")["items"]
-        return [notification["template"] for notification in items]
-
-    def tasks(self) -> Any:
-        return self.reviewer.get("workflow", "/tasks", params={"limit": 100})["items"]
-
-    def actions(self) -> list[str]:
-        """What workflow has done to the document."""
-        trail = self.author.get("content", f"/documents/{self.document['id']}/audit")["items"]
-        return [e["action"] for e in trail if e["acting_service"] == "workflow-service"]
-
-
-def inbox(person: Person, about: str) -> list[Any]:
-    items = person.get("communication", "/inbox", params={"limit": 100})["items"]
-    return [item for item in items if about in item["body"]]
-
-
-def prepared(stack: Stack) -> Review:
-    author, reviewer = register(stack), register(stack)
-    return Review(author, reviewer, upload(author))
-
-
-def started(stack: Stack) -> Review:
-    review = prepared(stack)
-    review.starts()
-    return review
-
-
-@contextmanager
-def frozen(stack: Stack, name: str) -> Iterator[None]:
-    stack.freeze(name)
-    try:
-        yield
-    finally:
-        stack.thaw(name)
-
-
-@contextmanager
-def stopped(stack: Stack, name: str) -> Iterator[None]:
-    stack.stop(name)
-    try:
-        yield
-    finally:
-        stack.start(name)
 
 
 @contextmanager
@@ -149,11 +73,6 @@ def test_a_worker_killed_in_the_middle_of_a_step_changes_nothing_but_the_time(
 
     review.is_approved()
     review.has_done_everything_once(stack)
-
-
-def steps_under_way(review: Review) -> list[Any]:
-    run = review.author.get("workflow", f"/workflows/{review.run['id']}")
-    return [step for step in run["steps"] if step["status"] == "running"]
 
 
 def test_a_worker_killed_in_the_middle_of_a_delivery_delivers_once(stack: Stack) -> None:

@@ -99,7 +99,7 @@ def identity() -> FakeIdentity:
     return FakeIdentity()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def client(database: None, identity: FakeIdentity) -> Iterator[TestClient]:
     """The app, started once; nobody is logged in."""
     app.state.transport = identity

@@ -145,7 +145,7 @@ def identity(neighbours: Neighbours) -> FakeIdentity:
     return neighbours.identity
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def client(database: None, neighbours: Neighbours) -> Iterator[TestClient]:
     """The app, started once; nobody is logged in."""
     app.state.transport = neighbours
@@ -153,7 +153,7 @@ def client(database: None, neighbours: Neighbours) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def login(client: TestClient, identity: FakeIdentity) -> Login:
     def login(*permissions: str, **person: Any) -> Caller:
         found = identity.person(*(permissions or MEMBER), **person)

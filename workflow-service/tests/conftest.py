@@ -220,7 +220,7 @@ def platform(the_platform: Platform) -> Iterator[Platform]:
     the_platform.before = lambda _: None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def client(database: None, the_platform: Platform) -> Iterator[TestClient]:
     """The app, started once; nobody is logged in."""
     app.state.transport = the_platform

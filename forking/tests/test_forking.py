@@ -7,7 +7,7 @@ import yaml  # type: ignore[import-untyped]
 
 from localstack.services import ROOT, SERVICES
 
-from .repository import Repository, copy_of_this
+from tests.repository import Repository, copy_of_this
 
 TEMPLATE = ROOT / "forking/template/acme-service"
 LIKE_CONTENT = ["main.py", "alembic.ini", "migrations/script.py.mako", "{package}/health.py"]
