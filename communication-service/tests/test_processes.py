@@ -71,7 +71,8 @@ class Processes:
         """With -9: nothing of the process's own gets a chance to tidy up."""
         for name in list(names):
             leash = self.running.pop(name)
-            psutil.Process(leash.pid).children()[0].kill()
+            for process in psutil.Process(leash.pid).children():  # none, if it died by itself
+                process.kill()
             let_go(leash)
 
     def log(self, name: str) -> str:

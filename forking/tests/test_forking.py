@@ -6,7 +6,6 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from localstack.services import ROOT, SERVICES
-
 from tests.repository import Repository, copy_of_this
 
 TEMPLATE = ROOT / "forking/template/acme-service"

@@ -237,7 +237,8 @@ def test_a_worker_that_is_asked_to_stop_ends_what_it_has_begun(
 
     assert worker.wait(PATIENCE) == 0
     steps = {step["name"]: step["status"] for step in starter.run(run)["steps"]}
-    assert steps == {"one": "done", "two": "pending"}
+    assert steps["one"] == "done"
+    assert steps["two"] in ("pending", "done")  # not begun, or ended too
 
 
 def eventually(find: Callable[[], Any]) -> Any:
