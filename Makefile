@@ -18,6 +18,9 @@ CHOOSE := if test -d .local; \
 	then echo docker; echo "With Docker, since an engine answers (STACK=local: without)" >&2; \
 	else echo local; echo "Without Docker, since no engine answers" >&2; fi
 
+# Some tests mostly wait.
+WORKERS ?= $(shell expr 1 + $$(getconf _NPROCESSORS_ONLN))
+
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
@@ -58,7 +61,7 @@ conformance: install ## Ask a service whether it keeps the patterns: make confor
 	@$(PYTHON_IN_VENV) -m conformance
 
 test: install ## All tests but those that need Docker
-	@$(PYTHON_IN_VENV) -m pytest --numprocesses auto --maxprocesses 4
+	@$(PYTHON_IN_VENV) -m pytest --numprocesses $(WORKERS) --maxprocesses 4
 
 test-compose: install ## The tests across services against the stack in Docker
 	@STACK=docker $(PYTHON_IN_VENV) -m pytest tests

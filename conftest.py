@@ -20,6 +20,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -32,6 +33,10 @@ from localstack.services import ROOT, SERVICES
 from localstack.temporary import TemporaryServers
 
 SERVERS = TemporaryServers()
+
+DISTURBING = {"test_recovery", "test_failures", "test_conformance"}  # the stack of tests/
+# The longest files, so that no worker is left alone with one at the end.
+BEGUN_FIRST = {*DISTURBING, "test_chaos", "test_processes", "test_refresh", "test_storage"}
 
 for service in SERVICES:
     sys.path.append(str(service.folder))
@@ -49,20 +54,27 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
             sys.modules.pop("main", None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in BEGUN_FIRST)
+
+
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """With `-n`: a file's tests stay together, and so do the files that share the one stack."""
+    """With `-n`: a file's tests stay together, and so do the files that share a stack."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "stack" if uses_stack(file) else file
+        return shared_by(nodeid.partition("::")[0])
 
 
 @cache
-def uses_stack(file: str) -> bool:
-    return file.startswith("tests/") and "stack: Stack" in (ROOT / file).read_text()
+def shared_by(file: str) -> str:
+    """What has one stack: the files that disturb it, or those that do not; or the file itself."""
+    if not file.startswith("tests/") or "stack: Stack" not in (ROOT / file).read_text():
+        return file
+    return "disturbed stack" if Path(file).stem in DISTURBING else "stack in peace"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    config.option.loadscopereorder = False  # it would begin with what has the most tests
     return ByFile(config, log)
 
 

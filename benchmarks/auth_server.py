@@ -29,7 +29,7 @@ READER = USER.validate_python(
         "expires_at": "2100-01-01T00:00:00+00:00",
     }
 )
-ANSWER = {"hello": "world"}
+ANSWER = b"hello"
 
 router = APIRouter(prefix="/bench")
 
@@ -53,18 +53,18 @@ AskedReader = Annotated[dict[str, Any], Depends(ask_identity)]
 
 
 @router.get("/answer/none")
-async def answer() -> dict[str, str]:
-    return ANSWER
+async def answer() -> Response:
+    return Response(ANSWER)
 
 
 @router.get("/answer/ours")
-async def answer_a_reader(reader: Reader) -> dict[str, str]:
-    return ANSWER
+async def answer_a_reader(reader: Reader) -> Response:
+    return Response(ANSWER)
 
 
 @router.get("/answer/literal")
-async def answer_after_asking(reader: AskedReader) -> dict[str, str]:
-    return ANSWER
+async def answer_after_asking(reader: AskedReader) -> Response:
+    return Response(ANSWER)
 
 
 @router.get("/document/none/{document_id}")

@@ -35,7 +35,7 @@ FEED_RETRY = 0.25
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TOKEN_MARGIN = 30.0  # seconds before its end at which a service token is replaced
 MOST_KEPT = 10_000
-BEARER = re.compile(rb"bearer +([!-~]+) *", re.IGNORECASE)
+BEARER = re.compile(rb"(?i:bearer) +([!-~]+) *")  # the flag for all of it is six times slower
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from ipaddress import IPv6Address, ip_address
 from socket import SOCK_STREAM, gaierror
@@ -21,12 +19,11 @@ import httpcore
 import httpx
 
 from .errors import Unprocessable
-from .service_client import from_any_thread
+from .service_client import from_any_thread, retry_after
 
 CONNECT_SECONDS = 3.0  # for each address of a name
 MOST_BYTES = 64 * 1024
 MOST_CONNECTIONS = 100
-DAY = 86400.0
 AZURE = "168.63.129.16"  # the one metadata service with a public address
 
 
@@ -54,15 +51,7 @@ class Answer:
 
     @property
     def retry_after(self) -> float:
-        """Seconds that the other side asks to wait for, a day at most; 0 if it does not."""
-        given = self.headers.get("Retry-After", "").strip()
-        if given.isascii() and given.isdecimal():
-            return min(float(given), DAY)
-        try:
-            left = (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds()
-            return min(max(0.0, left), DAY)
-        except (TypeError, ValueError):
-            return 0.0
+        return retry_after(self.headers)
 
 
 class Outbound:

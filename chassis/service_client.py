@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
+from math import ceil
 from typing import Any, Protocol
 
 import anyio.from_thread
@@ -18,6 +21,7 @@ from .tracing import TIMEOUT_HEADER, outgoing_headers, seconds_left, trace_id, t
 ATTEMPTS = 3
 BREAK_AFTER = 5  # failures in a row
 RECOVERY_SECONDS = 2
+DAY = 86400.0  # seconds; nobody is waited for longer
 FAIR_SECONDS = 1.0  # a neighbour that had less to answer in has not failed
 CONNECT = httpx.Timeout(None, connect=2.0)
 # Idle connections are closed before uvicorn closes them, which is after five seconds.
@@ -153,8 +157,7 @@ class ServiceClient:
             kind = Hurried if left < FAIR_SECONDS else Unavailable
             raise kind(f"{self.target} did not answer", target=self.target) from error
         if response.status_code in (502, 503, 504):
-            given = response.headers.get("Retry-After", "")
-            wait = float(given) if given.isdecimal() else 1.0
+            wait = retry_after(response.headers) or 1
             message = f"{self.target} is unavailable"
             raise Unavailable(message, retry_after=wait, target=self.target)
         if not response.is_success and not response.is_client_error:
@@ -178,9 +181,21 @@ def refusal(response: httpx.Response, target: str) -> ServiceError:
     except (ValueError, KeyError, TypeError):
         detail = f"{target} answered {response.status_code}"
     error = from_status(response.status_code, detail, target=target)
-    if response.headers.get("Retry-After", "").isdecimal():
-        error.headers["Retry-After"] = response.headers["Retry-After"]
+    if wait := retry_after(response.headers):
+        error.headers["Retry-After"] = str(ceil(wait))
     return error
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that an answer asks to wait for, given as a number or a date; 0 if it does not."""
+    given = headers.get("Retry-After", "").strip()
+    if given.isascii() and given.isdecimal():
+        return min(float(given), DAY)
+    try:
+        left = (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds()
+        return min(max(0.0, left), DAY)
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def may_retry(replayable: bool, error: BaseException) -> bool:

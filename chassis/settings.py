@@ -93,12 +93,9 @@ class Settings(BaseSettings):
         url = make_url(self.database_url).set(drivername=f"postgresql+{driver}")
         return url.render_as_string(hide_password=False)
 
-    @field_validator("cors_allow_origins", mode="before")
+    @field_validator("cors_allow_origins")
     @classmethod
-    def json_or_comma_list(cls, origins: Any) -> Any:
-        if isinstance(origins, str):
-            is_json = origins.lstrip().startswith("[")
-            origins = json.loads(origins) if is_json else re.findall(r"[^,\s]+", origins)
+    def each_named(cls, origins: list[str]) -> list[str]:
         if "*" in origins:
             raise ValueError("name each origin: '*' would let every site act with a user's login")
         return origins

@@ -22,6 +22,7 @@ NETWORKS = "\nnetworks:\n"
 ABOUT_STAND_IN = re.compile(
     r"^## Who is calling.*?(?=^## )|^  http\S+ +a stand-in.*?(?=\nNext)", re.M | re.S
 )
+OF_THE_PLATFORM = "make fork-test\nSTACK=local make docs-test\n"
 IDENTITY_URL = "http://identity-service:8001"
 
 
@@ -55,7 +56,7 @@ def adapt(service: Service, target: Path) -> None:
     for name in ("README.md", "localstack/welcome.txt"):
         text = rendered((OVERLAY / name).read_text(), service)
         (target / name).write_text(text if needs_stand_in else ABOUT_STAND_IN.sub("", text))
-    change(target / ".ci/run", lambda text: text.replace("STACK=local make docs-test\n", ""))
+    change(target / ".ci/run", lambda text: text.replace(OF_THE_PLATFORM, ""))
     change(target / "docker-compose.yml", lambda text: alone(text, service))
     if needs_stand_in:
         stand_in = "\n" + rendered((OVERLAY / "identity.yml").read_text(), service) + NETWORKS
