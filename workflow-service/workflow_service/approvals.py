@@ -12,7 +12,7 @@ from chassis.auth import User
 from chassis.errors import Conflict, Forbidden, NotFound
 from chassis.pagination import PageParameters, paginate
 
-from .engine import asking, budget, runs
+from .engine import asking, budget, flow, runs
 from .engine.asking import TASK_COMPLETED, TASK_OPEN
 from .engine.runs import Move
 from .engine.states import PENDING, WAITING, now
@@ -111,12 +111,12 @@ def settle_votes(move: Move, step: Step, task: Task, votes: Sequence[Task]) -> N
         ],
     }
     asking.close_tasks(move, [step], "Others have decided", told=False)
-    move.finish_step(step, output, by=task.decided_by)
+    flow.finish(move, step, output, by=task.decided_by)
 
 
 def settle_budget(move: Move, step: Step, task: Task) -> None:
     if task.decision == REJECT:
-        return move.fail_step(step, "the run was not allowed to cost more")
+        return flow.fail(move, step, "the run was not allowed to cost more")
     budget.raise_budget(move, str(task.decided_by))
     step.attempts = 0
     return move.put_back(step, "step.again", now(), PENDING)

@@ -17,7 +17,7 @@ from chassis.tracing import trace_id
 
 from .approvals import asked_of
 from .definitions import find_definition
-from .engine import again, runs
+from .engine import again, flow, runs
 from .engine.again import BusinessKeyTaken
 from .engine.definition import Definition, refuse
 from .engine.runs import Move
@@ -58,7 +58,7 @@ def start_workflow(session: Session, starter: User, new: WorkflowStart) -> tuple
         return known, False
     with session.no_autoflush:
         move = Move(session, run)
-        move.begin()
+        flow.begin(move)
         runs.write(session, [move])
     return run, True
 

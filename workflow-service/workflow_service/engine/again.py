@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 from chassis.errors import Conflict, Unprocessable
 
 from ..models import DefinitionVersion, Run, Step
+from . import flow
 from .controls import NotNow
 from .runs import Move, write
 from .states import CANCELLED, COMPLETED, DEAD, DONE, UNDO, WAITING
@@ -35,7 +36,7 @@ def retry(session: Session, old: Run, published: DefinitionVersion, trace_id: st
     move = successor(session, old, published, trace_id, by)
     steps = own_steps(session, old)
     if any(step.name.endswith(UNDO) for step in steps):
-        move.add(move.definition.start)
+        flow.add(move, move.definition.start)
     else:
         revive(move, steps)
     write(session, [move])
@@ -57,7 +58,7 @@ def rerun(
         raise Unprocessable.field("from_step", f"the run did not come to a step {first}")
     before = {name for name in main if first in steps_after(name, following)}
     copy(move, (s for s in steps if s.path.split("/")[0].split(".")[0] in before and is_kept(s)))
-    move.add(first)
+    flow.add(move, first)
     write(session, [move])
     return move.run
 
@@ -77,7 +78,7 @@ def successor(
     except IntegrityError as error:
         raise BusinessKeyTaken("Another run has the business key of this one by now") from error
     move = Move(session, run)
-    move.note_start(by)
+    flow.note_start(move, by)
     return move
 
 
@@ -106,8 +107,7 @@ def copied(move: Move, old: Step, status: str, memory: dict[str, Any]) -> Step:
         step.finished_at, step.last_error = None, None
     about: dict[str, Any] = {"status": status, "input": old.input, "output": old.output}
     move.record("step.copied", step, of=str(old.id), error=step.last_error, **about)
-    if old.output is not None:
-        move.fresh.setdefault(step.scope, {})[step.name] = old.output
+    move.sight.note(step)
     return step
 
 
@@ -129,7 +129,7 @@ def revive(move: Move, steps: list[Step]) -> None:
         again(move, step)
     if not failed:
         last = max((s for s in done if not s.scope), key=lambda s: str(s.finished_at), default=None)
-        move.go_on(last) if last else move.add(move.definition.start)
+        flow.go_on(move, last) if last else flow.add(move, move.definition.start)
 
 
 def again(move: Move, old: Step) -> None:
@@ -140,7 +140,7 @@ def again(move: Move, old: Step) -> None:
     step = move.put(old.name, old.kind, old.scope, old.item)
     if move.run.version == old_version(move, old):
         step.key = old.key
-    move.prepare(step, defined.inputs, f"steps.{step.name}.with")
+    flow.prepare(move, step, defined.inputs, f"steps.{step.name}.with")
 
 
 def old_version(move: Move, old: Step) -> int:

@@ -3,22 +3,21 @@
 from collections.abc import Sequence
 from hashlib import sha256
 from json import dumps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
 from uuid_utils.compat import uuid7
 
 from ..models import Step, Task
+from . import flow
 from .outcomes import Ask, Assignee
+from .runs import Move
 from .states import FOREVER, WAITING, now
-
-if TYPE_CHECKING:
-    from .runs import Move
 
 TASK_OPEN, TASK_COMPLETED, TASK_CLOSED = "open", "completed", "closed"
 
 
-def open_tasks(move: "Move", step: Step, asked: Ask) -> None:
+def open_tasks(move: Move, step: Step, asked: Ask) -> None:
     """Asks, and tells those who are asked. What the step had open before is closed."""
     close_tasks(move, [step], "Others are asked instead")
     step.status, step.run_at, step.lease_until = WAITING, asked.at or FOREVER, None
@@ -29,10 +28,10 @@ def open_tasks(move: "Move", step: Step, asked: Ask) -> None:
         shown = ("purpose", "title", "subject", "seen", "assignee_id", "role", "needed")
         about = {name: getattr(task, name) for name in shown}
         move.record("task.opened", step, None, task_id=str(task.id), **about)
-        move.tell(step, addressed(task, **invitation(asked, task)))
+        flow.tell(move, step, addressed(task, **invitation(asked, task)))
 
 
-def new_task(move: "Move", step: Step, asked: Ask, assignee: Assignee) -> Task:
+def new_task(move: Move, step: Step, asked: Ask, assignee: Assignee) -> Task:
     return Task(
         id=uuid7(), step_id=step.id, workflow_id=move.run.id, step=step.path, status=TASK_OPEN,
         purpose=asked.purpose, title=asked.title, subject=asked.subject, seen=asked.seen,
@@ -59,7 +58,7 @@ def addressed(task: Task, **message: Any) -> dict[str, Any]:
     return {**to, **message}
 
 
-def close_tasks(move: "Move", steps: Sequence[Step], reason: str, *, told: bool = True) -> None:
+def close_tasks(move: Move, steps: Sequence[Step], reason: str, *, told: bool = True) -> None:
     """Without a decision, and says so to those who were asked."""
     by_id = {step.id: step for step in steps}
     unanswered = select(Task).where(Task.step_id.in_(by_id), Task.status == TASK_OPEN)
@@ -72,4 +71,4 @@ def close_tasks(move: "Move", steps: Sequence[Step], reason: str, *, told: bool 
         if told:
             body = f"You need not decide any more: {task.title}\n\n{reason}"
             subject = f"No longer to decide: {task.title}"[:200]
-            move.tell(step, addressed(task, subject=subject, body=body))
+            flow.tell(move, step, addressed(task, subject=subject, body=body))

@@ -22,11 +22,12 @@ from ..ai.usage import Spent
 from ..kinds import KINDS
 from ..models import AiCall, Event, Run, Step, Task
 from ..neighbours import Neighbours
-from . import asking, budget
+from . import asking, budget, flow
 from .asking import TASK_CLOSED, TASK_OPEN
 from .definition import Retry
+from .flow import given
 from .outcomes import Answer, Call, Control, Done, Kind, Outcome
-from .runs import Move, given, hold, write
+from .runs import Move, hold, write
 from .states import CANCELLED, FAILED, HELD, OPEN, PAUSED, PENDING, RUNNING, now
 
 logger = logging.getLogger(__name__)
@@ -109,15 +110,15 @@ def claim(session: Session, neighbours: Neighbours, limit: int, lease: timedelta
 
 def begin(move: Move, step: Step, neighbours: Neighbours) -> Call | None:
     """The call to make, if it is one that needs a worker and may be made now."""
-    move.known[step.scope, step.name] = step
+    move.knows(step)
     kind, defined = KINDS[step.kind], move.defined(step)
     if move.run.status == PAUSED and "~" not in step.name:
         step.status, step.attempts = HELD, step.attempts - 1
         move.record("step.held", step)
     elif issubclass(kind, Control):
-        move.decide(step)
+        flow.decide(move, step)
     elif step.attempts > defined.retry.attempts:
-        move.fail_step(step, "every worker that tried it died or froze")
+        flow.fail(move, step, "every worker that tried it died or froze")
     elif kind.uses_models and (question := budget.question(move)):
         asking.open_tasks(move, step, question)
     else:
@@ -164,7 +165,7 @@ def settle(session: Session, answered: Sequence[Answered]) -> None:
 
 def settle_one(move: Move, step: Step, call: Call, outcome: Outcome) -> None:
     """Somebody else's by now: what this one says is evidence, and has no effect."""
-    move.known[step.scope, step.name] = step
+    move.knows(step)
     if step.status == RUNNING and step.fence == call.step.fence:
         return apply(move, step, call.defined.retry, outcome)
     evidence = asdict(outcome) if isinstance(outcome, Done) else repr(outcome)
@@ -173,14 +174,14 @@ def settle_one(move: Move, step: Step, call: Call, outcome: Outcome) -> None:
 
 def apply(move: Move, step: Step, retry: Retry, outcome: Outcome) -> None:
     if not isinstance(outcome, ServiceError):
-        return move.apply(step, outcome)
+        return flow.apply(move, step, outcome)
     reason = reason_of(outcome)
     if not may_pass(outcome, step):
-        return move.fail_step(step, reason)
+        return flow.fail(move, step, reason)
     at = now() + timedelta(seconds=max(asked(outcome), pause_after(step.attempts, retry)))
     is_too_old = retry.max_age and at > step.created_at + timedelta(seconds=retry.max_age)
     if step.attempts >= retry.attempts or is_too_old:
-        return move.fail_step(step, f"{reason}; given up after {step.attempts} attempts")
+        return flow.fail(move, step, f"{reason}; given up after {step.attempts} attempts")
     step.last_error = reason
     return move.put_back(step, "step.retrying", at, PENDING)
 

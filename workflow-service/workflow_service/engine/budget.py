@@ -1,16 +1,12 @@
 """What the models of a run have cost, and the question whether they may cost more."""
 
-from typing import TYPE_CHECKING
-
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ..models import AiCall, Run
 from .expressions import ExpressionError, evaluate
 from .outcomes import Ask, Assignee
-
-if TYPE_CHECKING:
-    from .runs import Move
+from .runs import Move
 
 
 def cost(session: Session, run: Run) -> float:
@@ -18,7 +14,7 @@ def cost(session: Session, run: Run) -> float:
     return session.scalar(select(func.sum(AiCall.cost_usd)).where(AiCall.run_id == run.id)) or 0.0
 
 
-def question(move: "Move") -> Ask | None:
+def question(move: Move) -> Ask | None:
     """Whether the run may go on spending; nothing while it is within its budget."""
     budget, run = move.definition.budget, move.run
     if budget is None:
@@ -34,20 +30,20 @@ def question(move: "Move") -> Ask | None:
     )
 
 
-def assignee(move: "Move") -> Assignee:
+def assignee(move: Move) -> Assignee:
     """As the definition says, else whoever started the run."""
     budget = move.definition.budget
     if budget and budget.role:
         return Assignee(role=budget.role)
     if budget and budget.assignee_id:
         try:
-            return Assignee(str(evaluate(budget.assignee_id, move.sight("", None))))
+            return Assignee(str(evaluate(budget.assignee_id, move.sight.scope("", None))))
         except ExpressionError:
             pass  # then the starter, who can ask for it to be corrected
     return Assignee(move.run.started_by)
 
 
-def raise_budget(move: "Move", by: str) -> None:
+def raise_budget(move: Move, by: str) -> None:
     """By as much again."""
     budget = move.definition.budget
     if budget:

@@ -1,42 +1,38 @@
 """Runs that steps start: a step of the kind workflow is done when its run is."""
 
-from typing import TYPE_CHECKING
-
 from sqlalchemy import func, select, update
 
 from ..models import DefinitionVersion, Run, Step
-from . import ending
+from . import ending, flow
 from .outcomes import Launch, Terminal
+from .runs import Move
 from .states import CANCELLED, COMPLETED, ENDED, FOREVER, PENDING, RUNNING, WAITING
-
-if TYPE_CHECKING:
-    from .runs import Move
 
 DEEPEST = 5  # a run in a run in a run ...
 MOST_RUNS = 1000  # below one that a person started
 
 
-def launch(move: "Move", step: Step, wanted: Launch) -> None:
+def launch(move: Move, step: Step, wanted: Launch) -> None:
     """Starts the run, or looks how the one that was started ended."""
     child = child_of(move, step)
     if child is None:
         child = start(move, step, wanted)
         move.record("step.launched", step, workflow_id=str(child.id))
     if child.status == COMPLETED:
-        return move.finish_step(step, {"workflow_id": str(child.id), "output": child.output})
+        return flow.finish(move, step, {"workflow_id": str(child.id), "output": child.output})
     if child.status in ENDED:
-        return move.fail_step(step, f"workflow {child.id} is {child.status}: {child.error}")
+        return flow.fail(move, step, f"workflow {child.id} is {child.status}: {child.error}")
     step.status, step.run_at, step.lease_until = WAITING, FOREVER, None
     return None
 
 
-def child_of(move: "Move", step: Step) -> Run | None:
+def child_of(move: Move, step: Step) -> Run | None:
     """Held, so that it does not end while we look."""
     found = move.session.scalar(select(Run.id).where(Run.parent_id == step.id))
     return move.held(found).run if found else None
 
 
-def start(move: "Move", step: Step, wanted: Launch) -> Run:
+def start(move: Move, step: Step, wanted: Launch) -> Run:
     parent, session = move.run, move.session
     current = select(DefinitionVersion).filter_by(name=wanted.definition, retired_at=None)
     published = session.scalar(current)
@@ -53,11 +49,15 @@ def start(move: "Move", step: Step, wanted: Launch) -> Run:
         parent_id=step.id, root_id=root, depth=parent.depth + 1,
     )  # fmt: skip
     session.flush()  # the step, to which the run refers
-    move.begin_other(child)
+    session.add(child)
+    session.flush()
+    other = move.other(child)
+    other.decisions = flow.MOST_DECISIONS  # else runs that start runs would do so without end
+    flow.begin(other)
     return child
 
 
-def tell_parent(move: "Move") -> None:
+def tell_parent(move: Move) -> None:
     """The step that waits for this run is due. Its run need not be held for that."""
     waiting = update(Step).where(Step.id == move.run.parent_id, Step.status == WAITING)
     if move.run.parent_id:
@@ -67,7 +67,7 @@ def tell_parent(move: "Move") -> None:
         )
 
 
-def cancel(move: "Move", step: Step) -> None:
+def cancel(move: Move, step: Step) -> None:
     """The run that a step has started, when the step is cancelled."""
     unfinished = select(Run.id).where(Run.parent_id == step.id, Run.finished_at.is_(None))
     if step.kind == "workflow" and (found := move.session.scalar(unfinished)):

@@ -1,12 +1,13 @@
 """Coming to an end before the end: failing, cancelling, undoing."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import aliased
 
 from ..models import Step
-from . import asking, children
+from . import asking, children, flow
+from .runs import Move
 from .states import (
     CANCELLED,
     COMPENSATING,
@@ -22,13 +23,10 @@ from .states import (
     tells,
 )  # fmt: skip
 
-if TYPE_CHECKING:
-    from .runs import Move
-
 UNTOUCHED = (PENDING, WAITING, HELD)
 
 
-def stop(move: "Move", status: str, reason: str | None, by: str | None = None) -> None:
+def stop(move: Move, status: str, reason: str | None, by: str | None = None) -> None:
     """The run will be failed or cancelled, as soon as what has to be undone is undone."""
     if move.run.finished_at or move.run.ends_as:
         return
@@ -41,18 +39,18 @@ def stop(move: "Move", status: str, reason: str | None, by: str | None = None) -
         end_run(move, status, by, error=reason)
 
 
-def undoes(move: "Move", status: str = FAILED) -> bool:
+def undoes(move: Move, status: str = FAILED) -> bool:
     """Whether something would be undone if the run came to this end."""
     wanted = status == CANCELLED or move.definition.on_failure == "compensate"
     return wanted and any(step.undo for step in move.definition.steps.values())
 
 
-def interrupted(move: "Move", status: str = FAILED) -> tuple[str, ...]:
+def interrupted(move: Move, status: str = FAILED) -> tuple[str, ...]:
     """What is under way may have had its effect: to undo that, one has to see how it ends."""
     return UNTOUCHED if undoes(move, status) else OPEN
 
 
-def wind_down(move: "Move") -> None:
+def wind_down(move: Move) -> None:
     """Undoes the newest step that is done and not undone; when none is left, the run ends."""
     if move.run.finished_at:
         return
@@ -76,10 +74,10 @@ def wind_down(move: "Move") -> None:
     undo = move.definition.steps[step.name].undo
     assert undo is not None
     own_step = move.put(step.name + UNDO, undo.kind, step.scope, step.item)
-    move.prepare(own_step, undo.inputs, f"steps.{step.name}.undo.with")
+    flow.prepare(move, own_step, undo.inputs, f"steps.{step.name}.undo.with")
 
 
-def failure(move: "Move") -> str | None:
+def failure(move: Move) -> str | None:
     """Why the run ends early, and what could not be undone."""
     dead = select(Step).where(
         Step.run_id == move.run.id, Step.status == DEAD, Step.name.endswith(UNDO)
@@ -90,7 +88,7 @@ def failure(move: "Move") -> str | None:
     return move.run.error
 
 
-def cancel_steps(move: "Move", *statuses: str, inside: Step | None = None) -> None:
+def cancel_steps(move: Move, *statuses: str, inside: Step | None = None) -> None:
     """Whoever works on one is fenced off, and the answer becomes evidence."""
     move.session.flush()
     found = select(Step).where(Step.run_id == move.run.id, Step.status.in_(statuses), ~tells(Step))
@@ -101,11 +99,11 @@ def cancel_steps(move: "Move", *statuses: str, inside: Step | None = None) -> No
     for step in steps:
         children.cancel(move, step)
         step.fence += 1
-        move.end_step(step, CANCELLED, None, step.last_error)
+        flow.end(move, step, CANCELLED, None, step.last_error)
         move.record("step.cancelled", step)
 
 
-def end_run(move: "Move", status: str, by: str | None = None, **data: Any) -> None:
+def end_run(move: Move, status: str, by: str | None = None, **data: Any) -> None:
     move.run.finished_at = now()
     move.show_status(status, by, **data)
     children.tell_parent(move)

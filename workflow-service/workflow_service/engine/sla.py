@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, and_, func, select, union_all
 from sqlalchemy.orm import Session
 
 from ..models import Run, Step
-from . import ending
+from . import ending, flow
 from .definition import Sla
 from .runs import Move, write
 from .states import CANCELLED, FAILED, now
@@ -53,7 +53,7 @@ def breach_of_step(move: Move, step: Step) -> None:
     if sla and not move.run.finished_at:
         reason = note(move, sla, step)
         if sla.action == "fail":
-            move.fail_step(step, reason)
+            flow.fail(move, step, reason)
         elif sla.action == "cancel":
             ending.stop(move, CANCELLED, f"{step.path}: {reason}")
 
@@ -74,5 +74,5 @@ def note(move: Move, sla: Sla, step: Step | None) -> str:
     move.record("sla.breached", step, seconds=sla.seconds, action=sla.action)
     for recipient in sla.tell or [move.run.started_by]:
         body = f"{what} {reason}. The workflow is {move.run.id}."
-        move.tell(step, {"recipient_id": recipient, "subject": f"Late: {what}", "body": body})
+        flow.tell(move, step, {"recipient_id": recipient, "subject": f"Late: {what}", "body": body})
     return reason
