@@ -165,6 +165,17 @@ def test_lists_go_on_where_the_page_before_ended(
     assert found == people[::-1]
 
 
+def test_those_who_have_a_role_are_listed(admin: Person, new_person: Callable[[], Person]) -> None:
+    editor = admin.request("POST", "/users", json=new_user(roles=["editor"])).json()
+    new_person()
+
+    of_role = admin.request("GET", "/users?role=editor&limit=1").json()
+
+    assert of_role["items"] == [editor]
+    assert admin.request("GET", "/users?role=nobody-has-it").json()["items"] == []
+    assert admin.request("GET", "/users?role=%00").status_code == 422
+
+
 def test_a_deactivated_person_is_out_everywhere_and_stays_out(
     client: TestClient, person: Person, admin: Person
 ) -> None:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from sqlalchemy import select
 
 from chassis.auth import CurrentUser, User, require_permission
@@ -14,7 +14,8 @@ from chassis.pagination import Page, PageRequest, paginate
 from .. import accounts, schemas, second_factors
 from ..audit import note_origin
 from ..database import DbSession
-from ..models import Account
+from ..fields import RoleName
+from ..models import Account, Role
 
 router = APIRouter(
     prefix="/users", route_class=IdempotentRoute, dependencies=[Depends(note_origin)]
@@ -41,12 +42,18 @@ ProfileReader = Annotated[User, self_or("users:read", services=True)]
 ProfileWriter = Annotated[User, self_or("users:write")]
 ContactReader = Annotated[User, self_or("contacts:read")]
 SelfOrReader = Annotated[User, self_or("users:read")]
+OfRole = Annotated[RoleName | None, Query(description="Only those who have it.")]
 
 
 @router.get("", response_model=Page[schemas.UserRead])
-async def list_users(reader: Reader, session: DbSession, page: PageRequest) -> Any:
-    """Everybody, the newest first."""
-    return await session.run_sync(paginate, select(Account), page, Account.id)
+async def list_users(
+    reader: Reader, session: DbSession, page: PageRequest, role: OfRole = None
+) -> Any:
+    """Everybody, or those who have a role; the newest first."""
+    people = select(Account)
+    if role:
+        people = people.where(Account.role_objects.any(Role.name == role))
+    return await session.run_sync(paginate, people, page, Account.id)
 
 
 @router.post("", response_model=schemas.UserRead, status_code=201, dependencies=[Idempotent])
