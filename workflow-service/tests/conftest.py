@@ -89,10 +89,9 @@ class FakeContent:
                     return problem(404, "Nobody asked for this document's text yet")
                 self.asked[document_id] += 1
                 return httpx.Response(200, json=self.processing(document))
-            case "GET", ["permissions"]:
-                found = [{"user_id": u, "level": v} for (d, u), v in self.levels.items()
-                         if d == document_id]  # fmt: skip
-                return httpx.Response(200, json={"items": found, "next_cursor": None})
+            case "GET", ["permissions", "effective"]:
+                level = self.levels.get((document_id, request.url.params["user"]))
+                return httpx.Response(200, json={"user_id": user_id, "level": level})
             case "PUT", ["permissions", person]:
                 self.levels[document_id, person] = json.loads(request.content)["level"]
                 return httpx.Response(200, json={})
@@ -148,7 +147,9 @@ class Platform(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         host = request.url.host
         if host == "identity-service" and request.url.path == "/api/v1/users":
-            return httpx.Response(200, json={"items": self.users, "next_cursor": None})
+            role = request.url.params["role"]
+            found = [user for user in self.users if role in user["roles"]]
+            return httpx.Response(200, json={"items": found, "next_cursor": None})
         if host == "identity-service":
             return await self.identity.handle_async_request(request)
         if request.url.path == "/health/live":
@@ -416,7 +417,6 @@ def recorded(session: Session, run_id: UUID) -> State:
     state["run"] |= {"retry_of": str(run.retry_of)} if run.retry_of else {}
     for step in session.scalars(select(Step).where(Step.run_id == run_id)):
         row = shown(step, "path", "status", "input", "output", error="last_error")
-        # What a step waited for may have come, which is for the worker to find and to note.
         state[str(step.id)] = row
     fields = ("purpose", "title", "subject", "seen", "assignee_id", "role", "needed",
               "status", "decision", "comment", "reason", "decided_by")  # fmt: skip

@@ -1,6 +1,7 @@
 """Pausing, cancelling, undoing, retrying, rerunning: what becomes of a run under way."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -183,6 +184,26 @@ def test_undoing_is_tried_again_and_what_cannot_be_undone_is_named(
         "three: communication-service: No; could not be undone: two"
     )
     assert said(platform, starter) == ["1", "2", "un1"]
+
+
+def test_a_worker_that_dies_while_it_undoes_leaves_an_undoing_that_is_done_once(
+    starter: Caller, platform: Platform, neighbours: Neighbours, work: Work
+) -> None:
+    refusing(platform, "2")
+    run = starter.start(starter.publish(SAGA, on_failure="compensate"))
+    for _ in "12":
+        with session_maker.begin() as session, session.no_autoflush:
+            (call,) = claim(session, neighbours, 1, LEASE)
+            settle(session, [(call, attempt(call))])
+    with session_maker.begin() as session, session.no_autoflush:
+        (undoing,) = claim(session, neighbours, 1, timedelta(0))
+    attempt(undoing)  # and is never heard of again
+
+    work()
+
+    assert undoing.step.name == "one~undo"
+    assert said(platform, starter) == ["1", "un1"]
+    assert starter.run(run)["status"] == "failed"
 
 
 def test_what_was_under_way_when_the_run_was_cancelled_is_undone_too(

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from chassis.errors import Unavailable
+from workflow_service import tasks
 from workflow_service.ai.asking import Answer, Models
 from workflow_service.ai.providers import ModelRefused
 from workflow_service.ai.questions import Question
@@ -192,6 +193,15 @@ def test_many_workers_share_the_work_and_do_each_step_once(
     assert len(platform.communication.to(starter.user_id)) == 25
     for run in runs:
         assert types(starter.history(run)).count("step.done") == 5
+
+
+def test_threads_that_begin_together_share_one_worker() -> None:
+    tasks.made.cache_clear()
+
+    with ThreadPoolExecutor(4) as threads:
+        workers = {*threads.map(lambda _: tasks.the_worker(), range(4))}
+
+    assert len(workers) == 1
 
 
 def test_a_starter_who_loses_the_rights_fails_the_next_step(

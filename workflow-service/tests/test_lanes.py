@@ -93,9 +93,9 @@ def test_any_fails_only_when_all_have_failed(
     assert starter.run(none)["error"].startswith("race: race.")
 
 
-@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize(("limit", "items"), [(1, 12), (5, 100)])
 def test_no_more_items_than_the_limit_are_under_way_at_once(
-    starter: Caller, platform: Platform, neighbours: Neighbours, limit: int
+    starter: Caller, platform: Platform, neighbours: Neighbours, limit: int, items: int
 ) -> None:
     under_way, most, lock = 0, 0, Lock()
 
@@ -111,12 +111,12 @@ def test_no_more_items_than_the_limit_are_under_way_at_once(
     platform.before = count
     schema = {"each": foreach("one", limit), "one": TELL | {"next": "two"}, "two": given(i="item")}
     run = starter.start(starter.publish(schema, input=LIST, output={"all": "steps.each.items"}),
-                        items=list(range(12)))  # fmt: skip
+                        items=list(range(items)))  # fmt: skip
 
     new_worker(neighbours).work()
 
     assert limit // 2 < most <= limit
-    assert starter.run(run)["output"] == {"all": [{"i": n} for n in range(12)]}
+    assert starter.run(run)["output"] == {"all": [{"i": n} for n in range(items)]}
 
 
 def test_a_hundred_items_and_lanes_in_lanes_are_joined_in_order(
@@ -217,7 +217,9 @@ def test_runs_that_start_themselves_come_to_an_end(starter: Caller, work: Work) 
     assert "runs start runs at most 5 deep" in starter.run(run)["error"]
 
 
-def test_a_wait_is_over_when_its_time_has_come_and_not_before(starter: Caller, work: Work) -> None:
+def test_a_wait_is_over_when_its_time_has_come_and_not_before(
+    starter: Caller, platform: Platform, work: Work
+) -> None:
     steps = {"nap": {"kind": "wait", "with": {"seconds": 3 * 86400}, "next": "tell"}, "tell": TELL}
     run = starter.start(starter.publish(steps))
     work()
@@ -228,6 +230,7 @@ def test_a_wait_is_over_when_its_time_has_come_and_not_before(starter: Caller, w
 
     assert starter.run(run)["status"] == "completed"
     assert paths(starter, run) == {"nap": "done", "tell": "done"}
+    assert len(platform.communication.to(starter.user_id)) == 1
 
 
 def test_a_clock_that_jumped_ahead_ends_no_wait_early(starter: Caller, work: Work) -> None:

@@ -1,21 +1,23 @@
 """Real workers and a real scheduler: killed in the middle of a step, and with Redis emptied."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerProcess
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
 
+from localstack.processes import ALONE
 from localstack.temporary import TemporaryServers
 from workflow_service.settings import SERVICE_FOLDER, settings
 
@@ -27,8 +29,10 @@ TELL = {
 }
 PATIENCE = 60  # seconds; the machine may be busy
 LEASE_SECONDS = 1.0
+WORKER = ("worker", "--pool", "threads", "--concurrency", "4", *ALONE)
+FORKED = multiprocessing.get_context("forkserver")
 
-Start = Callable[..., subprocess.Popen[bytes]]
+Start = Callable[..., ForkServerProcess]
 
 
 @contextmanager
@@ -58,41 +62,42 @@ def served(platform: Platform, name: str) -> Iterator[str]:
     server.server_close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def imported(database: None, the_platform: Platform) -> Iterator[None]:
+    """A process that has the service imported, and of which workers are forked in no time."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(map(str, (SERVICE_FOLDER.parent, SERVICE_FOLDER))),
+        "DATABASE_URL": settings.database_url,
+        "REDIS_URL": settings.redis_url,
+        "CELERY_BROKER_URL": settings.celery_broker_url,
+        "STEP_LEASE_SECONDS": str(LEASE_SECONDS),
+    }
+    with ExitStack() as neighbours:
+        for name in ("identity", "content", "communication"):
+            url = neighbours.enter_context(served(the_platform, f"{name}-service"))
+            environment[f"{name.upper()}_SERVICE_URL"] = url
+        forkserver.set_forkserver_preload(["workflow_service.tasks"])
+        with patch.dict(os.environ, environment, clear=True):
+            forkserver.ensure_running()
+        yield
+
+
 @pytest.fixture
-def start(platform: Platform, tmp_path: Path) -> Iterator[Start]:
-    """Starts `worker` or `beat` as they run in production; nothing is left behind."""
-    processes: list[subprocess.Popen[bytes]] = []
-    neighbours = ("identity-service", "content-service", "communication-service")
-    with (
-        served(platform, neighbours[0]) as identity,
-        served(platform, neighbours[1]) as content,
-        served(platform, neighbours[2]) as communication,
-    ):
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(SERVICE_FOLDER.parent),
-            "DATABASE_URL": settings.database_url,
-            "REDIS_URL": settings.redis_url,
-            "CELERY_BROKER_URL": settings.celery_broker_url,
-            "IDENTITY_SERVICE_URL": identity,
-            "CONTENT_SERVICE_URL": content,
-            "COMMUNICATION_SERVICE_URL": communication,
-            "STEP_LEASE_SECONDS": str(LEASE_SECONDS),
-        }
+def start() -> Iterator[Start]:
+    """Starts `worker` or `beat` with the options of production; nothing is left behind."""
+    started: list[ForkServerProcess] = []
 
-        def start(*command: str) -> subprocess.Popen[bytes]:
-            celery = [sys.executable, "-m", "celery", "-A", "workflow_service.tasks", *command]
-            with (tmp_path / "log").open("ab") as log:
-                process = subprocess.Popen(
-                    celery, cwd=SERVICE_FOLDER, env=environment, stdout=log, stderr=log
-                )
-            processes.append(process)
-            return process
+    def start(*command: str) -> ForkServerProcess:
+        code = f"from workflow_service.tasks import celery; celery.start({[*command]})"
+        started.append(FORKED.Process(target=exec, args=[code]))
+        started[-1].start()
+        return started[-1]
 
-        yield start
-        for process in processes:
-            process.kill()  # a stopped one too
-            process.wait()
+    yield start
+    for process in started:
+        process.kill()  # a stopped one too
+        process.join()
 
 
 def ended(starter: Caller, run: dict[str, Any]) -> dict[str, Any]:
@@ -119,12 +124,12 @@ def test_a_worker_killed_in_the_middle_of_a_step_changes_nothing_but_the_time(
     steps = {"one": TELL | {"next": "two"}, "two": TELL | {"next": "three"}, "three": TELL}
     run = starter.start(starter.publish(steps))
     start("beat")
-    worker = start("worker", "--pool", "threads", "--concurrency", "4")
+    worker = start(*WORKER)
     assert asked.wait(PATIENCE)
 
-    worker.send_signal(signal.SIGKILL)
+    worker.kill()
     released.set()
-    start("worker", "--pool", "threads", "--concurrency", "4")
+    start(*WORKER)
 
     finished = ended(starter, run)
     first = [event for event in starter.history(run) if event["step"] == "one"]
@@ -140,7 +145,7 @@ def test_an_emptied_redis_loses_no_work(
     refusals = [problem(503, "Not now") for _ in range(4)]
     platform.before = lambda _: refusals.pop() if refusals else None
     start("beat")
-    start("worker", "--pool", "threads", "--concurrency", "4")
+    start(*WORKER)
     name = starter.publish({"one": TELL | {"next": "two"}, "two": TELL})
     before = starter.start(name)
     assert servers.redis.ask("FLUSHALL").startswith("+OK")
@@ -165,12 +170,12 @@ def test_ten_kills_in_a_run_of_twenty_steps_and_each_step_has_its_effect_once(
     platform.before = count
     run = starter.start(starter.publish(steps))
     start("beat")
-    workers = [start("worker", "--pool", "threads", "--concurrency", "4") for _ in range(3)]
+    workers = [start(*WORKER) for _ in range(3)]
 
     for _ in range(10):
         assert calls.acquire(timeout=PATIENCE)
-        workers.pop(0).send_signal(signal.SIGKILL)
-        workers.append(start("worker", "--pool", "threads", "--concurrency", "4"))
+        workers.pop(0).kill()
+        workers.append(start(*WORKER))
 
     assert ended(starter, run)["status"] == "completed"
     assert len(platform.communication.to(starter.user_id)) == 20
@@ -190,13 +195,13 @@ def test_a_frozen_workers_step_is_taken_over_and_its_answer_is_evidence(
     platform.before = hold_the_first
     run = starter.start(starter.publish({"one": TELL | {"next": "two"}, "two": TELL}))
     start("beat")
-    frozen = start("worker", "--pool", "threads", "--concurrency", "4")
+    frozen = start(*WORKER)
     assert asked.wait(PATIENCE)
-    frozen.send_signal(signal.SIGSTOP)
-    start("worker", "--pool", "threads", "--concurrency", "4")
+    os.kill(frozen.pid or 0, signal.SIGSTOP)
+    start(*WORKER)
     assert ended(starter, run)["status"] == "completed"
 
-    frozen.send_signal(signal.SIGCONT)
+    os.kill(frozen.pid or 0, signal.SIGCONT)
     released.set()
 
     late = eventually(lambda: [e for e in starter.history(run) if e["type"] == "step.late"])
@@ -212,7 +217,7 @@ def test_a_step_that_takes_longer_than_a_lease_keeps_it_by_its_heartbeat(
     run = starter.start(starter.publish({"one": TELL}))
     start("beat")
     for _ in range(2):
-        start("worker", "--pool", "threads", "--concurrency", "4")
+        start(*WORKER)
 
     assert ended(starter, run)["status"] == "completed"
     assert [e["type"] for e in starter.history(run)].count("step.started") == 1
@@ -221,24 +226,25 @@ def test_a_step_that_takes_longer_than_a_lease_keeps_it_by_its_heartbeat(
 def test_a_worker_that_is_asked_to_stop_ends_what_it_has_begun(
     starter: Caller, platform: Platform, start: Start
 ) -> None:
-    asked = threading.Event()
+    asked, released = threading.Event(), threading.Event()
 
-    def slow(_: httpx.Request) -> None:
+    def hold(_: httpx.Request) -> None:
         asked.set()
-        time.sleep(3)
+        released.wait(PATIENCE)
 
-    platform.before = slow
+    platform.before = hold
     run = starter.start(starter.publish({"one": TELL | {"next": "two"}, "two": TELL}))
-    start("beat")
-    worker = start("worker", "--pool", "threads", "--concurrency", "4")
+    worker = start(*WORKER)
     assert asked.wait(PATIENCE)
 
-    worker.send_signal(signal.SIGTERM)
+    worker.terminate()
+    time.sleep(1)  # it has heard
+    released.set()
 
-    assert worker.wait(PATIENCE) == 0
+    worker.join(PATIENCE)
+    assert worker.exitcode == 0
     steps = {step["name"]: step["status"] for step in starter.run(run)["steps"]}
-    assert steps["one"] == "done"
-    assert steps["two"] in ("pending", "done")  # not begun, or ended too
+    assert steps == {"one": "done", "two": "pending"}
 
 
 def eventually(find: Callable[[], Any]) -> Any:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from html import escape
 
 from .engine.definition import Definition
-from .engine.validation import steps_after
 
 States = Mapping[str, Counter[str]]
 """How many of a step are in which state: {"fetch": {"done": 3, "running": 1}}."""
@@ -27,7 +26,7 @@ class Edge:
 
 def edges(definition: Definition) -> Iterator[Edge]:
     """The ways on, into lanes, and from the end of each lane to what follows it."""
-    following = {name: {*step.ways_on().values()} for name, step in definition.steps.items()}
+    following = definition.following()
     for name, step in definition.steps.items():
         for choice in step.choices:
             yield Edge(name, choice.next, choice.when)
@@ -36,8 +35,7 @@ def edges(definition: Definition) -> Iterator[Edge]:
         lanes = step.ways_in()
         for place, first in lanes.items():
             yield Edge(name, first, place.removeprefix("branches."))
-            inside = {first} | steps_after(first, following)
-            for last in sorted(one for one in inside if not following[one]):
+            for last in sorted(one for one in definition.lane(first) if not following[one]):
                 yield from [Edge(last, step.next)] if step.next else []
         if step.next and not lanes:
             yield Edge(name, step.next)
@@ -75,7 +73,7 @@ def mermaid(definition: Definition, states: States | None = None) -> str:
 def quoted(text: str) -> str:
     """What would end a text in Mermaid, or be read as markup, by its number."""
     kept = text.replace("<br/>", "\n")
-    for sign in '#"<>&|`':
+    for sign in '#%"<>&|`':
         kept = kept.replace(sign, f"#{ord(sign)};") if sign != "#" else kept.replace("#", "#35;")
     return kept.replace("\n", "<br/>")
 

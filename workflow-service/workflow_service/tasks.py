@@ -6,6 +6,7 @@ the scheduler sends it every second, and what is due is in the database.
 
 from datetime import timedelta
 from functools import cache
+from threading import Lock
 from typing import Any
 
 from celery import signals
@@ -22,9 +23,17 @@ celery = create_celery(settings, settings.celery_broker_url)
 sweep(celery, "workflow.work", seconds=1)
 
 
-@cache
+_one_at_a_time = Lock()
+
+
 def the_worker() -> Worker:
-    """One for all threads of the process."""
+    """One for all threads of the process, also for those that ask for it together."""
+    with _one_at_a_time:
+        return made()
+
+
+@cache
+def made() -> Worker:
     return Worker(
         session_maker,
         open_neighbours(settings, ServiceAccount(settings)),

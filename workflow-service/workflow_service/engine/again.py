@@ -18,7 +18,6 @@ from . import flow
 from .controls import NotNow
 from .runs import Move, write
 from .states import CANCELLED, COMPLETED, DEAD, DONE, UNDO, WAITING
-from .validation import steps_after
 
 
 class BusinessKeyTaken(Conflict):
@@ -52,11 +51,10 @@ def rerun(
         raise NotNow(f"The run is {old.status}: wait for its end, or cancel it")
     move = successor(session, old, published, trace_id, by)
     first, steps = from_step or move.definition.start, own_steps(session, old)
-    following = {n: {*step.ways_on().values()} for n, step in move.definition.steps.items()}
-    main = steps_after(move.definition.start, following) | {move.definition.start}
+    main = move.definition.lane(move.definition.start)
     if first not in main or not any(step.path == first for step in steps):
         raise Unprocessable.field("from_step", f"the run did not come to a step {first}")
-    before = {name for name in main if first in steps_after(name, following)}
+    before = {name for name in main - {first} if first in move.definition.lane(name)}
     copy(move, (s for s in steps if s.path.split("/")[0].split(".")[0] in before and is_kept(s)))
     flow.add(move, first)
     write(session, [move])

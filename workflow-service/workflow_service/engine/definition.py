@@ -1,6 +1,6 @@
 """What a definition says: steps, each of a kind, with CEL expressions for inputs and conditions."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from jsonschema import Draft202012Validator, FormatChecker
@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from chassis.errors import Unprocessable
 from chassis.schemas import STRICT, JsonObject, Text
 
+Graph = Mapping[str, set[str]]
 Fault = tuple[str, str]
 """Where and what: ("steps.review.next", "there is no step 'decison'")."""
 
@@ -149,3 +150,20 @@ class Definition(Strict):
     on_failure: Literal["fail", "compensate"] = "fail"
     sla: Sla | None = None
     budget: Budget | None = None
+
+    def following(self) -> dict[str, set[str]]:
+        """The steps that may come right after each, in its own lane."""
+        return {name: {*step.ways_on().values()} for name, step in self.steps.items()}
+
+    def lane(self, first: str) -> set[str]:
+        """All steps of the lane that begins with this one."""
+        return {first} | steps_after(first, self.following())
+
+
+def steps_after(name: str, following: Graph) -> set[str]:
+    """Every step that may come after this one."""
+    found, added = set[str](), following.get(name, set())
+    while added:
+        found |= added
+        added = {after for one in added for after in following.get(one, ())} - found
+    return found

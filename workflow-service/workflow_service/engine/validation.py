@@ -1,18 +1,17 @@
 """What is wrong with a definition: each fault with the path to it and what to do about it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from chassis.errors import Unprocessable
 
 from ..kinds import KINDS
-from .definition import Definition, Fault, StepDefinition, refuse
+from .definition import Definition, Fault, Graph, StepDefinition, refuse, steps_after
 from .expressions import EVERYWHERE, IN_LANES, faults
 from .outcomes import Control
 
 BRANCH = "branch"
-Graph = Mapping[str, set[str]]
 
 
 class InvalidDefinition(Unprocessable):
@@ -28,10 +27,10 @@ def definition_faults(definition: Definition) -> Iterator[Fault]:
     if definition.input.type != "object":
         yield "input.type", "must be object"
     steps = definition.steps
-    following = {name: {*step.ways_on().values()} for name, step in steps.items()}
+    following = definition.following()
     reached = {name: following[name] | {*steps[name].ways_in().values()} for name in steps}
     broken = list(target_faults(definition)) or list(order_faults(reached, definition.start))
-    yield from broken or lane_faults(definition, following)
+    yield from broken or lane_faults(definition)
     later = {name: steps_after(name, reached) for name in steps}
     lanes = {
         one for first in firsts_of_items(definition) for one in {first} | later.get(first, set())
@@ -45,7 +44,7 @@ def definition_faults(definition: Definition) -> Iterator[Fault]:
             yield from kind_faults(f"steps.{name}.undo", step.undo)
             undo = {"with": step.undo.inputs}
             yield from expression_faults(undo, f"steps.{name}.undo", before | {name}, names)
-    main = {definition.start} | steps_after(definition.start, following)
+    main = definition.lane(definition.start)
     yield from expression_faults(definition.output, "output", main, EVERYWHERE)
     if definition.budget and definition.budget.assignee_id:
         asked = definition.budget.assignee_id
@@ -74,13 +73,12 @@ def order_faults(reached: Graph, start: str) -> Iterator[Fault]:
         yield f"steps.{name}", "no step leads here: name it in another step's next, or remove it"
 
 
-def lane_faults(definition: Definition, following: Graph) -> Iterator[Fault]:
+def lane_faults(definition: Definition) -> Iterator[Fault]:
     """A step belongs to one lane: the main one, or one that runs inside another step."""
-    owners = {definition.start: "start"}
-    owners |= {one: "start" for one in steps_after(definition.start, following)}
+    owners = dict.fromkeys(definition.lane(definition.start), "start")
     for name, step in definition.steps.items():
         for place, first in step.ways_in().items():
-            for one in {first} | steps_after(first, following):
+            for one in definition.lane(first):
                 lane = f"steps.{name}.{place}"
                 if one in owners:
                     yield lane, f"leads to {one}, which {owners[one]} leads to as well"
@@ -89,15 +87,6 @@ def lane_faults(definition: Definition, following: Graph) -> Iterator[Fault]:
 
 def firsts_of_items(definition: Definition) -> list[str]:
     return [step.do for step in definition.steps.values() if step.do]
-
-
-def steps_after(name: str, following: Graph) -> set[str]:
-    """Every step that may come after this one."""
-    found, added = set[str](), following.get(name, set())
-    while added:
-        found |= added
-        added = {after for one in added for after in following.get(one, ())} - found
-    return found
 
 
 def kind_faults(place: str, step: Any) -> Iterator[Fault]:

@@ -1,6 +1,5 @@
 """communication.notify: somebody is told something, by mail and in-app unless said otherwise."""
 
-from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
@@ -12,7 +11,6 @@ from ..engine.definition import RoleName
 from ..engine.outcomes import Call, Done, Kind
 
 MOST_MEMBERS = 50  # of a role who are told
-MOST_PAGES = 20  # of users that are looked through for them
 
 
 class Notify(Kind):
@@ -35,8 +33,8 @@ class Notify(Kind):
         if self.recipient_id:
             told = self.tell(call, str(self.recipient_id), str(call.step.key))
             return Done({"notification_id": told["id"], "status": told["status"]})
-        everybody = list(members(call, str(self.role)))[:MOST_MEMBERS]
-        told = [self.tell(call, user_id, f"{call.step.key}:{user_id}") for user_id in everybody]
+        keys = {user_id: f"{call.step.key}:{user_id}" for user_id in members(call, str(self.role))}
+        told = [self.tell(call, user_id, key) for user_id, key in keys.items()]
         return Done({"notification_ids": [each["id"] for each in told]})
 
     def tell(self, call: Call, recipient_id: str, key: str) -> Any:
@@ -45,13 +43,8 @@ class Notify(Kind):
         return call.ask(call.neighbours.communication, "POST", "notifications", data, key=key)
 
 
-def members(call: Call, role: str) -> Iterator[str]:
+def members(call: Call, role: str) -> list[str]:
     """Who has the role, as this service may know; the starter need not know all users."""
-    cursor = None
-    for _ in range(MOST_PAGES):
-        params = {"limit": 100} | ({"cursor": cursor} if cursor else {})
-        page = call.neighbours.identity.call("GET", "/api/v1/users", params=params)
-        yield from (user["id"] for user in page["items"] if role in user["roles"])
-        cursor = page["next_cursor"]
-        if cursor is None:
-            return
+    params = {"role": role, "limit": MOST_MEMBERS}
+    page = call.neighbours.identity.call("GET", "/api/v1/users", params=params)
+    return [user["id"] for user in page["items"]]
