@@ -4,8 +4,9 @@ Every step is a `wait` of no seconds: it is claimed, done by a thread, settled a
 history as any other, and asks nobody. One worker has a core for itself; the database, Redis, the
 service and this program share the other. Rounds take turns with and without 100,000 waiting runs.
 
-What a second worker brings is another question, for which no third core is needed: one that shares
-its core with everything else, alone, and with a second worker on the core that was free till then.
+What a second worker brings is asked of one that shares its core with everything else: alone, and
+with a second one on the core that was free till then. With these steps, which cost the database
+nearly as much, the first has no core for itself; so it is asked with summaries too, made offline.
 """
 
 import os
@@ -39,12 +40,30 @@ ROUNDS, MESSAGES, RUNS, STEPS, ITEMS, WAITING = 3, 2000, 50, 20, 100, 100_000
 ADMIN = {"email": "admin@example.com", "password": "demo-password-1"}
 
 NOTHING: dict[str, Any] = {"kind": "wait", "with": {"seconds": 0}}
-SEQUENCE = {f"s{n}": NOTHING | {"next": f"s{n + 1}"} for n in range(STEPS - 1)}
-FAN = {
-    "each": {"kind": "foreach", "with": {"items": "input.items", "limit": 100}, "do": "one"},
-    "one": NOTHING,
+SUMMARY: dict[str, Any] = {"kind": "ai.summarize", "with": {"text": "input.text"}}
+TEXT = " ".join(f"In {n} the clerk counted the wheels of mill {n % 17}." for n in range(300))
+
+
+def chain(step: dict[str, Any], count: int) -> dict[str, Any]:
+    names = [f"s{n}" for n in range(count)]
+    return {a: step | {"next": b} for a, b in pairwise(names)} | {names[-1]: step}
+
+
+DEFINITIONS = {
+    "bench-sequence": chain(NOTHING, STEPS),
+    "bench-fan": {
+        "each": {"kind": "foreach", "with": {"items": "input.items", "limit": 100}, "do": "one"},
+        "one": NOTHING,
+    },
+    "bench-summaries": chain(SUMMARY, 4),
 }
-ITEMS_OF = {"type": "array", "items": {"type": "integer"}}
+INPUT = {
+    "type": "object",
+    "properties": {
+        "items": {"type": "array", "items": {"type": "integer"}},
+        "text": {"type": "string"},
+    },
+}
 
 FILL = """
 INSERT INTO workflow_runs (id, definition_id, definition, version, status, input, trace_id,
@@ -87,10 +106,8 @@ class Bench:
         self.workers: list[subprocess.Popen[bytes]] = []
         self.database = psycopg2.connect(self.environment["DATABASE_URL"])
         self.database.autocommit = True
-        for name, steps in (("bench-sequence", SEQUENCE | {f"s{STEPS - 1}": NOTHING}),
-                            ("bench-fan", FAN)):  # fmt: skip
-            schema = {"type": "object", "properties": {"items": ITEMS_OF}}
-            new = {"name": name, "title": name, "input": schema, "start": next(iter(steps))}
+        for name, steps in DEFINITIONS.items():
+            new = {"name": name, "title": name, "input": INPUT, "start": next(iter(steps))}
             self.api.post("/definitions", json=new | {"steps": steps}).raise_for_status()
 
     def run(self, statement: str) -> list[tuple[Any, ...]]:
@@ -108,10 +125,13 @@ class Bench:
         options = ["--concurrency", "4", "--without-mingle", "-l", "warning"]
         self.workers.append(leashed([*command, *options], log, environment))
         try:
-            wait_for(lambda: len(self.celery.control.ping(timeout=0.3)) == len(self.workers))
+            wait_for(self.workers_answer)
             yield
         finally:
             let_go(self.workers.pop())
+
+    def workers_answer(self) -> bool:
+        return len(self.celery.control.ping(timeout=0.3) or []) == len(self.workers)
 
     def no_ops(self, count: int) -> float:
         """A second, of those that were all sent before the first is done."""
@@ -194,14 +214,15 @@ def main() -> None:
                 bench.run("VACUUM ANALYZE workflow_runs, workflow_steps")
         with bench.worker(OTHER_CORE):
             for _ in range(ROUNDS):
-                note(results, "one worker", bench.rate("bench-sequence", RUNS))
+                compare(results, bench, "one worker")
                 with bench.worker(MEASURED_CORE):
-                    note(results, "and a second", bench.rate("bench-sequence", RUNS))
+                    compare(results, bench, "two workers")
     for name, values in results.items():
-        print(f"{name:<16}{median(values):>10.4g}   of {', '.join(f'{v:.4g}' for v in values)}")
+        print(f"{name:<24}{median(values):>10.4g}   of {', '.join(f'{v:.4g}' for v in values)}")
     of = {name: median(values) for name, values in results.items()}
-    second = of["and a second"] / of["one worker"]
-    print(f"\nA second worker, on a core that was free: {second:.2f} times the steps")
+    for what in ("steps", "summaries"):
+        times = of[f"{what}, two workers"] / of[f"{what}, one worker"]
+        print(f"A second worker, on a core that was free: {times:.2f} times the {what}")
     report(list(bars(of)))
 
 
@@ -212,9 +233,14 @@ def measure(results: dict[str, list[float]], bench: Bench, how: str) -> None:
     note(results, f"start{how}", bench.start_seconds())
 
 
+def compare(results: dict[str, list[float]], bench: Bench, workers: str) -> None:
+    note(results, f"steps, {workers}", bench.rate("bench-sequence", RUNS))
+    note(results, f"summaries, {workers}", bench.rate("bench-summaries", RUNS, text=TEXT))
+
+
 def note(results: dict[str, list[float]], name: str, value: float) -> None:
     results.setdefault(name, []).append(value)
-    print(f"  {name:<16}{value:>10.4g}", flush=True)
+    print(f"  {name:<24}{value:>10.4g}", flush=True)
 
 
 def bars(of: dict[str, float]) -> Iterator[Bar]:
