@@ -9,14 +9,13 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import httpx
-from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from chassis.app import create_app
 from chassis.auth import USER
 from content_service.api.dependencies import Reader
 from content_service.api.documents import read_document
-from content_service.cache import Cached
 from content_service.health import router as health_router
 from content_service.settings import settings
 
@@ -68,15 +67,13 @@ async def answer_after_asking(reader: AskedReader) -> Response:
 
 
 @router.get("/document/none/{document_id}")
-async def read(document_id: UUID, cached: Cached, background: BackgroundTasks) -> Response:
-    return await read_document(document_id, READER, cached, background)
+async def read(document_id: UUID, request: Request) -> Response:
+    return await read_document(document_id, READER, request)
 
 
 @router.get("/document/literal/{document_id}")
-async def read_after_asking(
-    document_id: UUID, reader: AskedReader, cached: Cached, background: BackgroundTasks
-) -> Response:
-    return await read_document(document_id, READER, cached, background)
+async def read_after_asking(document_id: UUID, reader: AskedReader, request: Request) -> Response:
+    return await read_document(document_id, READER, request)
 
 
 router.get("/document/ours/{document_id}")(read_document)

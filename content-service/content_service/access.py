@@ -1,11 +1,25 @@
 """Who may see and do what: the one place that decides, and it decides inside the query."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Select, Text, any_, exists, func, or_, select, union
-from sqlalchemy import cast as sql_cast
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    union,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from chassis.auth import User
@@ -15,6 +29,10 @@ from .models import ROLE, USER, Access, Document, Level
 
 EVERY_DOCUMENT = "documents:all"  # given to no role: only a permission of * holds it
 LEVELS = list(Level)
+LOWEST, HIGHEST = UUID(int=0), UUID(int=2**128 - 1)
+
+TOP, BOTTOM = bindparam("top", type_=Uuid), bindparam("bottom", type_=Uuid)
+LIMIT = bindparam("limit", type_=Integer)
 
 AnySelect = TypeVar("AnySelect", bound=Select[*tuple[Any, ...]])
 Columns = Sequence[InstrumentedAttribute[Any]]
@@ -35,7 +53,7 @@ def grantees(user: User) -> list[str]:
 
 def allows(needed: Level) -> ColumnElement[bool]:
     """Whether a grant is of this level or a higher one, and has not run out."""
-    is_enough = Access.level.in_(LEVELS[LEVELS.index(needed) :])
+    is_enough = Access.level == any_(literal(LEVELS[LEVELS.index(needed) :], ARRAY(Text)))
     return is_enough & or_(Access.expires_at.is_(None), Access.expires_at > func.now())
 
 
@@ -43,7 +61,7 @@ def visible(
     statement: AnySelect, user: User, needed: Level = Level.READ, *, trashed: bool = False
 ) -> AnySelect:
     """Narrows a statement on Document to those on which the user has the level."""
-    names = None if user.may(EVERY_DOCUMENT) else grantees(user)
+    names = None if user.may(EVERY_DOCUMENT) else literal(grantees(user), ARRAY(Text))
     return narrowed(statement, names, needed, trashed)
 
 
@@ -55,49 +73,41 @@ def narrowed(
     statement = statement.where(is_there)
     if names is None:
         return statement
-    is_mine = Access.grantee == any_(sql_cast(names, ARRAY(Text)))
-    return statement.where(
-        exists().where(Access.document_id == Document.id, is_mine, allows(needed))
-    )
+    is_mine = (Access.document_id == Document.id) & (Access.grantee == any_(names))
+    return statement.where(exists().where(is_mine, allows(needed)))
 
 
-def newest(
-    user: User,
-    columns: Columns,
-    *conditions: Any,
-    limit: int,
-    top: UUID | None = None,
-    bottom: UUID | None = None,
-) -> Select[Any]:
-    """The newest documents that the user may read, from `top` down to `bottom`, both included.
+def newest(names: int | None, columns: Columns, *conditions: Any) -> Select[Any]:
+    """The newest documents of a `span`, for somebody with so many names; None sees every document.
 
     Each name's grants are an index in this very order, so that a page costs the same whatever
     share of all documents the user may see, and wherever in the order they are.
     """
-    found = select(*columns).order_by(Document.id.desc()).limit(limit)
+    found = select(*columns).order_by(Document.id.desc()).limit(LIMIT)
     conditions = (Document.deleted_at.is_(None), *conditions)
-    if user.may(EVERY_DOCUMENT):
-        return found.where(*conditions, *between(Document.id, top, bottom))
-    of_each = (of_one_name(name, top, bottom).where(*conditions) for name in grantees(user))
-    return found.where(Document.id.in_(union(*(ids.limit(limit) for ids in of_each))))
+    if names is None:
+        return found.where(Document.id.between(BOTTOM, TOP), *conditions)
+    of_each = (of_one_name(bindparam(f"name_{n}")).where(*conditions) for n in range(names))
+    return found.where(Document.id.in_(union(*of_each)))
 
 
-def of_one_name(name: str, top: UUID | None, bottom: UUID | None) -> Select[Any]:
+def of_one_name(name: ColumnElement[str]) -> Select[UUID]:
     ids = select(Access.document_id).join(Document, Document.id == Access.document_id)
     ids = ids.where(Access.grantee == name, allows(Level.READ))
     # Both: PostgreSQL does not conclude from one id to the other, and would walk all above.
-    for column in (Access.document_id, Document.id):
-        ids = ids.where(*between(column, top, bottom))
-    return ids.order_by(Access.document_id.desc())
+    ids = ids.where(Access.document_id.between(BOTTOM, TOP), Document.id.between(BOTTOM, TOP))
+    return ids.order_by(Access.document_id.desc()).limit(LIMIT)
 
 
-def between(
-    column: InstrumentedAttribute[UUID], top: UUID | None, bottom: UUID | None
-) -> Iterator[ColumnElement[bool]]:
-    if top is not None:
-        yield column <= top
-    if bottom is not None:
-        yield column >= bottom
+def names_of(user: User) -> int | None:
+    """How many, for `newest`."""
+    return None if user.may(EVERY_DOCUMENT) else len(grantees(user))
+
+
+def span(user: User, limit: int, top: UUID = HIGHEST, bottom: UUID = LOWEST) -> dict[str, Any]:
+    """The parameters of `newest`: so many from `top` down to `bottom`, both included."""
+    names = {f"name_{n}": name for n, name in enumerate(grantees(user))}
+    return {**names, "limit": limit, "top": top, "bottom": bottom}
 
 
 def before(document_id: UUID) -> UUID:

@@ -10,6 +10,7 @@ from chassis.auth import User
 from chassis.pagination import PageParameters, paginate
 
 from .access import EVERY_DOCUMENT, find_document
+from .database import add_row
 from .models import AuditEntry, Level
 
 
@@ -20,14 +21,14 @@ def record(
 
     No user means nobody known, who came by a share link, or the service itself.
     """
-    session.add(
-        AuditEntry(
-            document_id=document_id,
-            action=action,
-            actor_id=user and user.user_id,
-            acting_service=user and user.actor,
-            details=details,
-        )
+    add_row(
+        session,
+        AuditEntry,
+        document_id=document_id,
+        action=action,
+        actor_id=user and user.user_id,
+        acting_service=user and user.actor,
+        details=details,
     )
 
 

@@ -8,10 +8,9 @@ is of that very state. So it may be late, lost, outdated or left over, and does 
 import asyncio
 import logging
 from datetime import datetime
-from typing import Annotated, Protocol
+from typing import Protocol
 from uuid import UUID
 
-from fastapi import Depends, Request
 from redis.exceptions import RedisError
 
 from chassis.redis_client import RedisClient
@@ -32,9 +31,9 @@ class State(Protocol):
 class CachedDocument:
     """What Redis has for one document, which may be nothing."""
 
-    def __init__(self, redis: RedisClient, key: str) -> None:
+    def __init__(self, redis: RedisClient, document_id: UUID) -> None:
         self._redis = redis
-        self._key = key
+        self._key = redis.key("cache", f"document_{document_id}")
 
     async def json_of(self, state: State) -> str | None:
         """Ask for it only when the caller may see the document: the time it takes tells of it."""
@@ -57,12 +56,3 @@ class CachedDocument:
 
 def stamp(state: State) -> str:
     return f"{state.version} {state.updated_at.isoformat()}"
-
-
-async def cached_document(document_id: UUID, request: Request) -> CachedDocument:
-    redis: RedisClient = request.app.state.redis
-    key = redis.key("cache", f"document_{document_id}")
-    return CachedDocument(redis, key)
-
-
-Cached = Annotated[CachedDocument, Depends(cached_document)]

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from fastapi import UploadFile
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import ARRAY, Connection, Row, Select, Text, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
@@ -18,14 +19,18 @@ from chassis.pagination import PageParameters, decode, encode
 from . import audit, storage
 from .access import (
     EVERY_DOCUMENT,
+    HIGHEST,
     UnknownDocument,
     before,
     find_document,
     grantees,
+    names_of,
     narrowed,
     newest,
+    span,
     visible,
 )
+from .database import add_row
 from .models import USER, Access, Document, Level
 from .schemas import (
     DocumentCreate,
@@ -40,11 +45,15 @@ from .settings import settings
 from .uploads import PLAIN, content_type_of, safe_name
 from .versions import find_to_change, keep_version, move_on
 
-COLUMNS = [getattr(Document, name) for name in DocumentRead.model_fields]  # without the body
+SHOWN = tuple(DocumentRead.model_fields)
+COLUMNS = [getattr(Document, name) for name in SHOWN]  # without the body
 
-# Built once, since building a statement takes longer than running this one.
+# Built once, since to build a statement takes longer than to run this one.
 STATE = select(Document.version, Document.updated_at).where(Document.id == bindparam("document_id"))
-STATE_OF_ALL, STATE_OF_VISIBLE = narrowed(STATE, None), narrowed(STATE, bindparam("names"))
+STATE_OF_ALL, STATE_OF_VISIBLE = (
+    narrowed(STATE, None),
+    narrowed(STATE, bindparam("names", type_=ARRAY(Text))),
+)
 
 POSITION: TypeAdapter[Any] = TypeAdapter(UUID)  # the last id of a page
 
@@ -99,7 +108,7 @@ def add(session: Session, author: User, action: str, content: Mapping[str, Any])
     session.add(document)
     session.flush()
     mine = {"grantee": USER + author.user_id, "level": Level.MANAGE, "granted_by": author.user_id}
-    session.add(Access(document_id=document.id, **mine))
+    add_row(session, Access, document_id=document.id, **mine)
     keep_version(session, document, author)
     audit.record(session, author, document.id, action, version=document.version)
     return document
@@ -112,12 +121,18 @@ def text_facts(body: str) -> dict[str, Any]:
 
 def list_documents(connection: Connection, reader: User, page: PageParameters) -> dict[str, Any]:
     """Rows and not objects: to make those would take as long as all the rest."""
-    top = before(decode(POSITION, page.cursor)) if page.cursor else None
-    statement = newest(reader, COLUMNS, limit=page.limit + 1, top=top)
-    rows = connection.execute(statement).mappings().all()
-    items = [dict(row) for row in rows[: page.limit]]
+    top = before(decode(POSITION, page.cursor)) if page.cursor else HIGHEST
+    within = span(reader, page.limit + 1, top)
+    rows = connection.execute(page_of(names_of(reader)), within).all()
+    items = [dict(zip(SHOWN, row, strict=True)) for row in rows[: page.limit]]
     more = len(rows) > page.limit
     return {"items": items, "next_cursor": encode(POSITION, items[-1]["id"]) if more else None}
+
+
+@cache
+def page_of(names: int | None) -> Select[Any]:
+    """Kept for each number of names: to build it takes longer than to run it."""
+    return newest(names, COLUMNS)
 
 
 def stats(session: Session, reader: User) -> Stats:

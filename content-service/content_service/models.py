@@ -62,7 +62,12 @@ class Snapshot:
 class Document(Snapshot, Base):
     __tablename__ = "content_documents"
     __table_args__ = (
-        sa.Index("ix_content_documents_search", "search", postgresql_using="gin"),
+        sa.Index(
+            "ix_content_documents_search",
+            "search",
+            postgresql_using="gin",
+            postgresql_with={"fastupdate": "off"},
+        ),
         sa.Index(
             "ix_content_documents_trash",
             "deleted_at",

@@ -7,7 +7,7 @@ newest are what people look for. Who may see a document is part of the query, be
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 from uuid import UUID
@@ -31,7 +31,7 @@ from sqlalchemy import (
 from chassis.auth import User
 from chassis.pagination import PageParameters, decode, encode
 
-from .access import before, newest
+from .access import LOWEST, before, names_of, newest, span, visible
 from .models import Document
 from .schemas import DocumentRead, SearchFilters
 
@@ -41,6 +41,7 @@ LONGEST_READ = 20_000  # characters in which a snippet is looked for
 WORD = re.compile(r"\w+")
 
 COLUMNS = [getattr(Document, name) for name in DocumentRead.model_fields]
+TITLE = Document.title
 
 # Characters that no text can smuggle in: they are taken out of it first.
 START, STOP = "\x01", "\x02"
@@ -98,9 +99,9 @@ def matches(
     connection: Connection, reader: User, where: list[Any], position: Position | None
 ) -> Sequence[UUID]:
     """The newest documents that match, newest first."""
-    ends = {"top": position.top, "bottom": position.bottom} if position else {}
-    statement = newest(reader, [Document.id], *where, limit=WINDOW, **ends)
-    return connection.execute(statement).scalars().all()
+    ends = (position.top, position.bottom or LOWEST) if position else ()
+    statement = newest(names_of(reader), [Document.id], *where)
+    return connection.execute(statement, span(reader, WINDOW, *ends)).scalars().all()
 
 
 def best(
@@ -140,21 +141,22 @@ def next_position(
 def suggest_words(connection: Connection, reader: User, prefix: str, limit: int) -> list[str]:
     """Words that begin so, the most frequent first, from titles that the reader may see.
 
-    What is frequent is so among the newest titles. Only of the rest the index is asked, since to
-    gather a million matches of one short prefix would take seconds.
+    What is frequent is so among the newest titles. Only of the rest the index is asked, for some
+    titles and not for the newest: to gather all matches of a short prefix would take seconds.
     """
     words = WORD.findall(prefix.lower())
     if not words:
         return []
-    found = counted(connection, reader, words[-1])
+    titles = connection.scalars(newest(names_of(reader), [TITLE]), span(reader, WINDOW))
+    found = counted(titles, words[-1])
     if found.total() < FREQUENT:
         query = func.to_tsquery("simple", f"'{words[-1]}':*B")
-        found = counted(connection, reader, words[-1], Document.search.bool_op("@@")(query))
+        some = select(TITLE).where(Document.search.bool_op("@@")(query)).limit(WINDOW)
+        found = counted(connection.scalars(visible(some, reader)), words[-1])
     return [word for word, _ in found.most_common(limit)]
 
 
-def counted(connection: Connection, reader: User, prefix: str, *conditions: Any) -> Counter[str]:
-    """The words with the prefix in the newest titles that meet the conditions."""
-    titles = connection.scalars(newest(reader, [Document.title], *conditions, limit=WINDOW))
+def counted(titles: Iterable[str], prefix: str) -> Counter[str]:
+    """How many titles have each word with the prefix."""
     words = (word for title in titles for word in set(WORD.findall(title.lower())))
     return Counter(word for word in words if word.startswith(prefix))

@@ -14,6 +14,7 @@ from chassis.pagination import PageParameters, paginate
 
 from . import audit
 from .access import find_document
+from .database import add_row
 from .models import Document, Level, Processing, Snapshot, Version, now
 from .schemas import VersionRead
 
@@ -79,9 +80,8 @@ def known_text(document: Document) -> Any:
 
 def keep_version(session: Session, document: Document, author: User) -> None:
     content = {name: getattr(document, name) for name in PRESERVED}
-    version = Version(document_id=document.id, number=document.version, **content)
-    version.author_id = author.user_id
-    session.add(version)
+    key = {"document_id": document.id, "number": document.version}
+    add_row(session, Version, **key, **content, author_id=author.user_id)
 
 
 def list_versions(

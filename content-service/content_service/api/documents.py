@@ -3,9 +3,10 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, BackgroundTasks, File, Response
+from fastapi import APIRouter, File, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from chassis.auth import User
@@ -14,8 +15,8 @@ from chassis.pagination import Page, PageRequest
 
 from .. import bulk, documents, trash
 from ..access import find_document
-from ..cache import Cached, State
-from ..database import DbSession, reads, session_maker
+from ..cache import CachedDocument, State
+from ..database import DbSession, autocommit, session_maker
 from ..models import Document
 from ..schemas import (
     BulkRequest,
@@ -89,7 +90,7 @@ def change_many(request: BulkRequest, author: Author, session: DbSession) -> Bul
 @router.get("/documents", response_model=Page[DocumentRead])
 def list_documents(reader: Reader, page: PageRequest) -> Response:
     """The documents the caller may see, newest first."""
-    with reads.connect() as connection:
+    with autocommit() as connection:
         return as_json(documents.list_documents(connection, reader, page))
 
 
@@ -100,22 +101,21 @@ def read_stats(reader: Reader, session: DbSession) -> Stats:
 
 
 @router.get("/documents/{document_id}", response_model=DocumentWithBody)
-async def read_document(
-    document_id: UUID, reader: Reader, cached: Cached, background: BackgroundTasks
-) -> Response:
+async def read_document(document_id: UUID, reader: Reader, request: Request) -> Response:
     """One document, with its text."""
     # The most frequent request: without a session it changes threads once and not three times.
     state = await run_in_threadpool(state_of, reader, document_id)
+    cached, keep = CachedDocument(request.app.state.redis, document_id), None
     json = await cached.json_of(state)
     if json is None:
         state, json = found = await run_in_threadpool(state_and_json, reader, document_id)
-        background.add_task(cached.keep, *found)
+        keep = BackgroundTask(cached.keep, *found)
     headers = {"ETag": etag(state.version)}
-    return Response(json, media_type="application/json", headers=headers)
+    return Response(json, 200, headers, media_type="application/json", background=keep)
 
 
 def state_of(reader: User, document_id: UUID) -> State:
-    with reads.connect() as connection:
+    with autocommit() as connection:
         return documents.current_state(connection, reader, document_id)
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from chassis.pagination import Page, PageRequest
 
 from .. import search
-from ..database import reads
+from ..database import autocommit
 from ..schemas import Match, SearchFilters, SearchWords, Suggestions
 from .dependencies import Reader
 from .documents import as_json
@@ -20,7 +20,7 @@ def search_documents(
     filters: Annotated[SearchFilters, Query()], reader: Reader, page: PageRequest
 ) -> Response:
     """The documents the caller may see that hold the words, best first; takes "quotes", or, -."""
-    with reads.connect() as connection:
+    with autocommit() as connection:
         return as_json(search.search_documents(connection, reader, filters, page))
 
 
@@ -31,5 +31,5 @@ def suggest_words(
     limit: Annotated[int, Query(ge=1, le=20)] = 10,
 ) -> Suggestions:
     """Words that begin so, from the titles of documents the caller may see."""
-    with reads.connect() as connection:
+    with autocommit() as connection:
         return Suggestions(items=search.suggest_words(connection, reader, q, limit))

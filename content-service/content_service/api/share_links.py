@@ -11,7 +11,7 @@ from fastapi.security import HTTPBasic
 from chassis.pagination import Page, PageRequest
 
 from .. import share_links
-from ..database import DbSession, reads, session_maker
+from ..database import DbSession, autocommit, session_maker
 from ..schemas import ShareLinkCreate, ShareLinkCreated, ShareLinkRead
 from ..settings import settings
 from .dependencies import Author, Reader
@@ -63,7 +63,7 @@ def open_share_link(
     token: Token, password: Password, wanted: WantedPart, request: Request
 ) -> Response:
     """What a share link opens, as an attachment; its password, if any, goes as HTTP Basic."""
-    with reads.connect() as connection:
+    with autocommit() as connection:
         link_id = share_links.admit(connection, token, password)
     with session_maker.begin() as session:  # nothing is used up when there is nothing to show
         answer = attachment(share_links.use(session, link_id, ip_hash(request)), wanted)
