@@ -20,6 +20,7 @@ class TooLong(Exception):
 REASONS = {
     "FileNotDecryptedError": "the file is encrypted",
     "MemoryError": "reading the file takes too much memory",
+    "LimitReachedError": "reading the file takes too much memory",
     "TooLong": "the file holds too much text",
 }
 LONGEST_LETTER = 6  # bytes of one character in JSON: \\u00e4

@@ -47,6 +47,23 @@ def file_index(table: str) -> sa.Index:
     return sa.Index(f"ix_{table}_file", "sha256", postgresql_where=sa.text("body IS NULL"))
 
 
+def due_index(table: str) -> sa.Index:
+    is_open = sa.text("status IN ('pending', 'running')")
+    return sa.Index(f"ix_{table}_due", "run_at", postgresql_where=is_open)
+
+
+class Queued:
+    """What a row that is claimed and worked on has (see chassis.claims)."""
+
+    status: Mapped[str] = mapped_column(default=PENDING)
+    run_at: Mapped[Since]
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[datetime | None]
+    fence: Mapped[int] = mapped_column(default=0)
+    last_error: Mapped[str | None]
+    trace_id: Mapped[TraceId]
+
+
 class Snapshot:
     """What a version preserves. A text document has a body; an uploaded file has a filename."""
 
@@ -142,32 +159,20 @@ def named(grantee: str, kind: str) -> str | None:
     return grantee.removeprefix(kind) if grantee.startswith(kind) else None
 
 
-class Processing(Base):
+class Processing(Queued, Base):
     """The queue of record of text extraction (see chassis.claims), and its results."""
 
     __tablename__ = "content_processings"
     __table_args__ = (
         sa.UniqueConstraint("document_id", "sha256"),  # what was read once is known for good
         sa.ForeignKeyConstraint(["document_id", "version"], [Version.document_id, Version.number]),
-        sa.Index(
-            "ix_content_processings_due",
-            "run_at",
-            postgresql_where=sa.text("status IN ('pending', 'running')"),
-        ),
+        due_index("content_processings"),
     )
 
     id: Mapped[Id]
     document_id: Mapped[UUID]
     version: Mapped[int]
     sha256: Mapped[str]
-    trace_id: Mapped[TraceId]
-
-    status: Mapped[str] = mapped_column(default=PENDING)
-    run_at: Mapped[Since]
-    attempts: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[datetime | None]
-    fence: Mapped[int] = mapped_column(default=0)
-    last_error: Mapped[str | None]
 
     text: Mapped[str | None]
     language: Mapped[str | None]
@@ -206,16 +211,12 @@ class ShareLink(Base):
         return self.password_hash is not None
 
 
-class Notice(Base):
+class Notice(Queued, Base):
     """The outbox: what communication is to tell somebody (see chassis.claims). Gone once told."""
 
     __tablename__ = "content_notices"
     __table_args__ = (
-        sa.Index(
-            "ix_content_notices_due",
-            "run_at",
-            postgresql_where=sa.text("status IN ('pending', 'running')"),
-        ),
+        due_index("content_notices"),
         sa.Index("ix_content_notices_document", "document_id"),
     )
 
@@ -224,14 +225,6 @@ class Notice(Base):
     recipient_id: Mapped[PersonId]
     subject: Mapped[str]
     body: Mapped[str]
-    trace_id: Mapped[TraceId]
-
-    status: Mapped[str] = mapped_column(default=PENDING)
-    run_at: Mapped[Since]
-    attempts: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[datetime | None]
-    fence: Mapped[int] = mapped_column(default=0)
-    last_error: Mapped[str | None]
 
 
 class AuditEntry(Base):

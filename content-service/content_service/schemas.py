@@ -40,38 +40,34 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SearchWords = Annotated[Text, Field(min_length=1, max_length=200)]
 
 
-class DocumentCreate(BaseModel):
+class Given(BaseModel):
+    """What comes in: with a field that is unknown it is refused."""
+
     model_config = STRICT
 
+
+class DocumentCreate(Given):
     title: Title
     body: Body
     tags: Tags = []
 
 
-class DocumentUpload(BaseModel):
-    model_config = STRICT
-
+class DocumentUpload(Given):
     file: UploadFile
     title: Title | None = Field(default=None, description="The file's name, when not given.")
     tags: Tags = []
 
 
-class FileReplacement(BaseModel):
-    model_config = STRICT
-
+class FileReplacement(Given):
     file: UploadFile
 
 
-class VersionLabel(BaseModel):
-    model_config = STRICT
-
+class VersionLabel(Given):
     label: Tag | None = Field(description="Null takes the label off.")
 
 
-class DocumentUpdate(BaseModel):
+class DocumentUpdate(Given):
     """What is left out, or null, stays as it is."""
-
-    model_config = STRICT
 
     title: Title | None = None
     body: Body | None = None
@@ -142,9 +138,7 @@ class TrashedDocument(DocumentRead):
     deleted_at: datetime
 
 
-class BulkRequest(BaseModel):
-    model_config = STRICT
-
+class BulkRequest(Given):
     action: Literal["delete", "restore", "tag"]
     document_ids: Annotated[list[UUID], Field(min_length=1, max_length=100)]
     tags: Tags = Field(default=[], description="To add, for the action tag.")
@@ -212,9 +206,7 @@ class ProcessingRead(BaseModel):
     finished_at: datetime | None
 
 
-class PermissionWrite(BaseModel):
-    model_config = STRICT
-
+class PermissionWrite(Given):
     level: Level
     expires_at: Expiry | None = None
 
@@ -251,9 +243,7 @@ class EffectivePermission(BaseModel):
     sources: list[PermissionSource]
 
 
-class ShareLinkCreate(BaseModel):
-    model_config = STRICT
-
+class ShareLinkCreate(Given):
     policy: Literal["pinned", "latest"]
     version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(
         default=None, description="The one to pin: the newest, when not given."

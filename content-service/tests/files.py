@@ -8,6 +8,7 @@ import docx
 import openpyxl  # type: ignore[import-untyped]
 import pptx
 from pypdf import PdfWriter
+from pypdf.generic import DecodedStreamObject, NameObject
 from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
 
 
@@ -83,6 +84,27 @@ def zipped(**members: bytes) -> bytes:
     return file.getvalue()
 
 
-def bomb(size: int) -> bytes:
-    """A small DOCX that unpacks to so many bytes."""
-    return repacked(word("small"), **{"word/document.xml": b" " * size})
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+CELL = b'<worksheet xmlns="%s"><sheetData><row><c t="inlineStr"><is><t>x' % MAIN.encode()
+
+
+def bomb(kind: str, size: int) -> bytes:
+    """A small file that unpacks to so many bytes."""
+    if kind == "pdf":
+        return drawn(b" " * size)
+    whole, part, content = {
+        "docx": (word("x"), "word/document.xml", b" "),
+        "xlsx": (sheets({"A": [["x"]]}), "xl/worksheets/sheet1.xml", CELL),
+        "pptx": (slides("x"), "ppt/presentation.xml", b" "),
+    }[kind]
+    return repacked(whole, **{part: content + content[-1:] * size})
+
+
+def drawn(instructions: bytes) -> bytes:
+    """A PDF whose one page is drawn so."""
+    writer, file = PdfWriter(io.BytesIO(pdf("x"))), io.BytesIO()
+    stream = DecodedStreamObject()
+    stream.set_data(instructions)
+    writer.pages[0][NameObject("/Contents")] = stream.flate_encode()
+    writer.write(file)
+    return file.getvalue()

@@ -6,7 +6,8 @@ from sqlalchemy.exc import InternalError
 
 from content_service.database import engine
 
-from .conftest import Caller, Login
+from .conftest import Caller, Login, saved
+from .test_access import IN_TRASH, OF_ONE_DOCUMENT, attempt, prepared
 
 
 def test_every_act_is_recorded_with_its_actor_and_trace(author: Caller, reviewer: Caller) -> None:
@@ -30,6 +31,24 @@ def test_every_act_is_recorded_with_its_actor_and_trace(author: Caller, reviewer
     ]
     assert entries[2]["trace_id"] == "trace-of-the-download"
     assert entries[4]["details"] == {"user_id": reviewer.user_id, "level": "write"}
+
+
+@pytest.mark.parametrize("route", OF_ONE_DOCUMENT, ids=str)
+def test_every_act_leaves_one_entry_and_to_look_leaves_none(
+    author: Caller, login: Login, route: tuple[str, str]
+) -> None:
+    somebody, admin = login(roles=("auditor",)), login("*")
+    document = prepared(author, route, (somebody, "write"), ("auditor", "write"))
+    path, link = f"/documents/{document['id']}", {"id": ""}
+    if route not in IN_TRASH:
+        link = saved(author.post(f"{path}/share-links", json={"policy": "latest"}))
+    before = admin.get(f"{path}/audit").json()["items"]
+
+    response = attempt(author, route, document["id"], somebody.user_id, link["id"])
+
+    assert response.status_code < 300, response.text
+    new = len(admin.get(f"{path}/audit").json()["items"]) - len(before)
+    assert new == (route[0] != "GET" or route[1].endswith("/download"))
 
 
 def test_a_service_that_acts_for_somebody_is_named(author: Caller, login: Login) -> None:

@@ -8,7 +8,7 @@ no busy machine can disturb, the same statements in the database.
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -131,21 +131,24 @@ def world(login: Login) -> World:
     return world
 
 
-def ask(person: Somebody, path: str, *things: Thing) -> list[Response]:
-    """About what never was, and about each thing; all at once, in the event loop of the app."""
+def ask(person: Somebody, *paths: str) -> list[Response]:
+    """All at once, in the event loop of the app."""
     assert person.caller.portal
-    return person.caller.portal.call(
-        ask_at_once, person.caller, path, [NEVER_WAS, *(thing.id for thing in things)]
-    )
+    return person.caller.portal.call(ask_at_once, person.caller, paths)
 
 
-async def ask_at_once(caller: Caller, path: str, ids: list[str]) -> list[Response]:
+async def ask_at_once(caller: Caller, paths: Sequence[str]) -> list[Response]:
     headers = {**caller.headers, "If-None-Match": '"1"'}
     app_itself = httpx.ASGITransport(app)
     async with httpx.AsyncClient(
         transport=app_itself, base_url=str(caller.base_url), headers=headers
     ) as client:
-        return await asyncio.gather(*(client.get(path.format(document_id=id)) for id in ids))
+        return await asyncio.gather(*map(client.get, paths))
+
+
+def about(path: str, things: Sequence[Thing] = ()) -> list[str]:
+    """The path of what never was, and that of each thing."""
+    return [path.format(document_id=id) for id in (NEVER_WAS, *(thing.id for thing in things))]
 
 
 def told(response: Response) -> tuple[Any, ...]:
@@ -173,7 +176,7 @@ def test_on_every_route_everybody_sees_what_the_model_says(
 ) -> None:
     leaks, cases = [], 0
     for person, path in product(world.people, PATHS):
-        never, *responses = ask(person, path, *world.things)
+        never, *responses = ask(person, *about(path, world.things))
         for thing, response in zip(world.things, responses, strict=True):
             has = level(person, thing)
             if not is_right(response, has, path, never):
@@ -214,13 +217,13 @@ def test_lists_and_searches_hold_what_the_model_says(world: World) -> None:
 
 
 def test_no_word_of_what_is_invisible_is_found_or_suggested(world: World) -> None:
-    for person, thing in product(world.people, world.things):
-        hits = person.caller.get("/search", params={"q": thing.word}).json()["items"]
-        words = person.caller.get("/search/suggestions", params={"q": thing.word[:10]}).json()
-
-        is_seen = level(person, thing) is not None
-        assert [hit["id"] for hit in hits] == [thing.id] * is_seen
-        assert words["items"] == [thing.word] * is_seen
+    for person in world.people:
+        found = ask(person, *(f"/search?q={thing.word}" for thing in world.things))
+        offers = ask(person, *(f"/search/suggestions?q={t.word[:10]}" for t in world.things))
+        for thing, hits, words in zip(world.things, found, offers, strict=True):
+            is_seen = level(person, thing) is not None
+            assert [hit["id"] for hit in hits.json()["items"]] == [thing.id] * is_seen
+            assert words.json()["items"] == [thing.word] * is_seen
 
 
 def test_the_trash_holds_what_one_may_restore(world: World) -> None:
@@ -265,14 +268,14 @@ def test_counts_are_of_what_is_visible(world: World) -> None:
 
 def test_the_effective_permission_is_what_the_model_says(world: World) -> None:
     admin = world.people[0]
-    for person, thing in product(world.people, world.things):
-        if thing.is_trashed:
-            continue
-        path = f"/documents/{thing.id}/permissions/effective"
+    things = [thing for thing in world.things if not thing.is_trashed]
+    for person in world.people:
+        query = f"permissions/effective?user={person.caller.user_id}"
 
-        said = admin.caller.get(path, params={"user": person.caller.user_id}).json()
+        said = ask(admin, *(f"/documents/{thing.id}/{query}" for thing in things))
 
-        assert said["level"] == level(person, thing)
+        levels = [answer.json()["level"] for answer in said]
+        assert levels == [level(person, thing) for thing in things]
 
 
 @contextmanager
@@ -302,8 +305,8 @@ def test_what_is_invisible_takes_the_same_statements_as_what_never_was(
     )
 
     with statements() as imagined:
-        ask(person, path)
+        ask(person, *about(path))
     with statements() as both:
-        ask(person, path, thing)
+        ask(person, *about(path, [thing]))
 
     assert sorted(both) == sorted(imagined * 2) != []

@@ -130,16 +130,18 @@ def test_a_file_that_cannot_be_read_fails_with_the_reason(
     assert failed["finished_at"]
 
 
-def test_a_bomb_takes_nothing_down(author: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["docx", "xlsx", "pptx", "pdf"])
+def test_a_bomb_takes_nothing_down(
+    author: Caller, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(settings, "extraction_memory_bytes", 256 * 1024**2)
-    document = author.upload(bomb(300 * 1024**2))
+    content = bomb(kind, 300 * 1024**2)
+    assert len(content) < 2 * 1024**2
 
-    failed = author.process(document)
+    failed = author.process(author.upload(content))
 
-    assert (failed["status"], failed["error"]) == (
-        "failed",
-        "reading the file takes too much memory",
-    )
+    error = "reading the file takes too much memory"
+    assert (failed["status"], failed["error"]) == ("failed", error)
     assert author.process(author.create())["status"] == "done"
 
 
