@@ -91,13 +91,14 @@ def received(session: Session, file: UploadFile) -> dict[str, Any]:
     }
 
 
-def find_twin(session: Session, author: User, sha256: str) -> UUID | None:
+def find_twin(session: Session, author: User, sha256: str, but: UUID | None = None) -> UUID | None:
     """Only among documents that the author may see: others' files are nobody's business.
 
     The storage has the file locked: of two uploads at the same time the second finds the first.
     """
     twins = select(Document.id).where(Document.sha256 == sha256, Document.body.is_(None))
-    twin = session.scalar(visible(twins, author).order_by(Document.id).limit(1))
+    others = visible(twins, author).where(Document.id.is_distinct_from(but))
+    twin = session.scalar(others.order_by(Document.id).limit(1))
     if twin and settings.duplicates == "reject":
         raise DuplicateFile(f"file: the document {twin} holds this very file already")
     return twin
@@ -170,11 +171,13 @@ def change_document(
 
 
 def replace_file(
-    session: Session, editor: User, document_id: UUID, if_match: str, file: UploadFile
+    session: Session, editor: User, document_id: UUID, if_match: str, new: UploadFile
 ) -> Document:
     """Title and tags stay; what was there before, a text too, stays in its version."""
     document = find_to_change(session, editor, document_id, if_match)
-    return move_on(session, document, editor, "file.replaced", received(session, file))
+    file = received(session, new)
+    find_twin(session, editor, file["sha256"], but=document_id)
+    return move_on(session, document, editor, "file.replaced", file)
 
 
 def refuse_text_for_file(document: Document) -> None:

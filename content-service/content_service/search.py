@@ -41,7 +41,6 @@ LONGEST_READ = 20_000  # characters in which a snippet is looked for
 WORD = re.compile(r"\w+")
 
 COLUMNS = [getattr(Document, name) for name in DocumentRead.model_fields]
-TITLE = Document.title
 
 # Characters that no text can smuggle in: they are taken out of it first.
 START, STOP = "\x01", "\x02"
@@ -147,11 +146,11 @@ def suggest_words(connection: Connection, reader: User, prefix: str, limit: int)
     words = WORD.findall(prefix.lower())
     if not words:
         return []
-    titles = connection.scalars(newest(names_of(reader), [TITLE]), span(reader, WINDOW))
+    titles = connection.scalars(newest(names_of(reader), [Document.title]), span(reader, WINDOW))
     found = counted(titles, words[-1])
     if found.total() < FREQUENT:
         query = func.to_tsquery("simple", f"'{words[-1]}':*B")
-        some = select(TITLE).where(Document.search.bool_op("@@")(query)).limit(WINDOW)
+        some = select(Document.title).where(Document.search.bool_op("@@")(query)).limit(WINDOW)
         found = counted(connection.scalars(visible(some, reader)), words[-1])
     return [word for word, _ in found.most_common(limit)]
 

@@ -134,8 +134,8 @@ def test_a_file_that_cannot_be_read_fails_with_the_reason(
 def test_a_bomb_takes_nothing_down(
     author: Caller, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settings, "extraction_memory_bytes", 256 * 1024**2)
-    content = bomb(kind, 300 * 1024**2)
+    monkeypatch.setattr(settings, "extraction_memory_bytes", 200 * 1024**2)
+    content = bomb(kind, 200 * 1024**2)
     assert len(content) < 2 * 1024**2
 
     failed = author.process(author.upload(content))

@@ -323,6 +323,21 @@ def test_duplicates_are_refused_where_that_is_set(
     assert stranger.post_file(content).status_code == 201
 
 
+def test_a_file_that_is_had_already_takes_no_other_ones_place_where_that_is_set(
+    author: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "duplicates", "reject")
+    content = pdf(str(uuid4()))
+    first, other = author.upload(content), author.upload(pdf(str(uuid4())))
+
+    def put(document: dict[str, Any]) -> Response:
+        path, etag = f"/documents/{document['id']}/file", {"If-Match": '"1"'}
+        return author.put(path, files={"file": ("a.pdf", content)}, headers=etag)
+
+    assert put(other).json()["code"] == "DuplicateFile"
+    assert put(first).status_code == 200
+
+
 def test_of_parallel_uploads_of_a_file_one_is_the_first(
     author: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
