@@ -18,13 +18,8 @@ from .schemas import TrashedDocument
 from .settings import settings
 
 COLUMNS = [getattr(Document, name) for name in TrashedDocument.model_fields]
-BELONGING = (
-    Processing,
-    Access,
-    ShareLink,
-    Notice,
-    Version,
-)  # what goes with a document; its audit trail stays
+# What goes with a document; its audit trail stays.
+BELONGING = (Processing, Access, ShareLink, Notice, Version)
 BATCH = 100
 
 
