@@ -75,15 +75,16 @@ class FakeIdentity(httpx.AsyncBaseTransport):
         endpoints: dict[str, Callable[[httpx.Request], httpx.Response]] = {
             "/auth/validate": self._validate,
             "/auth/token": self._token,
+            "/users/contacts": self._contacts,
             "/health/live": lambda _: httpx.Response(200, json={"status": "alive"}),
         }
         if path == "/auth/changes":
             return await self._changes(request.url.params)
+        if path in endpoints:
+            return endpoints[path](request)
         if path.startswith("/users/"):
             return self._user(*path.split("/")[2:])
-        if path.startswith("/roles/"):
-            return self._role(path.split("/")[2])
-        return endpoints[path](request)
+        return self._role(path.removeprefix("/roles/"))
 
     def _validate(self, request: httpx.Request) -> httpx.Response:
         self.validations += 1
@@ -112,6 +113,11 @@ class FakeIdentity(httpx.AsyncBaseTransport):
             await asyncio.sleep(0.02)
         feed = {"latest": len(self.changes), "reset": False, "changes": self.changes[after:]}
         return httpx.Response(200, content=json.dumps(feed))
+
+    def _contacts(self, request: httpx.Request) -> httpx.Response:
+        wanted = json.loads(request.content)["user_ids"]
+        found = [self.contacts[user_id] for user_id in wanted if user_id in self.contacts]
+        return httpx.Response(200, json={"items": found})
 
     def _user(self, user_id: str, part: str) -> httpx.Response:
         if user_id not in self.contacts:

@@ -39,6 +39,8 @@ async def test_a_person_is_who_the_test_says(identity: FakeIdentity, client: Ser
     assert (user.user_id, user.email, user.roles) == (ada.user_id, ada.email, ("editor",))
     assert user.permissions == {"documents:read"}
     assert contact == {"user_id": ada.user_id, "email": ada.email, "name": "Ada"}
+    both = {"user_ids": ["nobody", ada.user_id]}
+    assert await client.make_request("POST", "/users/contacts", both) == {"items": [contact]}
 
 
 async def test_nobody_else_is_anybody(client: ServiceClient) -> None:

@@ -1,12 +1,13 @@
 """People: how they come, what they are called, how to reach them, what they may do."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 from sqlalchemy import delete, insert, literal, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import raiseload
 
 from chassis.auth import User
 from chassis.errors import Conflict, NotFound
@@ -52,6 +53,12 @@ async def find(session: AsyncSession, user_id: UUID, to_change: bool = False) ->
     if account is None:
         raise NotFound("There is no such user")
     return account
+
+
+async def contacts(session: AsyncSession, user_ids: Collection[UUID]) -> Sequence[Account]:
+    """Of those who are there."""
+    wanted = select(Account).where(Account.id.in_(user_ids))
+    return (await session.scalars(wanted.options(raiseload(Account.role_objects)))).all()
 
 
 async def find_governed(session: AsyncSession, by: User, user_id: UUID) -> Account:

@@ -182,6 +182,14 @@ class Contact(Profile):
     push_tokens: list[str]
 
 
+class ContactsQuery(Request):
+    user_ids: list[UUID] = Field(max_length=1000)
+
+
+class Contacts(Answer):
+    items: list[Contact]
+
+
 class Rights(Answer):
     user_id: UUID
     roles: list[str]

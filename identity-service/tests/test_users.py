@@ -52,6 +52,21 @@ def test_services_see_what_they_are_for(
     assert {status(f"{name}-service", "/profile") for name in ("content", "communication")} == {200}
 
 
+def test_contacts_of_many_are_of_those_who_are_there(
+    client: TestClient, person: Person, other: Person, service: Callable[..., str]
+) -> None:
+    headers = bearer(service("communication-service"))
+    body = {"user_ids": [person.id, other.id, str(uuid4())]}
+
+    found = client.post("/api/v1/users/contacts", json=body, headers=headers).json()["items"]
+
+    assert {contact["email"] for contact in found} == {person.email, other.email}
+    assert (
+        found[0]
+        == client.get(f"/api/v1/users/{found[0]['user_id']}/contact", headers=headers).json()
+    )
+
+
 def test_people_change_their_own_profile(person: Person) -> None:
     changes = {
         "name": " Grace Hopper ",

@@ -1,5 +1,6 @@
 """Users: for administrators, for services that work for them, and for themselves."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -41,6 +42,7 @@ def self_or(permission: str, services: bool = False) -> Any:
 ProfileReader = Annotated[User, self_or("users:read", services=True)]
 ProfileWriter = Annotated[User, self_or("users:write")]
 ContactReader = Annotated[User, self_or("contacts:read")]
+ContactsReader = Annotated[User, require_permission("contacts:read")]
 SelfOrReader = Annotated[User, self_or("users:read")]
 OfRole = Annotated[RoleName | None, Query(description="Only those who have it.")]
 
@@ -107,6 +109,14 @@ async def update_profile(
 async def read_contact(user_id: UUID, reader: ContactReader, session: DbSession) -> Account:
     """How to reach a user."""
     return await accounts.find(session, user_id)
+
+
+@router.post("/contacts", response_model=schemas.Contacts)
+async def read_contacts(
+    which: schemas.ContactsQuery, reader: ContactsReader, session: DbSession
+) -> dict[str, Sequence[Account]]:
+    """How to reach many users; whom there is not is left out."""
+    return {"items": await accounts.contacts(session, which.user_ids)}
 
 
 @router.get("/{user_id}/permissions", response_model=schemas.Rights)
