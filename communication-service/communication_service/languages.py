@@ -2,9 +2,7 @@
 
 from collections.abc import Collection
 
-from chassis.errors import NotFound
-
-from .contacts import Contacts
+from .contacts import Contacts, UnknownRecipient
 from .models import Content, Notification
 from .schemas.templates import Rendered
 
@@ -26,7 +24,7 @@ def words_for(notification: Notification, contacts: Contacts) -> Content | Rende
         return notification
     try:
         locale = contacts.of(notification.recipient_id).get("locale")
-    except NotFound:
+    except UnknownRecipient:
         return notification
     tag = closest(notification.translations, locale)
     return Rendered(**notification.translations[tag]) if tag else notification

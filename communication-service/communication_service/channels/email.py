@@ -15,9 +15,7 @@ from email.utils import format_datetime, formataddr, parseaddr
 
 import idna
 
-from chassis.errors import NotFound
-
-from ..contacts import Contacts
+from ..contacts import Contacts, UnknownRecipient
 from ..languages import words_for
 from ..models import Content, Delivery, now
 from ..schemas.templates import Rendered
@@ -84,8 +82,8 @@ def recipient(contacts: Contacts, user_id: str) -> tuple[str, str]:
     """Name, ready for a header, and address."""
     try:
         contact = contacts.of(user_id)
-    except NotFound as error:
-        raise Undeliverable("Identity knows no such recipient") from error
+    except UnknownRecipient as error:
+        raise Undeliverable(str(error)) from error
     name = " ".join((contact["name"] or "").split())[:LONGEST_PLAIN]
     return header_words(name), usable(contact["email"])
 

@@ -4,9 +4,7 @@ import re
 
 import httpx
 
-from chassis.errors import NotFound
-
-from ..contacts import Contacts
+from ..contacts import Contacts, UnknownRecipient
 from ..languages import words_for
 from ..models import Delivery
 from .provider import Batch, Receipt, TryLater, Undeliverable
@@ -45,8 +43,8 @@ class Sms:
 def number_of(contacts: Contacts, user_id: str) -> str:
     try:
         number = contacts.of(user_id).get("phone") or ""
-    except NotFound as error:
-        raise Undeliverable("Identity knows no such recipient") from error
+    except UnknownRecipient as error:
+        raise Undeliverable(str(error)) from error
     if not E164.fullmatch(number):
         raise Undeliverable("The recipient has no phone number that can be used")
     return str(number)
