@@ -53,8 +53,11 @@ def create_celery(settings: Settings, broker_url: str) -> Celery:
 
 
 def sweep(app: Celery, task: str, seconds: float) -> None:
-    """Has the scheduler hint at the task so often; without a worker, hints do not pile up."""
-    regular = {"task": task, "schedule": seconds, "options": {"expires": 5 * seconds}}
+    """Has the scheduler hint at the task so often; without a worker, hints do not pile up.
+
+    They last long enough for a worker whose clock is minutes ahead of the scheduler's.
+    """
+    regular = {"task": task, "schedule": seconds, "options": {"expires": 300}}
     app.conf.beat_schedule = {"sweep": regular}
 
 
