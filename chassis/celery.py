@@ -14,6 +14,7 @@ from typing import Any
 from celery import Celery, signals
 from fastapi import BackgroundTasks, Depends
 from kombu.exceptions import OperationalError
+from kombu.transport import redis
 
 from . import logging, memory
 from .settings import Settings
@@ -21,8 +22,26 @@ from .tracing import TRACE_HEADER, trace_id, traced
 
 logger = getLogger(__name__)
 
+
 _hinting = Lock()
 _running: dict[str, AbstractContextManager[str]] = {}
+
+
+class Channel(redis.Channel):
+    """Lets go of the hints that were being worked on when Redis went.
+
+    kombu's own puts them back, or acknowledges them, through a connection that is closed, and ends
+    the worker by an AttributeError.
+    """
+
+    do_restore = False
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        if not self.closed:
+            super().basic_ack(delivery_tag, multiple)
+
+
+redis.Transport.Channel = Channel
 
 
 def create_celery(settings: Settings, broker_url: str) -> Celery:
