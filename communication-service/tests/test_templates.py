@@ -138,7 +138,18 @@ def test_built_in_templates_take_what_workflows_send(
     accepted = sender.notify(recipient, **new)
 
     assert said in accepted["body"]
-    assert accepted["template_version"] == 1
+    assert accepted["template_version"] == 2  # the one that declares its variables
+
+
+def test_built_in_templates_take_nothing_else(sender: Caller, recipient: Caller) -> None:
+    wrong = {"document_title": ["Mills"], "decision": "approved", "comment": "", "x": 1}
+    new = {"recipient_id": recipient.user_id, "template": "review-decided", "variables": wrong}
+
+    refused = sender.post("/notifications", json=new)
+
+    assert refused.status_code == 422
+    fields = {error["field"] for error in refused.json()["errors"]}
+    assert fields == {"variables", "variables.document_title"}
 
 
 def test_preview_and_render_show_what_is_sent(
