@@ -37,7 +37,7 @@ from localstack.stack import LocalStack
 ROUNDS = 3
 TASKS, IN_APP, MAILS = 4_000, 8_000, 1_500
 BACKLOG = 100_000
-IDLE_SENDS = 40
+IDLE_SENDS = 60
 PEOPLE = 20
 OVERRIDES = {"LOG_LEVEL": "WARNING"}  # a line for each request and delivery costs all cases alike
 URGENT = {"channels": ["email"], "priority": "urgent"}

@@ -28,19 +28,19 @@ from .channels import PROVIDERS
 from .channels.provider import Batch, Provider, TryLater, Undeliverable
 from .contacts import Contacts
 from .database import session_maker
-from .models import DELIVERED, PRIORITIES, Delivery, Notification
+from .models import BULK, DELIVERED, PRIORITIES, Delivery, Notification
 from .notifications import erase
 from .schemas.fields import SECURITY
 from .settings import Settings
 
-TURN_SECONDS = 1.0
-"""How long a worker sends before it looks again for what is more urgent."""
+TURN_SECONDS = 2.0
+"""How long a thread sends before it looks again; what is urgent does not wait for that."""
 AT_ONCE = 20  # deliveries of a batch whose provider can wait for several answers
 TURNS = {
     channel: Semaphore(1 if iscoroutinefunction(provider.send) else 3)
     for channel, provider in PROVIDERS.items()
 }
-"""Of a process. A provider that waits for several answers at once needs one, and gets no more."""
+"""Of a process, for a backlog. A provider that waits for several answers at once needs but one."""
 KILLED = "Its worker died or froze, each time"
 
 DUE = text("""
@@ -69,10 +69,11 @@ def deliver_due(
     with session_maker() as session:
         due = set(session.scalars(DUE, asked))
     deliver = partial(deliver_batch, settings, identity, outbound, priorities)
-    return any([in_turn(channel, deliver) for channel in PROVIDERS if channel in due])
+    work = partial(in_turn, deliver) if BULK in priorities else deliver
+    return any([work(channel) for channel in PROVIDERS if channel in due])
 
 
-def in_turn(channel: str, deliver: Callable[[str], bool]) -> bool:
+def in_turn(deliver: Callable[[str], bool], channel: str) -> bool:
     if not TURNS[channel].acquire(blocking=False):
         return False
     try:
@@ -89,7 +90,8 @@ def deliver_batch(
     channel: str,
 ) -> bool:
     with session_maker.begin() as session:
-        abandoned = take_abandoned(session, channel, settings)
+        # However much dead workers have left, one thread is there for what is urgent.
+        abandoned = take_abandoned(session, channel, settings) if BULK in priorities else []
         taken = abandoned or take(session, channel, priorities, settings)
         admitted = begin(session, taken, settings)
     people = {delivery.notification.recipient_id for delivery in admitted}
@@ -103,10 +105,12 @@ def deliver_batch(
 
 
 def take_abandoned(session: Session, channel: str, settings: Settings) -> Sequence[Delivery]:
-    """One whose worker died: should it be the cause, no other suffers with it."""
+    """What a worker died with. What was tried before is taken alone: it may be the cause."""
     buried = bury(session, Delivery, settings.delivery_max_attempts, KILLED)
     ours = is_abandoned(Delivery) & (Delivery.channel == channel)
-    taken = claim(session, Delivery, limit=1, lease=settings.lease, only=ours)
+    first, lease = ours & (Delivery.attempts == 1), settings.lease
+    taken = claim(session, Delivery, limit=settings.delivery_batch, lease=lease, only=first)
+    taken = taken or claim(session, Delivery, limit=1, lease=lease, only=ours)
     lose_attempts(session, [*buried, *(delivery.id for delivery in taken)])
     return taken
 
@@ -196,7 +200,7 @@ def verdict(sent: Sent, settings: Settings) -> Verdict:
     delivery, error = sent.delivery, sent.error
     if error is None:
         return Verdict(delivery, DELIVERED)
-    is_old = delivery.age > settings.delivery_max_age_seconds
+    is_old = delivery.age(settings.lease) > settings.delivery_max_age_seconds
     is_tried_enough = delivery.attempts >= settings.delivery_max_attempts
     if isinstance(error, Undeliverable) or is_old or is_tried_enough:
         return Verdict(delivery, DEAD, sent.reason)

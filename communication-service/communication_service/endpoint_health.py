@@ -50,7 +50,7 @@ def hold_back_one(session: Session, delivery: Delivery, settings: Settings) -> V
         return Verdict(delivery, SUPPRESSED, f"The endpoint is disabled: {endpoint.reason}")
     if endpoint.status == ENABLED or is_probe(session, endpoint, settings):
         return None
-    if delivery.age > settings.delivery_max_age_seconds:
+    if delivery.age(settings.lease) > settings.delivery_max_age_seconds:
         return Verdict(delivery, DEAD, WAITING)
     return Verdict(delivery, PENDING, WAITING, delay=settings.webhook_probe_seconds, counts=False)
 
@@ -114,7 +114,7 @@ def fail(session: Session, endpoint: Endpoint, times: int, settings: Settings) -
     )
     if endpoint.status == ENABLED and is_sustained:
         endpoint.status, endpoint.reason = PAUSED, f"It has failed {endpoint.failures} times"
-        endpoint.probe_at = now() + timedelta(seconds=settings.webhook_probe_seconds)
+        endpoint.probe_at = func.now() + timedelta(seconds=settings.webhook_probe_seconds)
         tell(
             session,
             endpoint.owner_id,

@@ -1,6 +1,6 @@
 """The tables. A delivery is one notification on one channel, and a row of the queue of record."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -169,10 +169,13 @@ class Delivery(Base):
     fence: Mapped[int] = mapped_column(default=0)
     last_error: Mapped[str | None]
 
-    @property
-    def age(self) -> float:
-        """Seconds since it was due first, or was put back."""
-        return (now() - self.queued_at).total_seconds()
+    def age(self, lease: timedelta) -> float:
+        """Seconds from when it was due first, or was put back, to its claim with this lease.
+
+        All by the database's clock: a worker whose own is days ahead must give nothing up.
+        """
+        assert self.lease_until
+        return (self.lease_until - lease - self.queued_at).total_seconds()
 
 
 class Operation(Base):

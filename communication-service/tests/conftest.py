@@ -1,5 +1,6 @@
 """The running app, people to call it as, a mail server, and the worker's work on demand."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -85,6 +86,14 @@ class MailServer:
         self.received.append(message_from_bytes(envelope.content, policy=default))
         return "250 OK"
 
+    async def hang_up(self) -> None:
+        """Else aiosmtpd leaves who is connected to a loop that is closed, and Python warns."""
+        connections = asyncio.all_tasks() - {asyncio.current_task()}
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+        await asyncio.sleep(0)  # in which their sockets are closed
+
     def mails_to(self, person: Caller | Person) -> list[EmailMessage]:
         return [mail for mail in self.received if person.email in str(mail["To"])]
 
@@ -142,6 +151,7 @@ def running_mail_server(
     server = kind(free_port(), **options)
     server.controller.start()
     yield server
+    asyncio.run_coroutine_threadsafe(server.hang_up(), server.controller.loop).result()
     server.controller.stop()
 
 

@@ -3,7 +3,6 @@
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,15 +183,45 @@ def test_kill_9_and_an_emptied_redis_change_nothing_but_the_time(
     processes.start("worker", "scheduler")
     wait_for(lambda: {people.status(notification) for notification in accepted} == {"delivered"})
 
-    mails = Counter(mail["Message-ID"] for mail in mail_server.mails_to(people.recipient))
-    promised = {
+    mails = {mail["Message-ID"] for mail in mail_server.mails_to(people.recipient)}
+    assert mails == promised(accepted)
+    assert people.unread() == 60
+
+
+def promised(accepted: list[dict[str, Any]]) -> set[str]:
+    """The Message-IDs of their mails."""
+    return {
         f"<{delivery['id']}@example.com>"
         for notification in accepted
         for delivery in notification["deliveries"]
         if delivery["channel"] == "email"
     }
-    assert mails.keys() == promised
-    assert people.unread() == 60
+
+
+def test_a_clock_that_jumps_changes_nothing_but_the_time(
+    processes: Processes, people: People
+) -> None:
+    mail_server = processes.mail_server
+    mail_server.pause = 0.05  # so that some are under way
+    accepted = [people.notify() for _ in range(40)]
+    wait_for(lambda: len(mail_server.mails_to(people.recipient)) > 5)
+
+    advance_clock(hours=-2)
+    time.sleep(1)
+    advance_clock(hours=4)
+    mail_server.pause = 0
+    wait_for(lambda: {people.status(notification) for notification in accepted} == {"delivered"})
+
+    mails = {mail["Message-ID"] for mail in mail_server.mails_to(people.recipient)}
+    assert mails == promised(accepted)
+    assert people.unread() == 40
+
+
+def advance_clock(hours: int) -> None:
+    """For the queue it is the same whether its clock goes on, or all of its times go back."""
+    with engine.begin() as connection:
+        connection.execute(text("LOCK communication_deliveries IN EXCLUSIVE MODE"))
+        connection.execute(ADVANCE, {"hours": hours})
 
 
 def test_hints_go_on_after_redis_was_emptied(processes: Processes, people: People) -> None:
@@ -211,15 +240,20 @@ def test_hints_go_on_after_redis_was_emptied(processes: Processes, people: Peopl
 def test_without_redis_notifications_are_accepted_and_with_it_they_are_delivered(
     processes: Processes, people: People
 ) -> None:
+    mail_server = processes.mail_server
+    mail_server.pause = 0.3
+    accepted = [people.notify() for _ in range(10)]
+    wait_for(lambda: bool(mail_server.mails_to(people.recipient)))  # the worker is at it
     processes.kill("redis")
     began = time.monotonic()
-    accepted = people.notify()
+    accepted.append(people.notify())
     assert time.monotonic() - began < 3
-    assert people.status(accepted) == "pending"
+    assert people.status(accepted[-1]) == "pending"
+    mail_server.pause = 0
 
     processes.start("redis")
 
-    wait_for(lambda: people.status(accepted) == "delivered")
+    wait_for(lambda: {people.status(each) for each in accepted} == {"delivered"})
 
 
 def test_a_redis_that_hangs_holds_up_nobody(processes: Processes, people: People) -> None:
@@ -238,14 +272,19 @@ def test_a_redis_that_hangs_holds_up_nobody(processes: Processes, people: People
 def test_a_scheduled_notification_goes_out_when_everything_was_restarted(
     processes: Processes, people: People
 ) -> None:
-    in_a_moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 5))
-    accepted = people.notify(send_at=in_a_moment)
+    in_two_hours = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 7200))
+    accepted, cancelled = (people.notify(send_at=in_two_hours) for _ in range(2))
+    people.to.post(f"/notifications/{cancelled['id']}/cancel").raise_for_status()
     processes.kill("redis", "service", "worker", "scheduler")
 
     processes.start("redis", "service", "worker", "scheduler")
 
     wait_for(lambda: is_ready(processes.url))
+    assert people.status(accepted) == "pending"
+    advance_clock(hours=2)
     wait_for(lambda: people.status(accepted) == "delivered")
+    (mail,) = processes.mail_server.mails_to(people.recipient)
+    assert mail["Message-ID"] in promised([accepted])
     assert people.unread() == 1
     assert not (SERVICE_FOLDER / "celerybeat-schedule").exists()
 
@@ -260,6 +299,13 @@ BACKLOG = text("""
     INSERT INTO communication_deliveries
         (id, notification_id, channel, priority, status, run_at, queued_at, attempts, fence)
     SELECT gen_random_uuid(), id, 'email', 2, 'pending', now(), now(), 0, 0 FROM made
+""")
+ADVANCE = text("""
+    UPDATE communication_deliveries SET
+        run_at = run_at - :hours * interval '1 hour',
+        queued_at = queued_at - :hours * interval '1 hour',
+        lease_until = lease_until - :hours * interval '1 hour'
+    WHERE status IN ('pending', 'running')
 """)
 CLEAR = text("""
     UPDATE communication_deliveries SET status = 'cancelled'

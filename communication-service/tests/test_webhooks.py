@@ -201,7 +201,10 @@ def test_a_failure_is_tried_again_with_the_same_id(
     assert outcomes(sender, accepted) == ["failed"] * 3 + ["delivered"]
     assert len(sink.ids) == 4
     assert len(set(sink.ids)) == 1
-    assert sender.attempts(accepted)[0]["error"] == "500 Hello"
+    answers = [attempt["error"] or attempt["response"] for attempt in sender.attempts(accepted)]
+    assert answers == ["500 Hello", "503 Hello", "429 Hello", "200 Hello"]
+    times = [(each["started_at"], each["finished_at"]) for each in sender.attempts(accepted)]
+    assert times == sorted(times)
 
 
 def test_the_endpoint_says_when_to_come_back(
