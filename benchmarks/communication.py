@@ -35,7 +35,7 @@ from localstack.services import ROOT, SERVICES
 from localstack.stack import LocalStack
 
 ROUNDS = 3
-TASKS, IN_APP, MAILS = 4_000, 8_000, 1_500
+TASKS, IN_APP, MAILS = 3_000, 8_000, 3_000
 BACKLOG = 100_000
 IDLE_SENDS = 60
 PEOPLE = 20

@@ -28,19 +28,19 @@ from .channels import PROVIDERS
 from .channels.provider import Batch, Provider, TryLater, Undeliverable
 from .contacts import Contacts
 from .database import session_maker
-from .models import BULK, DELIVERED, PRIORITIES, Delivery, Notification
+from .models import DELIVERED, PRIORITIES, URGENT, Delivery, Notification
 from .notifications import erase
 from .schemas.fields import SECURITY
 from .settings import Settings
 
-TURN_SECONDS = 2.0
-"""How long a thread sends before it looks again; what is urgent does not wait for that."""
 AT_ONCE = 20  # deliveries of a batch whose provider can wait for several answers
 TURNS = {
     channel: Semaphore(1 if iscoroutinefunction(provider.send) else 3)
     for channel, provider in PROVIDERS.items()
 }
 """Of a process, for a backlog. A provider that waits for several answers at once needs but one."""
+URGENT_ALONE = (URGENT,)
+Deliver = Callable[[str, Sequence[int]], bool]
 KILLED = "Its worker died or froze, each time"
 
 DUE = text("""
@@ -68,16 +68,16 @@ def deliver_due(
     asked = {"channels": list(PROVIDERS), "priorities": list(priorities)}
     with session_maker() as session:
         due = set(session.scalars(DUE, asked))
-    deliver = partial(deliver_batch, settings, identity, outbound, priorities)
-    work = partial(in_turn, deliver) if BULK in priorities else deliver
-    return any([work(channel) for channel in PROVIDERS if channel in due])
+    deliver = partial(deliver_batch, settings, identity, outbound)
+    return any([in_turn(deliver, channel, priorities) for channel in PROVIDERS if channel in due])
 
 
-def in_turn(deliver: Callable[[str], bool], channel: str) -> bool:
-    if not TURNS[channel].acquire(blocking=False):
-        return False
+def in_turn(deliver: Deliver, channel: str, priorities: Sequence[int]) -> bool:
+    """What is urgent needs no turn."""
+    if priorities == URGENT_ALONE or not TURNS[channel].acquire(blocking=False):
+        return deliver(channel, URGENT_ALONE)
     try:
-        return deliver(channel)
+        return deliver(channel, priorities)
     finally:
         TURNS[channel].release()
 
@@ -86,18 +86,21 @@ def deliver_batch(
     settings: Settings,
     identity: ServiceClient,
     outbound: Outbound,
-    priorities: Sequence[int],
     channel: str,
+    priorities: Sequence[int],
 ) -> bool:
     with session_maker.begin() as session:
-        # However much dead workers have left, one thread is there for what is urgent.
-        abandoned = take_abandoned(session, channel, settings) if BULK in priorities else []
+        # However much dead workers have left, it holds up nothing urgent.
+        is_express = priorities == URGENT_ALONE
+        abandoned = [] if is_express else take_abandoned(session, channel, settings)
         taken = abandoned or take(session, channel, priorities, settings)
         admitted = begin(session, taken, settings)
+    if not taken:
+        return False
     people = {delivery.notification.recipient_id for delivery in admitted}
     with ExitStack() as stack:
         batch = Batch(settings, Contacts(identity, people), outbound, stack)
-        done = send_all(PROVIDERS[channel](batch), admitted)
+        done = send_all(PROVIDERS[channel](batch), admitted, settings.delivery_turn_seconds)
     with session_maker.begin() as session:
         record(session, admitted, done, settings)
     is_full = bool(abandoned) or len(taken) == settings.delivery_batch
@@ -150,9 +153,9 @@ def load(session: Session, taken: Sequence[Delivery]) -> None:
     endpoint_health.load_endpoints(session, taken)
 
 
-def send_all(provider: Provider, admitted: Sequence[Delivery]) -> list[Sent]:
+def send_all(provider: Provider, admitted: Sequence[Delivery], seconds: float) -> list[Sent]:
     """For the time of a turn; what is then left is for the next one."""
-    waiting, until = deque(admitted), monotonic() + TURN_SECONDS
+    waiting, until = deque(admitted), monotonic() + seconds
     if iscoroutinefunction(provider.send):
         return list(from_any_thread(partial(send_together, provider, waiting, until)))
     done: list[Sent] = []

@@ -4,9 +4,14 @@ Its one message says no more than "something may be due". Lost, late or doubled,
 the scheduler sends it every second, and what is due is in the database.
 """
 
+import sys
+from collections.abc import Sequence
 from functools import cache
 from threading import BoundedSemaphore
 from time import monotonic
+from typing import Any
+
+from celery import signals
 
 from chassis.auth import ServiceAccount
 from chassis.celery import create_celery, hint, hint_after_commit, sweep
@@ -14,7 +19,7 @@ from chassis.outbound import Outbound
 from chassis.service_client import ServiceClient
 
 from . import delivery
-from .models import PRIORITIES, URGENT
+from .models import PRIORITIES
 from .settings import settings
 
 celery = create_celery(settings, settings.celery_broker_url)
@@ -23,6 +28,12 @@ sweep(celery, "communication.deliver_due", settings.sweep_seconds)
 LONGEST_TASK = 5.0  # seconds; a worker that is told to stop waits for its tasks
 BACKLOG = BoundedSemaphore(3)
 """Held while working on anything. Of a worker's four threads one is left for what is urgent."""
+
+
+@signals.worker_ready.connect
+def take_short_turns(**_: Any) -> None:
+    """While others prepare a batch, who has something urgent waits for Python at each step."""
+    sys.setswitchinterval(0.0005)
 
 
 @cache
@@ -44,10 +55,10 @@ def deliver_due() -> None:
         finally:
             BACKLOG.release()
     else:
-        work_off((URGENT,))
+        work_off(delivery.URGENT_ALONE)
 
 
-def work_off(priorities: tuple[int, ...]) -> None:
+def work_off(priorities: Sequence[int]) -> None:
     """Batch after batch; while there is more, other threads are called to help."""
     until = monotonic() + LONGEST_TASK
     while delivery.deliver_due(settings, identity(), outbound(), priorities):

@@ -188,7 +188,7 @@ def test_a_lost_lease_is_taken_over_and_the_late_word_is_refused(
 
     nothing: Any = None  # is what in-app needs for words in one language
     batch = Batch(settings, contacts=nothing, outbound=nothing, stack=nothing)
-    late = delivery.send_all(InApp(batch), taken)
+    late = delivery.send_all(InApp(batch), taken, seconds=1)
     with session_maker.begin() as session:
         delivery.record(session, taken, late, settings)
 
@@ -277,7 +277,7 @@ def test_what_a_turn_has_no_time_for_is_put_back_untried(
     accepted = [sender.notify(recipient, channels=["email"]) for _ in range(6)]
 
     taken = taken_on("email", changed(mail_server))
-    done = delivery.send_all(Slow(), taken)
+    done = delivery.send_all(Slow(), taken, seconds=0.1)
     with session_maker.begin() as session:
         delivery.record(session, taken, done, changed(mail_server))
 
@@ -290,7 +290,7 @@ def test_what_a_turn_has_no_time_for_is_put_back_untried(
 
 class Slow:
     def send(self, _: Delivery) -> Receipt:
-        time.sleep(0.5)
+        time.sleep(0.03)
         return Receipt()
 
 
