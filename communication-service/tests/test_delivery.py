@@ -312,6 +312,17 @@ def test_what_is_urgent_passes_what_is_not(
     assert order[2] == normal["id"]
 
 
+def test_what_is_urgent_needs_no_turn(sender: Caller, recipient: Caller, deliver: Deliver) -> None:
+    normal = sender.notify(recipient, channels=["email"])
+    urgent = sender.notify(recipient, channels=["email"], priority="urgent")
+
+    turn = delivery.TURNS["email"]
+    with turn, turn, turn:  # as many as there are
+        deliver()
+
+    assert (sender.status(normal), sender.status(urgent)) == ("pending", "delivered")
+
+
 def test_what_is_cancelled_while_workers_are_at_it_is_either_cancelled_or_delivered(
     sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
 ) -> None:
