@@ -22,7 +22,6 @@ from .tracing import TRACE_HEADER, trace_id, traced
 
 logger = getLogger(__name__)
 
-
 _hinting = Lock()
 _running: dict[str, AbstractContextManager[str]] = {}
 
