@@ -47,7 +47,7 @@ class Settings(chassis.Settings):
     inbox_streams: int = Field(default=1000, ge=1)
 
     sweep_seconds: float = Field(default=1, gt=0)
-    delivery_batch: int = Field(default=200, ge=1, le=1000)
+    delivery_batch: int = Field(default=100, ge=1, le=1000)
     delivery_turn_seconds: float = Field(default=2, gt=0)
     delivery_lease_seconds: float = Field(default=60, gt=0)
     delivery_max_attempts: int = Field(default=60, ge=1)
