@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import FastAPI
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from .database import engine, reader
@@ -22,6 +22,9 @@ LOCK = 7_214_020  # any number of its own; advisory locks are per database
 KEPT = 10_000  # changes; who is further behind starts anew
 BATCH = 1_000
 
+TAKE_TURNS = select(func.pg_advisory_xact_lock(LOCK))
+TELL = insert(Change).returning(Change.seq, func.pg_notify(CHANNEL, ""))
+
 
 async def publish(
     session: AsyncSession, *, user_id: UUID | None = None, session_id: UUID | None = None
@@ -29,13 +32,11 @@ async def publish(
     """Last in its transaction: one session's, all of a user's, or with neither everybody's."""
     await session.flush()
     # Held to the end of the transaction, so that no later number can be seen before this one.
-    await session.execute(select(func.pg_advisory_xact_lock(LOCK)))
-    change = Change(user_id=user_id, session_id=session_id)
-    session.add(change)
-    await session.flush()
-    if change.seq % 100 == 0:
-        await session.execute(delete(Change).where(Change.seq <= change.seq - KEPT))
-    await session.execute(select(func.pg_notify(CHANNEL, "")))
+    await session.execute(TAKE_TURNS)
+    change = {"user_id": user_id, "session_id": session_id}
+    seq = (await session.execute(TELL, change)).scalar_one()
+    if seq % 100 == 0:
+        await session.execute(delete(Change).where(Change.seq <= seq - KEPT))
 
 
 class Bell:

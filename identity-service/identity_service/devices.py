@@ -2,20 +2,27 @@
 
 from uuid import UUID
 
-from sqlalchemy import exists, select
+from sqlalchemy import bindparam, exists
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from . import audit, mails, tokens
 from .letters import Kind
 from .models import Device
 
+others = aliased(Device)
+HAS_OTHERS = exists().where(others.user_id == bindparam("user_id"))  # this one is not seen yet
+NEW = (
+    insert(Device)
+    .values(user_id=bindparam("user_id"), digest=bindparam("digest"))
+    .on_conflict_do_nothing()
+    .returning(HAS_OTHERS)
+)
+
 
 async def notice(session: AsyncSession, user_id: UUID) -> None:
     """A device is a user agent at an address. The first of all is nobody's news."""
-    is_first = ~exists().where(Device.user_id == user_id)
-    was_first = await session.scalar(select(is_first))
-    device = insert(Device).values(user_id=user_id, digest=tokens.digest(str(audit.origin())))
-    added = device.on_conflict_do_nothing().returning(Device.user_id)
-    if await session.scalar(added) and not was_first:
+    device = {"user_id": user_id, "digest": tokens.digest(str(audit.origin()))}
+    if await session.scalar(NEW, device):
         await mails.write(session, Kind.NEW_DEVICE, user_id)

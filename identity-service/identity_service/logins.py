@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import Executable, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
@@ -18,6 +18,17 @@ from .models import Account, Role
 from .schemas import Credentials, Registration, SecondFactorProof, StepUp, UserCreate
 
 WRONG = "Wrong email or password"
+
+# Written once: putting a statement together costs more than running it.
+STORED = select(Account.id, Account.password_hash)
+BY_EMAIL = STORED.where(Account.email == bindparam("who"))
+BY_ID = STORED.where(Account.id == bindparam("who"))
+UNCHANGED = (
+    select(Account.id)
+    .where(Account.id == bindparam("user_id"), Account.password_hash == bindparam("old"))
+    .where(Account.is_let_in)
+    .with_for_update()
+)
 
 
 class WrongCredentials(Refused, Unauthenticated):
@@ -63,30 +74,27 @@ async def login(session: AsyncSession, attempts: Attempts, given: Credentials) -
     if wait := await attempts.wait_of(network):
         raise TooManyAttempts(WRONG, wait)
     wait = await attempts.begin(given.email, network)
-    account = await authenticated(session, given)
-    if account is None or wait:
+    user_id = await authenticated(session, given)
+    if user_id is None or wait:
         if wait:
             audit.record(session, "login.blocked", email=given.email)
         await attempts.note_failure(network)
         raise TooManyAttempts(WRONG, wait) if wait else WrongCredentials(WRONG)
     await attempts.forgive(given.email, network)
-    if await second_factors.is_on(session, account.id):
-        return await second_factors.challenge(session, account.id)
-    return await let_in(session, account.id)
+    if await second_factors.is_on(session, user_id):
+        return await second_factors.challenge(session, user_id)
+    return await let_in(session, user_id)
 
 
-async def authenticated(session: AsyncSession, given: Credentials) -> Account | None:
+async def authenticated(session: AsyncSession, given: Credentials) -> UUID | None:
     """Whose address and password these are. It takes as long to find that they are nobody's."""
-    user_id, password_hash = await stored_password(Account.email == given.email)
-    account = None
-    if await passwords.matches(password_hash, given.password) and password_hash:
-        newest_hash = await passwords.up_to_date(password_hash, given.password)
-        account = await lock_unchanged(session, user_id, password_hash)
-    if account:
-        account.password_hash = newest_hash
-    else:
-        audit.record(session, "login.failed", actor=user_id, subject=user_id, email=given.email)
-    return account
+    user_id, old_hash = await stored_password(BY_EMAIL, given.email)
+    if await passwords.matches(old_hash, given.password) and user_id and old_hash:
+        newest_hash = await passwords.up_to_date(old_hash, given.password)
+        if await replace_password(session, user_id, old_hash, newest_hash):
+            return user_id
+    audit.record(session, "login.failed", actor=user_id, subject=user_id, email=given.email)
+    return None
 
 
 async def let_in(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
@@ -122,26 +130,25 @@ async def require_password(attempts: Attempts, by: User, password: str) -> str:
     """The hash it fits, with no connection held. Raises WrongPassword and TooManyAttempts."""
     if wait := await attempts.begin("password", by.user_id):
         raise TooManyAttempts("The password is wrong", wait)
-    _, password_hash = await stored_password(Account.id == UUID(by.user_id))
+    _, password_hash = await stored_password(BY_ID, UUID(by.user_id))
     if password_hash is None or not await passwords.matches(password_hash, password):
         raise WrongPassword("The password is wrong")
     await attempts.forgive("password", by.user_id)
     return password_hash
 
 
-async def stored_password(whose: ColumnElement[bool]) -> tuple[UUID | None, str | None]:
+async def stored_password(query: Executable, who: str | UUID) -> tuple[UUID | None, str | None]:
     """Read aside, so that no connection is held while the password waits to be checked."""
-    query = select(Account.id, Account.password_hash).where(whose)
     async with reader.connect() as connection:
-        found = (await connection.execute(query)).one_or_none()
+        found = (await connection.execute(query, {"who": who})).one_or_none()
     return (found.id, found.password_hash) if found else (None, None)
 
 
-async def lock_unchanged(
-    session: AsyncSession, user_id: UUID | None, password_hash: str | None
-) -> Account | None:
-    """The account, if it is let in, unless the password was changed while it was checked."""
-    query = select(Account).where(
-        Account.id == user_id, Account.password_hash == password_hash, Account.is_let_in
-    )
-    return await session.scalar(query.with_for_update())
+async def replace_password(session: AsyncSession, user_id: UUID, old: str, new: str) -> bool:
+    """Whether they are let in, and their password is what it was when it was checked: locks it."""
+    if await session.scalar(UNCHANGED, {"user_id": user_id, "old": old}) is None:
+        return False
+    if new != old:
+        theirs = update(Account).where(Account.id == user_id)
+        await session.execute(theirs.values(password_hash=new))
+    return True

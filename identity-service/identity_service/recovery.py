@@ -10,7 +10,7 @@ from chassis.auth import User
 from . import accounts, api_keys, audit, changes, mails, passwords, second_factors, sessions
 from .attempts import Attempts
 from .letters import Kind
-from .logins import WrongPassword, lock_unchanged, require_password
+from .logins import WrongPassword, replace_password, require_password
 from .models import Account
 from .schemas import PasswordChange, PasswordReset
 
@@ -21,13 +21,12 @@ async def change_password(
     """Ends every other session of the person. Raises WrongPassword and TooManyAttempts."""
     old_hash = await require_password(attempts, by, change.current_password)
     new_hash = await passwords.hashed(change.new_password)
-    account = await lock_unchanged(session, UUID(by.user_id), old_hash)
-    if account is None:
+    user_id = UUID(by.user_id)
+    if not await replace_password(session, user_id, old_hash, new_hash):
         raise WrongPassword("The password is wrong")
-    account.password_hash = new_hash
-    audit.record(session, "password.changed", by=by, subject=account.id)
-    await note_new_password(session, account.id)
-    await sessions.end_all(session, by, account.id, but=by.session_id)
+    audit.record(session, "password.changed", by=by, subject=user_id)
+    await note_new_password(session, user_id)
+    await sessions.end_all(session, by, user_id, but=by.session_id)
 
 
 async def forgot_password(session: AsyncSession, email: str) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pyotp
 import segno
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from chassis.auth import User
@@ -27,6 +27,8 @@ CHALLENGE_SECONDS = 300
 STEP = 30  # seconds that a code is shown; one step early or late is let pass
 RECOVERY_CODES = 10
 WRONG = "This code is wrong, or was used already"
+
+LAST_STEP = select(SecondFactor.last_step).where(SecondFactor.user_id == bindparam("user_id"))
 
 
 class WrongCode(Refused, Unauthenticated):
@@ -49,8 +51,7 @@ async def find(session: AsyncSession, user_id: UUID) -> SecondFactor | None:
 
 
 async def is_on(session: AsyncSession | AsyncConnection, user_id: UUID) -> bool:
-    theirs = select(SecondFactor.last_step).where(SecondFactor.user_id == user_id)
-    return await session.scalar(theirs) is not None
+    return await session.scalar(LAST_STEP, {"user_id": user_id}) is not None
 
 
 async def set_up(session: AsyncSession, by: User) -> dict[str, Any]:
@@ -75,6 +76,8 @@ async def turn_on(
 ) -> dict[str, list[str]]:
     """The recovery codes, this once. Every other session of the person ends."""
     user_id = UUID(by.user_id)
+    # A login with the password alone comes before, and ends with the others, or finds it on.
+    await session.get_one(Account, user_id, with_for_update=True)
     if await is_on(session, user_id):
         raise SecondFactorOn("Your second factor is on already")
     factor = await check(session, attempts, user_id, code)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import Select, bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import with_expression
 
@@ -21,6 +21,16 @@ LIFETIME = timedelta(days=settings.session_days)
 IDLE = timedelta(days=settings.session_idle_days)
 GRACE = timedelta(seconds=settings.refresh_grace_seconds)
 
+IS_THEIRS, IS_OVER = (
+    LoginSession.user_id == bindparam("user_id"),
+    LoginSession.expires_at <= func.now(),
+)
+LATEST_FIRST = LoginSession.last_used_at.desc(), LoginSession.id.desc()
+GOOD = select(LoginSession.id).where(IS_THEIRS, ~IS_OVER).order_by(*LATEST_FIRST)
+SURPLUS = LoginSession.id.in_(GOOD.offset(settings.sessions_per_user))
+END_SURPLUS = delete(LoginSession).where(IS_THEIRS, IS_OVER | SURPLUS).returning(LoginSession.id)
+END_SURPLUS = END_SURPLUS.execution_options(synchronize_session=False)
+
 
 class InvalidRefreshToken(Refused, Unauthenticated):
     """Unknown, expired, used before or revoked: a caller is not told which."""
@@ -31,14 +41,12 @@ class InvalidRefreshToken(Refused, Unauthenticated):
 
 async def start(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
     """A new session, and the first tokens of its family."""
-    theirs = delete(LoginSession).where(LoginSession.user_id == user_id)
-    await session.execute(theirs.where(LoginSession.expires_at <= now()))
+    await devices.notice(session, user_id)
     ip, user_agent = audit.origin()
     login = LoginSession(user_id=user_id, ip=ip, user_agent=user_agent, created_at=now())
     prolong(login)
     session.add(login)
     await session.flush()
-    await devices.notice(session, user_id)
     await end_surplus(session, user_id)
     return hand_out(session, login, tokens.new_refresh_token())
 
@@ -51,11 +59,9 @@ def prolong(login: LoginSession) -> None:
 
 async def end_surplus(session: AsyncSession, user_id: UUID) -> None:
     """Whoever logs in once too often is logged out where they have not been for longest."""
-    theirs = select(LoginSession).where(LoginSession.user_id == user_id)
-    longest_ago = theirs.order_by(LoginSession.last_used_at.desc(), LoginSession.id.desc())
-    for login in await session.scalars(longest_ago.offset(settings.sessions_per_user)):
-        audit.record(session, "session.ended", subject=user_id, session_id=str(login.id))
-        await end(session, login)
+    for session_id in (await session.scalars(END_SURPLUS, {"user_id": user_id})).all():
+        audit.record(session, "session.ended", subject=user_id, session_id=str(session_id))
+        await changes.publish(session, user_id=user_id, session_id=session_id)
 
 
 def hand_out(session: AsyncSession, login: LoginSession, refresh_token: str) -> dict[str, Any]:
