@@ -61,12 +61,9 @@ async def create(session: AsyncSession, by: User, user_id: UUID, new: ApiKeyCrea
 
 async def require_holder(session: AsyncSession, by: User, user_id: UUID) -> None:
     """Oneself, or a service account of no more rights than one's own; locks the account."""
-    account = await accounts.find(session, user_id, to_change=True)
-    if by.user_id == str(user_id):
-        return
-    if not account.is_service_account:
+    account = await accounts.find_governed(session, by, user_id)
+    if by.user_id != str(user_id) and not account.is_service_account:
         raise SomebodyElses("Only its owner makes keys to an account")
-    roles.require_all(by, account.permissions)
 
 
 def set_secret(key: ApiKey) -> None:
@@ -98,6 +95,7 @@ async def rotate(session: AsyncSession, by: User, user_id: UUID, key_id: UUID) -
 
 
 async def remove(session: AsyncSession, by: User, user_id: UUID, key_id: UUID) -> None:
+    await accounts.find_governed(session, by, user_id)
     await session.delete(await find(session, user_id, key_id))
     audit.record(session, "api_key.removed", by=by, subject=user_id, key=str(key_id))
     await changes.publish(session, user_id=user_id, session_id=key_id)

@@ -203,7 +203,7 @@ class SecondFactor(Base):
     user_id: Mapped[UUID] = mapped_column(
         ForeignKey(Account.id, ondelete="CASCADE"), primary_key=True
     )
-    secret: Mapped[str]  # needed as it is, unlike a password
+    sealed_secret: Mapped[str]  # needed as it is, unlike a password: tokens.unsealed
     last_step: Mapped[int | None] = mapped_column(BigInteger)
     recovery_digests: Mapped[list[bytes]] = mapped_column(ARRAY(LargeBinary))
 

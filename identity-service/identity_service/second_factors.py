@@ -61,7 +61,9 @@ async def set_up(session: AsyncSession, by: User) -> dict[str, Any]:
     if await is_on(session, user_id):
         raise SecondFactorOn("Your second factor is on already")
     secret = pyotp.random_base32()
-    await session.merge(SecondFactor(user_id=user_id, secret=secret, recovery_digests=[]))
+    await session.merge(
+        SecondFactor(user_id=user_id, sealed_secret=tokens.sealed(secret), recovery_digests=[])
+    )
     uri = pyotp.TOTP(secret).provisioning_uri(name=by.email, issuer_name=settings.public_name)
     return {"secret": secret, "uri": uri, "qr_code": picture(uri)}
 
@@ -77,7 +79,7 @@ async def turn_on(
     """The recovery codes, this once. Every other session of the person ends."""
     user_id = UUID(by.user_id)
     # A login with the password alone comes before, and ends with the others, or finds it on.
-    await session.get_one(Account, user_id, with_for_update=True)
+    await session.get_one(Account, user_id, with_for_update={"key_share": True})
     if await is_on(session, user_id):
         raise SecondFactorOn("Your second factor is on already")
     factor = await check(session, attempts, user_id, code)
@@ -125,17 +127,28 @@ async def check(
 
 def is_accepted(factor: SecondFactor, code: str) -> bool:
     """A code of about now that comes after the last one that was used, or a recovery code."""
-    totp, this_step = pyotp.TOTP(factor.secret), int(time()) // STEP
+    return is_of_app(factor, code) or is_spare(factor, code)
+
+
+def is_of_app(factor: SecondFactor, code: str) -> bool:
+    secret = tokens.unsealed(factor.sealed_secret)
+    if secret is None:
+        return False
+    totp, this_step = pyotp.TOTP(secret), int(time()) // STEP
     for step in range(this_step - 1, this_step + 2):
         is_new = factor.last_step is None or step > factor.last_step
         if is_new and hmac.compare_digest(totp.generate_otp(step), code.replace(" ", "")):
             factor.last_step = step
             return True
+    return False
+
+
+def is_spare(factor: SecondFactor, code: str) -> bool:
     spare = tokens.digest(code.replace("-", "").replace(" ", "").lower())
     left = [kept for kept in factor.recovery_digests if not hmac.compare_digest(kept, spare)]
-    is_spare = len(left) < len(factor.recovery_digests)
+    is_known = len(left) < len(factor.recovery_digests)
     factor.recovery_digests = left
-    return is_spare
+    return is_known
 
 
 async def challenge(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
@@ -163,3 +176,10 @@ async def answered(session: AsyncSession, attempts: Attempts, challenge: str, co
 
 async def withdraw_challenges(session: AsyncSession, user_id: UUID) -> None:
     await session.execute(delete(Challenge).where(Challenge.user_id == user_id))
+
+
+async def seal_anew(session: AsyncSession) -> None:
+    """With the newest key, so that those of before can go."""
+    for factor in await session.scalars(select(SecondFactor).with_for_update()):
+        if secret := tokens.unsealed(factor.sealed_secret):
+            factor.sealed_secret = tokens.sealed(secret)

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from . import accounts, audit, changes, roles, tokens
+from . import accounts, audit, changes, roles, second_factors, tokens
 from .database import session_maker
 from .models import Account, Client
 from .schemas import UserCreate
@@ -45,6 +45,8 @@ async def seed() -> None:
         if settings.first_admin_email:
             await add_first_administrator(session)
         await set_clients(session)
+        if settings.jwt_previous_secret_keys:
+            await second_factors.seal_anew(session)
 
 
 async def add_people(session: AsyncSession) -> None:

@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
 
+from cryptography import fernet
+from cryptography.fernet import Fernet, MultiFernet
 from jose import jwt
 from jose.exceptions import JOSEError
 
@@ -33,6 +35,7 @@ def keys_for(purpose: bytes) -> list[bytes]:
 
 REFRESH_KEYS = keys_for(b"successors of refresh tokens")
 LINK_KEY = keys_for(b"one-time links")[0]
+SEAL = MultiFernet([Fernet(urlsafe_b64encode(key)) for key in keys_for(b"second factors")])
 
 
 class InvalidToken(Unauthenticated):
@@ -143,3 +146,16 @@ def derived(key: bytes, message: bytes) -> str:
 def digest(secret: str) -> bytes:
     """How a secret made of random bytes is stored. Passwords have a slower way: passwords.py."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def sealed(secret: str) -> str:
+    """How a secret is stored that is needed as it is."""
+    return SEAL.encrypt(secret.encode()).decode()
+
+
+def unsealed(stored: str) -> str | None:
+    """None for what was sealed with a key that is named no more."""
+    try:
+        return SEAL.decrypt(stored).decode()
+    except fernet.InvalidToken:
+        return None

@@ -2,10 +2,16 @@
 
 import itertools
 import json
+import os
 import re
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +21,9 @@ from sqlalchemy import CursorResult, text
 
 from identity_service.database import session_maker
 from identity_service.main import app
+from identity_service.settings import settings
 
+FOLDER = Path(__file__).resolve().parent.parent
 PASSWORD = "correct horse battery staple"
 numbers = itertools.count()
 
@@ -88,6 +96,37 @@ def eventually(find: Callable[[], Any], seconds: float = 15) -> Any:
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
     return found
+
+
+@contextmanager
+def running(**environment: str) -> Iterator[httpx.Client]:
+    """The service as it is started, a process of its own, with these variables."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    variables = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": settings.database_url,
+        "REDIS_URL": settings.redis_url,
+        "SERVICE_PORT": str(port),
+        **environment,
+    }
+    command = [sys.executable, "main.py"]
+    process = subprocess.Popen(command, cwd=FOLDER, env=variables, stdout=subprocess.DEVNULL)
+    with process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        try:
+            eventually(lambda: is_ready(client, process), 30)
+            yield client
+        finally:
+            process.kill()
+
+
+def is_ready(client: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None
+    try:
+        return client.get("/health/ready").is_success
+    except httpx.TransportError:
+        return False
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -165,6 +165,17 @@ def test_a_key_does_not_do_what_only_people_do(
     assert {answer.status_code for answer in answers} == {403}
 
 
+def test_nobody_removes_a_key_of_somebody_with_more_rights(
+    admin: Person, person: Person, key: dict[str, Any], with_rights: Callable[..., Person]
+) -> None:
+    theirs = f"/users/{person.id}/api-keys/{key['id']}"
+    above = f"/users/{admin.id}/api-keys/{make_key(admin).json()['id']}"
+    clerk = with_rights("users:write")
+
+    assert [clerk.request("DELETE", path).status_code for path in (theirs, above)] == [403, 403]
+    assert admin.request("DELETE", theirs).status_code == 204
+
+
 def test_nobody_makes_a_key_with_rights_they_lack_or_to_somebody_else(
     person: Person, other: Person, admin: Person
 ) -> None:

@@ -18,7 +18,7 @@ from identity_service.attempts import Attempts, network_of
 from identity_service.main import app
 from identity_service.settings import settings
 
-from .conftest import PASSWORD, Person
+from .conftest import PASSWORD, Person, bearer, running
 
 WRONG = "not the password"
 
@@ -223,3 +223,17 @@ def test_a_redis_that_hangs_costs_a_moment_only() -> None:
 )
 def test_a_customer_with_many_addresses_is_one_network(ip: str | None, network: str) -> None:
     assert network_of(ip) == network
+
+
+@pytest.mark.parametrize(
+    ("proxies", "seen"), [("127.0.0.1", "203.0.113.9"), ("10.0.0.1", "127.0.0.1")]
+)
+def test_nobody_chooses_their_own_network(proxies: str, seen: str) -> None:
+    """Where the proxy in front saw them counts, and no word of anybody else's."""
+    demo = {"email": "viewer@example.com", "password": "demo-password-1"}
+    with running(FORWARDED_ALLOW_IPS=proxies) as client:
+        client.headers["X-Forwarded-For"] = "198.51.100.1, 203.0.113.9"
+        tokens = client.post("/auth/login", json=demo).json()
+        sessions = client.get("/auth/sessions", headers=bearer(tokens["access_token"])).json()
+
+    assert [one["ip"] for one in sessions["items"] if one["is_current"]] == [seen]

@@ -1,26 +1,23 @@
 """Keys: they are changed without logging anybody out, and others may check with public ones."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager
+from time import time
 from typing import Any
+from uuid import uuid4
 
 import httpx
+import pyotp
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jose import jwt
 
 from chassis.settings import load
-from identity_service.settings import Settings, settings
+from identity_service.settings import Settings
 
-FOLDER = Path(__file__).resolve().parent.parent
+from .conftest import PASSWORD, bearer, running
+
 FIRST, SECOND = "the first of two secrets, long enough", "the second of two secrets, long enough"
 ADMIN = {"email": "admin@example.com", "password": "demo-password-1"}
 
@@ -33,41 +30,16 @@ RSA, OLD_RSA = (pem(rsa.generate_private_key(65537, 2048)) for _ in range(2))
 EC = pem(ec.generate_private_key(ec.SECP256R1()))
 
 
-@contextmanager
-def identity(secret: str, previous: list[str], algorithm: str = "HS256") -> Iterator[httpx.Client]:
+def identity(
+    secret: str, previous: list[str], algorithm: str = "HS256"
+) -> AbstractContextManager[httpx.Client]:
     """The service as it is started, with these keys."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DATABASE_URL": settings.database_url,
-        "REDIS_URL": settings.redis_url,
-        "SERVICE_PORT": str(port),
-        "JWT_ALGORITHM": algorithm,
-        "JWT_SECRET_KEY": secret.replace("\n", "\\n"),
-        "JWT_PREVIOUS_SECRET_KEYS": json.dumps(previous),
-        "REFRESH_GRACE_SECONDS": "600",  # longer than a restart on a busy machine
-    }
-    command = [sys.executable, "main.py"]
-    process = subprocess.Popen(command, cwd=FOLDER, env=environment, stdout=subprocess.DEVNULL)
-    with process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-        try:
-            wait_for(client, process)
-            yield client
-        finally:
-            process.kill()
-
-
-def wait_for(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        assert process.poll() is None
-        try:
-            if client.get("/health/ready").is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    pytest.fail("it is not ready")
+    return running(
+        JWT_ALGORITHM=algorithm,
+        JWT_SECRET_KEY=secret.replace("\n", "\\n"),
+        JWT_PREVIOUS_SECRET_KEYS=json.dumps(previous),
+        REFRESH_GRACE_SECONDS="600",  # longer than a restart on a busy machine
+    )
 
 
 def log_in(client: httpx.Client) -> dict[str, str]:
@@ -83,10 +55,22 @@ def status(client: httpx.Client, tokens: dict[str, str]) -> int:
     return client.post("/auth/validate", json={"token": tokens["access_token"]}).status_code
 
 
+def with_second_factor(client: httpx.Client) -> tuple[dict[str, str], pyotp.TOTP]:
+    """What somebody new logs in with, and the app that they need as well."""
+    person = {"email": f"{uuid4()}@example.com", "password": PASSWORD}
+    client.post("/auth/register", json={**person, "name": "Somebody"}).raise_for_status()
+    headers = bearer(client.post("/auth/login", json=person).json()["access_token"])
+    app = pyotp.TOTP(client.post("/auth/mfa/totp", headers=headers).json()["secret"])
+    code = {"code": app.now()}
+    client.post("/auth/mfa/totp/confirm", headers=headers, json=code).raise_for_status()
+    return person, app
+
+
 def test_a_new_key_logs_nobody_out_as_long_as_the_old_one_is_named() -> None:
     with identity(FIRST, []) as before:
         tokens, raced = log_in(before), log_in(before)
         winner = refresh(before, raced).json()
+        person, app = with_second_factor(before)
     with identity(SECOND, [FIRST]) as during:
         assert status(during, tokens) == 200
         assert refresh(during, raced).json()["refresh_token"] == winner["refresh_token"]
@@ -95,6 +79,9 @@ def test_a_new_key_logs_nobody_out_as_long_as_the_old_one_is_named() -> None:
     with identity(SECOND, []) as after:
         assert (status(after, tokens), status(after, newer)) == (401, 200)
         assert refresh(after, newer).status_code == 200
+        challenge = after.post("/auth/login", json=person).json()["challenge"]
+        answer = {"challenge": challenge, "code": app.generate_otp(int(time()) // 30 + 1)}
+        assert after.post("/auth/mfa/verify", json=answer).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,26 @@ def test_what_an_app_needs_comes_as_text_and_as_a_picture(person: Person) -> Non
     assert given["qr_code"].startswith("data:image/svg+xml")
 
 
+def test_what_the_app_knows_is_stored_sealed(person: Person, phone: App, sql: SQL) -> None:
+    (stored,) = sql(
+        "SELECT second_factors::text FROM second_factors WHERE user_id = :i", i=person.id
+    )
+
+    assert phone.secret not in str(stored)
+
+
+def test_without_the_key_that_sealed_it_recovery_codes_let_in(
+    client: TestClient, person: Person, phone: App, sql: SQL
+) -> None:
+    sql(
+        "UPDATE second_factors SET sealed_secret = 'of another key' WHERE user_id = :i", i=person.id
+    )
+    challenge = log_in(client, person)["challenge"]
+
+    assert answer(client, challenge, phone.code()).status_code == 401
+    assert answer(client, challenge, phone.recovery_codes[0]).status_code == 200
+
+
 def test_a_login_takes_both(client: TestClient, person: Person, phone: App) -> None:
     first = log_in(client, person)
 

@@ -96,6 +96,21 @@ def test_a_header_without_a_token_is_401(client: TestClient, header: str) -> Non
     assert protected.headers["WWW-Authenticate"] == "Bearer"
 
 
+def test_of_two_headers_every_service_and_identity_read_the_same(
+    client: TestClient, person: Person, other: Person
+) -> None:
+    headers = [("Authorization", value) for value in ("Basic YTpi", *map(shown, (person, other)))]
+
+    validated = client.post("/auth/validate", headers=headers)  # type: ignore[arg-type]
+    protected = client.get("/api/v1/auth/me", headers=headers)  # type: ignore[arg-type]
+
+    assert validated.json()["email"] == protected.json()["email"] == person.email
+
+
+def shown(person: Person) -> str:
+    return person.headers["Authorization"]
+
+
 def test_an_access_token_is_no_refresh_token(client: TestClient, somebody: Person) -> None:
     body = {"refresh_token": somebody.access_token}
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import JSONResponse
 
-from chassis.auth import User, require_permission
+from chassis.auth import User, bearer_token, require_permission
 
 from .. import changes, clients
 from ..audit import note_origin
@@ -30,11 +30,8 @@ async def validate(request: Request) -> JSONResponse:
 
 async def presented_token(request: Request) -> str:
     """The header wins. Whatever is not a token is an invalid one: callers look at the status."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if "authorization" in request.headers:
-        if scheme.lower() != "bearer":
-            raise InvalidToken
-        return token.strip()
+        return bearer_token(request)
     try:
         return str(json.loads(await request.body())["token"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
