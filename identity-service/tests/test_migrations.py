@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 import pyotp
 
 from identity_service.passwords import HASHER

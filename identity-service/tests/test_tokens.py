@@ -101,8 +101,8 @@ def test_of_two_headers_every_service_and_identity_read_the_same(
 ) -> None:
     headers = [("Authorization", value) for value in ("Basic YTpi", *map(shown, (person, other)))]
 
-    validated = client.post("/auth/validate", headers=headers)  # type: ignore[arg-type]
-    protected = client.get("/api/v1/auth/me", headers=headers)  # type: ignore[arg-type]
+    validated = client.post("/auth/validate", headers=headers)
+    protected = client.get("/api/v1/auth/me", headers=headers)
 
     assert validated.json()["email"] == protected.json()["email"] == person.email
 
