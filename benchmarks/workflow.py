@@ -133,6 +133,10 @@ class Bench:
     def workers_answer(self) -> bool:
         return len(self.celery.control.ping(timeout=0.3) or []) == len(self.workers)
 
+    def signal_workers(self, number: signal.Signals) -> None:
+        for worker in self.workers:
+            os.killpg(worker.pid, number)  # it leads a session of its own
+
     def no_ops(self, count: int) -> float:
         """A second, of those that were all sent before the first is done."""
         self.redis.delete("bench:seconds")
@@ -153,11 +157,9 @@ class Bench:
 
     def rate(self, name: str, count: int, **given: Any) -> float:
         """Steps a second of so many runs that are all there before the first one moves."""
-        for worker in self.workers:
-            worker.send_signal(signal.SIGSTOP)
+        self.signal_workers(signal.SIGSTOP)
         ids = [self.start(name, **given) for _ in range(count)]
-        for worker in self.workers:
-            worker.send_signal(signal.SIGCONT)
+        self.signal_workers(signal.SIGCONT)
         self.ended(ids)
         quoted = ", ".join(f"'{each}'" for each in ids)
         [(steps, seconds)] = self.run(

@@ -50,6 +50,22 @@ def test_a_change_is_a_new_version(starter: Caller) -> None:
     assert (current["version"], current["title"]) == (2, "Changed")
 
 
+def test_every_version_is_kept_and_none_can_be_changed(starter: Caller) -> None:
+    name = starter.publish({"tell": TELL})
+    versions = f"/definitions/{name}/versions"
+    starter.put(f"/definitions/{name}", json={**GOOD, "title": "Changed"})
+    first = starter.get(f"{versions}/1").json()
+
+    refused = starter.put(f"{versions}/1", json={**GOOD, "title": "Forged"})
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "Published")
+    assert [item["version"] for item in starter.get(versions).json()["items"]] == [2, 1]
+    assert starter.get(f"{versions}/1").json() == first
+    assert (first["version"], first["title"]) == (1, "Test")
+    for path in (f"{versions}/3", "/definitions/nobody/versions"):
+        assert starter.get(path).status_code == 404
+
+
 def test_putting_the_same_again_makes_no_new_version(starter: Caller) -> None:
     name = starter.publish({"tell": TELL})
 

@@ -22,7 +22,6 @@ from .settings import settings
 celery = create_celery(settings, settings.celery_broker_url)
 sweep(celery, "workflow.work", seconds=1)
 
-
 _one_at_a_time = Lock()
 
 

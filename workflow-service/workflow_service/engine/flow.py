@@ -66,8 +66,7 @@ def add(move: Move, name: str, scope: str = "", item: dict[str, Any] | None = No
 
 
 def prepare(move: Move, step: Step, inputs: dict[str, Any], place: str) -> None:
-    """Works out the step's input, once: every attempt gets the same. What asks nobody is decided
-    at once."""
+    """Works out the step's input, the same for every attempt. A control is decided at once."""
     try:
         step.input = move.sight.evaluate(inputs, step.scope, step.item, place)
     except ExpressionError as error:
