@@ -19,7 +19,7 @@ import httpcore
 import httpx
 
 from .errors import Unprocessable
-from .service_client import from_any_thread, retry_after
+from .service_client import from_any_thread
 
 CONNECT_SECONDS = 3.0  # for each address of a name
 MOST_BYTES = 64 * 1024
@@ -48,10 +48,6 @@ class Answer:
     status: int
     headers: httpx.Headers
     content: bytes
-
-    @property
-    def retry_after(self) -> float:
-        return retry_after(self.headers)
 
 
 class Outbound:

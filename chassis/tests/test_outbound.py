@@ -3,14 +3,11 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import monotonic, sleep
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 
 from chassis.outbound import Answer, ForbiddenTarget, NoAnswer, Outbound, is_public
@@ -187,14 +184,3 @@ def test_nobody_there_is_no_answer(outbound: Make) -> None:
     with pytest.raises(NoAnswer):
         post(outbound(), "http://no-such-name.invalid/")
     anyio.run(outbound().check, "http://no-such-name.invalid/")  # may get an address yet
-
-
-def test_retry_after_is_read_in_both_of_its_forms() -> None:
-    def asked(value: str) -> float:
-        return Answer(503, httpx.Headers({"Retry-After": value}), b"").retry_after
-
-    in_a_minute = format_datetime(datetime.now(UTC) + timedelta(minutes=1), usegmt=True)
-    assert asked("7") == 7
-    assert 50 < asked(in_a_minute) <= 60
-    assert asked("soon") == asked("") == asked("-5") == 0
-    assert asked("9" * 400) == 24 * 60 * 60

@@ -5,6 +5,8 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import monotonic
 from typing import Any
@@ -18,7 +20,7 @@ from prometheus_client import REGISTRY
 
 from chassis.app import create_app
 from chassis.errors import BadGateway, ServiceError, TooManyRequests, Unavailable
-from chassis.service_client import ServiceClient
+from chassis.service_client import ServiceClient, retry_after
 from chassis.testing import FakeIdentity
 from chassis.tracing import trace_id, traced
 
@@ -602,3 +604,14 @@ def test_nothing_is_connected_before_the_first_call(echo: Counting) -> None:
 
     assert app.state.transport is None
     assert echo.connections == 0
+
+
+def test_retry_after_is_read_in_both_of_its_forms() -> None:
+    def asked(value: str) -> float:
+        return retry_after({"Retry-After": value})
+
+    in_a_minute = format_datetime(datetime.now(UTC) + timedelta(minutes=1), usegmt=True)
+    assert asked("7") == 7
+    assert 50 < asked(in_a_minute) <= 60
+    assert asked("soon") == asked("") == asked("-5") == 0
+    assert asked("9" * 400) == 24 * 60 * 60

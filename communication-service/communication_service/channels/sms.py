@@ -4,6 +4,8 @@ import re
 
 import httpx
 
+from chassis.service_client import retry_after
+
 from ..contacts import Contacts, UnknownRecipient
 from ..languages import words_for
 from ..models import Delivery
@@ -57,5 +59,4 @@ def accepted(answer: httpx.Response, number: str) -> Receipt:
         return Receipt(response=said)
     if answer.is_client_error and answer.status_code not in OURS:
         raise Undeliverable(said)
-    after = answer.headers.get("Retry-After", "")
-    raise TryLater(said, after=min(float(after), 86400) if after.isdecimal() else 0)
+    raise TryLater(said, after=retry_after(answer.headers))

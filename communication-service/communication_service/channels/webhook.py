@@ -7,6 +7,7 @@ from datetime import datetime
 from standardwebhooks import Webhook as Signer
 
 from chassis.outbound import Answer, ForbiddenTarget, NoAnswer
+from chassis.service_client import retry_after
 
 from ..models import Delivery, Endpoint, now
 from .provider import Batch, Receipt, TryLater, Undeliverable
@@ -84,5 +85,5 @@ def accepted(answer: Answer) -> Receipt:
     if answer.status == GONE:
         raise EndpointGone(said)
     if answer.status >= 500 or answer.status in LATER:
-        raise TryLater(said, after=answer.retry_after)
+        raise TryLater(said, after=retry_after(answer.headers))
     raise Undeliverable(said)

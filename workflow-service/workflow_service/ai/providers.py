@@ -7,6 +7,7 @@ from json import dumps
 from typing import Any, ClassVar, Protocol
 
 from chassis.errors import BadGateway, Unavailable
+from chassis.service_client import retry_after
 
 from ..settings import Settings
 from .questions import Question
@@ -143,6 +144,5 @@ def failure(provider: str, error: Any) -> Unavailable | ModelRefused:
     """A provider's 4xx or 5xx as ours."""
     if error.status_code < 500 and error.status_code not in (408, 409, 429):
         return ModelRefused(f"{provider} refused: {error.message[:500]}", target=provider)
-    wait = error.response.headers.get("Retry-After", "")
-    seconds = float(wait) if wait.isdecimal() else 1.0
+    seconds = retry_after(error.response.headers) or 1
     return Unavailable(f"{provider} is busy or failing", retry_after=seconds, target=provider)

@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue, StringConstraints
 from chassis.errors import Unavailable
 from chassis.outbound import Answer, NoAnswer, parsed
 from chassis.schemas import Text
+from chassis.service_client import retry_after
 
 from ..engine.outcomes import Call, Done, Kind, Terminal
 
@@ -48,7 +49,7 @@ def accepted(host: str, answer: Answer) -> dict[str, Any]:
     """What a later step sees of an answer; raises when it is a refusal."""
     if answer.status >= 500 or answer.status in BUSY:
         message = f"answered {answer.status}"
-        raise Unavailable(message, retry_after=answer.retry_after or 1, target=host)
+        raise Unavailable(message, retry_after=retry_after(answer.headers) or 1, target=host)
     if answer.status >= 300:
         raise Terminal(f"answered {answer.status}", target=host)
     content_type = answer.headers.get("Content-Type", "")
