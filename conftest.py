@@ -35,8 +35,9 @@ from localstack.temporary import TemporaryServers
 SERVERS = TemporaryServers()
 
 DISTURBING = {"test_recovery", "test_failures", "test_conformance"}  # the stack of tests/
-# The longest files, so that no worker is left alone with one at the end.
-BEGUN_FIRST = {*DISTURBING, "test_chaos", "test_processes", "test_refresh", "test_storage"}
+# The longest files, begun after those that share a stack, so that no worker ends with one alone.
+BEGUN_FIRST = {*DISTURBING, "test_chaos", "test_killed", "test_processes", "test_refresh"}
+STACKS = ("stack in peace", "disturbed stack")
 
 for service in SERVICES:
     sys.path.append(str(service.folder))
@@ -55,14 +56,21 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.stem not in BEGUN_FIRST)
+    def turn(item: pytest.Item) -> tuple[bool, bool]:
+        return shared_by(file_of(item.nodeid)) not in STACKS, item.path.stem not in BEGUN_FIRST
+
+    items.sort(key=turn)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     """With `-n`: a file's tests stay together, and so do the files that share a stack."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return shared_by(nodeid.partition("::")[0])
+        return shared_by(file_of(nodeid))
+
+
+def file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 @cache
@@ -70,7 +78,7 @@ def shared_by(file: str) -> str:
     """What has one stack: the files that disturb it, or those that do not; or the file itself."""
     if not file.startswith("tests/") or "stack: Stack" not in (ROOT / file).read_text():
         return file
-    return "disturbed stack" if Path(file).stem in DISTURBING else "stack in peace"
+    return STACKS[Path(file).stem in DISTURBING]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:

@@ -1,26 +1,20 @@
 """Deliveries that were given up: found, looked at, put back into the queue or given up for good."""
 
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
 from chassis.claims import DEAD, PENDING
-from chassis.errors import NotFound
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import trace_id
 
-from .models import CANCELLED, Attempt, Delivery, Notification, Operation
+from .models import CANCELLED, Delivery, Notification, Operation
 from .notifications import erase
 from .schemas.dead_letters import DeadLetters, DeadLettersPurge
 
 PURGED = "Given up for good"
-
-
-class UnknownDeadLetter(NotFound):
-    """There is no such delivery, or it is not dead."""
 
 
 def that_are(which: DeadLetters) -> ColumnElement[bool]:
@@ -48,13 +42,6 @@ def list_dead(session: Session, which: DeadLetters, page: PageParameters) -> dic
         .where(that_are(which))
     )
     return paginate(session, dead, page, Delivery.id)
-
-
-def list_attempts(session: Session, delivery_id: UUID) -> dict[str, Any]:
-    if not session.scalar(select(that_are(DeadLetters())).where(Delivery.id == delivery_id)):
-        raise UnknownDeadLetter("There is no such dead letter")
-    attempts = select(Attempt).where(Attempt.delivery_id == delivery_id).order_by(Attempt.id)
-    return {"items": session.scalars(attempts).all()}
 
 
 def replay(session: Session, actor: User, which: DeadLetters) -> Operation:

@@ -34,10 +34,15 @@ from .templates import get_template_by_name, render_all
 PRIORITY = {"urgent": URGENT, "normal": NORMAL, "bulk": BULK}
 MANDATORY = "notifications:mandatory"  # given to no role either: services may, and *
 EVERY_NOTIFICATION = "notifications:all"  # given to no role: only a permission of * holds it
+OPERATOR = "queue:read"
 
 
 class UnknownNotification(NotFound):
     """There is none, or the caller did not send it."""
+
+
+class UnknownDelivery(NotFound):
+    """There is none, or the caller neither sent it nor looks after what is dead."""
 
 
 class NothingToCancel(Conflict):
@@ -161,7 +166,19 @@ def may_see(user: User, notification: Notification) -> bool:
 
 def list_attempts(session: Session, user: User, notification_id: UUID) -> dict[str, Any]:
     notification = get_notification(session, user, notification_id)
-    ids = [delivery.id for delivery in notification.deliveries]
+    return attempts_of(session, *notification.deliveries)
+
+
+def attempts_of_one(session: Session, user: User, delivery_id: UUID) -> dict[str, Any]:
+    delivery = session.get(Delivery, delivery_id)
+    may_inspect = delivery and delivery.status == DEAD and user.may(OPERATOR)
+    if delivery is None or not (may_inspect or may_see(user, delivery.notification)):
+        raise UnknownDelivery("There is no such delivery")
+    return attempts_of(session, delivery)
+
+
+def attempts_of(session: Session, *deliveries: Delivery) -> dict[str, Any]:
+    ids = [delivery.id for delivery in deliveries]
     attempts = select(Attempt).where(Attempt.delivery_id.in_(ids)).order_by(Attempt.id)
     return {"items": session.scalars(attempts).all()}
 

@@ -44,8 +44,21 @@ def test_a_dead_letter_is_listed_with_its_reason_and_its_attempts(
     assert (found["id"], found["channel"]) == (dead["id"], "email")
     assert found["reason"] == "550 Not here"
     assert found["recipient_id"] == recipient.user_id
-    (attempt,) = operator.get(f"/dead-letters/{dead['id']}/attempts").json()["items"]
+    (attempt,) = operator.get(f"/deliveries/{dead['id']}/attempts").json()["items"]
     assert attempt["outcome"] == "rejected"
+
+
+def test_attempts_of_a_delivery_are_its_senders_and_of_a_dead_one_an_operators(
+    sender: Caller, recipient: Caller, operator: Caller, login: Login, dead: dict[str, Any]
+) -> None:
+    alive = sender.notify(recipient, channels=["in_app"])["deliveries"][0]
+
+    def statuses(delivery: dict[str, Any]) -> list[int]:
+        path = f"/deliveries/{delivery['id']}/attempts"
+        return [caller.get(path).status_code for caller in (sender, operator, login())]
+
+    assert statuses(dead) == [200, 200, 404]
+    assert statuses(alive) == [200, 404, 404]
 
 
 def test_replayed_once_however_often_it_is_asked_for(

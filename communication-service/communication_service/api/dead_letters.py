@@ -14,7 +14,6 @@ from ..database import DbSession
 from ..models import Operation
 from ..schemas.dead_letters import DeadLetterRead, DeadLetters, DeadLettersPurge, OperationRead
 from ..schemas.fields import Category, Channel
-from ..schemas.notifications import Attempts
 from ..tasks import Hint
 
 router = APIRouter(prefix="/dead-letters", route_class=IdempotentRoute)
@@ -47,12 +46,6 @@ def list_dead(
 def list_operations(page: PageRequest, reader: Reader, session: DbSession) -> dict[str, Any]:
     """Who has replayed or purged which dead letters."""
     return dead_letters.list_operations(session, page)
-
-
-@router.get("/{delivery_id}/attempts", response_model=Attempts)
-def list_attempts(delivery_id: UUID, reader: Reader, session: DbSession) -> dict[str, Any]:
-    """Each attempt of a delivery that was given up, and what came of it."""
-    return dead_letters.list_attempts(session, delivery_id)
 
 
 @router.post(

@@ -25,7 +25,7 @@ from ..tasks import Hint
 router = APIRouter(route_class=IdempotentRoute)
 
 Sender = Annotated[User, require_permission("notifications:send")]
-Operator = Annotated[User, require_permission("queue:read")]
+Operator = Annotated[User, require_permission(notifications.OPERATOR)]
 Idempotent = idempotent(DbSession)
 
 
@@ -67,6 +67,12 @@ def get_notification(notification_id: UUID, user: CurrentUser, session: DbSessio
 def list_attempts(notification_id: UUID, user: CurrentUser, session: DbSession) -> dict[str, Any]:
     """Each attempt to deliver a notification, and what came of it."""
     return notifications.list_attempts(session, user, notification_id)
+
+
+@router.get("/deliveries/{delivery_id}/attempts", response_model=Attempts)
+def attempts_of_one(delivery_id: UUID, user: CurrentUser, session: DbSession) -> dict[str, Any]:
+    """Those on one channel; what is dead is for operators too."""
+    return notifications.attempts_of_one(session, user, delivery_id)
 
 
 @router.post(
