@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import time
+from time import sleep, time
 from typing import Any
 
 import pyotp
@@ -28,6 +28,8 @@ class App:
 
 
 def set_up(person: Person) -> App:
+    if (left := 30 - time() % 30) < 3:  # the oldest code that is good now is not for long
+        sleep(left)
     answer = person.request("POST", "/auth/mfa/totp")
     assert answer.status_code == 200, answer.text
     return App(answer.json()["secret"])
