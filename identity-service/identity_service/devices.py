@@ -5,16 +5,15 @@ from uuid import UUID
 from sqlalchemy import bindparam, exists
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from . import audit, mails, tokens
 from .letters import Kind
-from .models import Device
+from .models import devices
 
-others = aliased(Device)
-HAS_OTHERS = exists().where(others.user_id == bindparam("user_id"))  # this one is not seen yet
+others = devices.alias()
+HAS_OTHERS = exists().where(others.c.user_id == bindparam("user_id"))  # this one is not seen yet
 NEW = (
-    insert(Device)
+    insert(devices)
     .values(user_id=bindparam("user_id"), digest=bindparam("digest"))
     .on_conflict_do_nothing()
     .returning(HAS_OTHERS)

@@ -37,6 +37,14 @@ user_roles = Table(
     Column("role_name", ForeignKey("roles.name", ondelete="CASCADE"), primary_key=True, index=True),
 )
 
+# What a person has logged in with, so that something new is noticed.
+devices = Table(
+    "devices",
+    Base.metadata,
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+)
+
 
 class Role(Base):
     """A named set of permissions. System roles are the migrations' and stay."""
@@ -124,17 +132,6 @@ class RefreshToken(Base):
         ForeignKey(LoginSession.id, ondelete="CASCADE"), index=True
     )
     used_at: Mapped[datetime | None]
-
-
-class Device(Base):
-    """Something a person has logged in with, so that a new one is noticed."""
-
-    __tablename__ = "devices"
-
-    user_id: Mapped[UUID] = mapped_column(
-        ForeignKey(Account.id, ondelete="CASCADE"), primary_key=True
-    )
-    digest: Mapped[bytes] = mapped_column(primary_key=True)
 
 
 class Mail(Base):
