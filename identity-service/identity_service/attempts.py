@@ -25,7 +25,7 @@ from .tokens import digest
 logger = logging.getLogger(__name__)
 
 # A window is counted into only while the ones before it are open, so waits grow step by step.
-ROUNDS = parse_many("5/minute;10/10 minutes;20/hour;50/day")
+ROUNDS = parse_many("5/minute;10/10 minutes;50/day")
 # Of a whole network, over all accounts: many people may share one.
 FROM_ONE_NETWORK = parse("300/10 minutes")
 PATIENCE = 0.5  # seconds Redis may take

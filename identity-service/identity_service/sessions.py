@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Select, bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import with_expression
+from uuid_utils.compat import uuid7
 
 from chassis.auth import User
 from chassis.errors import NotFound, Unauthenticated
@@ -21,10 +22,8 @@ LIFETIME = timedelta(days=settings.session_days)
 IDLE = timedelta(days=settings.session_idle_days)
 GRACE = timedelta(seconds=settings.refresh_grace_seconds)
 
-IS_THEIRS, IS_OVER = (
-    LoginSession.user_id == bindparam("user_id"),
-    LoginSession.expires_at <= func.now(),
-)
+IS_THEIRS = LoginSession.user_id == bindparam("user_id")
+IS_OVER = LoginSession.expires_at <= func.now()
 LATEST_FIRST = LoginSession.last_used_at.desc(), LoginSession.id.desc()
 GOOD = select(LoginSession.id).where(IS_THEIRS, ~IS_OVER).order_by(*LATEST_FIRST)
 SURPLUS = LoginSession.id.in_(GOOD.offset(settings.sessions_per_user))
@@ -43,12 +42,15 @@ async def start(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
     """A new session, and the first tokens of its family."""
     await devices.notice(session, user_id)
     ip, user_agent = audit.origin()
-    login = LoginSession(user_id=user_id, ip=ip, user_agent=user_agent, created_at=now())
+    login = LoginSession(
+        id=uuid7(), user_id=user_id, ip=ip, user_agent=user_agent, created_at=now()
+    )
     prolong(login)
     session.add(login)
+    handed_out = hand_out(session, login, tokens.new_refresh_token())
     await session.flush()
     await end_surplus(session, user_id)
-    return hand_out(session, login, tokens.new_refresh_token())
+    return handed_out
 
 
 def prolong(login: LoginSession) -> None:
