@@ -12,6 +12,7 @@ from .asking import NotAsked, Person, Service, expect, expect_problem, seen
 from .kit import promise
 
 LONGEST_TRUST = 12.0  # seconds for which known tokens go on: the staleness bound and some calls
+LONGEST_REPORT = 3.0  # seconds that a report of health may be kept
 LONGEST_RETURN = 30.0  # seconds from identity's return until people are let in again
 
 
@@ -36,24 +37,37 @@ def outage(service: Service) -> Outage:
     service.take_away()
     try:
         stranger = service.get(path, Person("", uuid4().hex))
-        trusted, refusal = until(service, path, person, lambda status: status != 200, LONGEST_TRUST)
-        live, health = service.get("/health/live"), service.get("/health")
+        trusted, refusal = until(service, path, person, lambda now: not is_fine(now), LONGEST_TRUST)
+        live = service.get("/health/live")
+        _, health = until(service, "/health", None, is_degraded, LONGEST_REPORT)
     finally:
         service.bring_back()
-    returning, returned = until(service, path, person, lambda status: status == 200, LONGEST_RETURN)
+    returning, returned = until(service, path, person, is_fine, LONGEST_RETURN)
     return Outage(stranger, trusted, refusal, live, health, returning, returned)
 
 
 def until(
-    service: Service, path: str, person: Person, holds: Callable[[int], bool], most: float
+    service: Service,
+    path: str,
+    person: Person | None,
+    holds: Callable[[httpx.Response], bool],
+    most: float,
 ) -> tuple[float, httpx.Response]:
-    """The first answer with such a status, or the last one, and after how many seconds it came."""
+    """The first answer that is such, or the last one, and after how many seconds it came."""
     started = time.monotonic()
     while True:
         answer, seconds = service.get(path, person), time.monotonic() - started
-        if holds(answer.status_code) or seconds > most:
+        if holds(answer) or seconds > most:
             return seconds, answer
         time.sleep(0.1)
+
+
+def is_fine(answer: httpx.Response) -> bool:
+    return answer.status_code == 200
+
+
+def is_degraded(answer: httpx.Response) -> bool:
+    return is_fine(answer) and answer.json().get("status") == "degraded"
 
 
 @promise("outage", "503, not 401, for a token nobody can look at")
