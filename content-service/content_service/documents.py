@@ -176,7 +176,7 @@ def replace_file(
     """Title and tags stay; what was there before, a text too, stays in its version."""
     document = find_to_change(session, editor, document_id, if_match)
     file = received(session, new)
-    find_twin(session, editor, file["sha256"], but=document_id)
+    find_twin(session, editor, file["sha256"], but=document_id)  # which raises where none may be
     return move_on(session, document, editor, "file.replaced", file)
 
 
