@@ -119,6 +119,8 @@ class Verdict:
 
 def settle(session: Session, table: Any, verdicts: Sequence[Verdict]) -> set[Any]:
     """Ends many claims in one statement; the ids of those that were still the caller's."""
+    if not verdicts:
+        return set()
     columns: dict[str, tuple[sa.types.TypeEngine[Any], list[Any]]] = {
         "id": (table.id.type, [verdict.row.id for verdict in verdicts]),
         "fence": (sa.Integer(), [verdict.row.fence for verdict in verdicts]),

@@ -17,7 +17,8 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session, lazyload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from chassis.claims import DEAD, PENDING, Verdict, bury, claim, is_abandoned, is_waiting, settle
+from chassis import claims
+from chassis.claims import DEAD, PENDING, Verdict, bury, claim, is_waiting, settle
 from chassis.outbound import Outbound
 from chassis.service_client import ServiceClient, asked, from_any_thread
 
@@ -40,20 +41,21 @@ TURNS = {
 }
 """Of a process, for a backlog. A provider that waits for several answers at once needs but one."""
 URGENT_ALONE = (URGENT,)
-Deliver = Callable[[str, Sequence[int]], bool]
+Deliver = Callable[[str, Sequence[int], bool], bool]
 KILLED = "Its worker died or froze, each time"
 
 DUE = text("""
-    SELECT DISTINCT channel
-    FROM unnest(CAST(:channels AS text[])) channel, unnest(CAST(:priorities AS int[])) priority
-    WHERE EXISTS (
-        SELECT FROM communication_deliveries waiting
-        WHERE waiting.channel = channel.channel AND waiting.priority = priority.priority
-        AND status = 'pending' AND run_at <= now()
-    ) OR EXISTS (
+    SELECT channel, is_abandoned
+    FROM unnest(CAST(:channels AS text[])) channel,
+    LATERAL (SELECT EXISTS (
         SELECT FROM communication_deliveries abandoned
         WHERE abandoned.channel = channel.channel
         AND status = 'running' AND lease_until < now()
+    ) is_abandoned) left_behind
+    WHERE is_abandoned OR EXISTS (
+        SELECT FROM communication_deliveries waiting, unnest(CAST(:priorities AS int[])) priority
+        WHERE waiting.channel = channel.channel AND waiting.priority = priority.priority
+        AND status = 'pending' AND run_at <= now()
     )
 """)
 
@@ -67,17 +69,17 @@ def deliver_due(
     """One batch of each channel on which something is due; whether there may be more."""
     asked = {"channels": list(PROVIDERS), "priorities": list(priorities)}
     with session_maker() as session:
-        due = set(session.scalars(DUE, asked))
+        due = {channel: is_abandoned for channel, is_abandoned in session.execute(DUE, asked)}
     deliver = partial(deliver_batch, settings, identity, outbound)
-    return any([in_turn(deliver, channel, priorities) for channel in PROVIDERS if channel in due])
+    return any([in_turn(deliver, c, priorities, due[c]) for c in PROVIDERS if c in due])
 
 
-def in_turn(deliver: Deliver, channel: str, priorities: Sequence[int]) -> bool:
-    """What is urgent needs no turn."""
+def in_turn(deliver: Deliver, channel: str, priorities: Sequence[int], is_abandoned: bool) -> bool:
+    """What is urgent needs no turn; however much dead workers have left, it holds that up not."""
     if priorities == URGENT_ALONE or not TURNS[channel].acquire(blocking=False):
-        return deliver(channel, URGENT_ALONE)
+        return deliver(channel, URGENT_ALONE, False)
     try:
-        return deliver(channel, priorities)
+        return deliver(channel, priorities, is_abandoned)
     finally:
         TURNS[channel].release()
 
@@ -88,11 +90,10 @@ def deliver_batch(
     outbound: Outbound,
     channel: str,
     priorities: Sequence[int],
+    is_abandoned: bool,
 ) -> bool:
     with session_maker.begin() as session:
-        # However much dead workers have left, it holds up nothing urgent.
-        is_express = priorities == URGENT_ALONE
-        abandoned = [] if is_express else take_abandoned(session, channel, settings)
+        abandoned = take_abandoned(session, channel, settings) if is_abandoned else []
         taken = abandoned or take(session, channel, priorities, settings)
         admitted = begin(session, taken, settings)
     if not taken:
@@ -110,7 +111,7 @@ def deliver_batch(
 def take_abandoned(session: Session, channel: str, settings: Settings) -> Sequence[Delivery]:
     """What a worker died with. What was tried before is taken alone: it may be the cause."""
     buried = bury(session, Delivery, settings.delivery_max_attempts, KILLED)
-    ours = is_abandoned(Delivery) & (Delivery.channel == channel)
+    ours = claims.is_abandoned(Delivery) & (Delivery.channel == channel)
     first, lease = ours & (Delivery.attempts == 1), settings.lease
     taken = claim(session, Delivery, limit=settings.delivery_batch, lease=lease, only=first)
     taken = taken or claim(session, Delivery, limit=1, lease=lease, only=ours)

@@ -140,7 +140,7 @@ def test_no_words_become_another_header(mail_server: MailServer) -> None:
         to = formataddr((header_words(words[:60]), "rita@example.com"))
 
         delivery = Delivery(id=uuid4(), notification=notification)
-        sent = compose(changed(mail_server), delivery, notification, to)
+        sent = compose(changed(mail_server), delivery, notification, "us@example.com", to)
 
         head = sent.partition(b"\r\n\r\n")[0].split(b"\r\n")
         names = [line.partition(b":")[0] for line in head if not line.startswith(b" ")]

@@ -12,6 +12,7 @@ from email.mime.multipart import MIMEMultipart
 from email.mime.nonmultipart import MIMENonMultipart
 from email.policy import Compat32
 from email.utils import format_datetime, formataddr, parseaddr
+from functools import lru_cache
 
 import idna
 
@@ -41,16 +42,18 @@ NOT_LOGGED_IN = 530  # a matter of settings, not of the message
 class Email:
     def __init__(self, batch: Batch) -> None:
         self._settings, self._contacts, self._stack = batch.settings, batch.contacts, batch.stack
+        sender = parseaddr(self._settings.smtp_sender)
+        self._sender, self._sender_address = formataddr(sender), sender[1]
         self._smtp: smtplib.SMTP | None = None
         self._down: OSError | None = None
 
     def send(self, delivery: Delivery) -> Receipt:
         name, address = recipient(self._contacts, delivery.notification.recipient_id)
         words = words_for(delivery.notification, self._contacts)
-        message = compose(self._settings, delivery, words, formataddr((name, address)))
-        sender = parseaddr(self._settings.smtp_sender)[1]
+        to = formataddr((name, address))
+        message = compose(self._settings, delivery, words, self._sender, to)
         try:
-            self._connected().sendmail(sender, [address], message)
+            self._connected().sendmail(self._sender_address, [address], message)
         except smtplib.SMTPRecipientsRefused as error:
             raise refusal(*error.recipients[address], address) from error
         except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
@@ -98,6 +101,7 @@ def recipient(contacts: Contacts, user_id: str) -> tuple[str, str]:
     return header_words(name), usable(contact["email"])
 
 
+@lru_cache(maxsize=10_000)
 def usable(text: str | None) -> str:
     """Exactly one address, and nothing in it that could begin another header or command."""
     try:
@@ -110,14 +114,15 @@ def usable(text: str | None) -> str:
     return Address(username=address.username, domain=domain).addr_spec
 
 
-def compose(settings: Settings, delivery: Delivery, words: Content | Rendered, to: str) -> bytes:
+def compose(
+    settings: Settings, delivery: Delivery, words: Content | Rendered, sender: str, to: str
+) -> bytes:
     notification = delivery.notification
     message: Message = text_part(words.body, "plain")
     if words.html is not None:
         parts = [message, text_part(words.html, "html")]
         message = MIMEMultipart("alternative", _subparts=parts)
-    message["From"] = formataddr(parseaddr(settings.smtp_sender))
-    message["To"] = to
+    message["From"], message["To"] = sender, to
     message["Subject"] = header_words(words.subject)
     message["Date"] = format_datetime(now())
     # The same at each attempt: a receiver that has seen it knows a repeated mail.
