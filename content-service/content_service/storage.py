@@ -8,6 +8,7 @@ that is about to be named is not removed, and one that is about to be removed is
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from .settings import settings
 CHUNK = 256 * 1024
 PART = 8 * 1024**2  # of what goes to or comes from another machine at a time
 LONGEST_UPLOAD = timedelta(days=1)
+NAME = re.compile(r"[0-9a-f]{64}")  # whatever else is in the folder is somebody else's
 BATCH = 1000
 
 
@@ -113,18 +115,29 @@ def remove_leftovers() -> None:
     """Uploads that never ended, since their process died."""
     files, root = place()
     for path in files.find(f"{root}/incoming"):
-        with suppress(FileNotFoundError):  # it was just moved to its place
-            if datetime.now(UTC) - files.modified(path) > LONGEST_UPLOAD:
+        if is_old(files, path):
+            with suppress(FileNotFoundError):  # another process was faster
                 files.rm_file(path)
 
 
+def is_old(files: Any, path: str) -> bool:
+    """Whether no upload can have to do with it any more."""
+    try:
+        return bool(datetime.now(UTC) - files.modified(path) > LONGEST_UPLOAD)
+    except FileNotFoundError:  # it was just moved to its place, or removed
+        return False
+
+
 def unused(session: Session) -> Iterator[str]:
-    """The files that no version names, or none has named yet."""
+    """The files that no version names, and that have been here for a while."""
     files, root = place()
-    names = [path.rpartition("/")[2] for path in files.find(root, maxdepth=1)]
+    found = (path.rpartition("/")[2] for path in files.find(root, maxdepth=1))
+    names = [name for name in found if NAME.fullmatch(name)]
     for start in range(0, len(names), BATCH):
         batch = names[start : start + BATCH]
-        yield from set(batch) - set(session.scalars(uses(batch)))
+        for name in set(batch) - set(session.scalars(uses(batch))):
+            if is_old(files, f"{root}/{name}"):
+                yield name
 
 
 def remove_if_unused(session: Session, sha256: str) -> None:

@@ -1,11 +1,13 @@
 """The running app, and people to call it as."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +21,7 @@ from chassis.testing import FakeIdentity
 from content_service.database import engine
 from content_service.main import app
 from content_service.models import Access
+from content_service.storage import LONGEST_UPLOAD
 
 MEMBER = ("documents:read", "documents:write")
 
@@ -98,6 +101,13 @@ def run_out(document: dict[str, Any], grantee: str) -> None:
         mine = update(Access).where(Access.document_id == document["id"])
         ended = mine.where(Access.grantee == grantee)
         connection.execute(ended.values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
+
+
+def grow_old(*files: Path) -> None:
+    """As if they had been there for longer than any upload takes."""
+    long_ago = time.time() - LONGEST_UPLOAD.total_seconds() - 1
+    for file in files:
+        os.utime(file, (long_ago, long_ago))
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from localstack.servers import free_port, wait_until
 from localstack.services import ROOT, SERVICES
 from localstack.temporary import TemporaryServers
 
+from .conftest import grow_old
 from .files import pdf
 
 LARGE = 200 * 1024**2
@@ -172,8 +173,12 @@ def test_a_service_killed_while_files_come_in_has_each_with_its_row(server: Serv
         response = server.client.get(f"/documents/{document['id']}/download")
         assert hashlib.sha256(response.content).hexdigest() == document["sha256"]
     named = {document["sha256"] for document in found}
-    wait_until(lambda: named == {path.name for path in server.files.iterdir() if path.is_file()},
-               "the sweep")  # fmt: skip
+
+    def stored() -> set[str]:
+        return {path.name for path in server.files.iterdir() if path.is_file()}
+
+    grow_old(*(server.files / name for name in stored()))
+    wait_until(lambda: named == stored(), "the sweep")
 
 
 def test_work_of_a_killed_service_is_done_once_by_the_next(server: Server) -> None:

@@ -1,6 +1,5 @@
 """Files and rows: never one without the other for long, whatever dies when."""
 
-import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from content_service import storage
 from content_service.database import session_maker
 from content_service.housekeeping import tidy_up
 
-from .conftest import Caller
+from .conftest import Caller, grow_old
 from .test_uploads import STORAGE, stored_files
 
 
@@ -19,11 +18,27 @@ def test_a_file_without_a_row_is_swept_up(author: Caller) -> None:
     with session_maker() as session, tempfile.TemporaryFile() as file:
         file.write(f"unique {uuid4()}".encode())
         left = storage.save(session, file)["sha256"]
-    assert left in stored_files()
+    tidy_up()
+    assert left in stored_files()  # its row may be about to be written
 
+    grow_old(STORAGE / left)
     tidy_up()
 
     assert left not in stored_files()
+
+
+def test_what_others_keep_in_the_folder_is_let_alone(author: Caller) -> None:
+    author.upload(b"words")  # so that there is a folder
+    others = [STORAGE / name for name in ("accounts.xlsx", "A" * 64, f"{uuid4().hex * 2}.bak")]
+    for path in others:
+        path.write_bytes(b"not ours")
+    grow_old(*others)
+
+    tidy_up()
+
+    assert all(path.exists() for path in others)
+    for path in others:
+        path.unlink()
 
 
 def test_a_file_that_is_about_to_be_named_is_not_swept_up(author: Caller) -> None:
@@ -31,6 +46,7 @@ def test_a_file_that_is_about_to_be_named_is_not_swept_up(author: Caller) -> Non
     with session_maker() as session, tempfile.TemporaryFile() as file:
         file.write(content)
         sha256 = storage.save(session, file)["sha256"]
+        grow_old(STORAGE / sha256)
         with ThreadPoolExecutor(2) as threads:
             sweep = threads.submit(tidy_up)
             named = threads.submit(author.upload, content)
@@ -50,8 +66,7 @@ def test_what_an_upload_left_half_way_is_swept_up_when_it_is_old(author: Caller)
     old, new = (STORAGE / "incoming" / uuid4().hex for _ in range(2))
     for path in (old, new):
         path.write_bytes(b"half")
-    long_ago = time.time() - storage.LONGEST_UPLOAD.total_seconds() - 1
-    os.utime(old, (long_ago, long_ago))
+    grow_old(old)
 
     tidy_up()
 

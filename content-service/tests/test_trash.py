@@ -9,7 +9,7 @@ from content_service.housekeeping import tidy_up
 from content_service.models import Document
 from content_service.settings import settings
 
-from .conftest import Caller, Login
+from .conftest import Caller, Login, grow_old
 from .files import pdf
 from .test_uploads import STORAGE
 
@@ -74,6 +74,7 @@ def test_it_is_purged_when_it_was_there_for_long_enough(author: Caller, login: L
     for item, days in ((document, settings.trash_days + 1), (kept, settings.trash_days - 1)):
         author.delete(f"/documents/{item['id']}")
         age(item["id"], days)
+        grow_old(STORAGE / item["sha256"])
 
     while tidy_up():
         pass
@@ -100,6 +101,7 @@ def test_it_may_be_purged_at_once(author: Caller) -> None:
 def test_a_file_stays_as_long_as_any_version_names_it(author: Caller, reviewer: Caller) -> None:
     content = pdf("Had by two people")
     mine, theirs = author.upload(content), reviewer.upload(content)
+    grow_old(STORAGE / mine["sha256"])
 
     author.delete(f"/documents/{mine['id']}")
     author.delete(f"/trash/{mine['id']}")
