@@ -6,6 +6,7 @@ would find no secret in it. The file is its standard input; the readers are impo
 
 import hashlib
 import json
+import re
 import resource
 import sys
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,19 @@ REASONS = {
     "TooLong": "the file holds too much text",
 }
 LONGEST_LETTER = 6  # bytes of one character in JSON: \\u00e4
+
+# Of Office's XML: what stands between words, and what nobody sees in the document or sees twice.
+GAPS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+UNSEEN = {"pPr", "rPr", "del", "moveFrom", "Fallback"}
+
+# Of HTML: where a word ends. All other elements may begin in the middle of one.
+BLOCKS = re.compile(
+    "address|article|aside|blockquote|body|br|caption|center|dd|details|dialog|dir|div|dl|dt"
+    "|fieldset|figcaption|figure|footer|form|h[1-6r]|head|header|hgroup|legend|li|main|menu|nav|ol"
+    "|optgroup|option|p|pre|search|section|select|summary|table|tbody|td|textarea|tfoot|th|thead"
+    "|title|tr|ul"
+)
+HIDDEN = {"script", "style", "template"}
 
 
 def main(kind: str, memory: int, seconds: int, characters: int) -> None:
@@ -66,17 +80,40 @@ def read_pdf(file: BinaryIO) -> tuple[int, Iterable[str]]:
 def read_docx(file: BinaryIO) -> tuple[None, Iterable[str]]:
     import docx
 
-    return None, paragraphs(docx.Document(file))
+    document = docx.Document(file)
+    around = [
+        part.target_part.element
+        for part in document.part.rels.values()
+        if part.reltype.endswith(("/header", "/footer"))
+    ]
+    return None, (line for part in [document.element, *around] for line in office_lines(part))
 
 
-def paragraphs(container: Any) -> Iterator[str]:
-    for item in container.iter_inner_content():
-        if hasattr(item, "rows"):
-            for row in item.rows:
-                for cell in row.cells:
-                    yield from paragraphs(cell)
+def office_lines(root: Any) -> list[str]:
+    """A line for each paragraph, wherever in the document it is."""
+    return lines_of(office_pieces(root))
+
+
+def office_pieces(root: Any) -> Iterator[str]:
+    from lxml import etree  # type: ignore[import-untyped]
+
+    walk = etree.iterwalk(root, events=("start", "end"))
+    for event, element in walk:
+        name = element.tag.rpartition("}")[2]
+        if name == "p":
+            yield "\n"
+        elif event == "end":
+            continue
+        elif name in UNSEEN:
+            walk.skip_subtree()
         else:
-            yield item.text
+            yield GAPS.get(name, "") if name != "t" else element.text or ""
+
+
+def lines_of(pieces: Iterable[str]) -> list[str]:
+    """Pieces may be parts of one word: only what is in them keeps words apart."""
+    lines = (line.strip() for line in "".join(pieces).splitlines())
+    return [line for line in lines if line]
 
 
 def read_xlsx(file: BinaryIO) -> tuple[int, Iterable[str]]:
@@ -103,8 +140,7 @@ def read_pptx(file: BinaryIO) -> tuple[int, Iterable[str]]:
 
 
 def texts(slide: Any) -> Iterator[str]:
-    for text in slide.element.iter("{*}t"):  # in frames, tables and groups alike
-        yield text.text or ""
+    yield from office_lines(slide.element)
     if slide.has_notes_slide:
         yield slide.notes_slide.notes_text_frame.text
 
@@ -112,10 +148,24 @@ def texts(slide: Any) -> Iterator[str]:
 def read_html(file: BinaryIO) -> tuple[None, Iterable[str]]:
     import lxml.html  # type: ignore[import-untyped]
 
-    page = lxml.html.parse(file, lxml.html.HTMLParser(encoding="utf-8", remove_comments=True))
-    for hidden in page.iter("script", "style", "template"):
-        hidden.text = None
-    return None, (text.strip() for text in page.getroot().itertext() if text.strip())
+    parser = lxml.html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
+    root = lxml.html.parse(file, parser).getroot()
+    return None, [] if root is None else lines_of(html_pieces(root))
+
+
+def html_pieces(root: Any) -> Iterator[str]:
+    from lxml import etree
+
+    walk = etree.iterwalk(root, events=("start", "end"))
+    for event, element in walk:
+        if BLOCKS.fullmatch(element.tag):
+            yield "\n"
+        if event == "end":
+            yield element.tail or ""
+        elif element.tag in HIDDEN:
+            walk.skip_subtree()
+        else:
+            yield element.text or ""
 
 
 def read_text(file: BinaryIO) -> tuple[None, Iterable[str]]:

@@ -78,7 +78,7 @@ def test_a_request_is_queued_and_then_done(author: Caller) -> None:
         (slides("Closing the race", notes="Say why"), "Closing the race\nSay why", 5),
         (
             b"<!DOCTYPE html><title>Mill</title><style>p {}</style><p>Gr\xc3\xb6&szlig;e <b>7</b>",
-            "Mill\nGr\u00f6\u00dfe\n7",
+            "Mill\nGr\u00f6\u00dfe 7",
             3,
         ),
     ],
