@@ -8,7 +8,7 @@ twice is once.
 import logging
 from datetime import UTC, timedelta
 
-from sqlalchemy import delete
+from sqlalchemy import ARRAY, Text, delete, literal, select
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
@@ -17,8 +17,9 @@ from chassis.errors import ServiceError, Unprocessable
 from chassis.service_client import ServiceClient
 from chassis.tracing import traced
 
+from .access import narrowed
 from .database import session_maker
-from .models import Access, Document, Notice
+from .models import USER, Access, Document, Notice
 
 logger = logging.getLogger(__name__)
 
@@ -56,16 +57,26 @@ def hand_over_due(communication: ServiceClient) -> bool:
 
 
 def hand_over(communication: ServiceClient, notice: Notice) -> None:
+    """Unless it waited for so long that it is no longer true."""
     texts = {"subject": notice.subject, "body": notice.body}
     new = {"recipient_id": notice.recipient_id, "category": "sharing", **texts}
     key = {"Idempotency-Key": str(notice.id)}
     try:
-        communication.call("POST", "/api/v1/notifications", new, key)
+        if is_true(notice):
+            communication.call("POST", "/api/v1/notifications", new, key)
     except ServiceError as error:
         put_back(notice, error)
     else:
         with session_maker.begin() as session:
             session.execute(delete(Notice).filter_by(id=notice.id))
+
+
+def is_true(notice: Notice) -> bool:
+    """Whether the recipient may see the document now; it names its title."""
+    names = literal([USER + notice.recipient_id], ARRAY(Text))
+    document = select(Document.id).where(Document.id == notice.document_id)
+    with session_maker() as session:
+        return session.scalar(narrowed(document, names)) is not None
 
 
 def put_back(notice: Notice, error: ServiceError) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from content_service.database import engine
 from content_service.models import Notice
 
-from .conftest import Caller, Login, Neighbours
+from .conftest import Caller, Login, Neighbours, in_an_hour, run_out
 
 
 def eventually(found: Callable[[], Any]) -> Any:
@@ -114,6 +114,26 @@ def test_who_lost_the_permission_again_is_not_told(
     author.delete(f"/documents/{document['id']}/permissions/{reviewer.user_id}")
 
     assert waiting(document) == []
+
+
+@pytest.mark.parametrize("end", ["its time is over", "it is in the trash"])
+def test_who_may_no_longer_see_the_document_is_not_told(
+    author: Caller, reviewer: Caller, communication: Neighbours, end: str
+) -> None:
+    communication.answer = 503
+    document = author.create()
+    author.share(document, reviewer, expires_at=in_an_hour())
+    eventually(lambda: [n for n in waiting(document) if n.attempts and n.status == "pending"])
+
+    if end == "it is in the trash":
+        assert author.delete(f"/documents/{document['id']}").status_code == 204
+    else:
+        run_out(document, f"user:{reviewer.user_id}")
+    communication.answer = 202
+    hurry(document)
+
+    eventually(lambda: not waiting(document))
+    assert communication.told(reviewer) == []
 
 
 def test_what_communication_calls_wrong_rests_with_its_reason(
