@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Event, Thread
 from typing import Any, BinaryIO
 
 from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from chassis.claims import DONE, RetryPolicy, claim, finish, retry
+from chassis.claims import DONE, RetryPolicy, bury, claim, finish, renew, retry
 from chassis.tracing import traced
 
 from . import storage
@@ -28,6 +31,11 @@ logger = logging.getLogger(__name__)
 LEASE = timedelta(seconds=settings.extraction_seconds + 5)
 POLICY = RetryPolicy(max_attempts=5, longest_delay=60)
 SAMPLE = 10_000  # characters that tell the language
+
+# What the person whose file it is gets to read.
+DEADLY = "the service itself ended each time that it read the file"
+KILLED = "the reading was stopped from outside, as happens when memory is short"
+UNKNOWN = "something failed in the service, whose log says what"
 
 CHILD = [sys.executable, "-I", str(Path(__file__).with_name("extraction.py"))]
 
@@ -43,11 +51,37 @@ class ReaderKilled(Exception):
 def read_next() -> bool:
     """False when nothing was due."""
     with session_maker.begin() as session:
+        give_up(session)
         claimed = claim(session, Processing, limit=1, lease=LEASE)
     for row in claimed:
-        with traced(row.trace_id):
+        with traced(row.trace_id), kept(row):
             process(row)
     return bool(claimed)
+
+
+def give_up(session: Session) -> None:
+    """Of what takes down whoever reads it."""
+    hopeless = bury(session, Processing, POLICY.max_attempts, DEADLY)
+    if hopeless:
+        failed = update(Processing).where(Processing.id.in_(hopeless))
+        session.execute(failed.values(status=FAILED, finished_at=now()))
+
+
+@contextmanager
+def kept(row: Processing) -> Iterator[None]:
+    """Renews the lease meanwhile: only the reading has a time limit, not the way of the file."""
+    over = Event()
+    Thread(target=renew_until, args=[over, row], name="lease", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def renew_until(over: Event, row: Processing) -> None:
+    while not over.wait(LEASE.total_seconds() / 3):
+        with suppress(SQLAlchemyError), session_maker.begin() as session:
+            renew(session, row, LEASE)
 
 
 def process(row: Processing) -> None:
@@ -57,7 +91,8 @@ def process(row: Processing) -> None:
         save(row, FAILED, last_error=str(error))
     except Exception as error:
         logger.exception("document %s could not be processed", row.document_id)
-        put_back(row, type(error).__name__)
+        is_explained = isinstance(error, ReaderKilled | storage.StorageFailed)
+        put_back(row, str(error) if is_explained else UNKNOWN)
 
 
 def read(row: Processing) -> dict[str, Any]:
@@ -95,7 +130,7 @@ def run_child(file: BinaryIO, content_type: str) -> dict[str, Any]:
         except subprocess.TimeoutExpired as error:
             raise Unreadable(f"reading it takes over {seconds:g} seconds") from error
         if code == -signal.SIGKILL:
-            raise ReaderKilled
+            raise ReaderKilled(KILLED)
         if code != 0:
             raise Unreadable(f"reading it ended with exit code {code}")
         answer.seek(0)

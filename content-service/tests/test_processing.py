@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from content_service import worker
 from content_service.database import engine
 from content_service.models import Processing
 from content_service.settings import settings
@@ -268,15 +269,49 @@ def test_work_that_died_with_its_process_is_taken_up_again(author: Caller) -> No
     """As a killed service leaves it: claimed, once tried, and its lease has run out."""
     document = author.upload(pdf("Survivor"))
     author.process(document)
-    abandon(document["id"])
+    abandon(document["id"], attempts=1)
 
     done = author.outcome(document)
 
     assert (done["status"], done["attempts"], done["text"].strip()) == ("done", 2, "Survivor")
 
 
-def abandon(document_id: str) -> None:
-    left = {"status": "running", "lease_until": datetime.now(UTC) - timedelta(seconds=1)}
+def test_work_that_died_with_its_process_each_time_is_given_up(author: Caller) -> None:
+    document = author.upload(pdf("Killer"))
+    author.process(document)
+    abandon(document["id"], attempts=worker.POLICY.max_attempts)
+
+    failed = author.outcome(document)
+
+    assert (failed["status"], failed["error"]) == (
+        "failed",
+        "the service itself ended each time that it read the file",
+    )
+    assert failed["attempts"] == worker.POLICY.max_attempts
+    assert failed["finished_at"]
+    assert author.process(document)["status"] == "done"
+
+
+def test_what_takes_longer_than_its_lease_stays_with_its_worker(
+    author: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "LEASE", timedelta(seconds=3))
+    document = author.upload(pdf(*[f"Page {number} of a long report" for number in range(600)]))
+    author.post(f"/documents/{document['id']}/process")
+    reader = wait_for_reader()
+    reader.suspend()
+
+    time.sleep(4)
+    worker.read_next()  # another one, who takes what is abandoned
+    reader.resume()
+
+    done = author.outcome(document)
+    assert (done["status"], done["attempts"]) == ("done", 1)
+
+
+def abandon(document_id: str, attempts: int) -> None:
+    over = datetime.now(UTC) - timedelta(seconds=1)
+    left = {"status": "running", "lease_until": over, "attempts": attempts}
     with Session(engine) as session, session.begin():
         row = update(Processing).filter_by(document_id=document_id)
         session.execute(row.values(**left, text=None, word_count=None))
@@ -290,7 +325,7 @@ def test_a_lost_file_is_tried_again_before_it_fails(author: Caller) -> None:
     found = author.outcome(document, wanted=lambda found: found["attempts"] == 2)
 
     assert found["status"] in ("queued", "running")
-    assert found["error"] == "StorageFailed"
+    assert found["error"] == "The file storage does not give this file now"
 
 
 @pytest.mark.parametrize("tags", [["a"], []])
