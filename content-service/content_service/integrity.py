@@ -1,6 +1,7 @@
 """Whether every file that a version names is there, and still what it was."""
 
 import hashlib
+from errno import EIO
 from time import monotonic
 from typing import Any
 
@@ -38,11 +39,16 @@ def check(session: Session, page: PageParameters) -> IntegrityReport:
 
 
 def fault_of(sha256: str) -> str | None:
+    """Raises StorageFailed when the storage is away, since then nothing is known of the file."""
     try:
-        with storage.opened(sha256) as file:
+        with storage.failures(storage.NOT_GIVEN), storage.opened(sha256) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-    except storage.StorageFailed:
-        return "missing"
+    except storage.StorageFailed as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return "missing"
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno == EIO:
+            return "damaged"
+        raise
     return None if found == sha256 else "damaged"
 
 

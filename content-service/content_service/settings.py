@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from fsspec import get_filesystem_class  # type: ignore[import-untyped]
+from fsspec.utils import get_protocol  # type: ignore[import-untyped]
+from pydantic import Field, field_validator
 
 from chassis import settings as chassis
 
@@ -25,6 +27,16 @@ class Settings(chassis.Settings):
     extraction_seconds: float = Field(default=20.0, gt=0)
     extraction_memory_bytes: int = Field(default=512 * 1024**2, ge=128 * 1024**2)
     extraction_characters: int = Field(default=2_000_000, ge=1)
+
+    @field_validator("storage_url")
+    @classmethod
+    def with_a_driver(cls, url: str) -> str:
+        try:
+            get_filesystem_class(get_protocol(url))
+        except (ImportError, ValueError) as error:
+            more = "for s3:// pip install -r requirements.s3.txt"
+            raise ValueError(f"{error} ({more})") from error
+        return url
 
 
 settings = chassis.load(Settings)

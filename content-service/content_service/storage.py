@@ -19,6 +19,7 @@ from uuid import uuid4
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 from sqlalchemy import Select, func, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from chassis.errors import Unavailable
@@ -31,6 +32,7 @@ PART = 8 * 1024**2  # of what goes to or comes from another machine at a time
 LONGEST_UPLOAD = timedelta(days=1)
 NAME = re.compile(r"[0-9a-f]{64}")  # whatever else is in the folder is somebody else's
 BATCH = 1000
+NOT_GIVEN = "The file storage does not give this file now"
 
 
 class StorageFailed(Unavailable):
@@ -50,23 +52,40 @@ def save(session: Session, source: BinaryIO) -> dict[str, Any]:
     there before the row that names it: a crash leaves a file without a row, for housekeeping to
     remove, never the reverse.
     """
-    files, root = place()
-    incoming = f"{root}/incoming/{uuid4().hex}"
-    try:
-        files.makedirs(f"{root}/incoming", exist_ok=True)
-        with files.open(incoming, "wb", block_size=PART) as target:
-            facts = copy(source, target)
+    with failures("The file storage does not take files now"):
+        files, root = place()
+        incoming = f"{root}/incoming/{uuid4().hex}"
+        try:
+            facts = write(source, files, incoming)
+            lock(session, facts["sha256"])
+            files.mv(incoming, f"{root}/{facts['sha256']}")
             if isinstance(files, LocalFileSystem):
-                target.flush()
-                os.fsync(target.fileno())
-        lock(session, facts["sha256"])
-        files.mv(incoming, f"{root}/{facts['sha256']}")
+                keep_names(root)
+        except Exception:
+            with suppress(Exception):  # it may never have been there
+                files.rm_file(incoming)
+            raise
+    return facts
+
+
+@contextmanager
+def failures(message: str) -> Iterator[None]:
+    """As StorageFailed: a store may raise anything of the libraries that it is reached with."""
+    try:
+        yield
+    except (StorageFailed, SQLAlchemyError):
+        raise
+    except Exception as error:
+        raise StorageFailed(message) from error
+
+
+def write(source: BinaryIO, files: Any, path: str) -> dict[str, Any]:
+    files.makedirs(path.rpartition("/")[0], exist_ok=True)
+    with files.open(path, "wb", block_size=PART) as target:
+        facts = copy(source, target)
         if isinstance(files, LocalFileSystem):
-            keep_names(root)
-    except OSError as error:
-        with suppress(OSError):
-            files.rm_file(incoming)
-        raise StorageFailed("The file storage does not take files now") from error
+            target.flush()
+            os.fsync(target.fileno())
     return facts
 
 
@@ -94,19 +113,18 @@ def copy(source: BinaryIO, target: BinaryIO) -> dict[str, Any]:
 
 def opened(sha256: str) -> BinaryIO:
     """The file, to be read and closed."""
-    files, root = place()
-    try:
+    with failures(NOT_GIVEN):
+        files, root = place()
         file: BinaryIO = files.open(f"{root}/{sha256}", "rb", block_size=PART)
-    except OSError as error:
-        raise StorageFailed("The file storage does not give this file now") from error
     return file
 
 
 @contextmanager
 def local_copy(sha256: str) -> Iterator[BinaryIO]:
     """The file as one of this machine's own, which another process can read."""
-    with opened(sha256) as file, TemporaryFile() as local:
-        copy(file, local)
+    with TemporaryFile() as local:
+        with failures(NOT_GIVEN), opened(sha256) as file:
+            copy(file, local)
         local.seek(0)
         yield local
 
