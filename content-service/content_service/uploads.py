@@ -3,7 +3,8 @@
 import codecs
 import os
 import re
-import zipfile
+import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import puremagic
@@ -29,7 +30,9 @@ MARKUP = {HTML, "image/svg+xml", "application/xml", "application/rtf"}
 
 HEAD = 4096
 CHUNK = 256 * 1024
-DIRECTORY = 1024**2  # a zip's list of names is at its end; this much of it is looked at
+DIRECTORY = 8 * 1024**2  # bytes of a zip's list of names; no document has a longer one
+# The records of that list, of which the end may have a comment of 64 KB behind it.
+END, ENTRY, LONGEST_END = b"PK\x05\x06", b"PK\x01\x02", 22 + 65535
 LONGEST_NAME = 200
 PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
@@ -63,12 +66,34 @@ def recognised(head: bytes) -> set[str]:
 
 
 def office_type_of(file: BinaryIO) -> str | None:
-    """By the names in the zip's directory, unparsed: a hostile one may have a million entries."""
-    file.seek(max(0, file.seek(0, os.SEEK_END) - DIRECTORY))
-    names = file.read()
-    if b"vbaProject.bin" in names or not zipfile.is_zipfile(file):
-        return None
-    return next((kind for part, kind in MAIN_PARTS.items() if part in names), None)
+    """By the names in the zip's directory; None of what has macros."""
+    found = None
+    for name in names_in(directory_of(file)):
+        if name.endswith(b"vbaProject.bin"):
+            return None
+        found = found or MAIN_PARTS.get(name)
+    return found
+
+
+def directory_of(file: BinaryIO) -> bytes:
+    """Of a zip, at its end. Not by zipfile: a hostile one's million names would be objects."""
+    start = max(0, file.seek(0, os.SEEK_END) - LONGEST_END)
+    file.seek(start)
+    tail = file.read()
+    end = tail.rfind(END)
+    (size,) = struct.unpack_from("<L", tail, end + 12) if 0 <= end <= len(tail) - 22 else (0,)
+    if not 0 < size <= min(DIRECTORY, start + end):
+        return b""
+    file.seek(start + end - size)
+    return file.read(size)
+
+
+def names_in(directory: bytes) -> Iterator[bytes]:
+    at = 0
+    while directory.startswith(ENTRY, at) and at + 46 <= len(directory):
+        name, extra, comment = struct.unpack_from("<3H", directory, at + 28)
+        yield directory[at + 46 : at + 46 + name]
+        at += 46 + name + extra + comment
 
 
 def is_text(file: BinaryIO) -> bool:

@@ -1,7 +1,9 @@
 """Uploading and downloading files."""
 
 import hashlib
+import io
 import re
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -58,6 +60,18 @@ def test_a_file_is_what_its_content_says(
     assert document["sha256"] == hashlib.sha256(content).hexdigest()
 
 
+def test_a_slide_show_with_a_workbook_in_it_is_a_slide_show(author: Caller) -> None:
+    """Though the workbook's own names are in it as they are, uncompressed and near the end."""
+    show = io.BytesIO(slides("Mill race"))
+    with zipfile.ZipFile(show, "a", zipfile.ZIP_STORED) as archive:
+        archive.writestr("ppt/embeddings/costs.xlsx", sheets({"Costs": [["Mill", 1]]}))
+        archive.comment = b"as some writers leave it"
+
+    document = author.upload(show.getvalue())
+
+    assert document["content_type"] == PPTX
+
+
 @pytest.mark.parametrize(
     ("content", "name"),
     [
@@ -74,6 +88,8 @@ def test_a_file_is_what_its_content_says(
         (zipped(**{"a.txt": b"a"}), "report.docx"),
         (zipped(**{"xl/other.xml": b"<x/>"}), "report.xlsx"),
         (b"PK\x03\x04word/document.xml", "report.docx"),
+        (word("x")[:-1], "cut.docx"),
+        (b"PK\x03\x04" + b"PK\x05\x06" + b"\xff" * 18, "endless.docx"),
         (repacked(word("x"), **{"word/vbaProject.bin": b"macro"}), "report.docx"),
         (b"MZ\x90\x00\x03\x00\x00\x00", "report.pdf"),
     ],
