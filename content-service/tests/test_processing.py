@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from httpx2 import Response
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
@@ -228,6 +229,26 @@ def test_asking_twice_processes_once(author: Caller) -> None:
 
     assert second.status_code == 202
     assert second.json() == first
+
+
+def test_an_answer_that_was_kept_is_for_who_may_still_see_the_document(
+    author: Caller, reviewer: Caller
+) -> None:
+    document = author.create(body="For a while")
+    author.share(document, reviewer)
+    author.process(document)
+
+    def ask() -> Response:
+        path = f"/documents/{document['id']}/process"
+        return reviewer.post(path, headers={"Idempotency-Key": "once"})
+
+    first, again = ask(), ask()
+    assert (again.headers["Idempotent-Replayed"], again.json()) == ("true", first.json())
+
+    author.delete(f"/documents/{document['id']}/permissions/{reviewer.user_id}")
+
+    refused = ask()
+    assert (refused.status_code, refused.json()["code"]) == (404, "UnknownDocument")
 
 
 def test_what_failed_can_be_tried_again(author: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,12 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from chassis.idempotency import IdempotentRoute
 
 from .. import processing
+from ..access import find_document
 from ..database import DbSession
 from ..schemas import ProcessingRead
 from .dependencies import Author, Idempotent, Reader
@@ -14,7 +15,12 @@ from .dependencies import Author, Idempotent, Reader
 router = APIRouter(prefix="/documents/{document_id}", route_class=IdempotentRoute)
 
 
-@router.post("/process", status_code=202, dependencies=[Idempotent])
+def find_first(document_id: UUID, author: Author, session: DbSession) -> None:
+    """Before the key is looked up: a kept answer is for who may still see the document."""
+    find_document(session, author, document_id)
+
+
+@router.post("/process", status_code=202, dependencies=[Depends(find_first), Idempotent])
 def request_processing(document_id: UUID, author: Author, session: DbSession) -> ProcessingRead:
     """Have the text of the newest version extracted; poll `processing` for the result."""
     return processing.request_processing(session, author, document_id)
