@@ -28,6 +28,13 @@ class Settings(chassis.Settings):
     extraction_memory_bytes: int = Field(default=512 * 1024**2, ge=128 * 1024**2)
     extraction_characters: int = Field(default=2_000_000, ge=1)
 
+    @field_validator("max_upload_bytes")
+    @classmethod
+    def of_a_size_that_is_kept(cls, size: int) -> int:
+        if size >= 2**31:
+            raise ValueError("must be below 2 GiB, or 2147483648: no larger size can be kept")
+        return size
+
     @field_validator("storage_url")
     @classmethod
     def with_a_driver(cls, url: str) -> str:

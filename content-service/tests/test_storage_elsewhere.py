@@ -10,8 +10,7 @@ import fsspec  # type: ignore[import-untyped]
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
-from chassis.settings import load
-from content_service.settings import Settings, settings
+from content_service.settings import settings
 
 from .conftest import Caller, Login
 
@@ -47,7 +46,6 @@ class Unreadable(RawIOBase):
 
 
 fsspec.register_implementation("store", Store)
-fsspec.register_implementation("absent", "no_such_driver.Store", errtxt="Install no_such_driver")
 
 
 @pytest.fixture(autouse=True)
@@ -91,13 +89,3 @@ def test_a_file_that_cannot_be_read_any_more_is_named_as_damaged(
         cursor = page["next_cursor"]
 
     assert found[document["sha256"]] == "damaged"
-
-
-@pytest.mark.parametrize("url", ["absent://bucket", "nowhere://bucket"])
-def test_a_store_without_its_driver_stops_the_start_with_a_line(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STORAGE_URL", url)
-
-    with pytest.raises(SystemExit, match=r"^Wrong settings\. STORAGE_URL: .*pip install.*$"):
-        load(Settings)
