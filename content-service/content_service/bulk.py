@@ -48,7 +48,8 @@ def restore(session: Session, user: User, document_id: UUID, tags: list[str]) ->
 
 def add_tags(session: Session, user: User, document_id: UUID, tags: list[str]) -> None:
     document = find_document(session, user, document_id, Level.WRITE, lock=True)
-    wanted = [*document.tags, *(tag for tag in tags if tag not in document.tags)]
+    new = dict.fromkeys(tag for tag in tags if tag not in document.tags)
+    wanted = [*document.tags, *new]
     if len(wanted) > MOST_TAGS:
         raise Unprocessable.field("tags", f"the document would have more than {MOST_TAGS}")
     if wanted != document.tags:

@@ -12,6 +12,8 @@ from pydantic import (
     BeforeValidator,
     Field,
     StringConstraints,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -141,7 +143,14 @@ class TrashedDocument(DocumentRead):
 class BulkRequest(Given):
     action: Literal["delete", "restore", "tag"]
     document_ids: Annotated[list[UUID], Field(min_length=1, max_length=100)]
-    tags: Tags = Field(default=[], description="To add, for the action tag.")
+    tags: Tags = Field(default=[], validate_default=True, description="To add, for the action tag.")
+
+    @field_validator("tags")
+    @classmethod
+    def for_the_action_tag(cls, tags: list[str], info: ValidationInfo) -> list[str]:
+        if "action" in info.data and bool(tags) != (info.data["action"] == "tag"):
+            raise ValueError("are for the action tag, which needs at least one, and for no other")
+        return tags
 
 
 class Outcome(BaseModel):

@@ -51,7 +51,7 @@ def test_tags_are_added_as_a_new_version(author: Caller) -> None:
     plain, tagged = author.create(), author.create(tags=["b"])
     full = author.create(tags=[f"t{n}" for n in range(20)])
 
-    result = bulk(author, "tag", [plain["id"], tagged["id"], full["id"]], tags=["a", "b"])
+    result = bulk(author, "tag", [plain["id"], tagged["id"], full["id"]], tags=["a", "b", "a"])
 
     assert [outcome["status"] for outcome in result["results"]] == [204, 204, 422]
     shown = [author.read(document).json() for document in (plain, tagged, full)]
@@ -66,7 +66,8 @@ def test_tags_are_added_as_a_new_version(author: Caller) -> None:
     ("field", "change"),
     [("action", {"action": "burn"}), ("document_ids", {"document_ids": []}),
      ("document_ids", {"document_ids": [str(uuid4())] * 101}),
-     ("document_ids.0", {"document_ids": ["x"]}), ("tags.0", {"tags": [""]})],
+     ("document_ids.0", {"document_ids": ["x"]}), ("tags.0", {"tags": [""]}),
+     ("tags", {"action": "tag"}), ("tags", {"tags": ["a"]})],
 )  # fmt: skip
 def test_a_request_that_makes_no_sense_is_422(
     author: Caller, field: str, change: dict[str, Any]
