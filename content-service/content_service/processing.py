@@ -7,12 +7,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
-from chassis.claims import PENDING
+from chassis.claims import DONE, PENDING
 from chassis.errors import NotFound
 
 from . import audit
 from .access import find_document
-from .models import Processing, now
+from .models import Document, Processing, now
 from .schemas import ProcessingRead
 
 FAILED = "failed"
@@ -38,7 +38,17 @@ def request_processing(session: Session, user: User, document_id: UUID) -> Proce
     session.execute(again.values(status=PENDING, run_at=now(), attempts=0, finished_at=None))
     action = "document.processing_requested"
     audit.record(session, user, document_id, action, version=document.version)
-    return find_processing(session, user, document_id)
+    found = find_processing(session, user, document_id)
+    if found.status == DONE:
+        recall(session, found)
+    return found
+
+
+def recall(session: Session, found: ProcessingRead) -> None:
+    """For the search, of a version that was restored in the moment in which its text was found."""
+    missing = update(Document).filter_by(id=found.document_id, sha256=found.sha256)
+    missing = missing.filter_by(body=None, extracted=None)
+    session.execute(missing.values(extracted=found.text))
 
 
 def find_processing(session: Session, user: User, document_id: UUID) -> ProcessingRead:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from content_service import worker
 from content_service.database import engine
-from content_service.models import Processing
+from content_service.models import Document, Processing
 from content_service.settings import settings
 
 from .conftest import Caller
@@ -347,6 +347,20 @@ def test_a_lost_file_is_tried_again_before_it_fails(author: Caller) -> None:
 
     assert found["status"] in ("queued", "running")
     assert found["error"] == "The file storage does not give this file now"
+
+
+def test_what_was_restored_while_it_was_read_is_found_once_it_is_asked_for(author: Caller) -> None:
+    """Neither the restoring nor the reading then saw what the other did."""
+    document = author.upload(pdf("Headrace and tailrace"))
+    author.process(document)
+    with engine.begin() as connection:
+        row = update(Document).where(Document.id == document["id"])
+        connection.execute(row.values(extracted=None))
+
+    author.process(document)
+
+    found = author.get("/search", params={"q": "tailrace"}).json()["items"]
+    assert [item["id"] for item in found] == [document["id"]]
 
 
 @pytest.mark.parametrize("tags", [["a"], []])
