@@ -108,6 +108,22 @@ def test_older_matches_follow_though_a_newer_one_went(
     assert shown == ["Leat 3", "Leat 1", "Leat 0"]
 
 
+def test_what_others_have_takes_no_place_among_the_ranked(
+    author: Caller, reviewer: Caller, stranger: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "WINDOW", 4)
+    mine = [author.create(title=f"Culvert {n}") for n in range(3)]
+    shared = reviewer.create(title="Culvert shared")
+    reviewer.share(shared, author)
+    for other in (reviewer, stranger):
+        for _ in range(6):
+            other.create(title="Culvert of others")
+
+    first = author.get("/search?q=culvert&limit=4").json()["items"]
+
+    assert {item["id"] for item in first} == {document["id"] for document in [*mine, shared]}
+
+
 def test_pages_end(author: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "WINDOW", 2)
     for number in range(4):

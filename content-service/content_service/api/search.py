@@ -19,7 +19,11 @@ router = APIRouter(prefix="/search")
 def search_documents(
     filters: Annotated[SearchFilters, Query()], reader: Reader, page: PageRequest
 ) -> Response:
-    """The documents the caller may see that hold the words, best first; takes "quotes", or, -."""
+    """The documents the caller may see that hold the words, best first; takes "quotes", or, -.
+
+    The newest 500 matches are ranked together and older ones follow, 500 by 500; so a page may be
+    short and have a next_cursor all the same.
+    """
     with autocommit() as connection:
         return as_json(search.search_documents(connection, reader, filters, page))
 
