@@ -21,7 +21,7 @@ from chassis.pagination import PageParameters, paginate
 
 from . import audit
 from .access import find_document
-from .models import Document, Level, ShareLink, Snapshot, Version, now
+from .models import Access, Document, Level, ShareLink, Snapshot, Version, now
 from .schemas import ShareLinkCreate, ShareLinkCreated, ShareLinkRead
 from .versions import find_version
 
@@ -66,7 +66,7 @@ def create_link(
     )
     session.add(link)
     session.flush()
-    audit.record(session, manager, document_id, "share_link.created", link_id=str(link.id))
+    audit.record(session, manager, document_id, "share.created", link_id=str(link.id))
     shown = ShareLinkRead.model_validate(link, from_attributes=True).model_dump()
     return ShareLinkCreated(**shown, token=token, url=f"/api/v1/shared?token={token}")
 
@@ -102,7 +102,17 @@ def revoke_link(session: Session, manager: User, document_id: UUID, link_id: UUI
         raise UnknownShareLink("The document has no such share link")
     if link.revoked_at is None:
         link.revoked_at = now()
-        audit.record(session, manager, document_id, "share_link.revoked", link_id=str(link_id))
+        audit.record(session, manager, document_id, "share.revoked", link_id=str(link_id))
+
+
+def revoke_links_of(session: Session, revoker: User | None, lost: Access) -> None:
+    """With the permission by which somebody made them: they would go on reading through them."""
+    if lost.user_id is None or lost.level != Level.MANAGE:
+        return
+    theirs = update(ShareLink).filter_by(document_id=lost.document_id, created_by=lost.user_id)
+    revoked = theirs.where(ShareLink.revoked_at.is_(None)).values(revoked_at=now())
+    for link_id in session.scalars(revoked.returning(ShareLink.id)).all():
+        audit.record(session, revoker, lost.document_id, "share.revoked", link_id=str(link_id))
 
 
 def admit(connection: Connection, token: str, password: str) -> UUID:
@@ -166,5 +176,5 @@ def use(session: Session, link_id: UUID, ip_hash: str) -> Snapshot:
         raise UnknownShareLink("There is no such share link")
     number = link.version or document.version
     facts = {"link_id": str(link_id), "ip_hash": ip_hash, "version": number}
-    audit.record(session, None, document.id, "share_link.opened", **facts)
+    audit.record(session, None, document.id, "share.opened", **facts)
     return session.get_one(Version, (document.id, number)) if link.version else document

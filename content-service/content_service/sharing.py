@@ -10,7 +10,7 @@ from chassis.auth import User
 from chassis.errors import Conflict, NotFound
 from chassis.pagination import PageParameters, paginate
 
-from . import audit, notices
+from . import audit, notices, share_links
 from .access import EVERY_DOCUMENT, LEVELS, allows, find_document, grantees
 from .models import USER, Access, Document, Level, now
 from .schemas import EffectivePermission, PermissionSource, PermissionWrite
@@ -52,6 +52,8 @@ def grant(
     if permission is None:
         permission = Access(grantee=grantee, document_id=document_id)
         session.add(permission)
+    if new.level != Level.MANAGE:
+        share_links.revoke_links_of(session, manager, permission)
     permission.level, permission.expires_at = new.level, new.expires_at
     permission.granted_by, permission.granted_at = manager.user_id, now()
     if permission.user_id:
@@ -69,6 +71,7 @@ def revoke(session: Session, manager: User, document_id: UUID, grantee: str) -> 
         raise UnknownPermission("This person or role has no permission on the document")
     if permission.user_id:
         notices.forget(session, permission)
+    share_links.revoke_links_of(session, manager, permission)
     audit.record(session, manager, document_id, "permission.revoked", **facts(permission))
 
 
@@ -82,6 +85,7 @@ def take_back_expired(session: Session) -> int:
     is_over = (Access.grantee == some.c.grantee) & (Access.document_id == some.c.document_id)
     gone = session.scalars(delete(Access).where(is_over).returning(Access)).all()
     for permission in gone:
+        share_links.revoke_links_of(session, None, permission)
         action = "permission.expired"
         audit.record(session, None, permission.document_id, action, **facts(permission))
     return len(gone)

@@ -11,9 +11,10 @@ from httpx2 import Response
 from sqlalchemy import text, update
 
 from content_service.database import engine
+from content_service.housekeeping import tidy_up
 from content_service.models import ShareLink
 
-from .conftest import Caller
+from .conftest import Caller, in_an_hour, run_out
 from .files import pdf
 
 
@@ -262,10 +263,10 @@ def test_opening_is_in_the_trail_with_the_link_and_no_address(
     entries = author.get(f"/documents/{document['id']}/audit").json()["items"]
 
     assert [entry["action"] for entry in entries] == [
-        "share_link.revoked",
-        "share_link.opened",
-        "share_link.opened",
-        "share_link.created",
+        "share.revoked",
+        "share.opened",
+        "share.opened",
+        "share.created",
         "document.created",
     ]
     first, second = entries[1], entries[2]
@@ -273,6 +274,42 @@ def test_opening_is_in_the_trail_with_the_link_and_no_address(
     assert (first["details"]["link_id"], first["details"]["version"]) == (link["id"], 1)
     assert first["details"]["ip_hash"] == second["details"]["ip_hash"]
     assert len(first["details"]["ip_hash"]) == 64
+
+
+@pytest.mark.parametrize("how", ["taken away", "lowered", "over"])
+def test_links_end_with_the_permission_of_who_made_them(
+    client: TestClient, author: Caller, reviewer: Caller, how: str
+) -> None:
+    document = author.create()
+    author.share(document, reviewer, "manage", expires_at=in_an_hour())
+    mine, theirs = link_to(author, document), link_to(reviewer, document)
+
+    if how == "taken away":
+        author.delete(f"/documents/{document['id']}/permissions/{reviewer.user_id}")
+    elif how == "lowered":
+        author.share(document, reviewer, "write")
+    else:
+        run_out(document, f"user:{reviewer.user_id}")
+        while tidy_up():
+            pass
+
+    assert [opened(client, link).status_code for link in (mine, theirs)] == [200, 410]
+    entries = author.get(f"/documents/{document['id']}/audit").json()["items"]
+    (revoked,) = [entry for entry in entries if entry["action"] == "share.revoked"]
+    assert revoked["details"]["link_id"] == theirs["id"]
+    assert revoked["actor_id"] == (None if how == "over" else author.user_id)
+
+
+def test_links_stay_with_who_keeps_the_permission(
+    client: TestClient, author: Caller, reviewer: Caller
+) -> None:
+    document = author.create()
+    author.share(document, reviewer, "manage")
+    link = link_to(reviewer, document)
+
+    author.share(document, reviewer, "manage", expires_at=in_an_hour())
+
+    assert opened(client, link).status_code == 200
 
 
 def test_only_who_manages_the_document_makes_links(author: Caller, reviewer: Caller) -> None:
