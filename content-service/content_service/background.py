@@ -1,15 +1,17 @@
 """The background threads: each does a kind of work whenever there is some, in every process."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from threading import Event, Thread
+from typing import Any
 
 from fastapi import FastAPI
 
 from chassis.auth import ServiceAccount
-from chassis.service_client import ServiceClient
+from chassis.service_client import ServiceClient, from_any_thread
 
 from .housekeeping import tidy_up
 from .notices import hand_over_due
@@ -19,6 +21,7 @@ from .worker import read_next
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.25
+FAREWELL_SECONDS = 2  # for a call that is under way when the service stops
 
 Work = Callable[[], bool]
 """One round; False when nothing was due."""
@@ -28,27 +31,32 @@ Work = Callable[[], bool]
 async def background_work(app: FastAPI) -> AsyncIterator[None]:
     """Runs the threads as long as the app. What they leave undone, another process takes up."""
     stopping = Event()
-    tell_people = partial(hand_over_due, communication(app))
     rounds: dict[str, tuple[Work, float]] = {
         "extraction": (read_next, IDLE_SECONDS),
-        "notices": (tell_people, IDLE_SECONDS),
         "housekeeping": (tidy_up, settings.housekeeping_seconds),
     }
     for name, work in rounds.items():
         Thread(target=repeat, args=[stopping, name, *work], name=name, daemon=True).start()
+    notices = Thread(target=tell_people, args=[stopping, app.state.transport], daemon=True)
+    notices.start()
     yield
     stopping.set()
+    await asyncio.to_thread(notices.join, FAREWELL_SECONDS)
 
 
-def communication(app: FastAPI) -> ServiceClient:
-    """With an account of its own: a client belongs to one event loop."""
-    return ServiceClient(
+def tell_people(stopping: Event, transport: Any) -> None:
+    """With an account of its own, and closed here: a client belongs to one event loop."""
+    account = ServiceAccount(settings, transport)
+    communication = ServiceClient(
         settings.communication_service_url,
         settings.service_name,
         target="communication-service",
-        account=ServiceAccount(settings, app.state.transport),
-        transport=app.state.transport,
+        account=account,
+        transport=transport,
     )
+    repeat(stopping, "notices", partial(hand_over_due, communication), IDLE_SECONDS)
+    for client in (communication, account):
+        from_any_thread(client.aclose)
 
 
 def repeat(stopping: Event, name: str, work: Work, pause: float) -> None:

@@ -1,0 +1,22 @@
+"""The threads of a process, and what they leave when it stops."""
+
+from fastapi.testclient import TestClient
+
+from content_service.main import app
+
+from .conftest import Neighbours, replaced
+
+
+class Counting(Neighbours):
+    closed = 0
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+def test_a_service_that_stops_has_closed_its_clients() -> None:
+    network = Counting()
+    with replaced("transport", network), TestClient(app):
+        pass
+
+    assert network.closed == 5  # three to authenticate, and those with which people are told
