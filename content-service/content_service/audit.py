@@ -10,8 +10,8 @@ from chassis.auth import User
 from chassis.pagination import PageParameters, paginate
 
 from .access import EVERY_DOCUMENT, find_document
-from .database import add_row
 from .models import AuditEntry, Level
+from .statements import add_row
 
 
 def record(

@@ -37,7 +37,8 @@ async def background_work(app: FastAPI) -> AsyncIterator[None]:
     }
     for name, work in rounds.items():
         Thread(target=repeat, args=[stopping, name, *work], name=name, daemon=True).start()
-    notices = Thread(target=tell_people, args=[stopping, app.state.transport], daemon=True)
+    given = [stopping, app.state.transport]
+    notices = Thread(target=tell_people, args=given, name="notices", daemon=True)
     notices.start()
     yield
     stopping.set()

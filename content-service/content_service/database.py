@@ -1,12 +1,11 @@
 """The database: engine, declarative base, and the session of a request."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends
-from sqlalchemy import Connection, DateTime, Table, Text, create_engine, insert
+from sqlalchemy import DateTime, Text, create_engine
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
@@ -36,27 +35,6 @@ class Base(DeclarativeBase):
         list[str]: ARRAY(Text),
         dict[str, Any]: JSONB,
     }
-
-
-@contextmanager
-def autocommit() -> Iterator[Connection]:
-    """A connection for single statements without a transaction around: two round trips less.
-
-    SQLAlchemy's own option for it takes as many: psycopg2 tells the server of either change.
-    """
-    with engine.connect() as connection:
-        driver: Any = connection.connection.driver_connection
-        driver.autocommit = True
-        try:
-            yield connection
-        finally:
-            if not driver.closed:
-                driver.autocommit = False
-
-
-def add_row(session: Session, model: type[Base], **values: Any) -> None:
-    """For a row that nobody needs as an object: at once, and at half the price of `add`."""
-    session.execute(insert(cast(Table, model.__table__)), values)
 
 
 def get_db_session() -> Iterator[Session]:

@@ -30,7 +30,6 @@ from .access import (
     span,
     visible,
 )
-from .database import add_row
 from .models import USER, Access, Document, Level
 from .schemas import (
     DocumentCreate,
@@ -42,6 +41,7 @@ from .schemas import (
     Stats,
 )
 from .settings import settings
+from .statements import add_row
 from .uploads import PLAIN, content_type_of, safe_name
 from .versions import find_to_change, keep_version, move_on
 

@@ -14,9 +14,9 @@ from chassis.pagination import PageParameters, paginate
 
 from . import audit
 from .access import find_document
-from .database import add_row
 from .models import Document, Level, Processing, Snapshot, Version, now
 from .schemas import VersionRead
+from .statements import add_row
 
 PRESERVED = tuple(Snapshot.__annotations__)
 COLUMNS = [getattr(Version, name) for name in VersionRead.model_fields]  # without the body

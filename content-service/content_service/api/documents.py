@@ -16,7 +16,7 @@ from chassis.pagination import Page, PageRequest
 from .. import bulk, documents, trash
 from ..access import find_document
 from ..cache import CachedDocument, State
-from ..database import DbSession, autocommit, session_maker
+from ..database import DbSession, session_maker
 from ..models import Document
 from ..schemas import (
     BulkRequest,
@@ -31,6 +31,7 @@ from ..schemas import (
     Stats,
 )
 from ..settings import settings
+from ..statements import autocommit
 from ..versions import etag
 from .dependencies import Author, GivenETag, Idempotent, Reader
 from .downloads import WantedPart, attachment

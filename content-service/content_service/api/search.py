@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Response
 from chassis.pagination import Page, PageRequest
 
 from .. import search
-from ..database import autocommit
 from ..schemas import Match, SearchFilters, SearchWords, Suggestions
+from ..statements import autocommit
 from .dependencies import Reader
 from .documents import as_json
 

@@ -11,9 +11,10 @@ from fastapi.security import HTTPBasic
 from chassis.pagination import Page, PageRequest
 
 from .. import share_links
-from ..database import DbSession, autocommit, session_maker
+from ..database import DbSession, session_maker
 from ..schemas import ShareLinkCreate, ShareLinkCreated, ShareLinkRead
 from ..settings import settings
+from ..statements import autocommit
 from .dependencies import Author, Reader
 from .downloads import WantedPart, attachment
 
