@@ -1,0 +1,21 @@
+"""The connections to the database."""
+
+import os
+import socket
+
+import pytest
+
+from content_service.database import engine
+
+
+def test_a_database_that_says_nothing_any_more_is_given_up_in_ten_seconds() -> None:
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        with socket.socket(fileno=os.dup(driver.fileno())) as wire:
+            if wire.family == socket.AF_UNIX:
+                pytest.skip("there is no network between")
+            waits = wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            idle = wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+
+    assert (waits, idle) == (10_000, 5)
