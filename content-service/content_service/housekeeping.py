@@ -1,7 +1,8 @@
-"""What is done now and then: purging the trash, taking back what has expired, sweeping up files."""
+"""What is done now and then: purging the trash, taking back what has expired, sweeping up."""
 
 from . import storage
 from .database import session_maker
+from .notices import forget_dead
 from .sharing import take_back_expired
 from .trash import purge_expired
 
@@ -11,6 +12,7 @@ def tidy_up() -> bool:
     with session_maker.begin() as session:
         if purge_expired(session) + take_back_expired(session):
             return True
+        forget_dead(session)
     storage.remove_leftovers()
     with session_maker() as session:
         unused = list(storage.unused(session))

@@ -8,7 +8,7 @@ twice is once.
 import logging
 from datetime import UTC, timedelta
 
-from sqlalchemy import ARRAY, Text, delete, literal, select
+from sqlalchemy import ARRAY, Text, delete, func, literal, select
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
@@ -27,6 +27,7 @@ AT_ONCE = 5
 LEASE = timedelta(minutes=1)  # longer than so many calls can take
 POLICY = RetryPolicy(max_attempts=2_000, longest_delay=60)  # a day and more
 LONGEST_SUBJECT = 300
+KEPT = timedelta(days=7)  # what was given up, with its reason
 
 
 def tell(session: Session, sharer: User, document: Document, grant: Access) -> None:
@@ -44,6 +45,11 @@ def tell(session: Session, sharer: User, document: Document, grant: Access) -> N
 def forget(session: Session, grant: Access) -> None:
     waiting = {"document_id": grant.document_id, "recipient_id": grant.user_id}
     session.execute(delete(Notice).filter_by(**waiting))
+
+
+def forget_dead(session: Session) -> None:
+    over = Notice.run_at < func.now() - KEPT
+    session.execute(delete(Notice).where(Notice.status == DEAD, over))
 
 
 def hand_over_due(communication: ServiceClient) -> bool:

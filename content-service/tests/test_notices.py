@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from content_service.database import engine
+from content_service.housekeeping import tidy_up
 from content_service.models import Notice
 
 from .conftest import Caller, Login, Neighbours, in_an_hour, run_out
@@ -27,6 +29,10 @@ def eventually(found: Callable[[], Any]) -> Any:
 def waiting(document: dict[str, Any]) -> list[Notice]:
     with Session(engine) as session:
         return list(session.scalars(select(Notice).where(Notice.document_id == document["id"])))
+
+
+def dead(document: dict[str, Any]) -> list[Notice]:
+    return [notice for notice in waiting(document) if notice.status == "dead"]
 
 
 def hurry(document: dict[str, Any]) -> None:
@@ -144,8 +150,26 @@ def test_what_communication_calls_wrong_rests_with_its_reason(
 
     author.share(document, reviewer)
 
-    (notice,) = eventually(lambda: [n for n in waiting(document) if n.status == "dead"])
+    (notice,) = eventually(partial(dead, document))
     assert notice.last_error == "as the test wants it"
+
+
+def test_what_rests_is_swept_up_after_a_week(
+    author: Caller, reviewer: Caller, communication: Neighbours
+) -> None:
+    communication.answer = 422
+    old, new = author.create(), author.create()
+    for document, days in ((old, 8), (new, 6)):
+        author.share(document, reviewer)
+        (notice,) = eventually(partial(dead, document))
+        with engine.begin() as connection:
+            age = datetime.now(UTC) - timedelta(days=days)
+            connection.execute(update(Notice).filter_by(id=notice.id).values(run_at=age))
+
+    while tidy_up():
+        pass
+
+    assert (len(waiting(old)), len(waiting(new))) == (0, 1)
 
 
 def test_a_refused_share_tells_nobody(
