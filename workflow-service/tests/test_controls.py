@@ -9,9 +9,11 @@ import pytest
 
 from workflow_service.database import session_maker
 from workflow_service.engine.attempts import attempt, claim, settle
+from workflow_service.engine.outcomes import Call
+from workflow_service.engine.worker import Worker
 from workflow_service.neighbours import Neighbours
 
-from .conftest import LEASE, Caller, Platform, Work, problem
+from .conftest import LEASE, Caller, Platform, Work, long_after, problem
 
 
 def tell(body: str, **more: Any) -> dict[str, Any]:
@@ -222,6 +224,41 @@ def test_what_was_under_way_when_the_run_was_cancelled_is_undone_too(
     assert starter.run(run)["status"] == "cancelled"
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"kind": "approval", "with": {"role": "'editor'", "title": "'Well?'"}},
+        {"kind": "wait", "with": {"seconds": 9999}},
+    ],
+)
+def test_a_run_that_winds_down_waits_for_nobody_and_for_no_time(
+    starter: Caller, platform: Platform, neighbours: Neighbours, work: Work, step: dict[str, Any]
+) -> None:
+    run = starter.start(starter.publish({"one": SAGA["one"], "two": step}))
+    one = claimed_alone(neighbours)
+    settled(one)
+    two = claimed_alone(neighbours)
+    post(starter, run, "cancel")
+    settled(two)
+
+    work()
+
+    assert statuses(starter, run)["two"] == "cancelled"
+    assert starter.run(run)["status"] == "cancelled"
+    assert said(platform, starter) == ["1", "un1"]
+
+
+def claimed_alone(neighbours: Neighbours) -> Call:
+    with session_maker.begin() as session, session.no_autoflush:
+        (call,) = claim(session, neighbours, 1, LEASE)
+    return call
+
+
+def settled(call: Call) -> None:
+    with session_maker.begin() as session, session.no_autoflush:
+        settle(session, [(call, attempt(call))])
+
+
 def test_cancelling_a_run_cancels_the_runs_that_it_started(starter: Caller, work: Work) -> None:
     child = starter.publish({"nap": {"kind": "wait", "with": {"seconds": 9999}}})
     call = {"kind": "workflow", "with": {"definition": f"'{child}'"}}
@@ -286,6 +323,95 @@ def test_a_retry_goes_on_in_the_lane_that_failed(
     assert said(platform, starter) == ["a", "b", "c"]
 
 
+BOTH: dict[str, Any] = {"kind": "parallel", "branches": {"a": "a1", "b": "b1"}}
+NAP: dict[str, Any] = {"kind": "wait", "with": {"seconds": 9999}}
+
+
+def test_a_wait_in_a_retried_lane_stops_no_timer_of_any_run(
+    starter: Caller, platform: Platform, worker: Worker, work: Work
+) -> None:
+    refusing(platform, "bad")
+    other = starter.start(starter.publish({"nap": NAP}))
+    run = starter.start(starter.publish({"both": BOTH, "a1": NAP, "b1": tell("bad")}))
+    work()
+    platform.before = lambda _: None
+
+    again = post(starter, run, "retry", version="pinned").json()
+    worker.work()
+    long_after(run_id=other["id"])
+    worker.work()
+
+    assert starter.run(other)["status"] == "completed"
+    assert statuses(starter, again) == {
+        "both": "waiting", "both.a/a1": "waiting", "both.b/b1": "done"
+    }  # fmt: skip
+    long_after(run_id=again["id"], name="a1")
+    worker.work()
+    assert starter.run(again)["status"] == "completed"
+
+
+@pytest.mark.parametrize("more", [{"next": "a2"}, {}])
+def test_a_retry_goes_on_in_lanes_that_were_under_way_when_the_run_was_cancelled(
+    starter: Caller, platform: Platform, neighbours: Neighbours, work: Work, more: dict[str, str]
+) -> None:
+    """What is under way ends, since it may have to be undone; what follows it never began."""
+    steps = {"both": {**BOTH, "next": "end"}, "a1": tell("a1", **more), "b1": tell("b1")}
+    steps |= {"end": tell("end", undo=undo("un"))} | ({"a2": tell("a2")} if more else {})
+    run = starter.start(starter.publish(steps))
+    with session_maker.begin() as session, session.no_autoflush:
+        calls = claim(session, neighbours, 2, LEASE)
+    post(starter, run, "cancel")
+    for call in calls:
+        settled(call)
+    work()
+    assert starter.run(run)["status"] == "cancelled"
+
+    again = post(starter, run, "retry", version="pinned").json()
+    work()
+
+    assert starter.run(again)["status"] == "completed"
+    assert set(statuses(starter, again).values()) == {"done"}
+    assert sorted(said(platform, starter)) == sorted(["a1", "b1", "end", *more.values()])
+
+
+def test_a_retry_goes_on_in_the_run_that_a_step_had_started(
+    starter: Caller, platform: Platform, work: Work
+) -> None:
+    call = {"kind": "workflow", "with": {"definition": f"'{starter.publish(TWO)}'"}}
+    refusing(platform, "2")
+    run = starter.start(starter.publish({"call": call}))
+    work()
+    platform.before = lambda _: None
+
+    again = post(starter, run, "retry", version="pinned").json()
+    work()
+
+    assert starter.run(again)["status"] == "completed"
+    assert said(platform, starter) == ["1", "2"]
+
+
+def test_a_retry_takes_what_a_run_gave_that_had_ended_well(
+    starter: Caller, platform: Platform, neighbours: Neighbours, work: Work
+) -> None:
+    refusing(platform, "bad")
+    child = starter.publish({"one": tell("1")}, output={"n": "7"})
+    call = {"kind": "workflow", "with": {"definition": f"'{child}'"}}
+    steps = {"both": BOTH, "a1": call, "b1": tell("bad")}
+    run = starter.start(starter.publish(steps, output={"n": "steps.both.a.output.n"}))
+    with session_maker.begin() as session, session.no_autoflush:
+        calls = claim(session, neighbours, 2, LEASE)
+    for each in sorted(calls, key=lambda call: call.run.definition != child):
+        settled(each)
+    assert starter.run(run)["status"] == "failed"
+    platform.before = lambda _: None
+
+    again = post(starter, run, "retry", version="pinned").json()
+    work()
+
+    assert starter.run(again)["output"] == {"n": 7}
+    assert said(platform, starter) == ["1", "bad"]
+
+
 def test_a_retry_with_the_latest_version_works_out_the_input_anew(
     starter: Caller, work: Work
 ) -> None:
@@ -338,6 +464,23 @@ def test_a_rerun_from_a_step_keeps_what_came_before_and_asks_no_model_again(
     assert (starter.run(run)["usage"]["calls"], found["usage"]["calls"]) == (1, 0)
     copied = [e for e in starter.history(again) if e["type"] == "step.copied"]
     assert [event["step"] for event in copied] == ["sum"]
+
+
+def test_a_rerun_takes_nothing_for_done_that_was_undone(
+    starter: Caller, platform: Platform, work: Work
+) -> None:
+    refusing(platform, "3")
+    run = starter.start(starter.publish(SAGA, on_failure="compensate"))
+    work()
+
+    refused = post(starter, run, "rerun", from_step="three")
+    from_the_start = post(starter, run, "rerun", version="pinned")
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == [
+        {"field": "from_step", "message": "two, which comes before it, was undone"}
+    ]
+    assert from_the_start.status_code == 201
 
 
 def test_a_rerun_from_the_start_repeats_everything(

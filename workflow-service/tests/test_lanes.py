@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any
 
@@ -205,6 +206,19 @@ def test_a_run_in_a_run_that_fails_fails_the_step(starter: Caller, work: Work) -
     assert "is failed: bad: steps.bad.with.values.n" in error
 
 
+def test_a_run_in_a_run_is_given_what_it_declares_or_does_not_begin(
+    starter: Caller, work: Work
+) -> None:
+    child = starter.publish({"tell": TELL}, input=LIST)
+    call = {"kind": "workflow", "with": {"definition": f"'{child}'", "input": {"items": "['x']"}}}
+    run = starter.start(starter.publish({"call": call}))
+
+    work()
+
+    assert starter.run(run)["error"] == "call: input.items.0: 'x' is not of type 'integer'"
+    assert len(starter.get("/workflows").json()["items"]) == 1
+
+
 def test_runs_that_start_themselves_come_to_an_end(starter: Caller, work: Work) -> None:
     name = f"self-{starter.user_id}"
     call = {"kind": "workflow", "with": {"definition": f"'{name}'"}}
@@ -243,6 +257,23 @@ def test_a_clock_that_jumped_ahead_ends_no_wait_early(starter: Caller, work: Wor
     work()
 
     assert paths(starter, run) == {"nap": "waiting"}
+
+
+def test_a_wait_goes_by_the_clock_of_the_database_and_not_by_that_of_a_worker(
+    starter: Caller, work: Work
+) -> None:
+    an_hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    steps = {"nap": {"kind": "wait", "with": {"until": f"'{an_hour_ago}'"}}}
+    run = starter.start(starter.publish(steps))
+    with session_maker.begin() as session:  # the database had it due an hour before that
+        due = update(Step).filter_by(run_id=run["id"])
+        session.execute(due.values(run_at=Step.run_at - timedelta(hours=2)))
+
+    work()
+
+    types = [event["type"] for event in starter.history(run)]
+    assert types.count("step.again") == 1
+    assert starter.run(run)["status"] == "completed"
 
 
 def test_http_carries_the_steps_key_and_gives_what_was_answered(

@@ -14,30 +14,33 @@ from uuid_utils.compat import uuid7
 from chassis.errors import Conflict, Unprocessable
 
 from ..models import DefinitionVersion, Run, Step
-from . import flow
+from . import children, flow
 from .controls import NotNow
 from .runs import Move, write
-from .states import CANCELLED, COMPLETED, DEAD, DONE, UNDO, WAITING
+from .states import CANCELLED, COMPLETED, DEAD, DONE, FOREVER, UNDO, WAITING
 
 
 class BusinessKeyTaken(Conflict):
     """There is a run of this key, and it is not the one that was meant."""
 
 
-def retry(session: Session, old: Run, published: DefinitionVersion, trace_id: str, by: str) -> Run:
+def retry(
+    session: Session, old: Run, published: DefinitionVersion, trace_id: str, by: str,
+    inside: Step | None = None,
+) -> Run:  # fmt: skip
     """Goes on where the run failed or was cancelled.
 
     A step that failed is tried under its old key, since it may have had its effect. A run that was
-    undone begins from the start.
+    undone begins from the start. `inside`: the step of another run that waits for this one.
     """
     if not old.finished_at or old.status == COMPLETED:
         raise NotNow(f"The run is {old.status}: only one that failed or was cancelled is retried")
-    move = successor(session, old, published, trace_id, by)
+    move = successor(session, old, published, trace_id, by, inside)
     steps = own_steps(session, old)
     if any(step.name.endswith(UNDO) for step in steps):
         flow.add(move, move.definition.start)
     else:
-        revive(move, steps)
+        revive(move, steps, by)
     write(session, [move])
     return move.run
 
@@ -55,20 +58,25 @@ def rerun(
     if first not in main or not any(step.path == first for step in steps):
         raise Unprocessable.field("from_step", f"the run did not come to a step {first}")
     before = {name for name in main - {first} if first in move.definition.lane(name)}
-    copy(move, (s for s in steps if s.path.split("/")[0].split(".")[0] in before and is_kept(s)))
+    steps = [s for s in steps if s.path.split("/")[0].split(".")[0].removesuffix(UNDO) in before]
+    if undone := next((s.path.removesuffix(UNDO) for s in steps if s.name.endswith(UNDO)), None):
+        raise Unprocessable.field("from_step", f"{undone}, which comes before it, was undone")
+    copy(move, filter(is_kept, steps))
     flow.add(move, first)
     write(session, [move])
     return move.run
 
 
 def successor(
-    session: Session, old: Run, published: DefinitionVersion, trace_id: str, by: str
-) -> Move:
+    session: Session, old: Run, published: DefinitionVersion, trace_id: str, by: str,
+    inside: Step | None = None,
+) -> Move:  # fmt: skip
     failed = old.status != COMPLETED
     run = Run(
         id=uuid7(), published=published, definition=published.name, version=published.version,
         status="running", input=old.input, trace_id=trace_id, started_by=old.started_by,
         retry_of=old.id, business_key=old.business_key if failed else None,
+        **(children.below(session.get_one(Run, inside.run_id), inside) if inside else {}),
     )  # fmt: skip
     session.add(run)
     try:
@@ -102,35 +110,46 @@ def copied(move: Move, old: Step, status: str, memory: dict[str, Any]) -> Step:
     )  # fmt: skip
     step.status, step.memory, step.key = status, memory, old.key
     if status == WAITING:
-        step.finished_at, step.last_error = None, None
+        # Its lanes move it, and nobody else: once due it would spread out a second time.
+        step.run_at, step.finished_at, step.last_error = FOREVER, None, None
     about: dict[str, Any] = {"status": status, "input": old.input, "output": old.output}
     move.record("step.copied", step, of=str(old.id), error=step.last_error, **about)
     move.sight.note(step)
     return step
 
 
-def revive(move: Move, steps: list[Step]) -> None:
+def revive(move: Move, steps: list[Step], by: str) -> None:
     """What was done is copied, what was not is made ready, in the lanes it was in."""
     joined = {step.path for step in steps if is_kept(step)}
     steps = [step for step in steps if not is_inside(step, joined)]
     failed = [step for step in steps if not is_kept(step)]
     done = copy(move, (step for step in steps if is_kept(step)))
-    leaves = [step for step in failed if "started" not in step.memory]
     for step in failed:
         if "started" in step.memory:
-            inside = (leaf.scope for leaf in leaves)
-            lanes = {lane_in(scope, step.path) for scope in inside if lane_in(scope, step.path)}
-            memory = {"started": step.memory["started"]}
-            memory["ended"] = memory["started"] - len(lanes)
-            copied(move, step, WAITING, memory)
-    for step in leaves:
-        again(move, step)
-    if not failed:
-        last = max((s for s in done if not s.scope), key=lambda s: str(s.finished_at), default=None)
-        flow.go_on(move, last) if last else flow.add(move, move.definition.start)
+            # Of these lanes none has ended: those that are at their end end once more below.
+            copied(move, step, WAITING, {**step.memory, "ended": 0})
+    for step in failed:
+        if "started" not in step.memory:
+            again(move, step, by)
+    for last in left_off(done, failed):
+        flow.go_on(move, last)
+    if not steps:
+        flow.add(move, move.definition.start)
 
 
-def again(move: Move, old: Step) -> None:
+def left_off(done: list[Step], failed: list[Step]) -> list[Step]:
+    """The last step of each lane in which nothing failed, and which was not joined yet."""
+    around = {step.path for step in failed if "started" in step.memory}
+    last = {step.scope: step for step in done}
+    return [
+        step
+        for lane, step in last.items()
+        if (not lane or container_of(lane) in around)
+        and not any(f"{one.scope}/".startswith(f"{lane}/" if lane else "") for one in failed)
+    ]
+
+
+def again(move: Move, old: Step, by: str) -> None:
     defined = move.definition.steps.get(old.name)
     if defined is None or defined.kind != old.kind:
         message = f"step {old.path} is not in that version: rerun from another step"
@@ -139,6 +158,20 @@ def again(move: Move, old: Step) -> None:
     if move.run.version == old_version(move, old):
         step.key = old.key
     flow.prepare(move, step, defined.inputs, f"steps.{step.name}.with")
+    if step.input == old.input:
+        child_again(move, step, old, by)
+
+
+def child_again(move: Move, step: Step, old: Step, by: str) -> None:
+    """The run that the step had started goes on for it, and is not repeated."""
+    child = move.session.scalar(select(Run).where(Run.parent_id == old.id))
+    if child is None or not child.finished_at:
+        return
+    if child.status == COMPLETED:
+        flow.finish(move, step, children.output_of(child))
+    else:
+        move.session.flush()  # the step, to which the run refers
+        retry(move.session, child, child.published, move.run.trace_id, by, inside=step)
 
 
 def old_version(move: Move, old: Step) -> int:
@@ -149,15 +182,12 @@ def is_inside(step: Step, joined: set[str]) -> bool:
     """In a lane of a step that has joined its lanes: nothing there is needed any more."""
     scope = step.scope
     while scope:
-        outer, _, inner = scope.rpartition("/")
-        if f"{outer}/{inner.rpartition('.')[0]}".lstrip("/") in joined:
+        if container_of(scope) in joined:
             return step.status in (CANCELLED, DEAD)
-        scope = outer
+        scope = scope.rpartition("/")[0]
     return False
 
 
-def lane_in(scope: str, container: str) -> str:
-    """`each.3` for `each.3/both.left` in `each`; empty when it is not in there."""
-    if not scope.startswith(f"{container}."):
-        return ""
-    return f"{container}.{scope.removeprefix(f'{container}.').split('/')[0]}"
+def container_of(lane: str) -> str:
+    """The path of the step that the lane runs inside of: `each.3/both` of `each.3/both.left`."""
+    return lane.rpartition(".")[0]

@@ -1,11 +1,14 @@
 """Runs that steps start: a step of the kind workflow is done when its run is."""
 
+from typing import Any
+
 from sqlalchemy import func, select, update
 
 from ..models import DefinitionVersion, Run, Step
 from . import ending, flow
+from .definition import refuse
 from .outcomes import Launch, Terminal
-from .runs import Move
+from .runs import Move, parsed
 from .states import CANCELLED, COMPLETED, ENDED, FOREVER, PENDING, RUNNING, WAITING
 
 DEEPEST = 5  # a run in a run in a run ...
@@ -19,7 +22,7 @@ def launch(move: Move, step: Step, wanted: Launch) -> None:
         child = start(move, step, wanted)
         move.record("step.launched", step, workflow_id=str(child.id))
     if child.status == COMPLETED:
-        return flow.finish(move, step, {"workflow_id": str(child.id), "output": child.output})
+        return flow.finish(move, step, output_of(child))
     if child.status in ENDED:
         return flow.fail(move, step, f"workflow {child.id} is {child.status}: {child.error}")
     step.status, step.run_at, step.lease_until = WAITING, FOREVER, None
@@ -32,12 +35,23 @@ def child_of(move: Move, step: Step) -> Run | None:
     return move.held(found).run if found else None
 
 
+def output_of(child: Run) -> dict[str, Any]:
+    return {"workflow_id": str(child.id), "output": child.output}
+
+
+def below(parent: Run, step: Step) -> dict[str, Any]:
+    """Where a run is that a step of another one has started."""
+    root_id = parent.root_id or parent.id
+    return {"parent_id": step.id, "root_id": root_id, "depth": parent.depth + 1}
+
+
 def start(move: Move, step: Step, wanted: Launch) -> Run:
     parent, session = move.run, move.session
     current = select(DefinitionVersion).filter_by(name=wanted.definition, retired_at=None)
     published = session.scalar(current)
     if published is None:
         raise Terminal(f"there is no definition {wanted.definition}")
+    refuse(parsed(published).input.faults(wanted.input), Terminal)
     root = parent.root_id or parent.id
     if parent.depth >= DEEPEST:
         raise Terminal(f"runs start runs at most {DEEPEST} deep")
@@ -46,7 +60,7 @@ def start(move: Move, step: Step, wanted: Launch) -> Run:
     child = Run(
         published=published, definition=published.name, version=published.version, status=RUNNING,
         input=wanted.input, trace_id=parent.trace_id, started_by=parent.started_by,
-        parent_id=step.id, root_id=root, depth=parent.depth + 1,
+        **below(parent, step),
     )  # fmt: skip
     session.flush()  # the step, to which the run refers
     session.add(child)

@@ -97,10 +97,14 @@ def cancel_steps(move: Move, *statuses: str, inside: Step | None = None) -> None
     steps = move.session.scalars(found.order_by(Step.id)).all()
     asking.close_tasks(move, steps, "It is not needed any more")
     for step in steps:
-        children.cancel(move, step)
-        step.fence += 1
-        flow.end(move, step, CANCELLED, None, step.last_error)
-        move.record("step.cancelled", step)
+        cancel_step(move, step)
+
+
+def cancel_step(move: Move, step: Step) -> None:
+    children.cancel(move, step)
+    step.fence += 1
+    flow.end(move, step, CANCELLED, None, step.last_error)
+    move.record("step.cancelled", step)
 
 
 def end_run(move: Move, status: str, by: str | None = None, **data: Any) -> None:
