@@ -139,6 +139,38 @@ def test_a_deadline_that_passes_asks_somebody_else_and_tells_both(
     assert starter.run(run)["output"] == {"decision": "approve"}
 
 
+def test_who_is_asked_after_a_deadline_decides_alone_also_after_having_voted(
+    starter: Caller, three: list[Caller], work: Work
+) -> None:
+    about = {"assignees": [p.user_id for p in three], "needed": 2, "deadline": 3600}
+    run = started(starter, work, **about, escalate_to=three[0].user_id)
+    assert decide(three[0], "approve").status_code == 200
+    long_after(run_id=run["id"])
+    work()
+
+    assert decide(three[0], "reject").status_code == 200
+    work()
+
+    assert starter.run(run)["output"] == {"decision": "reject"}
+
+
+def test_who_is_asked_after_a_deadline_has_time_although_the_document_is_looked_at(
+    starter: Caller, reviewer: Caller, login: Callable[..., Caller], platform: Platform, work: Work
+) -> None:
+    boss = login()
+    about = {"deadline": 3600, "document_id": platform.content.add(starter.user_id)}
+    asked = {"assignee_id": reviewer.user_id, "escalate_to": boss.user_id}
+    run = started(starter, work, **asked, **about)
+    for _ in range(3):
+        long_after(run_id=run["id"])
+        work()
+
+    assert starter.run(run)["status"] == "waiting"
+    assert decide(boss).status_code == 200
+    work()
+    assert starter.run(run)["output"] == {"decision": "approve"}
+
+
 def test_a_deadline_without_anybody_else_expires(
     starter: Caller, reviewer: Caller, work: Work
 ) -> None:

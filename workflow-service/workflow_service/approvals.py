@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from chassis.auth import User
@@ -64,7 +64,7 @@ def complete_task(session: Session, user: User, task_id: UUID, decided: Decision
     refuse_others(user, task)
     with runs.moving(session, task.workflow_id) as move:
         session.refresh(task)  # as it is now that nobody else can move the run
-        votes = session.scalars(select(Task).where(Task.step_id == task.step_id)).all()
+        votes = session.scalars(asked_with(task)).all()
         refuse_outdated(user, task, decided, votes)
         task.status, task.decided_at, task.decided_by = TASK_COMPLETED, now(), user.user_id
         task.decision, task.comment = decided.decision, decided.comment
@@ -76,6 +76,14 @@ def complete_task(session: Session, user: User, task_id: UUID, decided: Decision
         else:
             settle_votes(move, step, task, votes)
     return task
+
+
+def asked_with(task: Task) -> Select[tuple[Task]]:
+    """The tasks of one round: opened in one transaction, and so at one time.
+
+    What was decided before others were asked instead counts no more.
+    """
+    return select(Task).filter_by(step_id=task.step_id, created_at=task.created_at)
 
 
 def refuse_others(user: User, task: Task) -> None:
