@@ -67,7 +67,8 @@ def open_models(settings: Settings) -> Models:
 
 
 def ask_one(provider: Provider, question: Question, spent: list[Spent]) -> Object:
-    material = question.text[:MOST_CHARACTERS].replace("</document>", "")
+    # Not taken out: what stands around a mark that is may form another.
+    material = question.text[:MOST_CHARACTERS].replace("</document>", "<\\/document>")
     turns: list[Turn] = [{"role": "user", "content": f"<document>\n{material}\n</document>"}]
     fault = ""
     for _ in range(1 + provider.repairs):
@@ -86,11 +87,15 @@ def timed_reply(
 ) -> tuple[Reply, float]:
     started = monotonic()
     try:
-        return provider.reply(question, turns), monotonic() - started
+        reply = provider.reply(question, turns)
     except (Unavailable, ModelRefused) as error:
         outcome = "busy" if isinstance(error, Unavailable) else "refused"
         spent.append(note(provider, outcome, monotonic() - started))
         raise
+    if not reply.text:
+        spent.append(note(provider, "refused", monotonic() - started, reply))
+        raise ModelRefused(f"{provider.name} answered without a text", target=provider.name)
+    return reply, monotonic() - started
 
 
 NOTHING = Reply("", 0, 0)

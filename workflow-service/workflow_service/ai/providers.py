@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 from chassis.errors import BadGateway, Unavailable
 from chassis.service_client import retry_after
+from chassis.tracing import seconds_left
 
 from ..settings import Settings
 from .questions import Question
@@ -56,10 +57,9 @@ class OpenAI(Provider):
         self._client = openai.OpenAI(
             api_key=settings.openai_api_key.get_secret_value(),
             base_url=settings.openai_base_url,
-            timeout=settings.ai_timeout_seconds,
             max_retries=0,  # the engine retries, and remembers that it did
         )
-        self.model = settings.openai_model
+        self.model, self._seconds = settings.openai_model, settings.ai_timeout_seconds
         self.prices = settings.openai_input_price, settings.openai_output_price
 
     def reply(self, question: Question, turns: list[Turn]) -> Reply:
@@ -71,11 +71,12 @@ class OpenAI(Provider):
                 max_completion_tokens=MOST_TOKENS,
                 messages=messages,
                 response_format={"type": "json_schema", "json_schema": shape},
+                timeout=time_for(self.name, self._seconds),
             )
-            text, usage = answer.choices[0].message.content, answer.usage
+            text, usage = answer.choices[0].message.content or "", answer.usage
             if usage is None:  # not every server that speaks this API counts
-                return said(self.name, text, 0, 0)
-            return said(self.name, text, usage.prompt_tokens, usage.completion_tokens)
+                return Reply(text.strip(), 0, 0)
+            return Reply(text.strip(), usage.prompt_tokens, usage.completion_tokens)
 
 
 class Anthropic(Provider):
@@ -88,24 +89,26 @@ class Anthropic(Provider):
         self._client = anthropic.Anthropic(
             api_key=settings.anthropic_api_key.get_secret_value(),
             base_url=settings.anthropic_base_url,
-            timeout=settings.ai_timeout_seconds,
             max_retries=0,
         )
-        self.model = settings.anthropic_model
+        self.model, self._seconds = settings.anthropic_model, settings.ai_timeout_seconds
         self.prices = settings.anthropic_input_price, settings.anthropic_output_price
 
     def reply(self, question: Question, turns: list[Turn]) -> Reply:
         messages: Any = turns
         with failures(self.name, self._sdk):
+            # Without lengths and bounds, which this API refuses; we check the answer for them.
+            schema = self._sdk.transform_schema(question.schema)
             answer = self._client.messages.create(
                 model=self.model,
                 max_tokens=MOST_TOKENS,
                 system=question.instruction,
                 messages=messages,
-                output_config={"format": {"type": "json_schema", "schema": question.schema}},
+                output_config={"format": {"type": "json_schema", "schema": schema}},
+                timeout=time_for(self.name, self._seconds),
             )
             text = "".join(block.text for block in answer.content if block.type == "text")
-            return said(self.name, text, answer.usage.input_tokens, answer.usage.output_tokens)
+            return Reply(text.strip(), answer.usage.input_tokens, answer.usage.output_tokens)
 
 
 class Offline(Provider):
@@ -121,10 +124,11 @@ class Offline(Provider):
         return Reply(dumps(question.offline(question.text)), 0, 0)
 
 
-def said(provider: str, text: str | None, input_tokens: int, output_tokens: int) -> Reply:
-    if not text or not text.strip():
-        raise ModelRefused(f"{provider} answered without a text", target=provider)
-    return Reply(text.strip(), input_tokens, output_tokens)
+def time_for(provider: str, seconds: float) -> float:
+    """No more than what is left to the step or the request that asks."""
+    if (left := seconds_left()) <= 0:
+        raise Unavailable(f"There was no time left to ask {provider}", target=provider)
+    return min(seconds, left)
 
 
 @contextmanager
