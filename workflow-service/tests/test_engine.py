@@ -225,6 +225,48 @@ def test_a_starter_who_loses_the_rights_fails_the_next_step(
     assert admin.run(run)["error"] == "tell: identity-service: This user is not active"
 
 
+APPROVAL = {"kind": "approval", "with": {"role": "'editor'", "title": "'Well?'"}}
+SUMMARY = {"kind": "ai.summarize", "with": {"text": "'A text.'"}}
+CALL = {"kind": "http", "with": {"url": "'http://127.0.0.2:9/'"}}
+
+
+@pytest.mark.parametrize(
+    ("step", "lost"),
+    [(APPROVAL, "workflows:start"), (CALL, "workflows:start"), (SUMMARY, "ai:use")],
+)
+def test_a_step_that_asks_no_neighbour_ends_too_when_the_starter_lost_the_permission_for_it(
+    starter: Caller, platform: Platform, work: Work, step: dict[str, Any], lost: str
+) -> None:
+    run = starter.start(starter.publish({"one": step}))
+    for answer in platform.identity.answers.values():
+        if answer["user_id"] == starter.user_id:
+            answer["permissions"].remove(lost)
+
+    work()
+
+    reason = f"Who started the run has not the permission {lost} now"
+    assert starter.run(run)["error"] == f"one: {reason}"
+
+
+@pytest.mark.parametrize("step", [APPROVAL, CALL, SUMMARY])
+def test_a_step_that_asks_no_neighbour_ends_too_when_the_starter_is_not_active(
+    starter: Caller, platform: Platform, work: Work, login: Callable[..., Caller],
+    step: dict[str, Any],
+) -> None:  # fmt: skip
+    run = starter.start(starter.publish({"one": step}))
+    answers = platform.identity.answers
+    platform.identity.answers = {
+        token: answer
+        for token, answer in answers.items()
+        if answer["user_id"] != starter.user_id
+    }
+
+    work()
+
+    failed = login("*").run(run)
+    assert failed["error"] == "one: identity-service: This user is not active"
+
+
 def test_an_input_that_cannot_be_worked_out_fails_the_run_with_the_place(
     starter: Caller, work: Work
 ) -> None:

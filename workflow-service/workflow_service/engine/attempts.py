@@ -144,6 +144,8 @@ def attempt(call: Call) -> Outcome:
 def performed(call: Call) -> Answer:
     kind = given(call.step)
     assert isinstance(kind, Kind)
+    if kind.needs:
+        call.require(kind.needs)
     return kind.perform(call)
 
 

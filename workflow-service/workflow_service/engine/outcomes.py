@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from chassis.errors import ServiceError, Unprocessable
+from chassis.errors import Forbidden, ServiceError, Unprocessable
 from chassis.service_client import ServiceClient
 
 from ..ai.usage import Spent
@@ -50,6 +50,14 @@ class Call(Here):
         more["on_behalf_of"] = self.run.started_by
         more["headers"] = {"Idempotency-Key": key or str(self.step.key)}
         return neighbour.call(method, f"/api/v1/{path}", *args, **more)
+
+
+    def require(self, permission: str) -> None:
+        """Raises Forbidden when whoever started the run is not active, or may not do this now."""
+        who = {"on_behalf_of": self.run.started_by}
+        starter = self.neighbours.identity.call("POST", "/api/v1/auth/validate", **who)
+        if not {permission, "*"} & {*starter["permissions"]}:
+            raise Forbidden(f"Who started the run has not the permission {permission} now")
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,8 @@ class Kind(Given):
 
     uses_models: ClassVar[bool] = False
     """It costs money, and so is asked for when a run has spent its budget."""
+    needs: ClassVar[str] = ""
+    """What its starter must be allowed, where no neighbour is asked with their rights and says."""
 
     @abstractmethod
     def perform(self, call: Call) -> Answer:

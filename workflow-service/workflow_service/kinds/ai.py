@@ -50,6 +50,7 @@ class AiKind(Material, Kind):
     """Its output is the answer, with the provider and the model that gave it."""
 
     uses_models: ClassVar[bool] = True
+    needs: ClassVar[str] = "ai:use"
 
     @abstractmethod
     def question(self, text: str) -> Question:

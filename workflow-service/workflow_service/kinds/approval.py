@@ -36,6 +36,7 @@ class Approve(Kind):
     """
 
     any_of: ClassVar[tuple[str, ...]] = ("assignee_id", "assignees", "role")
+    needs: ClassVar[str] = "workflows:start"
 
     assignee_id: UUID | None = None
     assignees: list[UUID] = Field(default=[], max_length=50)

@@ -1,7 +1,7 @@
 """http: a call to a URL outside of this platform, which never leads into our own network."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue, StringConstraints
 
@@ -20,6 +20,8 @@ OURS = ("host", "content-length", "transfer-encoding", "connection", "idempotenc
 
 class Request(Kind):
     """Sends JSON and takes JSON or text. Carries the step's Idempotency-Key, and nobody's token."""
+
+    needs: ClassVar[str] = "workflows:start"
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     url: Text = Field(max_length=2000)
