@@ -256,9 +256,7 @@ def test_a_step_that_asks_no_neighbour_ends_too_when_the_starter_is_not_active(
     run = starter.start(starter.publish({"one": step}))
     answers = platform.identity.answers
     platform.identity.answers = {
-        token: answer
-        for token, answer in answers.items()
-        if answer["user_id"] != starter.user_id
+        token: answer for token, answer in answers.items() if answer["user_id"] != starter.user_id
     }
 
     work()

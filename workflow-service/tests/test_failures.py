@@ -2,19 +2,22 @@
 
 import threading
 import time
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import create_engine, text, update
 
+from chassis.auth import ServiceAccount
 from workflow_service.database import session_maker
+from workflow_service.engine.definition import Retry
 from workflow_service.models import Step
-from workflow_service.neighbours import Neighbours
+from workflow_service.neighbours import Neighbours, open_neighbours
 from workflow_service.settings import settings
 
-from .conftest import Caller, Platform, Work, new_worker, problem
+from .conftest import Caller, Platform, Work, due_now, long_after, new_worker, problem
 
 TELL: dict[str, Any] = {
     "kind": "communication.notify",
@@ -120,18 +123,83 @@ def test_a_neighbour_that_is_slow_is_given_the_steps_time_and_asked_again(
     [
         ({"attempts": 3}, 3),
         ({"attempts": 1}, 1),
+        ({"attempts": 12}, 12),
         ({"max_age": 1, "pause": 5, "growth": "fixed"}, 1),
     ],
 )
 def test_a_retry_policy_is_kept_to(
     starter: Caller, platform: Platform, work: Work, retry: dict[str, Any], attempts: int
 ) -> None:
-    platform.before = lambda _: problem(500, "Broken")
+    platform.before = lambda _: problem(503, "Away")
     run = starter.start(starter.publish({"one": TELL | {"retry": retry}}))
 
     work()
 
     assert starter.run(run)["error"].endswith(f"given up after {attempts} attempts")
+
+
+def away_for(work: Callable[[], None], platform: Platform, attempts: int) -> None:
+    """Communication does not answer; every pause is cut short."""
+    platform.before = lambda _: problem(503, "Away")
+    for _ in range(attempts):
+        work()
+        due_now()
+    platform.before = lambda _: None
+
+
+@pytest.fixture
+def patient(platform: Platform) -> Callable[[], None]:
+    """Work with clients of its own each time, so that no circuit is open."""
+
+    def patient() -> None:
+        account = ServiceAccount(settings, platform)
+        new_worker(open_neighbours(settings, account, platform)).work()
+
+    return patient
+
+
+def test_a_service_of_ours_is_waited_for_beyond_the_number_of_attempts(
+    starter: Caller, platform: Platform, patient: Callable[[], None]
+) -> None:
+    run = starter.start(starter.publish({"one": TELL}))
+
+    away_for(patient, platform, Retry().attempts + 3)
+    patient()
+
+    assert starter.run(run)["status"] == "completed"
+    assert len(platform.communication.to(starter.user_id)) == 1
+
+
+def test_a_service_of_ours_is_waited_for_no_longer_than_it_knows_the_steps_key(
+    starter: Caller, platform: Platform, patient: Callable[[], None]
+) -> None:
+    run = starter.start(starter.publish({"one": TELL}))
+    with session_maker.begin() as session:
+        old = update(Step).filter_by(run_id=run["id"])
+        session.execute(old.values(created_at=Step.created_at - timedelta(days=1)))
+
+    away_for(patient, platform, Retry().attempts)
+
+    assert "given up after 12 attempts" in starter.run(run)["error"]
+
+
+def test_an_approval_outlives_any_outage_of_the_service_that_has_its_document(
+    starter: Caller, reviewer: Caller, platform: Platform, patient: Callable[[], None]
+) -> None:
+    about = {"assignee_id": f"'{reviewer.user_id}'", "title": "'Well?'"}
+    document = f"'{platform.content.add(starter.user_id)}'"
+    ask = {"kind": "approval", "with": {**about, "document_id": document}}
+    run = starter.start(starter.publish({"ask": ask}))
+    patient()
+    long_after(run_id=run["id"])
+
+    away_for(patient, platform, Retry().attempts + 3)
+    patient()
+
+    (task,) = reviewer.tasks()
+    decided = reviewer.post(f"/tasks/{task['id']}/complete", json={"decision": "approve"})
+    assert decided.status_code == 200
+    assert starter.run(run)["status"] == "completed"
 
 
 def test_a_fixed_pause_does_not_grow(starter: Caller, platform: Platform, work: Work) -> None:

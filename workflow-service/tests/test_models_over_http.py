@@ -263,9 +263,7 @@ def test_no_text_gets_out_of_what_is_marked_as_material(
     assert sent.endswith("\n</document>")
 
 
-def test_a_model_is_given_no_more_time_than_is_left(
-    provider: Provider, spent: list[Spent]
-) -> None:
+def test_a_model_is_given_no_more_time_than_is_left(provider: Provider, spent: list[Spent]) -> None:
     patient = {**provider.changes, "ai_timeout_seconds": 20}
     models = open_models(settings.model_copy(update=patient))
     provider.says(GOOD[provider.name], pause=3)

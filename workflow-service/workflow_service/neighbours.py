@@ -11,6 +11,8 @@ from chassis.service_client import ServiceClient
 from .ai.asking import Models, open_models
 from .settings import Settings
 
+OURS = ("content-service", "communication-service", "identity-service")
+
 
 @dataclass(frozen=True)
 class Neighbours:
@@ -32,10 +34,11 @@ def open_neighbours(
     client = partial(
         ServiceClient, service_name=settings.service_name, account=account, transport=transport
     )
+    content, communication, identity = OURS
     return Neighbours(
-        content=client(settings.content_service_url, target="content-service"),
-        communication=client(settings.communication_service_url, target="communication-service"),
-        identity=client(settings.identity_service_url, target="identity-service"),
+        content=client(settings.content_service_url, target=content),
+        communication=client(settings.communication_service_url, target=communication),
+        identity=client(settings.identity_service_url, target=identity),
         outbound=Outbound(settings.http_allow_hosts, timeout=settings.http_timeout_seconds),
         models=open_models(settings),
     )

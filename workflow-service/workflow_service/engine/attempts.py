@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import inf
 from typing import Any
 from uuid import UUID
@@ -14,17 +14,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from chassis import claims
-from chassis.errors import Conflict, ServiceError, TooManyRequests, is_passing
+from chassis.errors import Conflict, ServiceError, TooManyRequests, Unavailable, is_passing
 from chassis.schemas import storable_object
 from chassis.service_client import asked
 
 from ..ai.usage import Spent
 from ..kinds import KINDS
 from ..models import AiCall, Event, Run, Step, Task
-from ..neighbours import Neighbours
+from ..neighbours import OURS, Neighbours
 from . import asking, budget, flow
 from .asking import TASK_CLOSED, TASK_OPEN
-from .definition import Retry
+from .definition import Retry, StepDefinition
 from .flow import given
 from .outcomes import Answer, Call, Control, Done, Kind, Outcome
 from .runs import Move, hold, write
@@ -33,6 +33,7 @@ from .states import CANCELLED, FAILED, HELD, OPEN, PAUSED, PENDING, RUNNING, now
 logger = logging.getLogger(__name__)
 
 GIVEN_UP = "cannot be moved; the log says why"
+OUTAGE = timedelta(days=1)
 MOMENT = 0.005  # seconds in which another worker is done with moving a run
 
 Answered = tuple[Call, Outcome]
@@ -169,23 +170,36 @@ def settle_one(move: Move, step: Step, call: Call, outcome: Outcome) -> None:
     """Somebody else's by now: what this one says is evidence, and has no effect."""
     move.knows(step)
     if step.status == RUNNING and step.fence == call.step.fence:
-        return apply(move, step, call.defined.retry, outcome)
+        return apply(move, step, call.defined, outcome)
     evidence = asdict(outcome) if isinstance(outcome, Done) else repr(outcome)
     return move.record("step.late", call.step, None, late_result=evidence)
 
 
-def apply(move: Move, step: Step, retry: Retry, outcome: Outcome) -> None:
+def apply(move: Move, step: Step, defined: StepDefinition, outcome: Outcome) -> None:
     if not isinstance(outcome, ServiceError):
         return flow.apply(move, step, outcome)
-    reason = reason_of(outcome)
+    reason, retry = reason_of(outcome), defined.retry
     if not may_pass(outcome, step):
         return flow.fail(move, step, reason)
     at = now() + timedelta(seconds=max(asked(outcome), pause_after(step.attempts, retry)))
     is_too_old = retry.max_age and at > step.created_at + timedelta(seconds=retry.max_age)
-    if step.attempts >= retry.attempts or is_too_old:
+    if outlasts(step, defined, outcome, at):
+        step.attempts = min(step.attempts, retry.attempts - 1)  # it may be its turn yet
+    elif step.attempts >= retry.attempts or is_too_old:
         return flow.fail(move, step, f"{reason}; given up after {step.attempts} attempts")
     step.last_error = reason
     return move.put_back(step, "step.retrying", at, PENDING)
+
+
+def outlasts(step: Step, defined: StepDefinition, error: ServiceError, at: datetime) -> bool:
+    """A service of ours that is away is waited for, where no definition says how long.
+
+    For a day: so long it knows the step's key. What only looks, again and again, looks on.
+    """
+    is_away = isinstance(error, Unavailable) and error.target in OURS
+    is_own_policy = "retry" in defined.model_fields_set
+    is_look = bool(step.memory)
+    return is_away and not is_own_policy and (is_look or at < step.created_at + OUTAGE)
 
 
 def pause_after(attempts: int, retry: Retry) -> float:

@@ -51,7 +51,6 @@ class Call(Here):
         more["headers"] = {"Idempotency-Key": key or str(self.step.key)}
         return neighbour.call(method, f"/api/v1/{path}", *args, **more)
 
-
     def require(self, permission: str) -> None:
         """Raises Forbidden when whoever started the run is not active, or may not do this now."""
         who = {"on_behalf_of": self.run.started_by}
