@@ -123,3 +123,10 @@ def test_every_string_of_a_json_value_is_an_expression_and_the_rest_stays() -> N
 def test_the_place_of_a_fault_is_named() -> None:
     with pytest.raises(ExpressionError, match=r"^with\.a\.1: input\.nothing has no value"):
         evaluate_all({"a": ["1", "input.nothing"]}, SEES, "with")
+
+
+def test_many_values_have_a_limit_together() -> None:
+    sees = scope(input={"text": "x" * 150_000})
+
+    with pytest.raises(ExpressionError, match=r"^with\.6: all values have more than 1000000"):
+        evaluate_all(["input.text"] * 10_000, sees, "with")

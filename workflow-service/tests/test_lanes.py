@@ -331,6 +331,30 @@ def test_http_gives_up_at_once_when_it_is_refused(
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"{", "127.0.0.2: its answer should be JSON, and is not JSON"),
+        (b"[" * 60_000, "127.0.0.2: its answer should be JSON, and is not JSON"),
+        (b'"' + b"x" * 70_000 + b'"', "its answer should be JSON, and is longer than 64 KiB"),
+        (b'{"n": NaN}', "what it gave cannot be kept: it must not contain NaN"),
+        (b"[" + b"1," * 10_000 + b"1]", "it must have at most 10000 values"),
+        (b"[" * 21 + b"]" * 21, "it must have at most 10000 values, nested 20 deep"),
+        (b'"\\ud800"', "it must be well-formed Unicode"),
+    ],
+)
+def test_an_answer_that_cannot_be_kept_fails_the_step_at_once_with_the_reason(
+    starter: Caller, work: Work, web: Callable[..., Any], body: bytes, reason: str
+) -> None:
+    with web((200, {"Content-Type": "application/json"}, body)) as server:
+        call = {"kind": "http", "with": {"method": "'POST'", "url": f"'{server.url}/'"}}
+        run = starter.start(starter.publish({"call": call}))
+        work()
+
+    assert reason in starter.run(run)["error"]
+    assert len(server.asked) == 1
+
+
 def test_expressions_outside_a_foreach_know_no_item(starter: Caller) -> None:
     steps = {"one": given(n="item")}
     definition = {"title": "T", "start": "one", "steps": steps}

@@ -10,15 +10,15 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import func, update
 
 from workflow_service.ai.asking import Models
 from workflow_service.ai.providers import Reply
 from workflow_service.database import session_maker
-from workflow_service.models import Run, Step
+from workflow_service.models import DefinitionVersion, Run, Step
 from workflow_service.neighbours import Neighbours
 
-from .conftest import Caller, Platform, Work, new_worker
+from .conftest import Caller, Platform, Work, long_after, new_worker
 
 NAP: dict[str, Any] = {"kind": "wait", "with": {"seconds": 9999}}
 TELL: dict[str, Any] = {
@@ -76,6 +76,29 @@ def test_a_step_that_takes_too_long_fails_as_its_definition_says(
 
     assert breaches(starter, run) == ["nap"]
     assert starter.run(run)["status"] == "completed"
+
+
+def test_a_late_run_that_cannot_be_moved_stops_no_timer_of_another(
+    starter: Caller, work: Work
+) -> None:
+    name = starter.publish({"nap": NAP}, sla={"seconds": 60, "action": "fail"})
+    bad, good = starter.start(name), starter.start(name)
+    napping = starter.start(starter.publish({"nap": NAP}))
+    work()
+    odd = DefinitionVersion(name=name, version=9, content={}, retired_at=func.now())
+    with session_maker.begin() as session:  # a definition that a newer release cannot read
+        session.add(odd)
+        session.flush()
+        session.execute(update(Run).filter_by(id=bad["id"]).values(definition_id=odd.id))
+    for run in (bad, good):
+        is_late(Run, id=run["id"])
+    long_after(run_id=napping["id"])
+
+    work()
+
+    assert starter.run(napping)["status"] == "completed"
+    assert (starter.run(good)["status"], breaches(starter, good)) == ("failed", [None])
+    assert starter.run(bad)["error"] == "cannot be moved; the log says why"
 
 
 def test_the_check_says_which_runs_are_late_and_which_will_be(starter: Caller, work: Work) -> None:

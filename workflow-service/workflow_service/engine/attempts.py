@@ -26,7 +26,7 @@ from . import asking, budget, flow
 from .asking import TASK_CLOSED, TASK_OPEN
 from .definition import Retry, StepDefinition
 from .flow import given
-from .outcomes import Answer, Call, Control, Done, Kind, Outcome
+from .outcomes import Answer, Call, Control, Done, Kind, Outcome, Terminal
 from .runs import Move, hold, write
 from .states import CANCELLED, FAILED, HELD, OPEN, PAUSED, PENDING, RUNNING, now
 
@@ -131,10 +131,7 @@ def begin(move: Move, step: Step, neighbours: Neighbours) -> Call | None:
 def attempt(call: Call) -> Outcome:
     """The kind's answer, or why there is none."""
     try:
-        answer = performed(call)
-        if isinstance(answer, Done):
-            storable_object(answer.output)
-        return answer
+        return performed(call)
     except ServiceError as error:
         return error
     except Exception as error:
@@ -147,7 +144,17 @@ def performed(call: Call) -> Answer:
     assert isinstance(kind, Kind)
     if kind.needs:
         call.require(kind.needs)
-    return kind.perform(call)
+    answer = kind.perform(call)
+    if isinstance(answer, Done):
+        refuse_unstorable(answer.output)
+    return answer
+
+
+def refuse_unstorable(output: dict[str, Any]) -> None:
+    try:
+        storable_object(output)
+    except ValueError as error:
+        raise Terminal(f"what it gave cannot be kept: it {error}") from error
 
 
 def settle(session: Session, answered: Sequence[Answered]) -> None:

@@ -24,6 +24,7 @@ FUNCTIONS = {*base_functions, "has", "dyn"} - {"map", "list"}
 MOST_SIGNS = 20  # of + and comma: each may add a copy of everything there is
 MOST_BACKSLASHES = 8  # cel-python's lexer takes twice as long for each one in an unclosed string
 LONGEST = 200_000  # characters of a value, as JSON
+MOST_TOGETHER = 1_000_000  # characters of all values of a step's input, or of a run's output
 
 Tree = lark.Tree[Any]
 Scope = Mapping[str, Any]
@@ -87,30 +88,44 @@ def scope(**values: Any) -> Scope:
 
 def evaluate(text: str, sees: Scope) -> Any:
     """The expression's value as JSON."""
+    return json.loads(written(text, sees))
+
+
+def written(text: str, sees: Scope) -> str:
     try:
         found = environment.program(parse(text)).evaluate(dict(sees))
-        written = json.dumps(found, cls=CELJSONEncoder, allow_nan=False)
-        value = storable_object({"value": json.loads(written)})["value"]
+        value = json.dumps(found, cls=CELJSONEncoder, allow_nan=False)
+        storable_object({"value": json.loads(value)})
     except CELEvalError as error:
         # What follows is a dump of everything the expression could see.
         reason = str(error.args[0]).partition(" (in activation")[0]
         raise ExpressionError(f"{text} has no value: {reason}") from error
     except (RecursionError, TypeError, ValueError, LookupError) as error:
         raise ExpressionError(f"{text} cannot be evaluated: {error}") from error
-    if len(written) > LONGEST:
+    if len(value) > LONGEST:
         raise ExpressionError(f"{text} has a value of more than {LONGEST} characters")
     return value
 
 
 def evaluate_all(value: Any, sees: Scope, place: str) -> Any:
     """A JSON value with each string, which is an expression, replaced by its value."""
-    if isinstance(value, dict):
-        return {key: evaluate_all(part, sees, f"{place}.{key}") for key, part in value.items()}
-    if isinstance(value, list):
-        return [evaluate_all(part, sees, f"{place}.{n}") for n, part in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-    try:
-        return evaluate(value, sees)
-    except ExpressionError as error:
-        raise ExpressionError(f"{place}: {error}") from error
+    left = MOST_TOGETHER
+
+    def worked_out(value: Any, place: str) -> Any:
+        nonlocal left
+        if isinstance(value, dict):
+            return {key: worked_out(part, f"{place}.{key}") for key, part in value.items()}
+        if isinstance(value, list):
+            return [worked_out(part, f"{place}.{n}") for n, part in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+        try:
+            text = written(value, sees)
+        except ExpressionError as error:
+            raise ExpressionError(f"{place}: {error}") from error
+        left -= len(text)
+        if left < 0:
+            raise ExpressionError(f"{place}: all values have more than {MOST_TOGETHER} characters")
+        return json.loads(text)
+
+    return worked_out(value, place)

@@ -1,12 +1,15 @@
 """What takes longer than its definition allows: it is noted, somebody is told, and more."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, select, union_all
+from sqlalchemy import ColumnElement, and_, func, select, union
 from sqlalchemy.orm import Session
 
 from ..models import Run, Step
 from . import ending, flow
+from .attempts import blaming
 from .definition import Sla
 from .runs import Move, write
 from .states import CANCELLED, FAILED, now
@@ -14,31 +17,25 @@ from .states import CANCELLED, FAILED, now
 MOST_AT_ONCE = 100  # runs, each second
 
 
-def sweep(session: Session) -> None:
-    """Runs that somebody else moves just now are for the next time."""
-    late_steps = select(Step.id).where(Step.run_id == Run.id, is_late(Step))
+def late_runs(session: Session) -> Sequence[UUID]:
     # A union, since with OR PostgreSQL would look at every run there is.
-    ids = union_all(
-        select(Run.id).where(is_late(Run)), select(Step.run_id).where(is_late(Step))
-    ).subquery()
-    late = (
-        select(Run)
-        .where(Run.id.in_(select(ids.c.id)))
-        .limit(MOST_AT_ONCE)
-        .with_for_update(key_share=True, skip_locked=True)
-        .execution_options(populate_existing=True)
-    )
-    moves = [Move(session, run) for run in session.scalars(late)]
-    for move in moves:
-        for step in session.scalars(select(Step).where(Step.id.in_(late_steps), of(move))):
+    ids = union(select(Run.id).where(is_late(Run)), select(Step.run_id).where(is_late(Step)))
+    return session.scalars(ids.limit(MOST_AT_ONCE)).all()
+
+
+def breach(session: Session, run_id: UUID) -> None:
+    """Nothing when somebody else moves the run just now: then it is for the next time."""
+    held = select(Run).where(Run.id == run_id).with_for_update(key_share=True, skip_locked=True)
+    run = session.scalar(held.execution_options(populate_existing=True))
+    if run is None:
+        return
+    with blaming([run_id]):
+        move = Move(session, run)
+        for step in session.scalars(select(Step).where(Step.run_id == run_id, is_late(Step))):
             breach_of_step(move, step)
-        if move.run.due_at and not move.run.breached_at and move.run.due_at <= now():
+        if run.due_at and not run.breached_at and run.due_at <= now():
             breach_of_run(move)
-    write(session, moves)
-
-
-def of(move: Move) -> ColumnElement[bool]:
-    return Step.run_id == move.run.id
+        write(session, [move])
 
 
 def is_late(table: type[Run] | type[Step]) -> ColumnElement[bool]:

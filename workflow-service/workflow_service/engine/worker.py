@@ -98,8 +98,8 @@ class Worker:
         """Settles and claims; gives the seconds until something more is due."""
         free = 0 if self.stopping else self.hands - len(self._at_work) + len(answered)
         try:
+            self._sweep()
             with self._transaction() as session:
-                self._sweep(session)
                 settle(session, answered)
                 calls = claim(session, self.neighbours, free, self.lease) if free else []
                 pause = until_due(session) if len(calls) < free else inf
@@ -152,12 +152,15 @@ class Worker:
         for call, _ in answered:
             self._at_work.pop((call.step.id, call.step.fence))
 
-    def _sweep(self, session: Session) -> None:
-        """Once a second: whose time has come."""
+    def _sweep(self) -> None:
+        """Once a second: whose time has come. Each run by itself, so that none stops the others."""
         if monotonic() > self._swept + 1:
             self._swept = monotonic()
-            wake(session)
-            sla.sweep(session)
+            with self._transaction() as session:
+                wake(session)
+                late = sla.late_runs(session)
+            for run_id in late:
+                self._alone(partial(sla.breach, run_id=run_id))
 
     def _attempt(self, call: Call, seconds: float) -> None:
         with traced(call.run.trace_id, seconds):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, JsonValue, StringConstraints
 
 from chassis.errors import Unavailable
-from chassis.outbound import Answer, NoAnswer, parsed
+from chassis.outbound import MOST_BYTES, Answer, NoAnswer, parsed
 from chassis.schemas import Text
 from chassis.service_client import retry_after
 
@@ -60,6 +60,8 @@ def accepted(host: str, answer: Answer) -> dict[str, Any]:
     if "json" in content_type:
         try:
             found["json"] = json.loads(text)
-        except ValueError as error:
-            raise Terminal("said it would answer JSON, and did not", target=host) from error
+        except (ValueError, RecursionError) as error:
+            is_cut = len(answer.content) >= MOST_BYTES
+            fault = f"is longer than {MOST_BYTES // 1024} KiB" if is_cut else "is not JSON"
+            raise Terminal(f"its answer should be JSON, and {fault}", target=host) from error
     return found
