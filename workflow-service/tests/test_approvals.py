@@ -1,5 +1,6 @@
 """Approvals: who may decide, how many must, until when, and on what."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -236,6 +237,20 @@ def test_a_decision_on_a_changed_document_is_refused_at_once(
     assert (refused.status_code, refused.json()["code"]) == (409, "Outdated")
     assert reviewer.tasks()[0]["status"] == "closed"
     assert starter.run(run)["status"] == "failed"
+
+
+def test_a_decision_does_not_wait_long_for_the_document(
+    starter: Caller, reviewer: Caller, platform: Platform, work: Work
+) -> None:
+    document_id = platform.content.add(starter.user_id)
+    started(starter, work, assignee_id=reviewer.user_id, document_id=document_id)
+    platform.before = lambda _: time.sleep(4)
+    begun = time.monotonic()
+
+    refused = decide(reviewer)
+
+    assert refused.status_code == 503
+    assert time.monotonic() - begun < 4
 
 
 def test_an_unchanged_document_is_looked_at_ever_more_rarely(

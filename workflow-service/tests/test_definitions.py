@@ -141,6 +141,10 @@ def test_a_fault_is_named_by_its_path(
         ({"kind": "branch", "with": {}}, "choices", "a branch has choices"),
         (FORK | {"choices": [{"when": "x", "next": "tell"}]}, "choices.0.when", "x is not known"),
         (FORK | {"choices": [{"when": "true", "next": "y"}]}, "choices.0.next", "no step y"),
+        ({"kind": "wait", "with": {"seconds": -5}}, "with.seconds", "greater than or equal to 0"),
+        ({"with": TELL["with"] | {"channels": []}}, "with.channels", "at least 1 item"),
+        ({"undo": {"kind": "wait", "with": {"seconds": [1]}}}, "undo.with.seconds", "valid number"),
+        ({"sla": {"seconds": 1, "tell": ["ada"]}}, "sla.tell.0", "ada is no user id"),
     ],
 )
 def test_a_fault_in_a_step_is_named_by_its_path(

@@ -118,6 +118,22 @@ def test_the_check_says_which_runs_are_late_and_which_will_be(starter: Caller, w
     assert plain["id"] not in states
 
 
+def test_the_check_shows_a_run_without_a_time_of_its_own_while_a_step_of_it_is_late(
+    starter: Caller, work: Work
+) -> None:
+    nap = NAP | {"sla": {"seconds": 60}}
+    late, _ = (starter.start(starter.publish({"nap": nap})) for _ in range(2))
+    work()
+    is_late(Step, run_id=late["id"])
+
+    (found,) = starter.get("/workflows/sla-check").json()["items"]
+    starter.post(f"/workflows/{late['id']}/cancel")
+
+    assert (found["id"], found["state"], found["due_at"]) == (late["id"], "breached", None)
+    assert found["late_steps"] == ["nap"]
+    assert starter.get("/workflows/sla-check").json()["items"] == []
+
+
 def test_the_stats_count_ones_own_runs(starter: Caller, stranger: Caller, work: Work) -> None:
     name = starter.publish({"tell": TELL})
     for _ in range(3):
@@ -233,6 +249,16 @@ def test_a_graph_shows_each_step_with_its_state(
         "step-tell": "done", "step-ask": "waiting", "step-fork": "", "step-end": ""
     }  # fmt: skip
     assert starter.get(f"/definitions/{name}/diagram").text.startswith("flowchart TD")
+
+
+def test_a_picture_is_xml_whatever_a_condition_holds(starter: Caller) -> None:
+    odd = "\x01\x1b\x85\ufffe<&>"
+    fork = {"kind": "branch", "choices": [{"when": f"'{odd}' == ''", "next": "end"}]}
+    run = starter.start(starter.publish({"fork": fork, "end": TELL}))
+
+    picture = starter.get(f"/workflows/{run['id']}/graph?format=svg")
+
+    ElementTree.fromstring(picture.content)
 
 
 def test_a_stream_shows_each_line_of_history_and_ends_with_the_run(

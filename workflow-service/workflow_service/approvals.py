@@ -21,6 +21,7 @@ from .neighbours import Neighbours
 from .schemas import Decision
 
 APPROVE, REJECT = "approve", "reject"
+LONGEST_LOOK = 2.0  # seconds: who decides has one of the sessions meanwhile
 
 
 class UnknownTask(NotFound):
@@ -143,7 +144,8 @@ def refuse_changed(
         return
     path, version = f"/api/v1/documents/{seen['document_id']}", None
     with suppress(Forbidden, NotFound):  # then it is gone, for whoever started the run
-        version = neighbours.content.call("GET", path, on_behalf_of=starter_id)["version"]
+        who = {"on_behalf_of": starter_id, "timeout": LONGEST_LOOK}
+        version = neighbours.content.call("GET", path, **who)["version"]
     if version == seen["version"]:
         return
     with sessions.begin() as session:

@@ -18,7 +18,15 @@ engine = create_engine(
     max_overflow=settings.database_max_overflow,
     pool_pre_ping=True,
     executemany_mode="values_plus_batch",  # the changes of many steps in one round trip
-    connect_args={"connect_timeout": 3, "options": "-c statement_timeout=15000"},
+    connect_args={
+        "connect_timeout": 3,
+        "options": "-c statement_timeout=15000",
+        # A database that is frozen, or cut off, is noticed in seconds and not after TCP's minutes.
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,  # milliseconds
+    },
 )
 session_maker = sessionmaker(engine, expire_on_commit=False)
 

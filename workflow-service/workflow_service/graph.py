@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
+from re import compile
 
 from .engine.definition import Definition
 
@@ -14,6 +15,7 @@ COLOURS = {  # the first that any of a step is in is its colour
     "dead": "#f4b6b6", "running": "#b9d7f5", "pending": "#dde9f5", "held": "#e3d9f2",
     "waiting": "#fbe7ae", "done": "#bfe5c1", "cancelled": "#dddddd", "": "#ffffff",
 }  # fmt: skip
+NOT_XML = compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 WIDTH, HEIGHT, GAP_X, GAP_Y = 180, 46, 40, 50  # of a box, and between boxes
 
 
@@ -123,7 +125,7 @@ def box(name: str, definition: Definition, states: States, x: int, y: int) -> st
 def arrow(edge: Edge, places: Mapping[str, tuple[int, int]]) -> str:
     (x1, y1), (x2, y2) = places[edge.source], places[edge.target]
     x1, x2, y1 = x1 + WIDTH // 2, x2 + WIDTH // 2, y1 + HEIGHT
-    label = escape(edge.label[:40])
+    label = escape(NOT_XML.sub("", edge.label)[:40])
     return (
         f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="#555" marker-end="url(#end)"/>'
         f'<text x="{(x1 + x2) // 2 + 4}" y="{(y1 + y2) // 2}" fill="#555">{label}</text>'

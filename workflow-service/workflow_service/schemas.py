@@ -160,7 +160,7 @@ class SlaRead(BaseModel):
     id: UUID
     definition: str
     status: str
-    due_at: datetime
+    due_at: datetime | None = Field(description="Null when only a step of it has a time.")
     finished_at: datetime | None
     state: Literal["in_time", "at_risk", "breached"]
     late_steps: list[str] = Field(description="Open ones that are over their own time.")

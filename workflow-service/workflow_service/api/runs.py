@@ -66,7 +66,7 @@ def read_stats(reader: Reader, session: DbSession, days: Days = 30) -> dict[str,
 
 @router.get("/sla-check", response_model=Page[schemas.SlaRead])
 def check_sla(reader: Reader, session: DbSession, page: PageRequest) -> dict[str, Any]:
-    """Your runs that have to be done by some time: in time, at risk, breached; newest first."""
+    """Your runs that have a time, or a late step: in time, at risk, breached; newest first."""
     return stats.sla_check(session, reader, page)
 
 

@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
 
 from chassis.errors import Unprocessable
+from chassis.schemas import JsonObject
 
 from ..kinds import KINDS
-from .definition import Definition, Fault, Graph, StepDefinition, refuse, steps_after
+from .definition import Definition, Fault, Graph, Sla, StepDefinition, refuse, steps_after
 from .expressions import EVERYWHERE, IN_LANES, faults
-from .outcomes import Control
+from .outcomes import Control, Given
 
 BRANCH = "branch"
 
@@ -44,11 +48,22 @@ def definition_faults(definition: Definition) -> Iterator[Fault]:
             yield from kind_faults(f"steps.{name}.undo", step.undo)
             undo = {"with": step.undo.inputs}
             yield from expression_faults(undo, f"steps.{name}.undo", before | {name}, names)
+        yield from sla_faults(f"steps.{name}.sla", step.sla)
+    yield from sla_faults("sla", definition.sla)
     main = definition.lane(definition.start)
     yield from expression_faults(definition.output, "output", main, EVERYWHERE)
     if definition.budget and definition.budget.assignee_id:
         asked = definition.budget.assignee_id
         yield from expression_faults(asked, "budget.assignee_id", set(), EVERYWHERE)
+
+
+def sla_faults(place: str, sla: Sla | None) -> Iterator[Fault]:
+    """Said here and not in the model, which has to read what was published before."""
+    for number, user_id in enumerate(sla.tell if sla else []):
+        try:
+            UUID(user_id)
+        except ValueError:
+            yield f"{place}.tell.{number}", f"{user_id[:100]} is no user id"
 
 
 def target_faults(definition: Definition) -> Iterator[Fault]:
@@ -105,8 +120,27 @@ def kind_faults(place: str, step: Any) -> Iterator[Fault]:
     one_of = kind.either or kind.any_of
     if one_of and not step.inputs.keys() & {*one_of}:
         yield f"{place}.with.{one_of[0]}", f"is missing: give {' or '.join(one_of)}"
+    yield from constant_faults(place, kind, step.inputs)
     if place.endswith(".undo") and issubclass(kind, Control):
         yield f"{place}.kind", f"{step.kind} undoes nothing: use a kind that calls somebody"
+
+
+def constant_faults(place: str, kind: type[Given], inputs: JsonObject) -> Iterator[Fault]:
+    """What is no expression is known already."""
+    known = {name: inputs[name] for name in kind.model_fields.keys() & inputs.keys()}
+    known = {name: value for name, value in known.items() if is_constant(value)}
+    try:
+        kind.model_validate(known)
+    except ValidationError as error:
+        for fault in error.errors():
+            if fault["loc"] and fault["loc"][0] in known:
+                yield ".".join([f"{place}.with", *map(str, fault["loc"])]), fault["msg"]
+
+
+def is_constant(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(map(is_constant, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, str)
 
 
 def step_faults(
