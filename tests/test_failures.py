@@ -45,6 +45,16 @@ def test_without_scheduler_or_broker_a_start_is_accepted_and_done_when_they_are_
     ends_well(stack, review)
 
 
+def test_a_scheduler_that_is_killed_again_and_again_loses_nothing(stack: Stack) -> None:
+    stack.kill("workflow-scheduler")
+    review = started(stack)
+    task = open_task(review.reviewer, review.run, LEASE_OVER)
+    stack.kill("workflow-scheduler")
+
+    assert task["status"] == "open"
+    ends_well(stack, review)
+
+
 @pytest.mark.parametrize("away", [stopped, frozen])
 def test_a_run_waits_for_content_and_then_goes_on(stack: Stack, away: Away) -> None:
     review = prepared(stack)

@@ -1,8 +1,10 @@
 """What fails in the middle of a run: the database, a neighbour, a run itself."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -116,6 +118,37 @@ def test_a_neighbour_that_is_slow_is_given_the_steps_time_and_asked_again(
     assert starter.run(run)["status"] == "completed"
     assert time.monotonic() - began < 3
     assert "did not answer" in retries[0]["data"]["error"]
+
+
+@dataclass
+class SlowIdentity(httpx.AsyncBaseTransport):
+    """The platform, but that identity takes these pauses before it answers."""
+
+    platform: Platform
+    pauses: list[float]
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host == "identity-service" and self.pauses:
+            await asyncio.sleep(self.pauses.pop())
+        return await self.platform.handle_async_request(request)
+
+
+def test_identity_that_is_slow_is_given_the_steps_time_and_asked_again(
+    starter: Caller, platform: Platform
+) -> None:
+    slow = SlowIdentity(platform, [3.0])
+    worker = new_worker(open_neighbours(settings, ServiceAccount(settings, slow), slow))
+    run = starter.start(starter.publish({"one": TELL | {"timeout": 0.5}}))
+    began = time.monotonic()
+
+    worker.work()
+    due_now()
+    worker.work()
+
+    retries = [e["data"]["error"] for e in starter.history(run) if e["type"] == "step.retrying"]
+    assert starter.run(run)["status"] == "completed"
+    assert time.monotonic() - began < 3
+    assert retries == ["identity-service: identity-service did not answer"]
 
 
 @pytest.mark.parametrize(
