@@ -1,0 +1,229 @@
+"""The engine over the whole platform: every kind of step, undoing, and what people do with runs."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+from xml.etree import ElementTree
+
+import pytest
+
+from workflow_service.kinds import KINDS
+
+from .people import (
+    Person,
+    Stack,
+    approve,
+    eventually,
+    finished,
+    log_in,
+    open_task,
+    register,
+    upload,
+)
+from .reviews import LEASE_OVER
+
+DOCUMENT = {"document_id": "input.document_id"}
+INPUT = {
+    "type": "object",
+    "properties": {
+        "document_id": {"type": "string", "format": "uuid"},
+        "reviewer_id": {"type": "string", "format": "uuid"},
+    },
+}
+ASK = {"kind": "approval", "with": {"assignee_id": "input.reviewer_id", "title": "'May we?'"}}
+OUTSIDE = {"http"}  # needs a server outside of the platform
+
+
+def given(**values: Any) -> dict[str, Any]:
+    return {"kind": "set", "with": {"values": values}}
+
+
+def tell(subject: str, **more: Any) -> dict[str, Any]:
+    about = {"recipient_id": "run.started_by", "subject": f"'{subject}'", "body": "'Hello'"}
+    return {"kind": "communication.notify", "with": about, **more}
+
+
+EVERYTHING: dict[str, Any] = {
+    "fetch": {"kind": "content.fetch", "with": DOCUMENT, "next": "extract"},
+    "extract": {"kind": "content.process", "with": DOCUMENT, "next": "share"},
+    "share": {
+        "kind": "content.share",
+        "with": {**DOCUMENT, "user_id": "input.reviewer_id"},
+        "next": "summarize",
+    },
+    "summarize": {"kind": "ai.summarize", "with": DOCUMENT, "next": "classify"},
+    "classify": {
+        "kind": "ai.classify",
+        "with": {**DOCUMENT, "labels": ["'water'", "'fire'"]},
+        "next": "find",
+    },
+    "find": {
+        "kind": "ai.extract",
+        "with": {**DOCUMENT, "into": "{'type': 'object', 'properties': {'a': {'type': 'string'}}}"},
+        "next": "say",
+    },
+    "say": tell("Half way", next="nap"),
+    "nap": {"kind": "wait", "with": {"seconds": 1}, "next": "both"},
+    "both": {"kind": "parallel", "branches": {"left": "l", "right": "r"}, "next": "each"},
+    "l": given(n="1"),
+    "r": given(n="2"),
+    "each": {"kind": "foreach", "with": {"items": "[3, 4]"}, "do": "one", "next": "child"},
+    "one": given(n="item"),
+    "ask": {**ASK, "with": {**ASK["with"], **DOCUMENT}, "next": "fork"},
+    "fork": {
+        "kind": "branch",
+        "choices": [{"when": "steps.ask.decision == 'approve'", "next": "last"}],
+    },
+    "last": given(n="steps.both.left.n + steps.both.right.n + steps.each.items[1].n"),
+}
+
+
+def published(stack: Stack, steps: dict[str, Any], **more: Any) -> str:
+    """Its name; it begins with the first of the steps."""
+    name = f"d-{uuid4().hex}"
+    new = {"name": name, "title": "A test", "input": INPUT, "start": next(iter(steps)), **more}
+    admin = log_in(stack, "admin@example.com")
+    admin.post("workflow", "/definitions", json={**new, "steps": steps})
+    return name
+
+
+def started(author: Person, definition: str, **given: str) -> Any:
+    return author.post("workflow", "/workflows", json={"definition": definition, "input": given})
+
+
+def moved(author: Person, run: Any, verb: str, **body: Any) -> Any:
+    return author.post("workflow", f"/workflows/{run['id']}/{verb}", json=body or None)
+
+
+def states(author: Person, run: Any) -> dict[str, str]:
+    steps = author.get("workflow", f"/workflows/{run['id']}")["steps"]
+    return {step["path"]: step["status"] for step in steps}
+
+
+@dataclass
+class Tour:
+    """One run that came by every kind of step."""
+
+    author: Person
+    reviewer: Person
+    document: Any
+    run: Any
+
+
+@pytest.fixture(scope="module")
+def tour(stack: Stack) -> Tour:
+    author, reviewer = register(stack), register(stack)
+    document = upload(author)
+    child = published(stack, {"say": tell("In the child")}, output={"n": "5"})
+    call = {"kind": "workflow", "with": {"definition": f"'{child}'"}, "next": "ask"}
+    output = {"n": "steps.last.n + steps.child.output.n"}
+    name = published(stack, {**EVERYTHING, "child": call}, output=output)
+    run = started(author, name, document_id=document["id"], reviewer_id=reviewer.user_id)
+    approve(reviewer, open_task(reviewer, run, LEASE_OVER))
+    return Tour(author, reviewer, document, finished(author, run, LEASE_OVER))
+
+
+def test_a_run_of_every_kind_completes(tour: Tour) -> None:
+    assert tour.run["status"] == "completed", tour.run["error"]
+    assert tour.run["output"] == {"n": 12}
+    assert {step["kind"] for step in tour.run["steps"]} == KINDS.keys() - OUTSIDE
+    assert {step["status"] for step in tour.run["steps"]} == {"done"}
+
+
+def test_its_stream_is_its_history_to_the_end(tour: Tour) -> None:
+    path = f"/workflows/{tour.run['id']}"
+    history = tour.author.get("workflow", f"{path}/history", params={"limit": 100})["items"]
+
+    stream = tour.author.ask("GET", "workflow", f"{path}/stream").text
+
+    told = [line.removeprefix("event: ") for line in stream.splitlines() if "event: " in line]
+    assert told[: len(history)] == [event["type"] for event in history]
+    assert told[-1] == "end"
+
+
+def test_its_graph_shows_every_step_as_done(tour: Tour) -> None:
+    path = f"/workflows/{tour.run['id']}/graph"
+
+    mermaid = tour.author.ask("GET", "workflow", path).text
+    picture = tour.author.ask("GET", "workflow", path, params={"format": "svg"}).content
+
+    groups = ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}g")
+    assert {group.get("class") for group in groups} == {"done"}
+    assert all(f"class s_{name} done" in mermaid for name in EVERYTHING)
+
+
+def test_a_model_is_asked_about_a_document_by_those_who_may_read_it(
+    stack: Stack, tour: Tour
+) -> None:
+    about = {"json": {"document_id": tour.document["id"]}}
+
+    people = (tour.author, tour.reviewer, register(stack))
+    answers = [person.ask("POST", "workflow", "/ai/summarize", **about) for person in people]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 404]
+    assert answers[0].json()["provider"] == "offline"
+
+
+def test_what_was_done_is_undone_newest_first(stack: Stack) -> None:
+    author = register(stack)
+    undo = {key: tell("Undone")[key] for key in ("kind", "with")}
+    steps = {
+        "one": tell("One", undo=undo, next="two"),
+        "two": tell("Two", undo=undo, next="three"),
+        "three": {"kind": "content.fetch", "with": DOCUMENT},
+    }
+    name = published(stack, steps, on_failure="compensate")
+
+    run = finished(author, started(author, name, document_id=str(uuid4())), LEASE_OVER)
+
+    assert run["status"] == "failed"
+    assert [(step["path"], step["status"]) for step in run["steps"]] == [
+        ("one", "done"), ("two", "done"), ("three", "dead"),
+        ("two~undo", "done"), ("one~undo", "done"),
+    ]  # fmt: skip
+
+
+def test_a_retry_goes_on_where_its_run_failed_and_says_whose_it_is(stack: Stack) -> None:
+    author, owner = register(stack), register(stack)
+    document = upload(owner)
+    fetch = {"kind": "content.fetch", "with": DOCUMENT}
+    name = published(stack, {"say": tell("Once", next="fetch"), "fetch": fetch})
+    run = finished(author, started(author, name, document_id=document["id"]), LEASE_OVER)
+    assert states(author, run) == {"say": "done", "fetch": "dead"}
+    path = f"/documents/{document['id']}/permissions/{author.user_id}"
+    assert owner.ask("PUT", "content", path, json={"level": "read"}).is_success
+
+    again = moved(author, run, "retry", version="pinned")
+
+    assert finished(author, again, LEASE_OVER)["status"] == "completed"
+    assert again["retry_of"] == run["id"]
+    assert len(author.get("communication", "/notifications")["items"]) == 1
+
+
+def test_a_paused_run_begins_nothing_until_it_is_resumed(stack: Stack) -> None:
+    author, reviewer = register(stack), register(stack)
+    name = published(stack, {"ask": {**ASK, "next": "say"}, "say": tell("Done")})
+    run = started(author, name, reviewer_id=reviewer.user_id)
+    task = open_task(reviewer, run, LEASE_OVER)
+
+    paused = moved(author, run, "pause")
+    approve(reviewer, task)
+    held = eventually(lambda: states(author, run).get("say"))
+    resumed = moved(author, run, "resume")
+
+    assert (paused["status"], held, resumed["status"]) == ("paused", "held", "running")
+    assert finished(author, run, LEASE_OVER)["status"] == "completed"
+
+
+def test_a_cancelled_run_asks_nobody_any_more(stack: Stack) -> None:
+    author, reviewer = register(stack), register(stack)
+    run = started(author, published(stack, {"ask": ASK}), reviewer_id=reviewer.user_id)
+    task = open_task(reviewer, run, LEASE_OVER)
+
+    cancelled = moved(author, run, "cancel")
+
+    refused = reviewer.ask(
+        "POST", "workflow", f"/tasks/{task['id']}/complete", json={"decision": "approve"}
+    )
+    assert (cancelled["status"], refused.status_code) == ("cancelled", 409)
+    assert reviewer.get("workflow", f"/tasks/{task['id']}")["status"] == "closed"
