@@ -30,7 +30,10 @@ INPUT = {
         "reviewer_id": {"type": "string", "format": "uuid"},
     },
 }
-ASK = {"kind": "approval", "with": {"assignee_id": "input.reviewer_id", "title": "'May we?'"}}
+ASK: dict[str, Any] = {
+    "kind": "approval",
+    "with": {"assignee_id": "input.reviewer_id", "title": "'May we?'"},
+}
 OUTSIDE = {"http"}  # needs a server outside of the platform
 
 

@@ -291,3 +291,21 @@ def test_an_approval_that_nobody_could_give_fails(
     run = started(starter, work, **given)
 
     assert reason in starter.run(run)["error"]
+
+
+@pytest.mark.parametrize("needs", ["votes", "escalation"])
+def test_an_approval_that_needs_the_starter_fails_unless_they_may_decide(
+    starter: Caller, reviewer: Caller, work: Work, needs: str
+) -> None:
+    both = [starter.user_id, reviewer.user_id]
+    given = {
+        "votes": {"assignees": both, "needed": 2},
+        "escalation": {"assignees": both, "deadline": 3600, "escalate_to": starter.user_id},
+    }[needs]
+
+    refused = started(starter, work, **given)
+    allowed = started(starter, work, **given, by_starter=True)
+
+    reason = "ask: It needs whoever started the run, who does not decide on it"
+    assert starter.run(refused)["error"] == reason
+    assert starter.run(allowed)["status"] == "waiting"

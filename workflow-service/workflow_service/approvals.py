@@ -79,7 +79,7 @@ def complete_task(session: Session, user: User, task_id: UUID, decided: Decision
     return task
 
 
-def asked_with(task: Task) -> Select[tuple[Task]]:
+def asked_with(task: Task) -> Select[Task]:
     """The tasks of one round: opened in one transaction, and so at one time.
 
     What was decided before others were asked instead counts no more.

@@ -62,6 +62,7 @@ class Approve(Kind):
         return self
 
     def perform(self, call: Call) -> Answer:
+        self.refuse_to_need(call.run.started_by)
         seen, memory = self.look(call), call.step.memory
         if self.deadline and not memory.get("escalated") and self.is_over(call, self.deadline):
             if not (self.escalate_to or self.escalate_role):
@@ -71,7 +72,14 @@ class Approve(Kind):
         if memory:
             checks = memory["checks"] + 1
             return Again(self.next_look(call, checks), {**memory, "checks": checks}, waits=True)
-        return self.ask(call, seen, self.first(call))
+        return self.ask(call, seen, self.first())
+
+    def refuse_to_need(self, starter_id: str) -> None:
+        """Raises Terminal when others would vote in vain; whoever is asked alone is told so."""
+        others = [each for each in self.first() if each.user_id != starter_id]
+        is_next = str(self.escalate_to) == starter_id
+        if not self.by_starter and (is_next or 0 < len(others) < self.needed):
+            raise Terminal("It needs whoever started the run, who does not decide on it")
 
     def ask(
         self, call: Call, seen: dict[str, Any], asked: Sequence[Assignee], escalated: bool = False
@@ -88,7 +96,7 @@ class Approve(Kind):
             memory={"seen": seen, "checks": 0, "escalated": escalated},
         )
 
-    def first(self, call: Call) -> list[Assignee]:
+    def first(self) -> list[Assignee]:
         if self.role:
             return [Assignee(role=self.role)] * self.needed
         people = [*([self.assignee_id] if self.assignee_id else []), *self.assignees]
