@@ -377,13 +377,18 @@ def test_a_retry_goes_on_in_lanes_that_were_under_way_when_the_run_was_cancelled
 def test_a_retry_goes_on_in_the_run_that_a_step_had_started(
     starter: Caller, platform: Platform, work: Work
 ) -> None:
-    call = {"kind": "workflow", "with": {"definition": f"'{starter.publish(TWO)}'"}}
+    child = starter.publish({**TWO, "two": tell("2", next="nap"), "nap": NAP})
+    call = {"kind": "workflow", "with": {"definition": f"'{child}'"}}
     refusing(platform, "2")
     run = starter.start(starter.publish({"call": call}))
     work()
     platform.before = lambda _: None
 
     again = post(starter, run, "retry", version="pinned").json()
+    work()
+    (launched,) = [e for e in starter.history(again) if e["type"] == "step.launched"]
+    assert statuses(starter, again) == {"call": "waiting"}
+    long_after(run_id=launched["data"]["workflow_id"])
     work()
 
     assert starter.run(again)["status"] == "completed"

@@ -168,10 +168,11 @@ def child_again(move: Move, step: Step, old: Step, by: str) -> None:
     if child is None or not child.finished_at:
         return
     if child.status == COMPLETED:
-        flow.finish(move, step, children.output_of(child))
+        step.memory = {"run_id": str(child.id)}
     else:
         move.session.flush()  # the step, to which the run refers
-        retry(move.session, child, child.published, move.run.trace_id, by, inside=step)
+        run = retry(move.session, child, child.published, move.run.trace_id, by, inside=step)
+        move.record("step.launched", step, workflow_id=str(run.id))
 
 
 def old_version(move: Move, old: Step) -> int:

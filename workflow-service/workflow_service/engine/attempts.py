@@ -191,7 +191,7 @@ def apply(move: Move, step: Step, defined: StepDefinition, outcome: Outcome) -> 
     at = now() + timedelta(seconds=max(asked(outcome), pause_after(step.attempts, retry)))
     is_too_old = retry.max_age and at > step.created_at + timedelta(seconds=retry.max_age)
     if outlasts(step, defined, outcome, at):
-        step.attempts = min(step.attempts, retry.attempts - 1)  # it may be its turn yet
+        step.attempts = min(step.attempts, retry.attempts - 1)  # the next is not one too many
     elif step.attempts >= retry.attempts or is_too_old:
         return flow.fail(move, step, f"{reason}; given up after {step.attempts} attempts")
     step.last_error = reason

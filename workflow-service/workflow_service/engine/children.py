@@ -1,6 +1,7 @@
 """Runs that steps start: a step of the kind workflow is done when its run is."""
 
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import func, select, update
 
@@ -22,7 +23,7 @@ def launch(move: Move, step: Step, wanted: Launch) -> None:
         child = start(move, step, wanted)
         move.record("step.launched", step, workflow_id=str(child.id))
     if child.status == COMPLETED:
-        return flow.finish(move, step, output_of(child))
+        return flow.finish(move, step, {"workflow_id": str(child.id), "output": child.output})
     if child.status in ENDED:
         return flow.fail(move, step, f"workflow {child.id} is {child.status}: {child.error}")
     step.status, step.run_at, step.lease_until = WAITING, FOREVER, None
@@ -30,13 +31,11 @@ def launch(move: Move, step: Step, wanted: Launch) -> None:
 
 
 def child_of(move: Move, step: Step) -> Run | None:
-    """Held, so that it does not end while we look."""
-    found = move.session.scalar(select(Run.id).where(Run.parent_id == step.id))
+    """Held, so that it does not end while we look. Of a retry, it may be one that has ended."""
+    ended = step.memory.get("run_id")
+    which = Run.id == UUID(ended) if ended else Run.parent_id == step.id
+    found = move.session.scalar(select(Run.id).where(which))
     return move.held(found).run if found else None
-
-
-def output_of(child: Run) -> dict[str, Any]:
-    return {"workflow_id": str(child.id), "output": child.output}
 
 
 def below(parent: Run, step: Step) -> dict[str, Any]:
