@@ -69,20 +69,21 @@ def good_link(kind: Kind, token: str) -> Select[Mail]:
     )
 
 
-async def look_at(kind: Kind, token: str) -> None:
-    """Raises LinkUsedUp; for before work that is not worth beginning with a bad link."""
+async def look_at(kind: Kind, token: str) -> UUID:
+    """Whose link it is. Raises LinkUsedUp; for before work that a bad link is not worth."""
     async with reader.connect() as connection:
-        if (await connection.execute(good_link(kind, token))).first() is None:
-            raise LinkUsedUp
+        mail = (await connection.execute(good_link(kind, token))).one_or_none()
+    if mail is None:
+        raise LinkUsedUp
+    return UUID(str(mail.user_id))
 
 
-async def use_up(session: AsyncSession, kind: Kind, token: str) -> UUID:
-    """Whose link it was. Raises LinkUsedUp."""
+async def use_up(session: AsyncSession, kind: Kind, token: str) -> None:
+    """Its account is locked before, as wherever links are withdrawn. Raises LinkUsedUp."""
     mail = await session.scalar(good_link(kind, token).with_for_update())
     if mail is None:
         raise LinkUsedUp
     mail.link_used_at = now()
-    return mail.user_id
 
 
 async def withdraw_links(session: AsyncSession, user_id: UUID, *kinds: Kind) -> None:

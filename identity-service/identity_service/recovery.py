@@ -36,18 +36,32 @@ async def forgot_password(session: AsyncSession, email: str) -> None:
 
 async def reset_password(session: AsyncSession, given: PasswordReset) -> None:
     """Ends every session and API key of whoever has read the mail. Raises LinkUsedUp."""
-    await mails.look_at(Kind.RESET, given.token)
+    user_id = await mails.look_at(Kind.RESET, given.token)
     new_hash = await passwords.hashed(given.new_password)
-    user_id = await mails.use_up(session, Kind.RESET, given.token)
-    account = await accounts.find(session, user_id, to_change=True)
+    account = await follow(session, Kind.RESET, user_id, given.token)
     if not account.is_let_in:
         raise mails.LinkUsedUp
+    if not account.is_verified:
+        await forget_whoever_was_there(session, account)
     account.password_hash, account.is_verified = new_hash, True
     audit.record(session, "password.reset", subject=user_id)
     await note_new_password(session, user_id)
-    # Whoever has lost an account to somebody gets it back without what they left there.
+    # Whoever has lost an account to somebody gets it back without what they log in with.
     await api_keys.remove_all(session, user_id)
     await sessions.end_all(session, None, user_id)
+
+
+async def follow(session: AsyncSession, kind: Kind, user_id: UUID, token: str) -> Account:
+    """Whose link it was; locks them before their mails, like all who lock both."""
+    account = await accounts.find(session, user_id, to_change=True)
+    await mails.use_up(session, kind, token)
+    return account
+
+
+async def forget_whoever_was_there(session: AsyncSession, account: Account) -> None:
+    """Nobody has shown until now whose mailbox it is: it may all be of somebody else's making."""
+    account.phone, account.push_tokens = None, []
+    await second_factors.turn_off(session, None, account.id)
 
 
 async def note_new_password(session: AsyncSession, user_id: UUID) -> None:
@@ -73,8 +87,8 @@ async def write_to_address(
 
 async def verify_address(session: AsyncSession, token: str) -> None:
     """Raises LinkUsedUp."""
-    user_id = await mails.use_up(session, Kind.VERIFY, token)
-    account = await accounts.find(session, user_id, to_change=True)
+    user_id = await mails.look_at(Kind.VERIFY, token)
+    account = await follow(session, Kind.VERIFY, user_id, token)
     account.is_verified = True
     audit.record(session, "email.verified", subject=user_id)
     await changes.publish(session, user_id=user_id)

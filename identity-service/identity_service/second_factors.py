@@ -89,9 +89,11 @@ async def turn_on(
     return new_codes(factor)
 
 
-async def turn_off(session: AsyncSession, by: User, user_id: UUID) -> None:
-    await session.execute(delete(SecondFactor).where(SecondFactor.user_id == user_id))
-    audit.record(session, "second_factor.off", by=by, subject=user_id)
+async def turn_off(session: AsyncSession, by: User | None, user_id: UUID) -> None:
+    """With its recovery codes."""
+    theirs = delete(SecondFactor).where(SecondFactor.user_id == user_id)
+    if await session.scalar(theirs.returning(SecondFactor.user_id)):
+        audit.record(session, "second_factor.off", by=by, subject=user_id)
 
 
 async def replace_codes(session: AsyncSession, by: User) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import CursorResult, text
+from sqlalchemy import Connection, CursorResult, NullPool, create_engine, text
 
 from identity_service.database import session_maker
 from identity_service.main import app
@@ -96,6 +96,22 @@ def eventually(find: Callable[[], Any], seconds: float = 15) -> Any:
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
     return found
+
+
+@contextmanager
+def aside() -> Iterator[Connection]:
+    """A connection to the service's database that is none of the service's."""
+    engine = create_engine(settings.driver_url("psycopg2"), poolclass=NullPool)
+    with engine.connect() as connection:
+        yield connection
+
+
+def wait_until_held_up(connection: Connection) -> None:
+    """Until somebody waits for a lock that the connection has."""
+    held_up = text(
+        "SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    )
+    eventually(lambda: connection.execute(held_up).first())
 
 
 @contextmanager

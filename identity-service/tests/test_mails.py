@@ -1,15 +1,27 @@
 """Mails: what they are sent for, that none is lost, and that a link opens one thing once."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
+import pyotp
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
-from .conftest import PASSWORD, Mailboxes, Person, eventually, log_in, validate
+from .conftest import (
+    PASSWORD,
+    Mailboxes,
+    Person,
+    aside,
+    eventually,
+    log_in,
+    validate,
+    wait_until_held_up,
+)
 
 SQL = Callable[..., list[Any]]
 NEW_PASSWORD = "a quite different phrase"
@@ -315,3 +327,61 @@ def test_a_token_of_before_a_reset_lets_nobody_in(
 
     # A service goes on with what the person has begun; it is not a login of theirs.
     assert (person.status, validate(client, acting).status_code) == (401, 200)
+
+
+def test_who_owns_the_mailbox_gets_rid_of_what_a_squatter_left_in_the_account(
+    client: TestClient, person: Person, mailboxes: Mailboxes
+) -> None:
+    """The address was never verified: the app that makes codes, the phone and all are another's."""
+    secret = person.request("POST", "/auth/mfa/totp").json()["secret"]
+    code = {"code": pyotp.TOTP(secret).now()}
+    assert person.request("POST", "/auth/mfa/totp/confirm", json=code).is_success
+    left = {"phone": "+4915112345678", "push_tokens": ["of the squatter"]}
+    assert person.request("PATCH", f"/users/{person.id}/profile", json=left).is_success
+
+    forgot(client, person.email)
+    assert reset(client, mailboxes.link_of(person.id, "new password")).status_code == 204
+
+    owner = log_in(client, person.email, NEW_PASSWORD)
+    contact = owner.request("GET", f"/users/{owner.id}/contact").json()
+    assert (contact["phone"], contact["push_tokens"]) == (None, [])
+
+
+def test_a_second_factor_on_a_verified_account_outlives_a_reset(
+    client: TestClient, person: Person, mailboxes: Mailboxes
+) -> None:
+    """A mailbox alone is not enough to come in."""
+    assert verify(client, mailboxes.link_of(person.id, "confirm")).status_code == 200
+    secret = person.request("POST", "/auth/mfa/totp").json()["secret"]
+    code = {"code": pyotp.TOTP(secret).now()}
+    assert person.request("POST", "/auth/mfa/totp/confirm", json=code).is_success
+
+    forgot(client, person.email)
+    assert reset(client, mailboxes.link_of(person.id, "new password")).status_code == 204
+
+    credentials = {"email": person.email, "password": NEW_PASSWORD}
+    assert "challenge" in client.post("/auth/login", json=credentials).json()
+
+
+@pytest.mark.parametrize("kind", ["reset-password", "verify-email"])
+def test_a_link_is_not_held_by_who_waits_for_its_account(
+    client: TestClient, person: Person, mailboxes: Mailboxes, kind: str
+) -> None:
+    """Or two who do both at once, in another order, would wait for each other."""
+    forgot(client, person.email)
+    reset_link = mailboxes.link_of(person.id, "new password")
+    verification = mailboxes.link_of(person.id, "confirm")
+    use = {
+        "reset-password": lambda: reset(client, reset_link),
+        "verify-email": lambda: verify(client, verification),
+    }[kind]
+
+    with aside() as connection, ThreadPoolExecutor(1) as thread:
+        connection.execute(text("SELECT 1 FROM users WHERE id = :id FOR UPDATE"), {"id": person.id})
+        used = thread.submit(use)
+        wait_until_held_up(connection)
+        of_mails = "SELECT 1 FROM mails WHERE user_id = :id FOR UPDATE NOWAIT"
+        connection.execute(text(of_mails), {"id": person.id})
+        connection.rollback()
+
+        assert used.result().is_success
