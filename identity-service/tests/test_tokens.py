@@ -14,6 +14,9 @@ from identity_service import tokens
 
 from .conftest import Person, bearer, validate
 
+LONE = "key_\ud800"  # half of a character, as JSON can have it
+LINKS = ("verify-email", "reset-password")
+
 
 def test_validate_says_who_it_is_and_what_they_may_do(client: TestClient, somebody: Person) -> None:
     answer = validate(client, somebody.access_token)
@@ -71,6 +74,8 @@ def test_the_header_wins_over_the_body(client: TestClient, somebody: Person, oth
         b'{"token": {"a": []}}',
         b'{"token": "\\u0000"}',
         b'{"token": "\\ud800"}',
+        b'{"token": "key_\\ud800"}',
+        b'{"token": "key_\\u0000"}',
         b"\xff\xfe",
         b"[" * 100_000,
     ],
@@ -83,7 +88,46 @@ def test_a_body_without_a_token_is_an_invalid_token(client: TestClient, body: by
 
 
 @pytest.mark.parametrize(
-    "header", ["", "Bearer", "Bearer ", "Basic YTpi", "bearer a.b.c", "Bearer é", "Bearer a b"]
+    ("path", "body"),
+    [
+        ("refresh", {"refresh_token": LONE}),
+        ("verify-email", {"token": LONE}),
+        ("reset-password", {"token": LONE, "new_password": "a long enough password"}),
+        ("mfa/verify", {"challenge": LONE, "code": "123456"}),
+        ("login", {"email": "a@example.com", "password": LONE}),
+    ],
+)
+def test_what_utf8_cannot_carry_is_refused_wherever_secrets_come_in(
+    client: TestClient, path: str, body: dict[str, str]
+) -> None:
+    answer = client.post(f"/auth/{path}", content=json.dumps(body))  # which escapes it
+
+    assert answer.status_code == 422
+
+
+def test_what_utf8_cannot_carry_is_no_link_and_no_client_either(client: TestClient) -> None:
+    form = "grant_type=client_credentials&client_id=%ED%A0%80&client_secret=%ED%A0%80"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    given = client.post("/auth/token", content=form, headers=headers)
+    links = [client.get(f"/auth/{path}?token=%ED%A0%80") for path in LINKS]
+
+    assert given.status_code == 401
+    assert {answer.status_code for answer in links} == {410}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic YTpi",
+        "bearer a.b.c",
+        "Bearer é",
+        "Bearer a b",
+        "Bearer key_é",
+    ],
 )
 def test_a_header_without_a_token_is_401(client: TestClient, header: str) -> None:
     headers = {"Authorization": header.encode("latin-1")}

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import JSONResponse
 
 from chassis.auth import User, bearer_token, require_permission
+from chassis.schemas import storable
 
 from .. import changes, clients
 from ..audit import note_origin
@@ -33,7 +34,7 @@ async def presented_token(request: Request) -> str:
     if "authorization" in request.headers:
         return bearer_token(request)
     try:
-        return str(json.loads(await request.body())["token"])
+        return storable(str(json.loads(await request.body())["token"]))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InvalidToken from error
 
