@@ -11,6 +11,18 @@ from sqlalchemy.orm import DeclarativeBase
 
 from .settings import settings
 
+# A lock that somebody holds, or a database that is frozen, costs a 503 and not for ever. It says so
+# itself before asyncpg, which needs a new connection then, gives up on it. (LISTEN is no statement
+# that goes on.)
+TIMEOUTS = {
+    "timeout": 3,  # seconds, to connect
+    "command_timeout": 16,
+    "server_settings": {
+        "statement_timeout": "15000",  # milliseconds
+        "idle_in_transaction_session_timeout": "30000",  # what a frozen process has locked
+    },
+}
+
 # Overflow that is closed after each use would cost more than the requests it serves: all is kept.
 engine = create_async_engine(
     settings.driver_url("asyncpg"),
@@ -18,6 +30,7 @@ engine = create_async_engine(
     max_overflow=0,
     pool_timeout=5,
     pool_recycle=1800,
+    connect_args=TIMEOUTS,
     hide_parameters=True,  # in errors, and so in logs: they may be secrets
 )
 # One statement needs no transaction around it: two round trips less on the hot path.

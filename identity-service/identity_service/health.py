@@ -10,13 +10,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from chassis.health import health_router, ping_redis
 from chassis.migrations import current_revision, head_revision
 
-from .database import engine
+from .database import TIMEOUTS, engine
 from .settings import settings
 
 FOLDER = Path(__file__).resolve().parent.parent
 
 # A connection of its own for each probe: the pool may be used up, or not be there before start-up.
-probes = create_async_engine(engine.url, poolclass=NullPool)
+probes = create_async_engine(engine.url, poolclass=NullPool, connect_args=TIMEOUTS)
 
 
 async def ping_database(app: FastAPI) -> None:

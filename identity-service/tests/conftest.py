@@ -108,9 +108,7 @@ def aside() -> Iterator[Connection]:
 
 def wait_until_held_up(connection: Connection) -> None:
     """Until somebody waits for a lock that the connection has."""
-    held_up = text(
-        "SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-    )
+    held_up = text("SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
     eventually(lambda: connection.execute(held_up).first())
 
 
