@@ -12,7 +12,7 @@ from sqlalchemy.orm import raiseload
 from chassis.auth import User
 from chassis.errors import Conflict, NotFound
 
-from . import audit, changes, mails, passwords, roles, sessions
+from . import audit, changes, mails, roles, sessions
 from .letters import Kind
 from .models import Account, Role, user_roles
 from .schemas import ProfilePatch, UserCreate, UserPatch
@@ -22,11 +22,13 @@ class EmailTaken(Conflict):
     """An address belongs to one person."""
 
 
-async def create(session: AsyncSession, new: UserCreate, by: User | None = None) -> Account:
+async def create(
+    session: AsyncSession, new: UserCreate, password_hash: str, by: User | None = None
+) -> Account:
     """Raises EmailTaken."""
     account = Account(
         **new.model_dump(include={"email", "name", "is_verified"}),
-        password_hash=await passwords.hashed(new.password),
+        password_hash=password_hash,
         role_objects=await roles.named(session, new.roles, by),
     )
     async with one_per_address(session, new.email):

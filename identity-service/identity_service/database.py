@@ -61,5 +61,5 @@ async def get_db_session() -> AsyncIterator[AsyncSession]:
 
 
 # scope="function" commits before the response is sent, so a 201 means "saved". No turns are taken
-# here as elsewhere: a login that waits for its hash has a session, but no connection yet.
+# here as elsewhere: whoever waits for a hash has a session, but no connection yet.
 DbSession = Annotated[AsyncSession, Depends(get_db_session, scope="function")]

@@ -39,10 +39,10 @@ class WrongPassword(Forbidden):
     """Not a 401: the caller's token is good."""
 
 
-async def register(session: AsyncSession, new: Registration) -> Account:
+async def register(session: AsyncSession, new: Registration, password_hash: str) -> Account:
     """Who asks does not learn whether the address has an account already; its owner does."""
     try:
-        return await accounts.create(session, UserCreate(**new.model_dump()))
+        return await accounts.create(session, UserCreate(**new.model_dump()), password_hash)
     except accounts.EmailTaken:
         owner = await session.scalar(select(Account).where(Account.email == new.email))
         if owner:

@@ -6,8 +6,9 @@ import secrets
 import string
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import bcrypt
@@ -28,6 +29,8 @@ NICE = 8  # leaves the other requests six sevenths of a busy core
 NOBODYS = HASHER.hash(secrets.token_hex())
 MOST_WAITING = 200  # some seconds of work; whoever comes then would give up before their turn
 PLACES = asyncio.Semaphore(MOST_WAITING)
+# Strangers can register as often as they like: for logins there is always room.
+FOR_NEW = asyncio.Semaphore(MOST_WAITING // 2)
 
 # The list alone: the estimates of zxcvbn take seconds for a password made to be slow.
 COMMON = frozenset(FREQUENCY_LISTS["passwords"])
@@ -48,14 +51,22 @@ ONE_THREAD = ThreadPoolExecutor(1, "passwords", initializer=step_back)
 
 async def in_turn(work: Callable[..., Answer], *arguments: str) -> Answer:
     """Raises Unavailable when too many wait already."""
-    if PLACES.locked():
-        raise Unavailable("Too many people are logging in at once", retry_after=5)
-    async with PLACES:
+    async with place_among(PLACES):
         return await asyncio.get_running_loop().run_in_executor(ONE_THREAD, work, *arguments)
 
 
+@asynccontextmanager
+async def place_among(places: asyncio.Semaphore) -> AsyncIterator[None]:
+    if places.locked():
+        raise Unavailable("Too many people are logging in at once", retry_after=5)
+    async with places:
+        yield
+
+
 async def hashed(password: str) -> str:
-    return await in_turn(HASHER.hash, password)
+    """Of a new password. Raises Unavailable when too many wait already."""
+    async with place_among(FOR_NEW):
+        return await in_turn(HASHER.hash, password)
 
 
 async def matches(password_hash: str | None, password: str) -> bool:
@@ -80,7 +91,7 @@ def is_foreign(password_hash: str) -> bool:
 async def up_to_date(password_hash: str, password: str) -> str:
     """The hash, or a new one if it was made in a weaker way than is asked for now."""
     if is_foreign(password_hash) or HASHER.check_needs_rehash(password_hash):
-        return await hashed(password)
+        return await in_turn(HASHER.hash, password)
     return password_hash
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from . import accounts, audit, changes, roles, second_factors, tokens
+from . import accounts, audit, changes, passwords, roles, second_factors, tokens
 from .database import session_maker
 from .models import Account, Client
 from .schemas import UserCreate
@@ -60,7 +60,7 @@ async def add_people(session: AsyncSession) -> None:
                 roles=[role],
                 is_verified=True,
             )
-            await accounts.create(session, person)
+            await accounts.create(session, person, await passwords.hashed(person.password))
 
 
 async def add_first_administrator(session: AsyncSession) -> None:
@@ -74,7 +74,7 @@ async def add_first_administrator(session: AsyncSession) -> None:
         new = UserCreate.model_construct(
             email=email, password=password, name="Administrator", roles=["admin"], is_verified=True
         )
-        account = await accounts.create(session, new)
+        account = await accounts.create(session, new, await passwords.hashed(password))
     account.role_objects = await roles.named(session, ["admin"], None)
     audit.record(session, "administrator.first", subject=account.id)
 

@@ -10,6 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 from fastapi.testclient import TestClient
 
+from identity_service.database import engine
+
 from .conftest import PASSWORD, Mailboxes, Person, eventually, log_in
 
 JSON = {"Content-Type": "application/json"}
@@ -174,6 +176,27 @@ def test_logins_that_wait_for_a_thread_hold_no_connection(client: TestClient) ->
         )
 
     assert set(answers) == {401}
+
+
+@pytest.mark.parametrize("path", ["/auth/register", "/users"])
+def test_whoever_comes_with_a_key_and_waits_for_a_thread_holds_no_connection(
+    client: TestClient, admin: Person, path: str
+) -> None:
+    """Or validation, for which there are the same connections, would wait with them."""
+
+    def come() -> int:
+        headers = {**admin.headers, "Idempotency-Key": str(uuid4())}
+        return client.post(f"/api/v1{path}", json=registration(), headers=headers).status_code
+
+    most = 0
+    with ThreadPoolExecutor(40) as threads:
+        coming = [threads.submit(come) for _ in range(40)]
+        while not all(one.done() for one in coming):
+            most = max(most, engine.sync_engine.pool.checkedout())  # type: ignore[attr-defined]
+            time.sleep(0.01)
+
+    assert {one.result() for one in coming} == {201}
+    assert most < 20  # of 30
 
 
 def test_logins_that_wait_for_a_thread_hold_up_nobody_else(

@@ -1,6 +1,7 @@
 """Passwords: which are taken, how they are kept, and how old ones become new."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -9,7 +10,9 @@ import pytest
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 
-from .conftest import PASSWORD, Person
+from identity_service.passwords import MOST_WAITING
+
+from .conftest import PASSWORD, Person, eventually
 
 SQL = Callable[..., list[Any]]
 AS_SET = "$argon2id$v=19$m=19456,t=2,p=1$"
@@ -86,3 +89,19 @@ def test_such_a_password_is_refused_wherever_one_is_set(person: Person, admin: P
 
     assert (changed.status_code, changed.json()["errors"][0]["field"]) == (422, "new_password")
     assert (created.status_code, created.json()["errors"][0]["field"]) == (422, "password")
+
+
+def test_newcomers_leave_room_for_those_who_log_in(client: TestClient, person: Person) -> None:
+    """However many they are: half of those who may wait."""
+
+    def come() -> int:
+        new = {"email": f"{uuid4()}@example.com", "password": PASSWORD, "name": "Ada"}
+        return client.post("/auth/register", json=new).status_code
+
+    with ThreadPoolExecutor(MOST_WAITING + 10) as threads:
+        coming = [threads.submit(come) for _ in range(MOST_WAITING + 10)]
+        eventually(lambda: any(one.done() and one.result() == 503 for one in coming))
+
+        assert person.again().status == 200
+
+    assert {one.result() for one in coming} == {201, 503}

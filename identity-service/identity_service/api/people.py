@@ -1,6 +1,6 @@
 """What a person does about themselves: come in, go out, see and end their sessions."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
@@ -9,7 +9,7 @@ from chassis.auth import CurrentUser
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest, paginate
 
-from .. import accounts, logins, recovery, schemas, sessions
+from .. import accounts, logins, passwords, recovery, schemas, sessions
 from ..attempts import Guard
 from ..audit import note_origin
 from ..callers import Person
@@ -17,15 +17,21 @@ from ..database import DbSession
 from ..models import Account, LoginSession
 
 router = APIRouter(prefix="/auth", route_class=IdempotentRoute, dependencies=[Depends(note_origin)])
-Idempotent = idempotent(DbSession)
 
 
-@router.post(
-    "/register", response_model=schemas.UserRead, status_code=201, dependencies=[Idempotent]
-)
-async def register(new: schemas.Registration, session: DbSession) -> Account:
+async def with_hash(new: schemas.Registration) -> tuple[schemas.Registration, str]:
+    """Before an Idempotency-Key, which takes a connection: nobody holds one waiting for a hash."""
+    return new, await passwords.hashed(new.password)
+
+
+Newcomer = Annotated[tuple[schemas.Registration, str], Depends(with_hash)]
+Keyed = Annotated[None, idempotent(DbSession)]
+
+
+@router.post("/register", response_model=schemas.UserRead, status_code=201)
+async def register(newcomer: Newcomer, _: Keyed, session: DbSession) -> Account:
     """Open an account for yourself."""
-    return await logins.register(session, new)
+    return await logins.register(session, *newcomer)
 
 
 @router.post("/login", response_model=schemas.TokenPair | schemas.ChallengeRead)

@@ -12,7 +12,7 @@ from chassis.errors import Forbidden
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest, paginate
 
-from .. import accounts, schemas, second_factors
+from .. import accounts, passwords, schemas, second_factors
 from ..audit import note_origin
 from ..database import DbSession
 from ..fields import RoleName
@@ -21,7 +21,6 @@ from ..models import Account, Role
 router = APIRouter(
     prefix="/users", route_class=IdempotentRoute, dependencies=[Depends(note_origin)]
 )
-Idempotent = idempotent(DbSession)
 
 Reader = Annotated[User, require_permission("users:read")]
 Admin = Annotated[User, require_permission("users:write")]
@@ -58,10 +57,19 @@ async def list_users(
     return await session.run_sync(paginate, people, page, Account.id)
 
 
-@router.post("", response_model=schemas.UserRead, status_code=201, dependencies=[Idempotent])
-async def create_user(new: schemas.UserCreate, admin: Admin, session: DbSession) -> Account:
+async def with_hash(new: schemas.UserCreate, admin: Admin) -> tuple[schemas.UserCreate, str]:
+    """Before an Idempotency-Key, which takes a connection: nobody holds one waiting for a hash."""
+    return new, await passwords.hashed(new.password)
+
+
+Newcomer = Annotated[tuple[schemas.UserCreate, str], Depends(with_hash)]
+Keyed = Annotated[None, idempotent(DbSession)]
+
+
+@router.post("", response_model=schemas.UserRead, status_code=201)
+async def create_user(newcomer: Newcomer, _: Keyed, admin: Admin, session: DbSession) -> Account:
     """Open an account for somebody, with roles whose permissions you have yourself."""
-    return await accounts.create(session, new, admin)
+    return await accounts.create(session, *newcomer, admin)
 
 
 @router.get("/{user_id}", response_model=schemas.UserRead)
