@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chassis.auth import User
 from chassis.errors import Conflict, Forbidden, NotFound
 
-from . import accounts, audit, changes, passwords, roles, tokens
+from . import accounts, audit, changes, passwords, roles, sessions, tokens
 from .models import Account, ApiKey
 from .schemas import ApiKeyCreate, ServiceAccountCreate
 
@@ -62,6 +62,7 @@ async def create(session: AsyncSession, by: User, user_id: UUID, new: ApiKeyCrea
 async def require_holder(session: AsyncSession, by: User, user_id: UUID) -> None:
     """Oneself, or a service account of no more rights than one's own; locks the account."""
     account = await accounts.find_governed(session, by, user_id)
+    await sessions.require_open(session, by)
     if by.user_id != str(user_id) and not account.is_service_account:
         raise SomebodyElses("Only its owner makes keys to an account")
 

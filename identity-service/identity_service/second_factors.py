@@ -60,6 +60,7 @@ async def set_up(session: AsyncSession, by: User) -> dict[str, Any]:
     await session.get_one(Account, user_id, with_for_update=True)  # two at once take turns
     if await is_on(session, user_id):
         raise SecondFactorOn("Your second factor is on already")
+    audit.record(session, "second_factor.set_up", by=by, subject=user_id)
     secret = pyotp.random_base32()
     await session.merge(
         SecondFactor(user_id=user_id, sealed_secret=tokens.sealed(secret), recovery_digests=[])
@@ -80,6 +81,7 @@ async def turn_on(
     user_id = UUID(by.user_id)
     # A login with the password alone comes before, and ends with the others, or finds it on.
     await session.get_one(Account, user_id, with_for_update={"key_share": True})
+    await sessions.require_open(session, by)
     if await is_on(session, user_id):
         raise SecondFactorOn("Your second factor is on already")
     factor = await check(session, attempts, user_id, code)
@@ -166,14 +168,18 @@ async def challenge(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
 
 async def answered(session: AsyncSession, attempts: Attempts, challenge: str, code: str) -> UUID:
     """Who has answered; the challenge is over. Raises WrongCode and TooManyAttempts."""
-    given = select(Challenge).join(Account, Account.id == Challenge.user_id)
-    given = given.where(Challenge.digest == tokens.digest(challenge), Challenge.expires_at > now())
-    found = await session.scalar(given.where(Account.is_let_in).with_for_update(of=Challenge))
-    if found is None:
+    given = select(Challenge).where(Challenge.digest == tokens.digest(challenge))
+    given = given.where(Challenge.expires_at > now())
+    # The account first, as everywhere: what ends logins has happened before, or ends this one too.
+    whose = given.with_only_columns(Challenge.user_id).scalar_subquery()
+    theirs = select(Account.id).where(Account.id == whose, Account.is_let_in)
+    user_id = await session.scalar(theirs.with_for_update())
+    found = await session.scalar(given.with_for_update())
+    if user_id is None or found is None:
         raise WrongCode
-    await check(session, attempts, found.user_id, code)
+    await check(session, attempts, user_id, code)
     await session.delete(found)
-    return found.user_id
+    return user_id
 
 
 async def withdraw_challenges(session: AsyncSession, user_id: UUID) -> None:

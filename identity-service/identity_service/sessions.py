@@ -119,6 +119,13 @@ async def prove(session: AsyncSession, by: User) -> None:
     await session.execute(at_hand.values(proved_at=now()))
 
 
+async def require_open(session: AsyncSession, by: User) -> None:
+    """For what must not outlast their sessions, once they are locked. Raises InvalidToken."""
+    at_hand = select(LoginSession.id).where(LoginSession.id == UUID(by.session_id))
+    if await session.scalar(at_hand) is None:
+        raise tokens.InvalidToken
+
+
 async def end(session: AsyncSession, login: LoginSession) -> None:
     await session.delete(login)
     await changes.publish(session, user_id=login.user_id, session_id=login.id)

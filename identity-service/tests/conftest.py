@@ -112,6 +112,14 @@ def wait_until_held_up(connection: Connection) -> None:
     eventually(lambda: connection.execute(held_up).first())
 
 
+def in_a_reset(connection: Connection, person: Person) -> None:
+    """What a reset of their password does, up to its commit."""
+    for theirs in ("SELECT 1 FROM users WHERE id = :id FOR UPDATE",
+                   "DELETE FROM api_keys WHERE user_id = :id",
+                   "DELETE FROM sessions WHERE user_id = :id"):  # fmt: skip
+        connection.execute(text(theirs), {"id": person.id})
+
+
 @contextmanager
 def running(**environment: str) -> Iterator[httpx.Client]:
     """The service as it is started, a process of its own, with these variables."""
@@ -261,6 +269,18 @@ def service(client: TestClient) -> Callable[..., str]:
         return str(answer.json()["access_token"])
 
     return token
+
+
+@pytest.fixture
+def from_network(client: TestClient) -> Callable[[str], TestClient]:
+    """A client in another network, of the app that runs already."""
+
+    def elsewhere(ip: str) -> TestClient:
+        found = TestClient(app, client=(ip, 50_000))
+        found.portal = client.portal
+        return found
+
+    return elsewhere
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 """API keys and service accounts: programs come in with them, as far as their scopes go."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
 
-from .conftest import Person, bearer, validate
+from .conftest import Person, aside, bearer, in_a_reset, validate, wait_until_held_up
 from .test_changes import Follower
 
 SQL = Callable[..., list[Any]]
@@ -45,6 +46,16 @@ def test_a_key_speaks_for_its_owner_within_its_scopes(
         403,
         "This needs the permission roles:read",
     )
+
+
+def test_a_key_that_a_thief_makes_during_a_reset_is_not_there_after_it(person: Person) -> None:
+    with aside() as connection, ThreadPoolExecutor(1) as thread:
+        in_a_reset(connection, person)
+        made = thread.submit(make_key, person)
+        wait_until_held_up(connection)
+        connection.commit()
+
+        assert made.result().status_code == 401
 
 
 def test_a_key_is_shown_once_and_stored_nowhere(

@@ -1,6 +1,7 @@
 """The second factor: on top of the password, each code once, and not to be guessed."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import sleep, time
 from typing import Any
@@ -8,8 +9,17 @@ from typing import Any
 import pyotp
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
-from .conftest import PASSWORD, Person, bearer, validate
+from .conftest import (
+    PASSWORD,
+    Person,
+    aside,
+    bearer,
+    in_a_reset,
+    validate,
+    wait_until_held_up,
+)
 
 SQL = Callable[..., list[Any]]
 
@@ -195,6 +205,33 @@ def test_a_challenge_ends(
         assert person.request("POST", "/auth/change-password", json=change).is_success
 
     assert answer(client, challenge, phone.code()).status_code == 401
+
+
+def test_a_challenge_answered_while_its_account_is_deactivated_is_over(
+    client: TestClient, person: Person, phone: App
+) -> None:
+    challenge = log_in(client, person)["challenge"]
+
+    with aside() as connection, ThreadPoolExecutor(1) as thread:
+        deactivate = "UPDATE users SET is_active = false WHERE id = :id"
+        connection.execute(text(deactivate), {"id": person.id})
+        answered = thread.submit(answer, client, challenge, phone.code())
+        wait_until_held_up(connection)
+        connection.commit()
+
+        assert answered.result().status_code == 401
+
+
+def test_what_a_thief_sends_before_a_reset_turns_nothing_on_after_it(person: Person) -> None:
+    code = set_up(person).code()
+
+    with aside() as connection, ThreadPoolExecutor(1) as thread:
+        in_a_reset(connection, person)
+        confirmed = thread.submit(confirm, person, code)
+        wait_until_held_up(connection)
+        connection.commit()
+
+        assert confirmed.result().status_code == 401
 
 
 def test_what_is_sensitive_asks_again_after_a_while(
