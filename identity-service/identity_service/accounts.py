@@ -86,7 +86,8 @@ async def update(
             setattr(account, name, value)
     if has_moved and not account.is_verified:
         await mails.write(session, Kind.VERIFY, user_id)
-    audit.record(session, "user.updated", by=by, subject=user_id, fields=sorted(given))
+    state = patch.model_dump(mode="json", include={"is_active", "locked_until", "is_verified"})
+    audit.record(session, "user.updated", by=by, subject=user_id, fields=sorted(given), **state)
     if was_administrator:
         await roles.keep_an_administrator(session)
     if account.is_let_in:

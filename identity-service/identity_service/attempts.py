@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 ROUNDS = parse_many("5/minute;10/10 minutes;50/day")
 # Of a whole network, over all accounts: many people may share one.
 FROM_ONE_NETWORK = parse("300/10 minutes")
+ONCE_IN_A_WHILE = parse("1/10 minutes")
 PATIENCE = 0.5  # seconds Redis may take
 
 
@@ -60,8 +61,14 @@ class Attempts:
         for limit in ROUNDS:
             await self._ask("clear", limit, *who)
 
-    async def note_failure(self, network: str) -> None:
-        await self._ask("hit", FROM_ONE_NETWORK, network)
+    async def note(self, *network: str) -> float:
+        """Counts what a network may not do for ever; the seconds to wait if it was too often."""
+        is_open = await self._ask("hit", FROM_ONE_NETWORK, *network)
+        return 0 if is_open else await self._left(FROM_ONE_NETWORK, *network)
+
+    async def is_news(self, network: str) -> bool:
+        """Once in a while, that a network has to wait: the trail does not grow with each guess."""
+        return bool(await self._ask("hit", ONCE_IN_A_WHILE, network))
 
     async def wait_of(self, network: str) -> float:
         """The seconds that a network with too many failures has to wait."""

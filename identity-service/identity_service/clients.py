@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chassis.errors import Forbidden, Unauthenticated
 
 from . import audit, tokens
+from .attempts import Attempts, TooManyAttempts, network_of
 from .authentication import DELEGATE
 from .database import Refused
 from .models import Account, Client
@@ -17,21 +18,28 @@ from .schemas import ClientCredentials
 from .settings import settings
 from .tokens import Kind
 
+WRONG = "Wrong client id or secret"
+
 
 class WrongClient(Refused, Unauthenticated):
     """The same for an unknown client and a wrong secret."""
 
 
-class NotDelegated(Forbidden):
+class NotDelegated(Refused, Forbidden):
     """A service acts for nobody, or not for this user."""
 
 
-async def token(session: AsyncSession, given: ClientCredentials) -> dict[str, Any]:
-    """Raises WrongClient and NotDelegated."""
+async def token(
+    session: AsyncSession, attempts: Attempts, given: ClientCredentials
+) -> dict[str, Any]:
+    """Raises WrongClient, NotDelegated and TooManyAttempts."""
     client = await session.scalar(select(Client).where(Client.client_id == given.client_id))
     if client is None or not is_secret_of(client, given.client_secret):
+        # Only who is wrong is counted and made to wait: services share networks.
+        if wait := await attempts.note("client", network_of(audit.origin()[0])):
+            raise TooManyAttempts(WRONG, wait)
         audit.record(session, "client.refused", client_id=given.client_id)
-        raise WrongClient("Wrong client id or secret")
+        raise WrongClient(WRONG)
     if given.on_behalf_of is None:
         return signed(client, Kind.SERVICE, client.id, settings.access_token_seconds)
     await require_delegation(session, client, given.on_behalf_of)
@@ -45,11 +53,17 @@ def is_secret_of(client: Client, secret: str) -> bool:
 
 
 async def require_delegation(session: AsyncSession, client: Client, user_id: UUID) -> None:
-    if DELEGATE not in client.permissions:
-        raise NotDelegated(f"This needs the permission {DELEGATE}")
     active = select(Account.id).where(Account.id == user_id, Account.is_let_in)
-    if await session.scalar(active) is None:
-        raise NotDelegated("There is no active user with the id on_behalf_of")
+    if DELEGATE not in client.permissions:
+        reason = f"This needs the permission {DELEGATE}"
+    elif await session.scalar(active) is None:
+        reason = "There is no active user with the id on_behalf_of"
+    else:
+        return
+    audit.record(
+        session, "client.not_delegated", subject=user_id, client_id=client.client_id, reason=reason
+    )
+    raise NotDelegated(reason)
 
 
 def signed(client: Client, kind: Kind, subject: UUID, seconds: int, **more: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class WrongCredentials(Refused, Unauthenticated):
     """The same for an unknown address, a wrong password, and somebody deactivated or locked."""
 
 
-class WrongPassword(Forbidden):
+class WrongPassword(Refused, Forbidden):
     """Not a 401: the caller's token is good."""
 
 
@@ -72,13 +72,15 @@ async def login(session: AsyncSession, attempts: Attempts, given: Credentials) -
     """
     network = network_of(audit.origin()[0])
     if wait := await attempts.wait_of(network):
+        if await attempts.is_news(network):
+            audit.record(session, "login.network_blocked")
         raise TooManyAttempts(WRONG, wait)
     wait = await attempts.begin(given.email, network)
-    user_id = await authenticated(session, given)
-    if user_id is None or wait:
-        if wait:
-            audit.record(session, "login.blocked", email=given.email)
-        await attempts.note_failure(network)
+    user_id, is_right = await authenticated(session, given)
+    if wait:
+        audit.record(session, "login.blocked", subject=user_id, email=given.email)
+    if user_id is None or wait or not is_right:
+        await attempts.note(network)
         raise TooManyAttempts(WRONG, wait) if wait else WrongCredentials(WRONG)
     await attempts.forgive(given.email, network)
     if await second_factors.is_on(session, user_id):
@@ -86,15 +88,15 @@ async def login(session: AsyncSession, attempts: Attempts, given: Credentials) -
     return await let_in(session, user_id)
 
 
-async def authenticated(session: AsyncSession, given: Credentials) -> UUID | None:
-    """Whose address and password these are. It takes as long to find that they are nobody's."""
+async def authenticated(session: AsyncSession, given: Credentials) -> tuple[UUID | None, bool]:
+    """Whose address it is, and if the password is right. It takes as long for nobody's address."""
     user_id, old_hash = await stored_password(BY_EMAIL, given.email)
     if await passwords.matches(old_hash, given.password) and user_id and old_hash:
         newest_hash = await passwords.up_to_date(old_hash, given.password)
         if await replace_password(session, user_id, old_hash, newest_hash):
-            return user_id
+            return user_id, True
     audit.record(session, "login.failed", actor=user_id, subject=user_id, email=given.email)
-    return None
+    return user_id, False
 
 
 async def let_in(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
@@ -121,17 +123,22 @@ async def step_up(session: AsyncSession, attempts: Attempts, by: User, given: St
     if has_second_factor:
         await second_factors.check(session, attempts, user_id, given.code or "")
     else:
-        await require_password(attempts, by, given.password or "")
+        await require_password(session, attempts, by, given.password or "")
     audit.record(session, "session.proved", by=by, subject=user_id)
     await sessions.prove(session, by)
 
 
-async def require_password(attempts: Attempts, by: User, password: str) -> str:
+async def require_password(
+    session: AsyncSession, attempts: Attempts, by: User, password: str
+) -> str:
     """The hash it fits, with no connection held. Raises WrongPassword and TooManyAttempts."""
+    user_id = UUID(by.user_id)
     if wait := await attempts.begin("password", by.user_id):
+        audit.record(session, "password.blocked", by=by, subject=user_id)
         raise TooManyAttempts("The password is wrong", wait)
-    _, password_hash = await stored_password(BY_ID, UUID(by.user_id))
+    _, password_hash = await stored_password(BY_ID, user_id)
     if password_hash is None or not await passwords.matches(password_hash, password):
+        audit.record(session, "password.failed", by=by, subject=user_id)
         raise WrongPassword("The password is wrong")
     await attempts.forgive("password", by.user_id)
     return password_hash

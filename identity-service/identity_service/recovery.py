@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chassis.auth import User
 
 from . import accounts, api_keys, audit, changes, mails, passwords, second_factors, sessions
-from .attempts import Attempts
+from .attempts import Attempts, TooManyAttempts, network_of
 from .letters import Kind
 from .logins import WrongPassword, replace_password, require_password
 from .models import Account
@@ -19,7 +19,7 @@ async def change_password(
     session: AsyncSession, attempts: Attempts, by: User, change: PasswordChange
 ) -> None:
     """Ends every other session of the person. Raises WrongPassword and TooManyAttempts."""
-    old_hash = await require_password(attempts, by, change.current_password)
+    old_hash = await require_password(session, attempts, by, change.current_password)
     new_hash = await passwords.hashed(change.new_password)
     user_id = UUID(by.user_id)
     if not await replace_password(session, user_id, old_hash, new_hash):
@@ -29,9 +29,9 @@ async def change_password(
     await sessions.end_all(session, by, user_id, but=by.session_id)
 
 
-async def forgot_password(session: AsyncSession, email: str) -> None:
-    """A link by mail, if there is somebody with the address."""
-    await write_to_address(session, Kind.RESET, email)
+async def forgot_password(session: AsyncSession, attempts: Attempts, email: str) -> None:
+    """A link by mail, if there is somebody with the address. Raises TooManyAttempts."""
+    await write_to_address(session, attempts, Kind.RESET, email)
 
 
 async def reset_password(session: AsyncSession, given: PasswordReset) -> None:
@@ -70,14 +70,17 @@ async def note_new_password(session: AsyncSession, user_id: UUID) -> None:
     await mails.write(session, Kind.PASSWORD_CHANGED, user_id)
 
 
-async def resend_verification(session: AsyncSession, email: str) -> None:
-    await write_to_address(session, Kind.VERIFY, email, ~Account.is_verified)
+async def resend_verification(session: AsyncSession, attempts: Attempts, email: str) -> None:
+    """Raises TooManyAttempts."""
+    await write_to_address(session, attempts, Kind.VERIFY, email, ~Account.is_verified)
 
 
 async def write_to_address(
-    session: AsyncSession, kind: Kind, email: str, *only: ColumnElement[bool]
+    session: AsyncSession, attempts: Attempts, kind: Kind, email: str, *only: ColumnElement[bool]
 ) -> None:
     """Recorded whoever it is, so that it takes as long for an address that nobody has."""
+    if wait := await attempts.note("mail", network_of(audit.origin()[0])):
+        raise TooManyAttempts("Too many mails were asked for", wait)
     whose = select(Account.id).where(Account.email == email, Account.is_let_in, *only)
     user_id = await session.scalar(whose)
     audit.record(session, "mail.asked_for", subject=user_id, kind=kind)

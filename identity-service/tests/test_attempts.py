@@ -8,7 +8,7 @@ from itertools import islice
 from statistics import median
 from time import perf_counter
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from fastapi.testclient import TestClient
@@ -21,18 +21,6 @@ from identity_service.settings import settings
 from .conftest import PASSWORD, Person, bearer, running
 
 WRONG = "not the password"
-
-
-@pytest.fixture
-def from_network(client: TestClient) -> Callable[[str], TestClient]:
-    """A client in another network, of the app that runs already."""
-
-    def elsewhere(ip: str) -> TestClient:
-        found = TestClient(app, client=(ip, 50_000))
-        found.portal = client.portal
-        return found
-
-    return elsewhere
 
 
 def log_in_with(client: TestClient, email: str, password: str) -> Any:
@@ -148,15 +136,25 @@ def test_known_and_unknown_blocked_and_not_take_the_same_time(
     assert any(difference() < 0.010 for _ in range(5))
 
 
-def test_a_network_that_guesses_at_everybody_has_to_wait(
-    person: Person, from_network: Callable[[str], TestClient], client: TestClient
-) -> None:
-    async def fail(times: int) -> None:
-        for _ in range(times):
-            await app.state.attempts.note_failure("192.0.2.99/32")
+@pytest.fixture
+def too_often(client: TestClient) -> Callable[..., None]:
+    """Makes a network have done something as often as it may."""
 
-    assert client.portal is not None
-    client.portal.call(fail, 300)
+    async def note(*network: str) -> None:
+        for _ in range(300):
+            await app.state.attempts.note(*network)
+
+    def noted(*network: str) -> None:
+        assert client.portal is not None
+        client.portal.call(note, *network)
+
+    return noted
+
+
+def test_a_network_that_guesses_at_everybody_has_to_wait(
+    person: Person, from_network: Callable[[str], TestClient], too_often: Callable[..., None]
+) -> None:
+    too_often("192.0.2.99/32")
 
     answer = log_in_with(from_network("192.0.2.99"), person.email, PASSWORD)
 
@@ -164,13 +162,68 @@ def test_a_network_that_guesses_at_everybody_has_to_wait(
     assert log_in_with(from_network("192.0.2.98"), person.email, PASSWORD).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["forgot-password", "resend-verification"])
+def test_a_network_asks_for_so_many_mails_and_no_more(
+    person: Person,
+    too_often: Callable[..., None],
+    from_network: Callable[[str], TestClient],
+    sql: Callable[..., list[Any]],
+    path: str,
+) -> None:
+    too_often("mail", "192.0.2.97/32")
+
+    def ask(ip: str) -> Any:
+        return from_network(ip).post(f"/auth/{path}", json={"email": person.email})
+
+    refused = ask("192.0.2.97")
+
+    assert (refused.status_code, ask("192.0.2.96").status_code) == (429, 202)
+    assert 1 <= int(refused.headers["Retry-After"]) <= 600
+    asked = "SELECT 1 FROM audit_events WHERE action = 'mail.asked_for' AND subject_id = :id"
+    assert len(sql(asked, id=person.id)) == 1
+
+
+def test_a_network_that_guesses_at_secrets_of_services_has_to_wait_and_its_services_have_not(
+    too_often: Callable[..., None],
+    from_network: Callable[[str], TestClient],
+    sql: Callable[..., list[Any]],
+) -> None:
+    too_often("client", "192.0.2.95/32")
+    there = from_network("192.0.2.95")
+
+    def ask(secret: str) -> Any:
+        form = {"grant_type": "client_credentials", "client_id": "workflow-service"}
+        return there.post("/auth/token", data={**form, "client_secret": secret})
+
+    wrong, right = ask("a guess"), ask("development-only-service-secret")
+
+    assert (wrong.status_code, right.status_code) == (429, 200)
+    assert wrong.json()["detail"] == "Wrong client id or secret"
+    assert sql("SELECT 1 FROM audit_events WHERE ip = '192.0.2.95'") == []
+
+
 def test_a_blocked_login_is_in_the_audit_trail(
     client: TestClient, person: Person, sql: Callable[..., list[Any]]
 ) -> None:
     guess(client, person.email, 6)
 
-    found = "SELECT 1 FROM audit_events WHERE action = 'login.blocked' AND details->>'email' = :e"
-    assert len(sql(found, e=person.email)) == 1
+    found = "SELECT subject_id FROM audit_events WHERE action = 'login.blocked'"
+    assert sql(f"{found} AND details->>'email' = :e", e=person.email) == [(UUID(person.id),)]
+
+
+def test_a_network_that_has_to_wait_is_in_the_audit_trail_once(
+    person: Person,
+    too_often: Callable[..., None],
+    from_network: Callable[[str], TestClient],
+    sql: Callable[..., list[Any]],
+) -> None:
+    too_often("192.0.2.94/32")
+
+    for _ in range(3):
+        log_in_with(from_network("192.0.2.94"), person.email, PASSWORD)
+
+    found = sql("SELECT action FROM audit_events WHERE ip = '192.0.2.94'")
+    assert found == [("login.network_blocked",)]
 
 
 def test_the_current_password_cannot_be_guessed_with_a_stolen_token(person: Person) -> None:

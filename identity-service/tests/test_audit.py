@@ -29,6 +29,52 @@ def test_what_an_administrator_does_is_recorded(admin: Person, person: Person) -
     assert event.items() >= expected.items()
 
 
+def test_deactivated_and_reactivated_are_told_apart(admin: Person, person: Person) -> None:
+    for is_active in (False, True):
+        admin.request("PATCH", f"/users/{person.id}", json={"is_active": is_active})
+
+    found = f"/audit-events?subject={person.id}&action=user.updated"
+    events = admin.request("GET", found).json()["items"]
+    assert [event["details"]["is_active"] for event in events] == [True, False]
+
+
+@pytest.mark.parametrize("path", ["change-password", "step-up"])
+def test_guesses_at_the_current_password_are_recorded(
+    admin: Person, person: Person, path: str
+) -> None:
+    wrong = {"current_password": "a guess", "new_password": "another long password"}
+    body = wrong if path == "change-password" else {"password": "a guess"}
+    for _ in range(6):
+        person.request("POST", f"/auth/{path}", json=body)
+
+    events = admin.request("GET", f"/audit-events?subject={person.id}&limit=6").json()["items"]
+    assert [event["action"] for event in events] == ["password.blocked", *["password.failed"] * 5]
+    assert {event["actor_id"] for event in events} == {person.id}
+
+
+def test_a_second_factor_that_is_set_up_is_recorded(admin: Person, person: Person) -> None:
+    person.request("POST", "/auth/mfa/totp")
+
+    [event] = admin.request("GET", f"/audit-events?subject={person.id}&limit=1").json()["items"]
+    assert (event["action"], event["actor_id"]) == ("second_factor.set_up", person.id)
+
+
+def test_a_service_that_may_not_act_for_somebody_is_recorded(
+    client: TestClient, admin: Person, person: Person
+) -> None:
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": "content-service",
+        "client_secret": "development-only-service-secret",
+        "on_behalf_of": person.id,
+    }
+    assert client.post("/auth/token", data=form).status_code == 403
+
+    [event] = admin.request("GET", f"/audit-events?subject={person.id}&limit=1").json()["items"]
+    assert event["action"] == "client.not_delegated"
+    assert event["details"]["client_id"] == "content-service"
+
+
 def test_events_are_listed_page_by_page(admin: Person, new_person: Callable[[], Person]) -> None:
     people = [new_person() for _ in range(2)]  # two events each
 

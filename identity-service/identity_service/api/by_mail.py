@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import FileResponse
 
 from .. import mails, recovery
+from ..attempts import Guard
 from ..audit import note_origin
 from ..database import DbSession
 from ..fields import Secret
@@ -21,9 +22,9 @@ ON_ITS_WAY = {"detail": "If this address is known here, a mail is on its way"}
 
 
 @router.post("/forgot-password", response_model=Told, status_code=202)
-async def forgot_password(given: Address, session: DbSession) -> object:
+async def forgot_password(given: Address, guard: Guard, session: DbSession) -> object:
     """Ask for a mail with a link to set a new password; the answer says nothing of the address."""
-    await recovery.forgot_password(session, given.email)
+    await recovery.forgot_password(session, guard, given.email)
     return ON_ITS_WAY
 
 
@@ -41,9 +42,9 @@ async def reset_password(given: PasswordReset, session: DbSession) -> None:
 
 
 @router.post("/resend-verification", response_model=Told, status_code=202)
-async def resend_verification(given: Address, session: DbSession) -> object:
+async def resend_verification(given: Address, guard: Guard, session: DbSession) -> object:
     """Ask for the verification mail again."""
-    await recovery.resend_verification(session, given.email)
+    await recovery.resend_verification(session, guard, given.email)
     return ON_ITS_WAY
 
 

@@ -10,6 +10,7 @@ from chassis.auth import User, bearer_token, require_permission
 from chassis.schemas import storable
 
 from .. import changes, clients
+from ..attempts import Guard
 from ..audit import note_origin
 from ..database import DbSession
 from ..schemas import AccessToken, ClientCredentials, Feed, TokenBody, Validation
@@ -40,9 +41,11 @@ async def presented_token(request: Request) -> str:
 
 
 @router.post("/token", response_model=AccessToken, dependencies=[Depends(note_origin)])
-async def token(given: Annotated[ClientCredentials, Form()], session: DbSession) -> object:
+async def token(
+    given: Annotated[ClientCredentials, Form()], guard: Guard, session: DbSession
+) -> object:
     """A token for a service (OAuth2 client credentials), its own or on behalf of a user."""
-    return await clients.token(session, given)
+    return await clients.token(session, guard, given)
 
 
 @router.get("/changes", response_model=Feed)
