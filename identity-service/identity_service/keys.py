@@ -8,7 +8,7 @@ from typing import Any
 from jose import jwk
 from jose.backends.base import Key
 
-from .settings import settings
+from .settings import settings, signs
 
 ALGORITHM = settings.jwt_algorithm
 IDENTIFYING = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y")}  # RFC 7638
@@ -34,6 +34,7 @@ def published(key: Key) -> dict[str, Any]:
 
 SECRETS = [secret.get_secret_value() for secret in settings.signing_secrets]
 SIGNING: Key = jwk.construct(SECRETS[0], ALGORITHM)
-CHECKING = [checking(secret) for secret in SECRETS]
+# A key of before for another algorithm opens what it has sealed (tokens.py), and checks nothing.
+CHECKING = [checking(secret) for secret in SECRETS if signs(secret, ALGORITHM)]
 PUBLISHED = [] if is_shared() else [published(key) for key in CHECKING]
 HEADERS = {"kid": PUBLISHED[0]["kid"]} if PUBLISHED else None

@@ -16,6 +16,16 @@ SERVICE_PERMISSIONS = {
 }
 OWN_PERMISSIONS = ["notifications:send"]
 SHORTEST_ADMIN_PASSWORD = 12
+KINDS = ("HS256", "RS256", "ES256")  # of keys
+
+
+def signs(secret: str, algorithm: str) -> bool:
+    """Whether it is a key for that algorithm, and not just the public half of one."""
+    try:
+        jwk.construct(secret, algorithm).sign(b"anything")
+    except (JOSEError, ValueError, TypeError, AttributeError):
+        return False
+    return True
 
 
 def normal_address(text: str) -> str:
@@ -35,7 +45,8 @@ class Settings(StandardSettings):
     public_url: str = "http://localhost:8001"
     public_name: str = "Microservices"
 
-    # Keys of before: they check what they have signed, and sign nothing any more.
+    # Keys of before: they open what they have sealed, check what they have signed if they are for
+    # the same algorithm, and sign nothing any more.
     jwt_previous_secret_keys: list[SecretStr] = Field(default=[])
     jwt_issuer: str = "identity-service"
     jwt_audience: str = "microservices"
@@ -75,15 +86,14 @@ class Settings(StandardSettings):
 
     @model_validator(mode="after")
     def keys_that_fit(self) -> "Settings":
-        for secret in self.signing_secrets:
-            try:
-                key = jwk.construct(secret.get_secret_value(), self.jwt_algorithm)
-                key.sign(b"anything")
-            except (JOSEError, ValueError, TypeError, AttributeError) as error:
-                raise ValueError(
-                    "JWT_SECRET_KEY and JWT_PREVIOUS_SECRET_KEYS must be keys for"
-                    f" {self.jwt_algorithm}: private ones in PEM, but for HS256 a secret"
-                ) from error
+        newest, *previous = (secret.get_secret_value() for secret in self.signing_secrets)
+        if not signs(newest, self.jwt_algorithm):
+            raise ValueError(
+                f"JWT_SECRET_KEY must be a key for {self.jwt_algorithm}: a private one in PEM,"
+                " but for HS256 a secret"
+            )
+        if not all(any(signs(secret, kind) for kind in KINDS) for secret in previous):
+            raise ValueError("JWT_PREVIOUS_SECRET_KEYS must be private keys in PEM, or secrets")
         return self
 
     @field_validator("first_admin_email")

@@ -1,6 +1,8 @@
 """Keys: they are changed without logging anybody out, and others may check with public ones."""
 
+import hmac
 import json
+from base64 import urlsafe_b64encode
 from contextlib import AbstractContextManager
 from time import time
 from typing import Any
@@ -10,7 +12,13 @@ import httpx
 import pyotp
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 from jose import jwt
 
 from chassis.settings import load
@@ -28,6 +36,20 @@ def pem(key: Any) -> str:
 
 RSA, OLD_RSA = (pem(rsa.generate_private_key(65537, 2048)) for _ in range(2))
 EC = pem(ec.generate_private_key(ec.SECP256R1()))
+
+
+def half(key: str) -> str:
+    """The public one."""
+    public = load_pem_private_key(key.encode(), None).public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def signed_in_hmac(token: str, secret: str) -> str:
+    """The same claims as if the text were a secret: jose itself would refuse to."""
+    header = urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').decode().rstrip("=")
+    signed = f"{header}.{token.split('.')[1]}"
+    mark = urlsafe_b64encode(hmac.digest(secret.encode(), signed.encode(), "sha256"))
+    return f"{signed}.{mark.decode().rstrip('=')}"
 
 
 def identity(
@@ -66,6 +88,12 @@ def with_second_factor(client: httpx.Client) -> tuple[dict[str, str], pyotp.TOTP
     return person, app
 
 
+def second_login(client: httpx.Client, person: dict[str, str], app: pyotp.TOTP) -> int:
+    challenge = client.post("/auth/login", json=person).json()["challenge"]
+    answer = {"challenge": challenge, "code": app.generate_otp(int(time()) // 30 + 1)}
+    return client.post("/auth/mfa/verify", json=answer).status_code
+
+
 def test_a_new_key_logs_nobody_out_as_long_as_the_old_one_is_named() -> None:
     with identity(FIRST, []) as before:
         tokens, raced = log_in(before), log_in(before)
@@ -79,9 +107,36 @@ def test_a_new_key_logs_nobody_out_as_long_as_the_old_one_is_named() -> None:
     with identity(SECOND, []) as after:
         assert (status(after, tokens), status(after, newer)) == (401, 200)
         assert refresh(after, newer).status_code == 200
-        challenge = after.post("/auth/login", json=person).json()["challenge"]
-        answer = {"challenge": challenge, "code": app.generate_otp(int(time()) // 30 + 1)}
-        assert after.post("/auth/mfa/verify", json=answer).status_code == 200
+        assert second_login(after, person, app) == 200
+
+
+def test_a_forger_who_has_the_secret_is_let_in() -> None:
+    """So those below are refused for what is wrong with them."""
+    with identity(FIRST, []) as client:
+        forged = {"access_token": signed_in_hmac(log_in(client)["access_token"], FIRST)}
+        assert status(client, forged) == 200
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "key", "old_algorithm", "old_key"),
+    [("RS256", RSA, "HS256", FIRST), ("ES256", EC, "RS256", RSA), ("HS256", FIRST, "ES256", EC)],
+)
+def test_a_key_of_another_kind_opens_what_the_old_one_sealed_and_checks_no_token(
+    algorithm: str, key: str, old_algorithm: str, old_key: str
+) -> None:
+    with identity(old_key, [], old_algorithm) as before:
+        tokens = log_in(before)
+        person, app = with_second_factor(before)
+    with identity(key, [old_key], algorithm) as during:
+        assert status(during, tokens) == 401
+        newer = refresh(during, tokens).json()
+        assert status(during, newer) == 200
+        for secret in (old_key, half(old_key) if "PRIVATE" in old_key else old_key):
+            forged = {"access_token": signed_in_hmac(newer["access_token"], secret)}
+            assert status(during, forged) == 401
+        assert len(during.get("/.well-known/jwks.json").json()["keys"]) == (key != FIRST)
+    with identity(key, [], algorithm) as after:
+        assert second_login(after, person, app) == 200
 
 
 @pytest.mark.parametrize(
@@ -95,9 +150,9 @@ def test_others_check_with_the_published_key_and_cannot_sign(
         tokens = log_in(client)
         assert status(client, tokens) == 200
         keys = client.get("/.well-known/jwks.json").json()["keys"]
-        public = json.dumps(keys[0])
-        forged = {"access_token": jwt.encode({"sub": "x"}, public, "HS256")}
-        assert status(client, forged) == 401
+        for text in (json.dumps(keys[0]), json.dumps(keys[0], separators=(",", ":")), half(key)):
+            forged = {"access_token": signed_in_hmac(tokens["access_token"], text)}
+            assert status(client, forged) == 401
 
     assert len(keys) == 1 + len(previous)
     assert all(found["kty"] == kind and not found.keys() & {"d", "p", "q"} for found in keys)
@@ -117,7 +172,8 @@ def test_a_secret_is_not_published(client: Any) -> None:
         {"JWT_ALGORITHM": "RS256", "JWT_SECRET_KEY": EC},
         {"JWT_ALGORITHM": "ES256", "JWT_SECRET_KEY": RSA},
         {"JWT_ALGORITHM": "HS256", "JWT_SECRET_KEY": RSA},
-        {"JWT_ALGORITHM": "RS256", "JWT_SECRET_KEY": RSA, "JWT_PREVIOUS_SECRET_KEYS": '["x"]'},
+        {"JWT_PREVIOUS_SECRET_KEYS": json.dumps([half(RSA)])},
+        {"JWT_PREVIOUS_SECRET_KEYS": json.dumps(["-----BEGIN PRIVATE KEY-----"])},
         {"JWT_PREVIOUS_SECRET_KEYS": "not a list"},
     ],
 )
