@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
 from chassis.schemas import storable
 
-from .passwords import is_common
+from .common_passwords import is_common
 from .settings import normal_address
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import secrets
-import string
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +13,6 @@ from typing import TypeVar
 import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from zxcvbn.frequency_lists import FREQUENCY_LISTS  # type: ignore[import-untyped]
 
 from chassis.errors import Unavailable
 
@@ -31,11 +29,6 @@ MOST_WAITING = 200  # some seconds of work; whoever comes then would give up bef
 PLACES = asyncio.Semaphore(MOST_WAITING)
 # Strangers can register as often as they like: for logins there is always room.
 FOR_NEW = asyncio.Semaphore(MOST_WAITING // 2)
-
-# The list alone: the estimates of zxcvbn take seconds for a password made to be slow.
-COMMON = frozenset(FREQUENCY_LISTS["passwords"])
-ADDED = string.digits + string.punctuation + " "
-PLAIN = str.maketrans("@4301!5$7", "aaeoiisst")
 
 Answer = TypeVar("Answer")
 
@@ -93,10 +86,3 @@ async def up_to_date(password_hash: str, password: str) -> str:
     if is_foreign(password_hash) or HASHER.check_needs_rehash(password_hash):
         return await in_turn(HASHER.hash, password)
     return password_hash
-
-
-def is_common(password: str) -> bool:
-    """Whether it is on the list that is tried first, however it was dressed up."""
-    word = password.lower()
-    cores = {word, word.strip(string.punctuation), word.strip(ADDED)}
-    return not COMMON.isdisjoint(cores | {core.translate(PLAIN) for core in cores})

@@ -8,6 +8,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from chassis.settings import DEVELOPMENT_SERVICE_SECRET, SHORTEST_SECRET, load
 from chassis.settings import Settings as StandardSettings
 
+from .common_passwords import is_common
+
 DEVELOPMENT_SECRET = SecretStr(DEVELOPMENT_SERVICE_SECRET)
 SERVICE_PERMISSIONS = {
     "content-service": ["auth:changes", "notifications:send", "roles:read", "users:read"],
@@ -108,6 +110,9 @@ class Settings(StandardSettings):
                 f"FIRST_ADMIN_PASSWORD must have at least {SHORTEST_ADMIN_PASSWORD} characters"
                 " when FIRST_ADMIN_EMAIL is given"
             )
+        password = self.first_admin_password.get_secret_value()
+        if self.environment not in ("development", "test") and is_common(password):
+            raise ValueError("FIRST_ADMIN_PASSWORD must not be among the first that are tried")
         return self
 
     @model_validator(mode="after")

@@ -82,6 +82,19 @@ def test_an_administrator_to_be_made_needs_a_password(monkeypatch: pytest.Monkey
         load(Settings)
 
 
+def test_an_administrator_to_be_made_needs_a_password_that_nobody_tries_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    common = {"FIRST_ADMIN_EMAIL": "ada@example.com", "FIRST_ADMIN_PASSWORD": "Password12345!"}
+    for name, value in (PRODUCTION | common).items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(SystemExit, match="FIRST_ADMIN_PASSWORD") as refusal:
+        load(Settings)
+
+    assert "Password12345!" not in str(refusal.value)
+
+
 def test_it_waits_for_a_database_that_is_not_there_yet() -> None:
     nowhere = "postgresql://nobody:nothing@127.0.0.1:1/nothing"
     environment = {**PRODUCTION, "PATH": os.environ["PATH"], "DATABASE_URL": nowhere}
