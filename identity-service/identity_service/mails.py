@@ -19,7 +19,8 @@ from .letters import LETTERS, Kind
 from .models import Mail
 from .settings import settings
 
-MOST_PER_HOUR = 5  # of a kind and to one person: strangers can ask for them
+MOST_AT_ONCE = 5  # of a kind and to one person: strangers can ask for them
+HOUR = timedelta(hours=1)
 
 
 class LinkUsedUp(Gone):
@@ -30,12 +31,16 @@ class LinkUsedUp(Gone):
 
 
 async def write(session: AsyncSession, kind: Kind, user_id: UUID) -> None:
-    """A mail in this transaction: it is sent if, and only if, what it tells of has happened."""
-    latest = func.now() - timedelta(hours=1)
+    """A mail in this transaction: it is sent if, and only if, what it tells of has happened.
+
+    Not one too many; whoever gets none for that has others, whose links are still good.
+    """
+    latest = func.now() - (LETTERS[kind].lifetime or HOUR)
     recent = select(func.count()).where(
         Mail.user_id == user_id, Mail.kind == kind, Mail.created_at > latest
     )
-    if (await session.scalar(recent) or 0) < MOST_PER_HOUR:
+    recent = recent.where(Mail.link_used_at.is_(None))
+    if (await session.scalar(recent) or 0) < MOST_AT_ONCE:
         session.add(
             Mail(user_id=user_id, kind=kind, variables=circumstances(), trace_id=trace_id())
         )

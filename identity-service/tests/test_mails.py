@@ -232,6 +232,24 @@ def test_a_stranger_cannot_fill_somebodys_mailbox(
     assert len(sql(written, id=person.id)) == 5
 
 
+def test_a_stranger_who_asks_for_all_mails_keeps_nobody_without_a_link(
+    client: TestClient, person: Person, mailboxes: Mailboxes, sql: SQL
+) -> None:
+    """One is written again when the others are used up, or as old as their links get."""
+    for _ in range(6):
+        forgot(client, person.email)
+    assert reset(client, mailboxes.link_of(person.id, "new password")).status_code == 204
+    written = "SELECT 1 FROM mails WHERE user_id = :id AND kind = 'reset-password'"
+
+    forgot(client, person.email)
+    assert len(sql(written, id=person.id)) == 6
+    half_an_hour_ago = "created_at = now() - interval '30 minutes', link_used_at = NULL"
+    sql(f"UPDATE mails SET {half_an_hour_ago} WHERE user_id = :id", id=person.id)
+    forgot(client, person.email)
+
+    assert len(sql(written, id=person.id)) == 7
+
+
 def test_who_is_verified_gets_no_second_link(client: TestClient, admin: Person, sql: SQL) -> None:
     client.post("/auth/resend-verification", json={"email": admin.email})
 
