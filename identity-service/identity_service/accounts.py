@@ -17,6 +17,8 @@ from .letters import Kind
 from .models import Account, Role, user_roles
 from .schemas import ProfilePatch, UserCreate, UserPatch
 
+VALIDATED = {"email", "is_active", "locked_until", "is_verified"}  # what its answer depends on
+
 
 class EmailTaken(Conflict):
     """An address belongs to one person."""
@@ -90,10 +92,10 @@ async def update(
     audit.record(session, "user.updated", by=by, subject=user_id, fields=sorted(given), **state)
     if was_administrator:
         await roles.keep_an_administrator(session)
-    if account.is_let_in:
-        await changes.publish(session, user_id=user_id)
-    else:
+    if not account.is_let_in:
         await sessions.end_all(session, by, user_id)
+    elif not VALIDATED.isdisjoint(given):
+        await changes.publish(session, user_id=user_id)
     return account
 
 

@@ -71,6 +71,7 @@ def test_reuse_of_a_refresh_token_names_the_session(
         ("PATCH", "/users/{id}", {"is_active": False}),
         ("PATCH", "/users/{id}", {"locked_until": "2100-01-01T00:00:00Z"}),
         ("PATCH", "/users/{id}", {"is_verified": True}),
+        ("PATCH", "/users/{id}", {"email": "somebody-new@example.com"}),
         ("PUT", "/users/{id}/roles", {"roles": ["viewer"]}),
         ("DELETE", "/users/{id}", None),
     ],
@@ -128,6 +129,18 @@ def test_what_is_refused_is_not_announced(
     admin.request("PUT", f"/users/{person.id}/roles", json={"roles": ["no-such-role"]})
     admin.request("PATCH", f"/users/{person.id}", json={"email": admin.email})
 
+    assert news() == []
+
+
+def test_what_changes_no_answer_is_not_announced(
+    news: Callable[[], list[Change]], person: Person, admin: Person
+) -> None:
+    profile = {"name": "Grace", "phone": "+4915112345678", "locale": "de"}
+
+    changed = person.request("PATCH", f"/users/{person.id}/profile", json=profile)
+    renamed = admin.request("PATCH", f"/users/{person.id}", json={"name": "Ada"})
+
+    assert (changed.status_code, renamed.status_code) == (200, 200)
     assert news() == []
 
 
