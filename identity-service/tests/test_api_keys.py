@@ -40,7 +40,7 @@ def test_a_key_speaks_for_its_owner_within_its_scopes(
     assert (found["user_id"], found["session_id"]) == (person.id, key["id"])
     assert (found["permissions"], found["roles"]) == (READING, ["member"])
     me = client.get("/auth/me", headers=bearer(key["secret"]))
-    assert me.json()["id"] == person.id
+    assert (me.json()["id"], me.json()["permissions"]) == (person.id, READING)
     asked = client.get("/api/v1/roles", headers=bearer(key["secret"]))
     assert (asked.status_code, asked.json()["detail"]) == (
         403,

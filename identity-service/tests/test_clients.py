@@ -74,6 +74,16 @@ def test_a_token_for_a_user_outlives_their_logout_but_not_their_rights(
     assert deactivated.status_code == 401
 
 
+def test_a_service_is_nobody_but_whom_it_acts_for(
+    client: TestClient, person: Person, service: Service
+) -> None:
+    tokens = service("workflow-service"), service("workflow-service", on_behalf_of=person.id)
+
+    itself, acting = (client.get("/auth/me", headers=bearer(token)) for token in tokens)
+
+    assert (itself.status_code, acting.json()["id"]) == (403, person.id)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from .conftest import PASSWORD, Person, bearer, validate
 
-OWN = ("", "/profile", "/contact", "/permissions")
+OWN = ("", "/profile", "/contact", "/permissions", "/roles")
 
 
 @pytest.mark.parametrize("part", OWN)
@@ -48,6 +48,7 @@ def test_services_see_what_they_are_for(
     assert status("communication-service", "/contact") == 200
     assert status("content-service", "/contact") == 403
     assert status("content-service", "/permissions") == 200
+    assert status("workflow-service", "/roles") == 200
     assert status("communication-service", "/permissions") == 403
     assert {status(f"{name}-service", "/profile") for name in ("content", "communication")} == {200}
 

@@ -4,10 +4,11 @@ A line is a method, a path, who is let in, and whether the path names a thing of
 
     GET /documents/{document_id}   documents:read, theirs
 
-Let in are `anybody`; whoever has a `token`; a `person` (no service, nor one that acts for them, nor
-an API key); whoever has the permission that is named; the user whom the path names (`self`); a
-`service`. Of what is `theirs` others get a 404, but for those with the permission *; of what is
-`theirs alone` all others do. What is done `in person` nobody but a person does.
+Let in are `anybody`; whoever has a `token`; a `user` (no service that acts for nobody); a `person`
+(no service, nor one that acts for them, nor an API key); whoever has the permission that is named;
+the user whom the path names (`self`); a `service`. Of what is `theirs` others get a 404, but for
+those with the permission *; of what is `theirs alone` all others do. What is done `in person`
+nobody but a person does.
 """
 
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class Caller:
         is_service = "service" in self.user["roles"]
         meanings = {
             "token": True,
+            "user": not is_service,
             "person": not (is_service or self.user["actor"] or self.is_key),
             "service": is_service,
             "self": self.is_owner,

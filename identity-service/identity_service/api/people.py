@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 
 from chassis.auth import CurrentUser
+from chassis.errors import Forbidden
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest, paginate
 
@@ -53,9 +54,13 @@ async def logout(person: Person, session: DbSession) -> None:
 
 
 @router.get("/me", response_model=schemas.Me)
-async def me(user: CurrentUser, session: DbSession) -> Account:
-    """Who you are and what you may do."""
-    return await accounts.find(session, UUID(user.user_id))
+async def me(user: CurrentUser, session: DbSession) -> schemas.Me:
+    """Who you are and what you may do; with an API key, what it may do."""
+    if user.is_service:
+        raise Forbidden("Services are nobody here: ask as a person, or for one")
+    account = await accounts.find(session, UUID(user.user_id))
+    found = schemas.Me.model_validate(account)
+    return found.model_copy(update={"permissions": sorted(user.permissions)})
 
 
 @router.post("/authorize", response_model=schemas.Verdict)

@@ -128,6 +128,7 @@ async def read_contacts(
 
 
 @router.get("/{user_id}/permissions", response_model=schemas.Rights)
+@router.get("/{user_id}/roles", response_model=schemas.Rights)
 async def read_rights(user_id: UUID, reader: SelfOrReader, session: DbSession) -> Account:
     """What a user may do."""
     return await accounts.find(session, user_id)
