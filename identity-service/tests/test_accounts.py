@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -59,6 +60,28 @@ def test_an_address_is_taken_once_however_it_is_written(
     assert log_in(client, f"{name}@example.com").id == first.json()["id"]
     assert log_in_with(client, f"{name}@example.com", "another phrase of it").status_code == 401
     eventually(lambda: mailboxes.of(first.json()["id"], "You have an account already"))
+
+
+def test_who_registers_does_not_learn_from_the_time_it_takes_whether_an_address_is_taken(
+    client: TestClient, person: Person
+) -> None:
+    def seconds(email: str) -> float:
+        started = time.perf_counter()
+        assert register(client, email=email).status_code == 201
+        return time.perf_counter() - started
+
+    taken: list[float] = []
+    free: list[float] = []
+
+    def difference() -> float:
+        """Between the medians of all so far, taken in turns."""
+        for _ in range(25):
+            taken.append(seconds(person.email))
+            free.append(seconds(f"{uuid4()}@example.com"))
+        return abs(median(taken) - median(free))
+
+    # What else the machine does evens out with more of them; what gives an address away does not.
+    assert any(difference() < 0.010 for _ in range(5))
 
 
 def test_an_address_registered_many_times_at_once_is_one_account(

@@ -208,6 +208,34 @@ def test_the_last_administrator_stays(
     assert only_admin.request("GET", "/roles").status_code == 200
 
 
+@pytest.mark.parametrize("inherits", [False, True])
+@pytest.mark.parametrize(
+    ("method", "body"), [("PATCH", {"permissions": [], "inherits": []}), ("DELETE", None)]
+)
+def test_the_role_that_makes_the_last_administrator_stays(
+    admin: Person,
+    person: Person,
+    new_role: Callable[..., str],
+    inheriting: Callable[..., str],
+    sql: Callable[..., list[Any]],
+    inherits: bool,
+    method: str,
+    body: Any,
+) -> None:
+    role = inheriting("admin") if inherits else new_role("*")
+    give(admin, person, role)
+    others = sql("DELETE FROM user_roles WHERE role_name = 'admin' RETURNING user_id")
+
+    answer = person.request(method, f"/roles/{role}", json=body)
+    still = person.request("GET", "/roles").status_code
+    for other in others:
+        sql("INSERT INTO user_roles VALUES (:id, 'admin')", id=other.user_id)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "LastAdministrator")
+    assert still == 200
+    assert person.request(method, f"/roles/{role}", json=body).is_success
+
+
 def test_an_administrator_goes_when_another_remains(only_admin: Person, person: Person) -> None:
     give(only_admin, person, "admin")
 
