@@ -17,13 +17,14 @@ from .health import router as health_router
 from .outbox import delivering
 from .seed import seed_once_there_is_a_database
 from .settings import settings
+from .sweep import sweeping
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.attempts = Attempts(app.state.redis)
     await seed_once_there_is_a_database()
-    async with listening(app), delivering(app):
+    async with listening(app), delivering(app), sweeping(app):
         yield
     await engine.dispose()
 

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from fastapi import FastAPI
-from sqlalchemy import delete, func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from chassis.claims import DONE, RetryPolicy, claim, finish, retry
+from chassis.claims import RetryPolicy, claim, finish, retry
 from chassis.errors import ServiceError
 from chassis.service_client import ServiceClient
 from chassis.tracing import traced
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 PAUSE = 1.0  # seconds between two looks
 AT_ONCE = 10
 LEASE = timedelta(minutes=1)  # longer than one hand-over can take
-KEPT = timedelta(days=30)  # longer than any link is good for
 POLICY = RetryPolicy(max_attempts=2_000, longest_delay=60)  # a day and more
 
 
@@ -80,11 +79,7 @@ async def deliver_due(communication: ServiceClient) -> int:
 
 
 def take(session: Session) -> Sequence[Mail]:
-    due = claim(session, Mail, limit=AT_ONCE, lease=LEASE)
-    if not due:
-        old = delete(Mail).where(Mail.status == DONE, Mail.run_at < func.now() - KEPT)
-        session.execute(old)
-    return due
+    return claim(session, Mail, limit=AT_ONCE, lease=LEASE)
 
 
 async def deliver(communication: ServiceClient, mail: Mail) -> None:

@@ -1,0 +1,46 @@
+"""What is over is removed, though nobody comes back for it; what is not, stays."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from identity_service import sweep
+
+from .conftest import Person, eventually
+
+SQL = Callable[..., list[Any]]
+OF_SOMEBODY = """
+    SELECT 'session' FROM sessions WHERE user_id = :id
+    UNION ALL SELECT 'token' FROM refresh_tokens JOIN sessions s ON s.id = session_id
+    WHERE s.user_id = :id
+    UNION ALL SELECT 'challenge' FROM challenges WHERE user_id = :id
+    UNION ALL SELECT status FROM mails WHERE user_id = :id
+    ORDER BY 1
+"""
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 1_000])
+def test_what_is_over_is_removed_and_nothing_else(
+    client: TestClient, person: Person, other: Person, sql: SQL,
+    monkeypatch: pytest.MonkeyPatch, rows_at_once: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sweep, "AT_ONCE", rows_at_once)
+    person.again()
+    waiting = "SELECT 1 FROM mails WHERE status <> 'done' AND user_id IN (:one, :two)"
+    eventually(lambda: not sql(waiting, one=person.id, two=other.id))
+    for one in (person, other):
+        sql("INSERT INTO challenges VALUES (:id, :user, now() + interval '1 minute')",
+            id=one.id.encode(), user=one.id)  # fmt: skip
+    sql("UPDATE sessions SET expires_at = now() WHERE user_id = :id", id=person.id)
+    sql("UPDATE challenges SET expires_at = now() WHERE user_id = :id", id=person.id)
+    died = "UPDATE mails SET status = 'dead', run_at = now() - interval '31 days'"
+    sql(f"{died} WHERE user_id = :id", id=person.id)
+
+    assert client.portal is not None
+    client.portal.call(sweep.sweep)
+
+    assert sql(OF_SOMEBODY, id=person.id) == []
+    left = [row[0] for row in sql(OF_SOMEBODY, id=other.id)]
+    assert left == ["challenge", "done", "session", "token"]
