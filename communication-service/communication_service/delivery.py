@@ -5,6 +5,7 @@ then go out twice, with one Message-ID; an inbox item is saved with the delivery
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -33,6 +34,8 @@ from .models import DELIVERED, PRIORITIES, URGENT, Delivery, Notification
 from .notifications import erase
 from .schemas.fields import SECURITY
 from .settings import Settings
+
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 20  # deliveries of a batch whose provider can wait for several answers
 TURNS = {
@@ -71,7 +74,16 @@ def deliver_due(
     with session_maker() as session:
         due = {channel: is_abandoned for channel, is_abandoned in session.execute(DUE, asked)}
     deliver = partial(deliver_batch, settings, identity, outbound)
-    return any([in_turn(deliver, c, priorities, due[c]) for c in PROVIDERS if c in due])
+    return any([attend(deliver, c, priorities, due[c]) for c in PROVIDERS if c in due])
+
+
+def attend(deliver: Deliver, channel: str, priorities: Sequence[int], is_abandoned: bool) -> bool:
+    """What goes wrong with one channel keeps no other from its turn."""
+    try:
+        return in_turn(deliver, channel, priorities, is_abandoned)
+    except Exception:
+        logger.exception("a batch by %s has failed; its lease will run out", channel)
+        return False
 
 
 def in_turn(deliver: Deliver, channel: str, priorities: Sequence[int], is_abandoned: bool) -> bool:
@@ -102,8 +114,9 @@ def deliver_batch(
     with ExitStack() as stack:
         batch = Batch(settings, Contacts(identity, people), outbound, stack)
         done = send_all(PROVIDERS[channel](batch), admitted, settings.delivery_turn_seconds)
-    with session_maker.begin() as session:
-        record(session, admitted, done, settings)
+        # Before anything is closed: a server that takes no farewell must not undo what was sent.
+        with session_maker.begin() as session:
+            record(session, admitted, done, settings)
     is_full = bool(abandoned) or len(taken) == settings.delivery_batch
     return is_full or len(done) < len(admitted)
 

@@ -62,13 +62,24 @@ class Caller(TestClient):
 
 
 class MailServer:
-    """A real SMTP server. `refusals` are its answers to an address or a DATA, `pause` its pace."""
+    """A real SMTP server. `refusals` are its answers to an address or a command; `pause` its pace."""
 
     def __init__(self, port: int, **options: Any) -> None:
         self.received: list[EmailMessage] = []
         self.refusals: dict[str, str] = {}
         self.pause = 0.0
         self.controller = Controller(self, "127.0.0.1", port, **options)
+
+    async def handle_MAIL(
+        self, server: Server, session: Session, envelope: Envelope, address: str, _: list[str]
+    ) -> str:
+        if refusal := self.refusals.get("MAIL"):
+            return refusal
+        envelope.mail_from = address
+        return "250 OK"
+
+    async def handle_QUIT(self, server: Server, session: Session, envelope: Envelope) -> str:
+        return self.refusals.get("QUIT", "221 Bye")
 
     async def handle_RCPT(
         self, server: Server, session: Session, envelope: Envelope, address: str, _: list[str]

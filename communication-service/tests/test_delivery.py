@@ -144,6 +144,19 @@ def test_a_mail_server_that_is_down_delays_mail_and_loses_nothing(
     assert len(mail_server.mails_to(recipient)) == 3
 
 
+def test_a_mail_server_that_takes_no_farewell_undoes_nothing(
+    sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> None:
+    mail_server.refusals["QUIT"] = "421 Too busy to say goodbye"
+    accepted = [sender.notify(recipient, channels=["email"]) for _ in range(3)]
+
+    deliver()
+
+    assert [sender.status(notification) for notification in accepted] == ["delivered"] * 3
+    assert [outcomes(sender, notification) for notification in accepted] == [["delivered"]] * 3
+    assert len(mail_server.mails_to(recipient)) == 3
+
+
 def test_the_address_is_the_one_at_the_moment_of_sending(
     sender: Caller,
     recipient: Caller,

@@ -1,5 +1,6 @@
 """SMS, to a provider with Twilio's API that answers as it is told."""
 
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,12 +27,17 @@ def provider() -> Iterator[Sink]:
 
 
 @pytest.fixture
-def deliver_sms(deliver: Callable[..., None], provider: Sink) -> Iterator[Callable[[], None]]:
+def deliver_sms(deliver: Callable[..., None], provider: Sink) -> Iterator[Callable[..., None]]:
     """With an account at the provider."""
-    account = {"sms_account_sid": "AC1", "sms_auth_token": SecretStr("token"), "sms_sender": "+1"}
-    later = {"delivery_first_delay_seconds": 300}
+    account = {
+        "sms_account_sid": "AC1",
+        "sms_auth_token": SecretStr("token"),
+        "sms_sender": "+1",
+        "sms_api_url": provider.url.removesuffix("/hook"),
+        "delivery_first_delay_seconds": 300,
+    }
     settings.sms_account_sid = "AC1"
-    yield lambda: deliver(**account, **later, sms_api_url=provider.url.removesuffix("/hook"))
+    yield lambda **changes: deliver(**account | changes)
     settings.sms_account_sid = ""
 
 
@@ -46,7 +52,7 @@ def text_to(sender: Caller, recipient: Caller, **fields: Any) -> dict[str, Any]:
 
 
 def test_an_sms_goes_to_the_number_that_identity_has(
-    sender: Caller, with_phone: Caller, provider: Sink, deliver_sms: Callable[[], None]
+    sender: Caller, with_phone: Caller, provider: Sink, deliver_sms: Callable[..., None]
 ) -> None:
     accepted = text_to(sender, with_phone, subject="Grüße", body="x" * 2000)
 
@@ -63,7 +69,7 @@ def test_an_sms_goes_to_the_number_that_identity_has(
 
 
 def test_a_provider_that_is_busy_is_asked_again_when_it_says(
-    sender: Caller, with_phone: Caller, provider: Sink, deliver_sms: Callable[[], None]
+    sender: Caller, with_phone: Caller, provider: Sink, deliver_sms: Callable[..., None]
 ) -> None:
     provider.answers = [(429, {"Retry-After": "600"})]
     accepted = text_to(sender, with_phone)
@@ -81,7 +87,7 @@ def test_only_what_is_wrong_with_the_message_ends_it(
     sender: Caller,
     with_phone: Caller,
     provider: Sink,
-    deliver_sms: Callable[[], None],
+    deliver_sms: Callable[..., None],
 ) -> None:
     provider.answers = [(status, {})]
     accepted = text_to(sender, with_phone)
@@ -98,7 +104,7 @@ def test_without_a_usable_number_it_ends_dead(
     recipient: Caller,
     identity: FakeIdentity,
     provider: Sink,
-    deliver_sms: Callable[[], None],
+    deliver_sms: Callable[..., None],
 ) -> None:
     identity.contacts[recipient.user_id]["phone"] = number
     accepted = text_to(sender, recipient)
@@ -108,6 +114,21 @@ def test_without_a_usable_number_it_ends_dead(
     assert sender.status(accepted) == "dead"
     assert "phone number" in sender.attempts(accepted)[0]["error"]
     assert provider.received == []
+
+
+def test_a_channel_that_fails_as_a_whole_keeps_no_other_from_its_turn(
+    sender: Caller, with_phone: Caller, provider: Sink, deliver_sms: Callable[..., None]
+) -> None:
+    with_phone.post("/webhook-endpoints", json={"url": provider.url}).raise_for_status()
+    accepted = sender.notify(with_phone, channels=["sms", "webhook"])
+
+    deliver_sms(sms_api_url="http://provider:port", delivery_lease_seconds=0.05)
+
+    found = sender.get(f"/notifications/{accepted['id']}").json()["deliveries"]
+    assert [delivery["status"] for delivery in found] == ["running", "delivered"]
+    time.sleep(0.1)
+    deliver_sms()  # another worker finds the lease run out
+    assert sender.status(accepted) == "delivered"
 
 
 def test_without_a_provider_the_channel_is_refused_by_name(

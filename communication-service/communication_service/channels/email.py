@@ -2,7 +2,7 @@
 
 import smtplib
 import ssl
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from email.charset import QP, Charset
 from email.errors import MessageError
 from email.header import Header
@@ -74,12 +74,20 @@ class Email:
 
 
 def connect(settings: Settings, stack: ExitStack) -> smtplib.SMTP:
-    smtp = stack.enter_context(open_connection(settings))
+    smtp = open_connection(settings)
+    stack.callback(take_leave, smtp)
     if settings.smtp_security == "starttls":
         smtp.starttls(context=ssl.create_default_context())
     if settings.smtp_username:
         smtp.login(settings.smtp_username, settings.smtp_password.get_secret_value())
     return smtp
+
+
+def take_leave(smtp: smtplib.SMTP) -> None:
+    """What was sent is sent, whatever the server says to the farewell."""
+    with suppress(OSError):
+        smtp.quit()
+    smtp.close()
 
 
 def open_connection(settings: Settings) -> smtplib.SMTP:
