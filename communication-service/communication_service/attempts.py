@@ -13,12 +13,14 @@ from sqlalchemy.orm import Session
 from chassis.errors import ServiceError
 from chassis.tracing import traced
 
-from .channels.provider import Receipt, TryLater, Undeliverable
+from .channels.provider import Receipt, TryLater, Unanswered, Undeliverable
 from .models import DELIVERED, Attempt, Delivery, now
 
 logger = logging.getLogger(__name__)
 
 EXPECTED = (Undeliverable, TryLater, ServiceError, OSError)  # smtplib's errors are OSErrors
+NOT_ARRIVED = ("failed", "rejected")
+"""Of the outcomes those that say for sure that the recipient has nothing of it."""
 LONGEST = 500  # characters of an error or an answer
 
 CLOSE = text("""
@@ -48,6 +50,8 @@ class Sent:
     def outcome(self) -> str:
         if self.error is None:
             return DELIVERED
+        if isinstance(self.error, Unanswered) or not isinstance(self.error, EXPECTED):
+            return "unknown"
         return "rejected" if isinstance(self.error, Undeliverable) else "failed"
 
     @property

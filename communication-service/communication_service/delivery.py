@@ -6,6 +6,7 @@ then go out twice, with one Message-ID; an inbox item is saved with the delivery
 
 import asyncio
 import logging
+import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from chassis import claims
 from chassis.claims import DEAD, PENDING, Verdict, bury, claim, is_waiting, settle
+from chassis.errors import ServiceError
 from chassis.outbound import Outbound
 from chassis.service_client import ServiceClient, asked, from_any_thread
 
@@ -45,6 +47,7 @@ TURNS = {
 """Of a process, for a backlog. A provider that waits for several answers at once needs but one."""
 URGENT_ALONE = (URGENT,)
 Deliver = Callable[[str, Sequence[int], bool], bool]
+LONGEST_WITHOUT_IDENTITY = 30.0  # seconds between two questions
 KILLED = "Its worker died or froze, each time"
 
 DUE = text("""
@@ -217,10 +220,23 @@ def verdict(sent: Sent, settings: Settings) -> Verdict:
     delivery, error = sent.delivery, sent.error
     if error is None:
         return Verdict(delivery, DELIVERED)
+    if isinstance(error, ServiceError):
+        return without_identity(sent, error, settings)
     is_old = delivery.age(settings.lease) > settings.delivery_max_age_seconds
     is_tried_enough = delivery.attempts >= settings.delivery_max_attempts
     if isinstance(error, Undeliverable) or is_old or is_tried_enough:
         return Verdict(delivery, DEAD, sent.reason)
     pause = settings.retry_policy.delay(delivery.attempts)
-    after = error.after if isinstance(error, TryLater) else asked(error)
+    after = error.after if isinstance(error, TryLater) else 0
     return Verdict(delivery, PENDING, sent.reason, delay=max(pause, after))
+
+
+def without_identity(sent: Sent, error: ServiceError, settings: Settings) -> Verdict:
+    """Nobody knows where it is to go: that is no attempt, however often or long it is so.
+
+    Attempts do not grow by it, so that the pause grows with the age of the delivery.
+    """
+    age = sent.delivery.age(settings.lease)
+    longest = min(LONGEST_WITHOUT_IDENTITY, max(settings.delivery_first_delay_seconds, age))
+    pause = max(random.uniform(longest / 2, longest), asked(error))
+    return Verdict(sent.delivery, PENDING, sent.reason, delay=pause, counts=False)

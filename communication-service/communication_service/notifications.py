@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, null, select, update
+from sqlalchemy import func, null, or_, select, update
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
@@ -13,6 +13,7 @@ from chassis.errors import Conflict, Forbidden, NotFound, Unprocessable
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import trace_id
 
+from .attempts import NOT_ARRIVED
 from .endpoints import for_recipient
 from .models import (
     BULK,
@@ -47,6 +48,10 @@ class UnknownDelivery(NotFound):
 
 class NothingToCancel(Conflict):
     """Every delivery of the notification is at work or over."""
+
+
+class MayHaveArrived(Conflict):
+    """What waits was sent before without an answer: to say "cancelled" could be wrong."""
 
 
 class NothingToRetry(Conflict):
@@ -184,16 +189,28 @@ def attempts_of(session: Session, *deliveries: Delivery) -> dict[str, Any]:
 
 
 def cancel(session: Session, user: User, notification_id: UUID) -> Notification:
-    """Stops what no worker has begun: a delivery is either cancelled or made, never both."""
+    """Stops what cannot have arrived: a delivery is either cancelled or made, never both."""
     notification = get_notification(session, user, notification_id)
     waiting = lock_deliveries(session, notification, PENDING)
     if not waiting:
         raise NothingToCancel("Nothing of this notification is waiting to be sent")
+    unclear = that_may_have_arrived(session, waiting)
+    if len(unclear) == len(waiting):
+        raise MayHaveArrived("It was sent before without an answer, and may have arrived")
     for delivery in waiting:
-        delivery.status = CANCELLED
+        if delivery.id not in unclear:
+            delivery.status = CANCELLED
     session.flush()
     erase(session, [notification.id])
     return notification
+
+
+def that_may_have_arrived(session: Session, deliveries: Sequence[Delivery]) -> set[UUID]:
+    """To be asked under their locks: a worker's word on an attempt comes with its delivery's."""
+    ids = [delivery.id for delivery in deliveries]
+    is_unclear = or_(Attempt.outcome.is_(None), Attempt.outcome.not_in(NOT_ARRIVED))
+    tried = select(Attempt.delivery_id).where(Attempt.delivery_id.in_(ids), is_unclear)
+    return set(session.scalars(tried))
 
 
 def retry_dead(session: Session, user: User, notification_id: UUID) -> Notification:

@@ -30,6 +30,7 @@ logging.getLogger("mail.log").setLevel(logging.WARNING)  # a line per SMTP comma
 
 MEMBER = ("notifications:send", "templates:read")
 EDITOR = (*MEMBER, "templates:write")
+HANG_UP = "in place of an answer to what was received"
 
 
 class Caller(TestClient):
@@ -62,7 +63,7 @@ class Caller(TestClient):
 
 
 class MailServer:
-    """A real SMTP server. `refusals` are its answers to an address or a command; `pause` its pace."""
+    """A real SMTP server. `refusals` are its answers to an address or command, `pause` its pace."""
 
     def __init__(self, port: int, **options: Any) -> None:
         self.received: list[EmailMessage] = []
@@ -91,11 +92,13 @@ class MailServer:
 
     async def handle_DATA(self, server: Server, session: Session, envelope: Envelope) -> str:
         time.sleep(self.pause)
-        if refusal := self.refusals.get("DATA"):
-            return refusal
-        assert isinstance(envelope.content, bytes)
-        self.received.append(message_from_bytes(envelope.content, policy=default))
-        return "250 OK"
+        refusal = self.refusals.get("DATA", "250 OK")
+        if refusal in ("250 OK", HANG_UP):
+            assert isinstance(envelope.content, bytes)
+            self.received.append(message_from_bytes(envelope.content, policy=default))
+        if refusal == HANG_UP:
+            server.transport.abort()
+        return refusal
 
     async def hang_up(self) -> None:
         """Else aiosmtpd leaves who is connected to a loop that is closed, and Python warns."""

@@ -20,7 +20,8 @@ from communication_service.database import engine, session_maker
 from communication_service.models import PRIORITIES, Delivery
 from communication_service.settings import Settings
 
-from .conftest import Caller, MailServer, changed
+from .conftest import HANG_UP, Caller, MailServer, changed
+from .test_notifications import bring_forward
 
 Deliver = Callable[..., None]
 
@@ -78,6 +79,21 @@ def test_a_refusal_for_good_ends_dead_at_once(
     assert by_channel["in_app"]["outcome"] == "delivered"
 
 
+def test_a_server_that_refuses_us_as_the_sender_kills_no_mail(
+    sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> None:
+    mail_server.refusals["MAIL"] = "550 5.4.5 Daily sending quota exceeded"
+    accepted = sender.notify(recipient, channels=["email"])
+    deliver(delivery_first_delay_seconds=0.01)
+    assert sender.status(accepted) == "pending"
+    assert "quota" in sender.attempts(accepted)[0]["error"]
+
+    mail_server.refusals.clear()
+    until_over(sender, accepted, deliver)
+
+    assert sender.status(accepted) == "delivered"
+
+
 def test_an_unknown_recipient_ends_dead_at_once(sender: Caller, deliver: Deliver) -> None:
     nobody = Person(str(uuid4()), "nobody@example.com", "")
     accepted = sender.notify(nobody, channels=["email"])
@@ -127,6 +143,32 @@ def test_identity_that_is_down_delays_mail_and_loses_nothing(
 
     assert sender.status(accepted) == "delivered"
     assert len(mail_server.mails_to(recipient)) == 1
+
+
+def test_while_identity_is_down_no_attempt_counts_and_nothing_is_too_old(
+    sender: Caller, recipient: Caller, deliver: Deliver, identity: FakeIdentity
+) -> None:
+    accepted = sender.notify(recipient, channels=["email"])
+    caps = {"delivery_max_attempts": 1, "delivery_max_age_seconds": 0.001}
+    identity.down = True
+    try:
+        for _ in range(2):
+            deliver(**caps, delivery_first_delay_seconds=100)
+            assert 0 < pause_before_next(accepted["id"]) <= 30
+            bring_forward(accepted["id"])
+    finally:
+        identity.down = False
+    (waiting,) = sender.get(f"/notifications/{accepted['id']}").json()["deliveries"]
+    assert (waiting["status"], waiting["attempts"]) == ("pending", 0)
+    assert outcomes(sender, accepted) == ["failed"] * 2
+
+    def deliver_now() -> None:
+        bring_forward(accepted["id"])
+        deliver()
+
+    until_over(sender, accepted, deliver_now)
+
+    assert sender.status(accepted) == "delivered"
 
 
 def test_a_mail_server_that_is_down_delays_mail_and_loses_nothing(
@@ -358,6 +400,37 @@ def test_what_is_cancelled_while_workers_are_at_it_is_either_cancelled_or_delive
         message_id = f"<{notification['deliveries'][0]['id']}@example.com>"
         assert (message_id in sent) != is_cancelled
     assert len(sent) == len(mail_server.mails_to(recipient))
+
+
+def test_what_was_sent_without_an_answer_cannot_be_cancelled(
+    sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> None:
+    accepted = sender.notify(recipient, channels=["email"])
+    mail_server.refusals["DATA"] = HANG_UP
+    deliver(delivery_first_delay_seconds=100)
+    assert sender.status(accepted) == "pending"
+    assert outcomes(sender, accepted) == ["unknown"]
+    assert len(mail_server.mails_to(recipient)) == 1
+
+    refused = sender.post(f"/notifications/{accepted['id']}/cancel")
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "MayHaveArrived")
+    assert sender.status(accepted) == "pending"
+
+
+def test_what_was_surely_refused_can_be_cancelled(
+    sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> None:
+    accepted = sender.notify(recipient, channels=["email"])
+    mail_server.refusals["DATA"] = "452 Out of space"
+    deliver(delivery_first_delay_seconds=100)
+    bring_forward(accepted["id"])
+    deliver(smtp_port=1, delivery_first_delay_seconds=100)
+    assert outcomes(sender, accepted) == ["failed"] * 2
+
+    cancelled = sender.post(f"/notifications/{accepted['id']}/cancel")
+
+    assert cancelled.json()["status"] == "cancelled"
 
 
 def test_a_delivery_that_fails_for_too_long_is_dead(

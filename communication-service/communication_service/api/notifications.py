@@ -81,7 +81,7 @@ def attempts_of_one(delivery_id: UUID, user: CurrentUser, session: DbSession) ->
     dependencies=[Idempotent],
 )
 def cancel(notification_id: UUID, sender: Sender, session: DbSession) -> Notification:
-    """Cancel what no worker has begun to deliver."""
+    """Cancel what has not been sent; 409 when it may have arrived."""
     return notifications.cancel(session, sender, notification_id)
 
 

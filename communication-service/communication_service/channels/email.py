@@ -22,7 +22,7 @@ from ..models import Content, Delivery, now
 from ..schemas.templates import Rendered
 from ..settings import Settings
 from ..suppressions import unsubscribe_link
-from .provider import Batch, Receipt, Undeliverable
+from .provider import Batch, Receipt, TryLater, Unanswered, Undeliverable
 
 
 class OneLine(Compat32):
@@ -52,12 +52,17 @@ class Email:
         words = words_for(delivery.notification, self._contacts)
         to = formataddr((name, address))
         message = compose(self._settings, delivery, words, self._sender, to)
+        smtp = self._connected()
         try:
-            self._connected().sendmail(self._sender_address, [address], message)
+            smtp.sendmail(self._sender_address, [address], message)
         except smtplib.SMTPRecipientsRefused as error:
             raise refusal(*error.recipients[address], address) from error
-        except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+        except smtplib.SMTPSenderRefused as error:  # our sender or our quota: for the settings
+            raise TryLater(said(error.smtp_code, error.smtp_error, address)) from error
+        except smtplib.SMTPDataError as error:
             raise refusal(error.smtp_code, error.smtp_error, address) from error
+        except OSError as error:
+            raise Unanswered(f"No answer: {error}") from error
         return Receipt()
 
     def _connected(self) -> smtplib.SMTP:
@@ -76,6 +81,7 @@ class Email:
 def connect(settings: Settings, stack: ExitStack) -> smtplib.SMTP:
     smtp = open_connection(settings)
     stack.callback(take_leave, smtp)
+    smtp.ehlo_or_helo_if_needed()  # else a server that hangs here is asked for each mail anew
     if settings.smtp_security == "starttls":
         smtp.starttls(context=ssl.create_default_context())
     if settings.smtp_username:
@@ -163,8 +169,13 @@ def header_words(text: str) -> str:
 
 
 def refusal(code: int, answer: bytes | str, address: str) -> Exception:
-    """A 5xx is for good. The sender of a notification is not told the recipient's address."""
-    text = answer.decode(errors="replace") if isinstance(answer, bytes) else answer
-    message = f"{code} {text}".replace(address, "the recipient")
+    """A 5xx is for good."""
+    message = said(code, answer, address)
     is_for_good = code >= 500 and code != NOT_LOGGED_IN
-    return Undeliverable(message) if is_for_good else smtplib.SMTPException(message)
+    return Undeliverable(message) if is_for_good else TryLater(message)
+
+
+def said(code: int, answer: bytes | str, address: str) -> str:
+    """The sender of a notification is not told the recipient's address."""
+    text = answer.decode(errors="replace") if isinstance(answer, bytes) else answer
+    return f"{code} {text}".replace(address, "the recipient")

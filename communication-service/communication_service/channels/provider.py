@@ -23,6 +23,10 @@ class TryLater(Exception):
         self.after = after
 
 
+class Unanswered(TryLater):
+    """It was sent and nobody has said what became of it: it may have arrived all the same."""
+
+
 @dataclass(frozen=True)
 class Receipt:
     """What is to be saved with the delivery's end: what the other side answered, an inbox item."""

@@ -9,7 +9,7 @@ from chassis.service_client import retry_after
 from ..contacts import Contacts, UnknownRecipient
 from ..languages import words_for
 from ..models import Delivery
-from .provider import Batch, Receipt, TryLater, Undeliverable
+from .provider import Batch, Receipt, TryLater, Unanswered, Undeliverable
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 LONGEST = 1600  # characters
@@ -37,8 +37,10 @@ class Sms:
         headers = {"Idempotency-Key": str(delivery.id)}  # for a provider that looks
         try:
             answer = self._client.post(self._path, data=message, headers=headers)
-        except httpx.RequestError as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise TryLater(f"No answer: {error}") from error
+        except httpx.RequestError as error:
+            raise Unanswered(f"No answer: {error}") from error
         return accepted(answer, number)
 
 

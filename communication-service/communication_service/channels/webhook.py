@@ -3,17 +3,21 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from socket import gaierror
 
+import httpcore
 from standardwebhooks import Webhook as Signer
 
 from chassis.outbound import Answer, ForbiddenTarget, NoAnswer
 from chassis.service_client import retry_after
 
 from ..models import Delivery, Endpoint, now
-from .provider import Batch, Receipt, TryLater, Undeliverable
+from .provider import Batch, Receipt, TryLater, Unanswered, Undeliverable
 
 LATER = (408, 425, 429)  # the 4xx that do not mean "never"
 GONE = 410
+GATEWAYS = (502, 504)  # something between us and the endpoint had no answer from it
+NOT_CONNECTED = (httpcore.ConnectError, httpcore.ConnectTimeout, gaierror)
 LONGEST_EXCERPT = 300  # characters
 
 
@@ -37,7 +41,8 @@ class Webhook:
         except ForbiddenTarget as error:
             raise Undeliverable(str(error)) from error
         except NoAnswer as error:
-            raise TryLater(str(error)) from error
+            is_unsent = isinstance(error.__cause__, NOT_CONNECTED)
+            raise (TryLater if is_unsent else Unanswered)(str(error)) from error
         return accepted(answer)
 
 
@@ -84,6 +89,8 @@ def accepted(answer: Answer) -> Receipt:
         return Receipt(response=said)
     if answer.status == GONE:
         raise EndpointGone(said)
+    if answer.status in GATEWAYS:
+        raise Unanswered(said, after=retry_after(answer.headers))
     if answer.status >= 500 or answer.status in LATER:
         raise TryLater(said, after=retry_after(answer.headers))
     raise Undeliverable(said)
