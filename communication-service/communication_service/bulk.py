@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from chassis.auth import User
 from chassis.errors import Unprocessable
 
-from .models import Notification, Template
+from .erasure import erase
+from .models import SUPPRESSED, Notification, Template
 from .notifications import prepare, refuse_to_force, refuse_what_is_off, template_for
 from .schemas.notifications import BulkCreate, BulkRecipient, NotificationCreate
 
@@ -36,6 +37,7 @@ def accept_all(session: Session, sender: User, new: BulkCreate) -> dict[str, Any
             items.append(said(recipient, "accepted", notification))
     session.add_all(made.values())
     session.flush()
+    erase(session, [made_one.id for made_one in made.values() if made_one.status == SUPPRESSED])
     for item in items:
         item["notification_id"] = item["notification"] and item["notification"].id
     return {"accepted": len(made), "items": items}

@@ -10,8 +10,8 @@ from chassis.claims import DEAD, PENDING
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import trace_id
 
+from .erasure import erase
 from .models import CANCELLED, Delivery, Notification, Operation
-from .notifications import erase
 from .schemas.dead_letters import DeadLetters, DeadLettersPurge
 
 PURGED = "Given up for good"

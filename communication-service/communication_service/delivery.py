@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from inspect import iscoroutinefunction
@@ -32,8 +32,8 @@ from .channels import PROVIDERS
 from .channels.provider import Batch, Provider, TryLater, Undeliverable
 from .contacts import Contacts
 from .database import session_maker
+from .erasure import erase
 from .models import DELIVERED, PRIORITIES, URGENT, Delivery, Notification
-from .notifications import erase
 from .schemas.fields import SECURITY
 from .settings import Settings
 
@@ -155,6 +155,7 @@ def begin(session: Session, taken: Sequence[Delivery], settings: Settings) -> li
     settle(session, Delivery, held)
     held_ids = {verdict.row.id for verdict in held}
     admitted = [delivery for delivery in wanted if delivery.id not in held_ids]
+    erase_secrets(session, set(taken).difference(admitted))
     open_attempts(session, admitted)
     return admitted
 
@@ -211,9 +212,13 @@ def record(
     close_attempts(session, done, ours)
     endpoint_health.note(session, done, settings)
     drop_attempts(session, untried)
-    notifications = [sent.delivery.notification for sent in done]
-    erase(session, {said.id for said in notifications if said.category == SECURITY})
+    erase_secrets(session, [sent.delivery for sent in done])
     inbox.add(session, [receipt.inbox_item for receipt in receipts if receipt.inbox_item])
+
+
+def erase_secrets(session: Session, deliveries: Iterable[Delivery]) -> None:
+    notifications = [delivery.notification for delivery in deliveries]
+    erase(session, {said.id for said in notifications if said.category == SECURITY})
 
 
 def verdict(sent: Sent, settings: Settings) -> Verdict:

@@ -15,6 +15,7 @@ from chassis.claims import PENDING
 from chassis.errors import Conflict, NotFound
 from chassis.pagination import PageParameters, paginate
 
+from .erasure import erase
 from .models import DISABLED, ENABLED, SUPPRESSED, Delivery, Endpoint, now
 from .schemas.endpoints import EndpointCreate, EndpointUpdate
 
@@ -93,7 +94,8 @@ def delete_endpoint(session: Session, user: User, endpoint_id: UUID) -> None:
     endpoint = get_endpoint(session, user, endpoint_id)
     ended = {"status": SUPPRESSED, "last_error": "The endpoint was deleted"}
     waiting = Delivery.id.in_(waiting_for(endpoint.id))
-    session.execute(update(Delivery).where(waiting).values(**ended))
+    end = update(Delivery).where(waiting).values(**ended).returning(Delivery.notification_id)
+    erase(session, session.scalars(end).all())
     session.execute(delete(Endpoint).where(Endpoint.id == endpoint.id))
 
 

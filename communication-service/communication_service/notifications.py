@@ -4,17 +4,18 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, null, or_, select, update
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
-from chassis.claims import DEAD, PENDING, RUNNING, is_due
+from chassis.claims import DEAD, PENDING, is_due
 from chassis.errors import Conflict, Forbidden, NotFound, Unprocessable
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import trace_id
 
 from .attempts import NOT_ARRIVED
 from .endpoints import for_recipient
+from .erasure import erase
 from .models import (
     BULK,
     CANCELLED,
@@ -65,6 +66,8 @@ def accept(session: Session, sender: User, new: NotificationCreate) -> Notificat
     notification = prepare(session, sender, new, template_for(session, new))
     session.add(notification)
     session.flush()
+    if notification.status == SUPPRESSED:
+        erase(session, [notification.id])
     return notification
 
 
@@ -224,26 +227,6 @@ def retry_dead(session: Session, user: User, notification_id: UUID) -> Notificat
         delivery.run_at = delivery.queued_at = func.now()
     session.flush()
     return notification
-
-
-def erase(session: Session, notification_ids: Collection[UUID]) -> None:
-    """A link that resets a password is not kept when all its deliveries are over.
-
-    Under a lock, so that of two that end at the same time the second sees the first.
-    """
-    if not notification_ids:
-        return
-    secret = Notification.id.in_(notification_ids) & (Notification.category == SECURITY)
-    locked = select(Notification.id).where(secret).order_by(Notification.id).with_for_update()
-    if ids := session.scalars(locked).all():
-        unfinished = select(Delivery.notification_id).where(
-            Delivery.notification_id.in_(ids), Delivery.status.in_((PENDING, RUNNING, DEAD))
-        )
-        over = Notification.id.in_(ids) & Notification.id.not_in(unfinished)
-        session.execute(
-            update(Notification).where(over).values(body="", html=None, translations=null()),
-            execution_options={"synchronize_session": False},
-        )
 
 
 def lock_deliveries(

@@ -97,7 +97,8 @@ class MailServer:
             assert isinstance(envelope.content, bytes)
             self.received.append(message_from_bytes(envelope.content, policy=default))
         if refusal == HANG_UP:
-            server.transport.abort()
+            assert server.transport
+            server.transport.close()
         return refusal
 
     async def hang_up(self) -> None:

@@ -9,6 +9,8 @@ from sqlalchemy import text
 from communication_service.database import engine
 
 from .conftest import Caller, MailServer
+from .test_delivery import until_over
+from .test_webhooks import running_sink
 
 Deliver = Callable[..., None]
 Login = Callable[..., Caller]
@@ -169,3 +171,74 @@ def test_the_words_of_a_dead_security_mail_are_kept_for_a_replay_and_not_shown(
     operator.post("/dead-letters/purge", json={"recipient_id": recipient.user_id})
 
     assert "canary" not in stored_words(accepted)
+
+
+def test_the_words_of_a_security_mail_stay_until_its_last_channel_is_over(
+    login: Login, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> None:
+    mail_server.refusals["DATA"] = "452 Out of space"
+    service = login("*", roles=("service",))
+    accepted = service.notify(recipient, category="security", body="canary")
+    deliver(delivery_first_delay_seconds=0.01)
+    assert service.status(accepted) == "pending"
+    assert "canary" in stored_words(accepted)
+
+    mail_server.refusals.clear()
+    until_over(service, accepted, deliver)
+
+    assert service.status(accepted) == "delivered"
+    assert "canary" in mail_server.mails_to(recipient)[0].get_content()
+    assert "canary" not in stored_words(accepted)
+    assert recipient.inbox()[0]["body"] == "canary"  # theirs, until they have read it
+
+
+def test_the_words_of_a_security_webhook_go_however_it_is_suppressed(
+    login: Login, recipient: Caller, deliver: Deliver
+) -> None:
+    service = login("*", roles=("service",))
+    secret = {"channels": ["webhook"], "category": "security", "body": "canary"}
+    nowhere = service.notify(recipient, **secret)
+    new = {"recipients": [{"recipient_id": recipient.user_id}], "subject": "Reset", **secret}
+    in_bulk = service.post("/notifications/bulk", json=new).json()["items"][0]["notification_id"]
+    path = f"/webhook-endpoints/{endpoint_of(recipient)['id']}"
+    disabled = service.notify(recipient, **secret)
+    recipient.patch(path, json={"status": "disabled"})
+    deliver()
+    recipient.patch(path, json={"status": "enabled"})
+    deleted = service.notify(recipient, **secret)
+    assert "canary" in stored_words(deleted)
+    recipient.delete(path)
+
+    for notification in (nowhere, {"id": in_bulk}, disabled, deleted):
+        assert service.status(notification) == "suppressed"
+        assert "canary" not in stored_words(notification)
+
+
+def test_an_answer_that_repeats_a_secret_is_neither_kept_nor_logged(
+    login: Login,
+    recipient: Caller,
+    deliver: Deliver,
+    mail_server: MailServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mail_server.refusals["DATA"] = "550 Spam: canary"
+    service = login("*", roles=("service",))
+    with running_sink() as sink:
+        sink.said = b"canary"
+        sink.answers = [(200, {}), (400, {})]
+        endpoint_of(recipient, sink.url)
+        secret = {"channels": ["email", "webhook"], "category": "security"}
+        both = [service.notify(recipient, **secret) for _ in range(2)]
+        deliver()
+
+    told = [service.get(f"/notifications/{each['id']}").text for each in both]
+    tried = [attempt for each in both for attempt in service.attempts(each)]
+    assert "canary" not in f"{told} {tried} {caplog.text}"
+    answers = {attempt["response"] or attempt["error"] for attempt in tried}
+    assert answers == {"550", "200", "400"}
+
+
+def endpoint_of(recipient: Caller, url: str = "http://127.0.0.1:1/") -> dict[str, Any]:
+    response = recipient.post("/webhook-endpoints", json={"url": url})
+    assert response.status_code == 201, response.text
+    return dict(response.json())

@@ -32,6 +32,7 @@ class Sink:
         self.received: list[tuple[dict[str, str], bytes]] = []
         self.answers: list[tuple[int, dict[str, str]]] = []
         self.always: tuple[int, dict[str, str]] = (200, {})
+        self.said = b"Hello"
         sink = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,10 +46,10 @@ class Sink:
                     self.close_connection = True
                     return
                 self.send_response(status)
-                for name, value in {**headers, "Content-Length": "5"}.items():
+                for name, value in {**headers, "Content-Length": str(len(sink.said))}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(b"Hello")
+                self.wfile.write(sink.said)
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -22,7 +22,7 @@ from ..models import Content, Delivery, now
 from ..schemas.templates import Rendered
 from ..settings import Settings
 from ..suppressions import unsubscribe_link
-from .provider import Batch, Receipt, TryLater, Unanswered, Undeliverable
+from .provider import Batch, Receipt, TryLater, Unanswered, Undeliverable, excerpt
 
 
 class OneLine(Compat32):
@@ -56,11 +56,13 @@ class Email:
         try:
             smtp.sendmail(self._sender_address, [address], message)
         except smtplib.SMTPRecipientsRefused as error:
-            raise refusal(*error.recipients[address], address) from error
+            code, text = error.recipients[address]
+            raise refusal(code, said(delivery, code, text, address)) from error
         except smtplib.SMTPSenderRefused as error:  # our sender or our quota: for the settings
-            raise TryLater(said(error.smtp_code, error.smtp_error, address)) from error
+            raise TryLater(said(delivery, error.smtp_code, error.smtp_error, address)) from error
         except smtplib.SMTPDataError as error:
-            raise refusal(error.smtp_code, error.smtp_error, address) from error
+            answer = said(delivery, error.smtp_code, error.smtp_error, address)
+            raise refusal(error.smtp_code, answer) from error
         except OSError as error:
             raise Unanswered(f"No answer: {error}") from error
         return Receipt()
@@ -168,14 +170,13 @@ def header_words(text: str) -> str:
     return text if is_plain and "=?" not in text else Header(text, "utf-8").encode()
 
 
-def refusal(code: int, answer: bytes | str, address: str) -> Exception:
-    """A 5xx is for good."""
-    message = said(code, answer, address)
-    is_for_good = code >= 500 and code != NOT_LOGGED_IN
-    return Undeliverable(message) if is_for_good else TryLater(message)
-
-
-def said(code: int, answer: bytes | str, address: str) -> str:
+def said(delivery: Delivery, code: int, answer: bytes | str, address: str) -> str:
     """The sender of a notification is not told the recipient's address."""
     text = answer.decode(errors="replace") if isinstance(answer, bytes) else answer
-    return f"{code} {text}".replace(address, "the recipient")
+    return excerpt(delivery, code, text.replace(address, "the recipient"))
+
+
+def refusal(code: int, said: str) -> Exception:
+    """A 5xx is for good."""
+    is_for_good = code >= 500 and code != NOT_LOGGED_IN
+    return Undeliverable(said) if is_for_good else TryLater(said)

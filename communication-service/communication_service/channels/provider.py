@@ -8,7 +8,10 @@ from chassis.outbound import Outbound
 
 from ..contacts import Contacts
 from ..models import Delivery
+from ..schemas.fields import SECURITY
 from ..settings import Settings
+
+LONGEST_EXCERPT = 300  # characters
 
 
 class Undeliverable(Exception):
@@ -33,6 +36,12 @@ class Receipt:
 
     response: str | None = None
     inbox_item: dict[str, Any] | None = None
+
+
+def excerpt(delivery: Delivery, status: int, text: str) -> str:
+    """The beginning of an answer; of one to a secret nothing, since it may repeat that."""
+    is_secret = delivery.notification.category == SECURITY
+    return str(status) if is_secret else f"{status} {text[:LONGEST_EXCERPT]}".strip()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from chassis.service_client import retry_after
 from ..contacts import Contacts, UnknownRecipient
 from ..languages import words_for
 from ..models import Delivery
-from .provider import Batch, Receipt, TryLater, Unanswered, Undeliverable
+from .provider import Batch, Receipt, TryLater, Unanswered, Undeliverable, excerpt
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 LONGEST = 1600  # characters
@@ -41,7 +41,9 @@ class Sms:
             raise TryLater(f"No answer: {error}") from error
         except httpx.RequestError as error:
             raise Unanswered(f"No answer: {error}") from error
-        return accepted(answer, number)
+        # The sender of a notification is not told the number.
+        said = answer.text.replace(number, "the recipient")
+        return accepted(answer, excerpt(delivery, answer.status_code, said))
 
 
 def number_of(contacts: Contacts, user_id: str) -> str:
@@ -54,9 +56,8 @@ def number_of(contacts: Contacts, user_id: str) -> str:
     return str(number)
 
 
-def accepted(answer: httpx.Response, number: str) -> Receipt:
-    """Raises what a refusal means; the sender of a notification is not told the number."""
-    said = f"{answer.status_code} {answer.text[:300]}".replace(number, "the recipient").strip()
+def accepted(answer: httpx.Response, said: str) -> Receipt:
+    """Raises what a refusal means."""
     if answer.is_success:
         return Receipt(response=said)
     if answer.is_client_error and answer.status_code not in OURS:

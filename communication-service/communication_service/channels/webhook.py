@@ -12,13 +12,12 @@ from chassis.outbound import Answer, ForbiddenTarget, NoAnswer
 from chassis.service_client import retry_after
 
 from ..models import Delivery, Endpoint, now
-from .provider import Batch, Receipt, TryLater, Unanswered, Undeliverable
+from .provider import Batch, Receipt, TryLater, Unanswered, Undeliverable, excerpt
 
 LATER = (408, 425, 429)  # the 4xx that do not mean "never"
 GONE = 410
 GATEWAYS = (502, 504)  # something between us and the endpoint had no answer from it
 NOT_CONNECTED = (httpcore.ConnectError, httpcore.ConnectTimeout, gaierror)
-LONGEST_EXCERPT = 300  # characters
 
 
 class EndpointGone(Undeliverable):
@@ -43,7 +42,8 @@ class Webhook:
         except NoAnswer as error:
             is_unsent = isinstance(error.__cause__, NOT_CONNECTED)
             raise (TryLater if is_unsent else Unanswered)(str(error)) from error
-        return accepted(answer)
+        text = answer.content.decode(errors="replace")
+        return accepted(answer, excerpt(delivery, answer.status, text))
 
 
 def payload(delivery: Delivery) -> str:
@@ -81,10 +81,8 @@ def secrets(endpoint: Endpoint, at: datetime) -> Iterator[str]:
         yield endpoint.old_secret
 
 
-def accepted(answer: Answer) -> Receipt:
+def accepted(answer: Answer, said: str) -> Receipt:
     """Raises what a refusal means."""
-    text = answer.content[:LONGEST_EXCERPT].decode(errors="replace")
-    said = f"{answer.status} {text}".strip()
     if 200 <= answer.status < 300:
         return Receipt(response=said)
     if answer.status == GONE:
