@@ -7,7 +7,7 @@ then go out twice, with one Message-ID; an inbox item is saved with the delivery
 import asyncio
 import logging
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -40,6 +40,7 @@ from .settings import Settings
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 20  # deliveries of a batch whose provider can wait for several answers
+OF_ONE = 5  # of these for one recipient, whose endpoints may all be slow
 TURNS = {
     channel: Semaphore(1 if iscoroutinefunction(provider.send) else 3)
     for channel, provider in PROVIDERS.items()
@@ -186,17 +187,30 @@ def send_all(provider: Provider, admitted: Sequence[Delivery], seconds: float) -
 
 async def send_together(provider: Provider, waiting: deque[Delivery], until: float) -> list[Sent]:
     done: list[Sent] = []
+    at_work = Counter[str]()
 
     async def send_one_by_one() -> None:
-        while waiting and (not done or monotonic() < until):
-            with under_way(waiting.popleft()) as sent:
+        while (not done or monotonic() < until) and (delivery := next_of(waiting, at_work)):
+            person = delivery.notification.recipient_id
+            at_work[person] += 1
+            with under_way(delivery) as sent:
                 done.append(sent)
-                sent.receipt = await provider.send(sent.delivery)
+                sent.receipt = await provider.send(delivery)
+            at_work[person] -= 1
 
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
             group.create_task(send_one_by_one())
     return done
+
+
+def next_of(waiting: deque[Delivery], at_work: Counter[str]) -> Delivery | None:
+    """The first for somebody who has places left. If nobody has, who is at work does the rest."""
+    for delivery in waiting:
+        if at_work[delivery.notification.recipient_id] < OF_ONE:
+            waiting.remove(delivery)
+            return delivery
+    return None
 
 
 def record(
@@ -206,7 +220,7 @@ def record(
     begun = {sent.delivery.id for sent in done}
     untried = [delivery for delivery in admitted if delivery.id not in begun]
     verdicts = [verdict(sent, settings) for sent in done]
-    verdicts += [Verdict(delivery, PENDING, counts=False) for delivery in untried]
+    verdicts += [put_back(delivery, settings) for delivery in untried]
     ours = settle(session, Delivery, verdicts)
     receipts = [sent.receipt for sent in done if sent.receipt and sent.delivery.id in ours]
     close_attempts(session, done, ours)
@@ -214,6 +228,12 @@ def record(
     drop_attempts(session, untried)
     erase_secrets(session, [sent.delivery for sent in done])
     inbox.add(session, [receipt.inbox_item for receipt in receipts if receipt.inbox_item])
+
+
+def put_back(delivery: Delivery, settings: Settings) -> Verdict:
+    """Due at once; but what waited for a slow endpoint lets others pass in the next turns."""
+    pause = random.uniform(1, 3) * settings.delivery_turn_seconds if delivery.endpoint_id else None
+    return Verdict(delivery, PENDING, counts=False, delay=pause)
 
 
 def erase_secrets(session: Session, deliveries: Iterable[Delivery]) -> None:

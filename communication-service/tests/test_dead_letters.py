@@ -10,7 +10,7 @@ from communication_service.database import engine
 
 from .conftest import Caller, MailServer
 from .test_delivery import until_over
-from .test_webhooks import running_sink
+from .test_webhooks import Sink, running_sink
 
 Deliver = Callable[..., None]
 Login = Callable[..., Caller]
@@ -223,7 +223,7 @@ def test_an_answer_that_repeats_a_secret_is_neither_kept_nor_logged(
 ) -> None:
     mail_server.refusals["DATA"] = "550 Spam: canary"
     service = login("*", roles=("service",))
-    with running_sink() as sink:
+    with running_sink(Sink) as sink:
         sink.said = b"canary"
         sink.answers = [(200, {}), (400, {})]
         endpoint_of(recipient, sink.url)

@@ -21,7 +21,7 @@ NUMBER = "+15005550006"
 
 @pytest.fixture
 def provider() -> Iterator[Sink]:
-    with running_sink() as sink:
+    with running_sink(Sink) as sink:
         sink.always = (201, {})
         yield sink
 

@@ -1,12 +1,12 @@
 """Webhooks, over real HTTP to a sink that fails as it is told: signatures, retries, health."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy import update
@@ -17,6 +17,7 @@ from communication_service.models import Delivery, Endpoint, Notification, now
 
 from .conftest import Caller
 from .test_delivery import outcomes, pause_before_next, until_over
+from .test_processes import wait_for
 
 Deliver = Callable[..., None]
 
@@ -66,20 +67,25 @@ class Sink:
         return [headers["webhook-id"] for headers, _ in self.received]
 
 
+AnySink = TypeVar("AnySink", bound=Sink)
+
+
 @contextmanager
-def running_sink(kind: type[Sink] = Sink) -> Iterator[Sink]:
+def running_sink(kind: type[AnySink]) -> Iterator[AnySink]:
     sink = kind()
     thread = threading.Thread(target=sink.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield sink
-    sink.server.shutdown()
-    thread.join()
-    sink.server.server_close()
+    try:
+        yield sink
+    finally:
+        sink.server.shutdown()
+        thread.join()
+        sink.server.server_close()
 
 
 @pytest.fixture
 def sink() -> Iterator[Sink]:
-    with running_sink() as sink:
+    with running_sink(Sink) as sink:
         yield sink
 
 
@@ -390,17 +396,36 @@ def test_a_person_has_a_limited_number_of_endpoints(recipient: Caller, sink: Sin
     assert made[-1].json()["code"] == "TooManyEndpoints"
 
 
-def test_a_slow_endpoint_holds_up_no_other(
+class Hanging(Sink):
+    """Has many requests before it has answered one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.awake = threading.Event()
+
+    def answer(self, webhook_id: str) -> tuple[int, dict[str, str]]:
+        self.awake.wait(10)
+        return super().answer(webhook_id)
+
+
+def test_an_endpoint_that_hangs_holds_up_no_other(
     sender: Caller, login: Callable[..., Caller], sink: Sink, deliver: Deliver
 ) -> None:
-    """Twenty are called at the same time: together they take as long as one."""
-    slow = login()
-    slow.post("/webhook-endpoints", json={"url": "http://127.0.0.1:1/"}).raise_for_status()
-    quick = login()
-    quick.post("/webhook-endpoints", json={"url": sink.url}).raise_for_status()
-    accepted = [hook(sender, person) for person in (slow, quick)]
+    slow, quick = login(), login()
+    with running_sink(Hanging) as hanging, ThreadPoolExecutor(1) as worker:
+        slow.post("/webhook-endpoints", json={"url": hanging.url}).raise_for_status()
+        quick.post("/webhook-endpoints", json={"url": sink.url}).raise_for_status()
+        waiting = [hook(sender, slow) for _ in range(25)]
+        accepted = hook(sender, quick)
 
-    deliver(delivery_first_delay_seconds=100)
+        work = worker.submit(deliver, delivery_turn_seconds=0.1, webhook_pause_after_failures=99)
+        wait_for(lambda: bool(sink.received), seconds=10)
+        before_it = len(hanging.received)
+        hanging.awake.set()
+        work.result()
 
-    assert [sender.status(each) for each in accepted] == ["pending", "delivered"]
-    assert json.loads(sink.received[0][1])["data"]["recipient_id"] == quick.user_id
+        assert before_it <= 5
+        assert sender.status(accepted) == "delivered"
+        for notification in waiting:
+            until_over(sender, notification, deliver)
+    assert {sender.status(notification) for notification in waiting} == {"delivered"}
