@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from chassis.claims import PENDING, Verdict, settle
 
-from .models import SUPPRESSED, URGENT, Delivery, Preferences, Suppression, Throttle, now
+from .models import SUPPRESSED, URGENT, Delivery, Preferences, Suppression, Throttle
 from .policy import EVERY, SEND, Case, Decision, decide
 from .schemas.preferences import Limit, Wishes
 from .settings import Settings
@@ -29,7 +29,8 @@ def admit(session: Session, claimed: Sequence[Delivery], settings: Settings) -> 
     """Those to be sent now. The others are settled: suppressed or put off, with the reason."""
     if not claimed:
         return []
-    recipients, moment = Recipients(session, claimed, settings), now()
+    recipients = Recipients(session, claimed, settings)
+    moment = claimed[0].claimed_at(settings.lease)
     decisions = {delivery: recipients.decide(delivery, moment) for delivery in claimed}
     others = [verdict(d, what, moment) for d, what in decisions.items() if what != SEND]
     settle(session, Delivery, others)

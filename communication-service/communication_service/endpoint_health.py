@@ -5,6 +5,7 @@ owner is told, and its deliveries wait. Once in a while one of them is sent as a
 arrive, all others follow. An endpoint that answers 410 is `disabled`, until its owner enables it.
 """
 
+import random
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import groupby
@@ -37,28 +38,45 @@ def load_endpoints(session: Session, taken: Sequence[Delivery]) -> None:
 
 def hold_back(session: Session, taken: Sequence[Delivery], settings: Settings) -> list[Verdict]:
     """The verdicts on those that are not to be sent now."""
-    in_order = sorted(taken, key=lambda delivery: str(delivery.endpoint_id))  # of their locks
-    verdicts = [hold_back_one(session, delivery, settings) for delivery in in_order]
+    probes = probes_of(session, taken, settings)
+    verdicts = [hold_back_one(one, settings) for one in taken if one not in probes]
     return [verdict for verdict in verdicts if verdict]
 
 
-def hold_back_one(session: Session, delivery: Delivery, settings: Settings) -> Verdict | None:
+def probes_of(session: Session, taken: Sequence[Delivery], settings: Settings) -> list[Delivery]:
+    """The first delivery to each paused endpoint for which it is time."""
+    first = {
+        delivery.endpoint.id: delivery
+        for delivery in reversed(taken)
+        if delivery.endpoint and delivery.endpoint.status == PAUSED
+    }
+    in_order = sorted(first)  # of their locks
+    return [first[each] for each in in_order if is_probe(session, each, settings)]
+
+
+def hold_back_one(delivery: Delivery, settings: Settings) -> Verdict | None:
     endpoint = delivery.endpoint
-    if endpoint is None:
+    if endpoint is None or endpoint.status == ENABLED:
         return None
     if endpoint.status == DISABLED:
         return Verdict(delivery, SUPPRESSED, f"The endpoint is disabled: {endpoint.reason}")
-    if endpoint.status == ENABLED or is_probe(session, endpoint, settings):
-        return None
     if delivery.age(settings.lease) > settings.delivery_max_age_seconds:
         return Verdict(delivery, DEAD, WAITING)
-    return Verdict(delivery, PENDING, WAITING, delay=settings.webhook_probe_seconds, counts=False)
+    delay = until_probe(endpoint, delivery, settings)
+    return Verdict(delivery, PENDING, WAITING, delay=delay, counts=False)
 
 
-def is_probe(session: Session, endpoint: Endpoint, settings: Settings) -> bool:
+def until_probe(endpoint: Endpoint, delivery: Delivery, settings: Settings) -> float:
+    """Seconds to the next one, and some more: not all that wait are to be looked at together."""
+    pause, moment = settings.webhook_probe_seconds, delivery.claimed_at(settings.lease)
+    left = (endpoint.probe_at - moment).total_seconds() if endpoint.probe_at else 0
+    return (left if left > 0 else pause) + random.uniform(0, pause / 4)
+
+
+def is_probe(session: Session, endpoint_id: UUID, settings: Settings) -> bool:
     """Of all workers, one at a time gets a yes."""
     pause = timedelta(seconds=settings.webhook_probe_seconds)
-    due = Endpoint.id == endpoint.id, Endpoint.status == PAUSED, Endpoint.probe_at <= func.now()
+    due = Endpoint.id == endpoint_id, Endpoint.status == PAUSED, Endpoint.probe_at <= func.now()
     probing = update(Endpoint).where(*due).values(probe_at=func.now() + pause)
     options = {"synchronize_session": False}
     return session.scalar(probing.returning(Endpoint.id), execution_options=options) is not None

@@ -169,13 +169,14 @@ class Delivery(Base):
     fence: Mapped[int] = mapped_column(default=0)
     last_error: Mapped[str | None]
 
-    def age(self, lease: timedelta) -> float:
-        """Seconds from when it was due first, or was put back, to its claim with this lease.
-
-        All by the database's clock: a worker whose own is days ahead must give nothing up.
-        """
+    def claimed_at(self, lease: timedelta) -> datetime:
+        """By the database's clock: a worker whose own is days ahead must give nothing up."""
         assert self.lease_until
-        return (self.lease_until - lease - self.queued_at).total_seconds()
+        return self.lease_until - lease
+
+    def age(self, lease: timedelta) -> float:
+        """Seconds from when it was due first, or was put back, to its claim with this lease."""
+        return (self.claimed_at(lease) - self.queued_at).total_seconds()
 
 
 class Operation(Base):

@@ -9,10 +9,12 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
-from communication_service.database import engine
+from communication_service import delivery
+from communication_service.database import engine, session_maker
+from communication_service.models import PRIORITIES
 from communication_service.schemas.preferences import Limit
 
-from .conftest import Caller, MailServer
+from .conftest import Caller, MailServer, changed
 
 Deliver = Callable[..., None]
 
@@ -167,6 +169,28 @@ def test_quiet_hours_put_off_and_drop_nothing(
 
     assert deliveries(sender, accepted) == {"email": ("delivered", None)}
     assert len(mail_server.mails_to(recipient)) == 2
+
+
+def test_quiet_hours_go_by_the_databases_clock_whatever_the_workers_says(
+    sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> None:
+    deliver()  # what other tests left
+    half_a_day, settings = timedelta(hours=12), changed(mail_server)
+    then = datetime.now(UTC) + half_a_day
+    hours = {
+        "start": f"{then - timedelta(hours=1):%H:%M}",
+        "end": f"{then + timedelta(hours=1):%H:%M}",
+    }
+    says(recipient, quiet_hours=ALL_DAY | hours)
+    accepted = sender.notify(recipient, channels=["email"])
+
+    with session_maker.begin() as session:
+        (taken,) = delivery.take(session, "email", PRIORITIES, settings)
+        assert taken.lease_until
+        taken.lease_until += half_a_day  # as a database has it that is ahead of us
+        assert delivery.begin(session, [taken], settings) == []
+
+    assert deliveries(sender, accepted)["email"] == ("pending", "The recipient has quiet hours")
 
 
 def make_due(notification: dict[str, Any]) -> None:

@@ -2,17 +2,19 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from communication_service.database import session_maker
+from communication_service.database import engine, session_maker
 from communication_service.models import Delivery, Endpoint, Notification, now
 
 from .conftest import Caller
@@ -306,7 +308,7 @@ def test_an_endpoint_that_keeps_failing_is_left_alone_but_for_one_probe(
     deliver(webhook_probe_seconds=0.2, **TOUCHY)  # too early for a probe
     assert len(sink.received) == seen
     probe_now(recipient)
-    time.sleep(0.3)
+    due_now(recipient)
     deliver(delivery_first_delay_seconds=0.05, **TOUCHY)
     assert len(sink.received) == seen + 1
 
@@ -317,6 +319,58 @@ def test_an_endpoint_that_keeps_failing_is_left_alone_but_for_one_probe(
         until_over(sender, notification, lambda: deliver(**AT_ONCE, **TOUCHY))
     assert [sender.status(notification) for notification in accepted] == ["delivered"] * 4
     assert read(recipient, endpoint)["status"] == "enabled"
+
+
+def test_what_waits_for_a_paused_endpoint_asks_once_and_comes_back_spread_after_the_next_probe(
+    sender: Caller, recipient: Caller, endpoint: dict[str, Any], sink: Sink, deliver: Deliver
+) -> None:
+    sink.always = (500, {})
+    accepted = [hook(sender, recipient) for _ in range(4)]
+    deliver(delivery_first_delay_seconds=0.01, **TOUCHY)
+    due_now(recipient)
+
+    with counted("UPDATE communication_endpoints SET probe_at") as questions:
+        deliver(delivery_first_delay_seconds=100, webhook_probe_seconds=60, **TOUCHY)
+
+    assert len(questions) == 1
+    pauses = {pause_before_next(each["id"]) for each in accepted}
+    assert len(pauses) == 4
+    assert all(55 < pause <= 75 for pause in pauses)
+
+
+def test_an_endpoint_that_has_not_failed_for_long_enough_stays_enabled(
+    sender: Caller, recipient: Caller, endpoint: dict[str, Any], sink: Sink, deliver: Deliver
+) -> None:
+    touchy = {"webhook_pause_after_failures": 1, "webhook_pause_after_seconds": 30}
+    sink.always = (500, {})
+    hook(sender, recipient)
+    deliver(**touchy)
+    assert read(recipient, endpoint)["status"] == "enabled"
+
+    with session_maker.begin() as session:
+        mine = update(Endpoint).where(Endpoint.owner_id == recipient.user_id)
+        session.execute(mine.values(failing_since=now() - timedelta(seconds=31)))
+    due_now(recipient)
+    deliver(**touchy)
+
+    assert read(recipient, endpoint)["status"] == "paused"
+
+
+@contextmanager
+def counted(beginning: str) -> Iterator[list[str]]:
+    """The statements that begin so."""
+    found: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        statement = str(arguments[2])
+        if statement.startswith(beginning):
+            found.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 def probe_now(recipient: Caller) -> None:
@@ -394,6 +448,19 @@ def test_a_person_has_a_limited_number_of_endpoints(recipient: Caller, sink: Sin
 
     assert [response.status_code for response in made] == [201] * 10 + [409]
     assert made[-1].json()["code"] == "TooManyEndpoints"
+
+
+def test_of_many_endpoints_made_at_the_same_time_ten_are_kept(
+    recipient: Caller, sink: Sink
+) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        new = {"url": sink.url}
+        posts = [pool.submit(recipient.post, "/webhook-endpoints", json=new) for _ in range(16)]
+        statuses = Counter(post.result().status_code for post in posts)
+
+    assert statuses == {201: 10, 409: 6}
+    too_many = recipient.post("/webhook-endpoints", json={"url": "http://10.0.0.1/"})
+    assert too_many.status_code == 409  # before its name is looked up
 
 
 class Hanging(Sink):
