@@ -2,7 +2,8 @@
 
 import base64
 import secrets
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -38,11 +39,16 @@ def of(user: User) -> Select[Endpoint]:
     return select(Endpoint).where(Endpoint.owner_id == user.user_id)
 
 
-def for_recipient(session: Session, user_id: str, category: str) -> Sequence[Endpoint]:
-    """Where a notification of this category is to go."""
+def for_recipients(
+    session: Session, people: Collection[str], category: str
+) -> dict[str, list[Endpoint]]:
+    """Where a notification of this category is to go, by recipient."""
     wanted = or_(Endpoint.categories.is_(None), Endpoint.categories.any_() == category)
-    theirs = Endpoint.owner_id == user_id, Endpoint.status != DISABLED
-    return session.scalars(select(Endpoint).where(*theirs, wanted)).all()
+    theirs = Endpoint.owner_id.in_(people), Endpoint.status != DISABLED
+    found = defaultdict[str, list[Endpoint]](list)
+    for endpoint in session.scalars(select(Endpoint).where(*theirs, wanted)):
+        found[endpoint.owner_id].append(endpoint)
+    return found
 
 
 def list_endpoints(session: Session, user: User, page: PageParameters) -> dict[str, Any]:
@@ -56,10 +62,15 @@ def get_endpoint(session: Session, user: User, endpoint_id: UUID) -> Endpoint:
     return endpoint
 
 
-def create_endpoint(session: Session, user: User, new: EndpointCreate) -> Endpoint:
+def refuse_too_many(session: Session, user: User) -> None:
+    """Under a lock until the commit, so that of two at a time the second counts the first."""
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(user.user_id, 0))))
     count = session.scalar(of(user).with_only_columns(func.count()))
     if count is not None and count >= MOST_ENDPOINTS:
         raise TooManyEndpoints(f"You have {MOST_ENDPOINTS} endpoints, and can have no more")
+
+
+def create_endpoint(session: Session, user: User, new: EndpointCreate) -> Endpoint:
     endpoint = Endpoint(owner_id=user.user_id, secret=new_secret(), **new.model_dump())
     session.add(endpoint)
     session.flush()

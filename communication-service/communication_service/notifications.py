@@ -1,6 +1,6 @@
 """What a sender can do: have a notification accepted, follow it, cancel it, try it again."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,8 @@ from chassis.pagination import PageParameters, paginate
 from chassis.tracing import trace_id
 
 from .attempts import NOT_ARRIVED
-from .endpoints import for_recipient
+from .dead_letters import on_record
+from .endpoints import for_recipients
 from .erasure import erase
 from .models import (
     BULK,
@@ -25,9 +26,11 @@ from .models import (
     URGENT,
     Attempt,
     Delivery,
+    Endpoint,
     Notification,
     Template,
 )
+from .schemas.dead_letters import DeadLetters
 from .schemas.fields import SECURITY
 from .schemas.notifications import NotificationCreate, Sending
 from .settings import settings
@@ -37,6 +40,9 @@ PRIORITY = {"urgent": URGENT, "normal": NORMAL, "bulk": BULK}
 MANDATORY = "notifications:mandatory"  # given to no role either: services may, and *
 EVERY_NOTIFICATION = "notifications:all"  # given to no role: only a permission of * holds it
 OPERATOR = "queue:read"
+
+Endpoints = Mapping[str, Sequence[Endpoint]]
+"""By the id of their owner."""
 
 
 class UnknownNotification(NotFound):
@@ -63,7 +69,8 @@ def accept(session: Session, sender: User, new: NotificationCreate) -> Notificat
     """Once this is committed, it will be sent: the deliveries are the queue of record."""
     refuse_to_force(sender, new.category)
     refuse_what_is_off(new.channels)
-    notification = prepare(session, sender, new, template_for(session, new))
+    endpoints = endpoints_for(session, new, [str(new.recipient_id)])
+    notification = prepare(sender, new, template_for(session, new), endpoints)
     session.add(notification)
     session.flush()
     if notification.status == SUPPRESSED:
@@ -71,8 +78,12 @@ def accept(session: Session, sender: User, new: NotificationCreate) -> Notificat
     return notification
 
 
+def endpoints_for(session: Session, new: Sending, people: Collection[str]) -> Endpoints:
+    return for_recipients(session, people, new.category) if "webhook" in new.channels else {}
+
+
 def prepare(
-    session: Session, sender: User, new: NotificationCreate, template: Template | None
+    sender: User, new: NotificationCreate, template: Template | None, endpoints: Endpoints
 ) -> Notification:
     # Now by the database's clock, which the claim goes by, so that it is due at once.
     run_at = new.send_at or func.now()
@@ -87,19 +98,18 @@ def prepare(
         deliveries=[
             delivery
             for channel in sorted(new.channels)
-            for delivery in deliveries_on(session, channel, new, queued)
+            for delivery in deliveries_on(channel, endpoints.get(str(new.recipient_id)), queued)
         ],
         **contents(new, template),
     )
 
 
 def deliveries_on(
-    session: Session, channel: str, new: NotificationCreate, queued: dict[str, Any]
+    channel: str, found: Sequence[Endpoint] | None, queued: dict[str, Any]
 ) -> list[Delivery]:
     """One, or for webhooks one for each endpoint that the recipient has."""
     if channel != "webhook":
         return [Delivery(channel=channel, **queued)]
-    found = for_recipient(session, str(new.recipient_id), new.category)
     if not found:
         why = "The recipient has no webhook endpoint for this category"
         return [Delivery(channel=channel, **queued, status=SUPPRESSED, last_error=why)]
@@ -124,9 +134,12 @@ def tell(session: Session, user_id: str, subject: str, body: str) -> None:
 
 def refuse_to_force(sender: User, category: str) -> None:
     """What nobody can turn off is not for everybody to send."""
-    is_forced = category in settings.mandatory_categories
-    if is_forced and not (sender.is_service or sender.may(MANDATORY)):
+    if category in settings.mandatory_categories and not may_force(sender):
         raise Forbidden(f"Mail of the category {category} needs the permission {MANDATORY}")
+
+
+def may_force(sender: User) -> bool:
+    return sender.is_service or sender.may(MANDATORY)
 
 
 def refuse_what_is_off(channels: Collection[str]) -> None:
@@ -225,7 +238,8 @@ def retry_dead(session: Session, user: User, notification_id: UUID) -> Notificat
     for delivery in dead:
         delivery.status, delivery.attempts, delivery.last_error = PENDING, 0, None
         delivery.run_at = delivery.queued_at = func.now()
-    session.flush()
+    which = DeadLetters(delivery_ids=[delivery.id for delivery in dead])
+    on_record(session, user, "replay", which, len(dead))
     return notification
 
 

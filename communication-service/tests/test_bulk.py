@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from .conftest import Caller, MailServer
+from .test_webhooks import counted
 
 Deliver = Callable[..., None]
 Login = Callable[..., Caller]
 
+NOBODY = "00000000-0000-4000-8000-000000000000"
 SAID = {"subject": "Hello", "body": "News."}
 
 
@@ -71,6 +73,49 @@ def test_the_same_key_accepts_once(sender: Caller, login: Login, deliver: Delive
     assert len(ann.inbox()) == 1
 
 
+def test_the_endpoints_of_all_recipients_are_looked_up_at_once(
+    sender: Caller, login: Login
+) -> None:
+    people = [login() for _ in range(5)]
+    for person in people:
+        new = {"url": "http://127.0.0.1:1/"}
+        person.post("/webhook-endpoints", json=new).raise_for_status()
+
+    with counted("SELECT communication_endpoints") as questions:
+        said = send(sender, people, channels=["webhook"], **SAID)
+
+    assert len(questions) == 1
+    for item in said["items"]:
+        notification = {"id": item["notification_id"]}
+        assert sender.status(notification) == "pending"
+        sender.post(f"/notifications/{item['notification_id']}/cancel")
+
+
+def test_what_is_said_to_all_of_them_together_has_a_limit(sender: Caller) -> None:
+    nobody = "00000000-0000-4000-8000-{:012d}"
+    recipients = [{"recipient_id": nobody.format(number)} for number in range(101)]
+    new = {"recipients": recipients, "subject": "Long", "body": "x" * 100_000}
+
+    refused = sender.post("/notifications/bulk", json=new)
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "recipients"
+    assert "10,000,000 characters" in refused.json()["detail"]
+    assert sender.get("/notifications").json()["items"] == []
+
+
+def test_urgent_for_many_needs_a_permission(sender: Caller, login: Login) -> None:
+    new = {"recipients": [{"recipient_id": sender.user_id}], "priority": "urgent", **SAID}
+
+    refused = sender.post("/notifications/bulk", json=new)
+    allowed = login("notifications:send", "notifications:mandatory")
+
+    assert refused.status_code == 403
+    assert "notifications:mandatory" in refused.json()["detail"]
+    assert allowed.post("/notifications/bulk", json=new).status_code == 202
+    assert sender.notify(sender, priority="urgent")["status"] == "pending"
+
+
 def test_a_thousand_are_accepted_at_once_and_one_more_is_too_many(
     sender: Caller, login: Login, deliver: Deliver
 ) -> None:
@@ -95,6 +140,7 @@ def test_a_thousand_are_accepted_at_once_and_one_more_is_too_many(
         ({"recipients": []}, "recipients"),
         ({"recipients": [{"recipient_id": "ann"}]}, "recipients.0.recipient_id"),
         ({"recipients": [{"recipient": "ann"}]}, "recipients.0.recipient_id"),
+        ({"recipients": [{"recipient_id": NOBODY, "variables": {"name": "x"}}]}, "recipients"),
         ({"template": "there-is-none", "subject": None, "body": None}, "template"),
         ({"subject": None}, "subject"),
         ({"priority": "first"}, "priority"),

@@ -113,6 +113,17 @@ def test_who_replayed_what_is_on_record(
     assert (done["action"], done["actor_id"], done["which"]) == ("replay", operator.user_id, which)
 
 
+def test_a_sender_who_tries_again_is_on_record_too(
+    sender: Caller, operator: Caller, dead: dict[str, Any]
+) -> None:
+    sender.post(f"/notifications/{dead['notification']['id']}/retry").raise_for_status()
+
+    (done,) = operator.get("/dead-letters/operations", params={"limit": 1}).json()["items"]
+
+    assert (done["action"], done["actor_id"], done["count"]) == ("replay", sender.user_id, 1)
+    assert done["which"] == {"delivery_ids": [dead["id"]]}
+
+
 def test_a_purge_counts_first_and_then_gives_up(
     operator: Caller, sender: Caller, recipient: Caller, dead: dict[str, Any], deliver: Deliver
 ) -> None:
@@ -122,7 +133,9 @@ def test_a_purge_counts_first_and_then_gives_up(
     assert (dry["count"], dry["id"]) == (1, None)
     assert len(of(operator, recipient)) == 1
 
-    assert operator.post("/dead-letters/purge", json=which).json()["count"] == 1
+    done = operator.post("/dead-letters/purge", json=which).json()
+    assert (done["action"], done["count"]) == ("purge", 1)
+    assert operator.get("/dead-letters/operations", params={"limit": 1}).json()["items"] == [done]
     assert of(operator, recipient) == []
     assert sender.status(dead["notification"]) == "cancelled"
     assert operator.post("/dead-letters/replay", json=which).json()["count"] == 0

@@ -45,6 +45,7 @@ def test_a_failure_is_tried_again_later_and_later(
     assert waiting["reason"] == "451 Try again later"
     (attempt,) = sender.attempts(accepted)
     assert (attempt["number"], attempt["channel"], attempt["outcome"]) == (1, "email", "failed")
+    assert 0 <= attempt["latency_ms"] < 60_000
     assert 45 < pause_before_next(accepted["id"]) <= 100
 
 

@@ -175,7 +175,6 @@ def test_the_queue_counts_deliveries_by_status(
     operator = login("queue:read")
     deliver()
     before = operator.get("/queue/status").json()
-    print(before)
 
     sender.notify(recipient)
     during = operator.get("/queue/status").json()

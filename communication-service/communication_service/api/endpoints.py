@@ -46,6 +46,7 @@ def create_endpoint(
     new: EndpointCreate, request: Request, user: CurrentUser, session: DbSession
 ) -> Endpoint:
     """Have the caller's notifications sent to a URL; the answer alone has the secret."""
+    endpoints.refuse_too_many(session, user)
     refuse_inside(request, new.url)
     return endpoints.create_endpoint(session, user, new)
 

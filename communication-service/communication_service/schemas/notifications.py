@@ -77,6 +77,16 @@ class BulkCreate(Sending):
     recipients: Annotated[list[BulkRecipient], Field(min_length=1, max_length=1000)]
     priority: Priority = "bulk"
 
+    @field_validator("recipients")
+    @classmethod
+    def need_a_template(
+        cls, value: list[BulkRecipient], info: ValidationInfo
+    ) -> list[BulkRecipient]:
+        has_variables = any(recipient.variables for recipient in value)
+        if has_variables and info.data.get("template", "") is None:
+            raise ValueError("have variables, which need a template to be put into")
+        return value
+
 
 class BulkItem(Shown):
     recipient_id: UUID
@@ -138,6 +148,13 @@ class AttemptRead(Shown):
     error: str | None
     response: str | None
     trace_id: str | None
+
+    @computed_field(description="Of the sending; null while it is under way.")  # type: ignore[prop-decorator]
+    @property
+    def latency_ms(self) -> float | None:
+        if self.finished_at is None:
+            return None
+        return round((self.finished_at - self.started_at).total_seconds() * 1000, 3)
 
 
 class Attempts(Shown):
