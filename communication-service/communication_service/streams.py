@@ -81,9 +81,12 @@ class Follower:
             yield await self._start(after)
             while not self.leave.is_set():
                 self._grown.clear()
-                for item in await self._arrived():
+                arrived = await self._arrived()
+                for item in arrived:
                     self._position = item.position
                     yield event_of(item)
+                if len(arrived) == PAGE:
+                    self._grown.set()  # there may be more, and nothing to wait for
                 await self._wait()
         except (ServiceError, SQLAlchemyError) as error:
             logger.info("a stream ends: %s", error)

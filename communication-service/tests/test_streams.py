@@ -1,5 +1,6 @@
 """The live inbox, over the network: several replicas of the service, real tokens that end."""
 
+import asyncio
 import json
 import socket
 import sys
@@ -17,10 +18,12 @@ from uuid import UUID
 import httpx
 import pytest
 
+from chassis.auth import User
 from chassis.testing import FakeIdentity, Person
 from communication_service import inbox
 from communication_service.database import session_maker
 from communication_service.settings import SERVICE_FOLDER
+from communication_service.streams import PAGE, Database, Follower
 from localstack.leash import leashed, let_go
 from localstack.servers import free_port
 from localstack.services import SERVICES
@@ -258,6 +261,28 @@ def test_streams_are_limited_per_person_and_per_process(
     assert (one_too_many.status_code, one_too_many.json()["code"]) == (429, "TooManyStreams")
     assert (full.status_code, full.headers["Retry-After"]) == (503, "5")
     wait_for(lambda: has_room(replicas[1], person))
+
+
+def test_who_was_away_for_long_catches_up_without_waiting_for_the_next_look(
+    sender: Caller, recipient: Caller
+) -> None:
+    user = User(recipient.user_id, None, (), frozenset(), datetime.now(UTC))
+    put(*[item_for(sender, recipient, f"No. {number}") for number in range(2 * PAGE + 1)])
+
+    async def check_token() -> User:
+        return user
+
+    async def catch_up() -> list[str]:
+        heard: list[str] = []
+        follower = Follower(user, check_token, Database())  # and nobody who looks
+        async with asyncio.timeout(10):
+            async for event in follower.events(after=0):
+                heard += [str(event.id)] if event.event == "item" else []
+                if len(heard) > 2 * PAGE:
+                    follower.leave.set()
+        return heard
+
+    assert asyncio.run(catch_up()) == [str(position + 1) for position in range(2 * PAGE + 1)]
 
 
 @pytest.mark.parametrize("position", ["-1", "x", str(2**63)])
