@@ -67,6 +67,15 @@ def get_template(session: Session, template_id: UUID, version: int | None = None
     return found
 
 
+def locked(session: Session, template_id: UUID) -> Template:
+    """The current version, until the commit: while one writes the next, nobody deletes the rest."""
+    current = newest().where(Template.id == template_id).with_for_update(of=Template)
+    found = session.scalar(current)
+    if found is None:
+        raise UnknownTemplate("There is no such template")
+    return found
+
+
 def get_template_by_name(session: Session, name: str) -> Template | None:
     return session.scalar(newest().where(Template.name == name))
 
@@ -81,7 +90,7 @@ def update_template(
     session: Session, author: User, template_id: UUID, change: TemplateUpdate
 ) -> Template:
     """Writes the next version; what was accepted from earlier ones stays as it is."""
-    last = get_template(session, template_id)
+    last = locked(session, template_id)
     template = Template(id=last.id, version=last.version + 1, **change.model_dump())
     check_template(template)
     template.name, template.built_in, template.author_id = last.name, last.built_in, author.user_id
@@ -99,7 +108,7 @@ def save(session: Session, template: Template, otherwise: Conflict) -> Template:
 
 
 def delete_template(session: Session, template_id: UUID) -> None:
-    template = get_template(session, template_id)
+    template = locked(session, template_id)
     if template.built_in:
         raise BuiltInTemplate(f"{template.name} is built in and cannot be deleted")
     session.execute(delete(Template).where(Template.id == template_id))

@@ -2,14 +2,19 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from communication_service.database import engine
+from chassis.auth import User
+from communication_service.database import engine, session_maker
+from communication_service.schemas.templates import TemplateUpdate
+from communication_service.templates import update_template
 
 from .conftest import Caller, MailServer
 
@@ -204,3 +209,18 @@ def test_a_missing_variable_is_named(editor: Caller, recipient: Caller) -> None:
         (error,) = response.json()["errors"]
         assert error["field"] == "variables"
         assert message in error["message"]
+
+
+def test_a_template_that_is_changed_while_it_is_deleted_is_gone(editor: Caller) -> None:
+    template, change = editor.template(), {"subject": "Hi", "body": "Hi again"}
+    path = f"/templates/{template['id']}"
+    author = User(editor.user_id, None, (), frozenset(), datetime.now(UTC))
+    with ThreadPoolExecutor(1) as pool:
+        with session_maker.begin() as session:
+            update_template(session, author, UUID(template["id"]), TemplateUpdate(**change))
+            deleting = pool.submit(editor.delete, path)
+            with suppress(TimeoutError):
+                deleting.result(timeout=0.3)
+        assert deleting.result().status_code == 204
+
+    assert editor.get(path).status_code == 404
