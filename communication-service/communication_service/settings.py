@@ -5,7 +5,7 @@ from email.utils import parseaddr
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from chassis import settings as chassis
 from chassis.claims import RetryPolicy
@@ -36,7 +36,7 @@ class Settings(chassis.Settings):
     sms_api_url: str = "https://api.twilio.com"
     sms_account_sid: str = Field(default="", pattern=r"^[A-Za-z0-9]*$")
     sms_auth_token: SecretStr = SecretStr("")
-    sms_sender: str = ""
+    sms_sender: str = Field(default="", validate_default=True)
     sms_timeout_seconds: float = Field(default=10, gt=0)
 
     public_url: str = "http://localhost:8003"
@@ -65,6 +65,13 @@ class Settings(chassis.Settings):
     @classmethod
     def without_a_slash(cls, url: str) -> str:
         return url.rstrip("/")
+
+    @field_validator("sms_sender")
+    @classmethod
+    def goes_with_an_account(cls, sender: str, info: ValidationInfo) -> str:
+        if info.data.get("sms_account_sid") and not sender:
+            raise ValueError("is needed where SMS_ACCOUNT_SID is set")
+        return sender
 
     @field_validator("smtp_sender")
     @classmethod

@@ -67,6 +67,7 @@ class MailServer:
 
     def __init__(self, port: int, **options: Any) -> None:
         self.received: list[EmailMessage] = []
+        self.connections: set[Any] = set()  # by which mails came
         self.refusals: dict[str, str] = {}
         self.pause = 0.0
         self.controller = Controller(self, "127.0.0.1", port, **options)
@@ -74,6 +75,7 @@ class MailServer:
     async def handle_MAIL(
         self, server: Server, session: Session, envelope: Envelope, address: str, _: list[str]
     ) -> str:
+        self.connections.add(session.peer)
         if refusal := self.refusals.get("MAIL"):
             return refusal
         envelope.mail_from = address

@@ -1,5 +1,6 @@
 """The worker: retries, death, lost leases, and one failure not holding up the rest."""
 
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -198,6 +199,39 @@ def test_a_mail_server_that_takes_no_farewell_undoes_nothing(
     assert [sender.status(notification) for notification in accepted] == ["delivered"] * 3
     assert [outcomes(sender, notification) for notification in accepted] == [["delivered"]] * 3
     assert len(mail_server.mails_to(recipient)) == 3
+
+
+def test_the_mails_of_a_batch_go_by_one_connection(
+    sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
+) -> None:
+    deliver()  # what other tests left
+    mail_server.connections.clear()
+    for _ in range(5):
+        sender.notify(recipient, channels=["email"])
+
+    deliver()
+
+    assert len(mail_server.mails_to(recipient)) == 5
+    assert len(mail_server.connections) == 1
+
+
+def test_a_mail_server_that_hangs_is_asked_once_for_a_batch_and_nothing_is_lost(
+    sender: Caller, recipient: Caller, deliver: Deliver
+) -> None:
+    deliver()  # what other tests left
+    accepted = [sender.notify(recipient, channels=["email"]) for _ in range(3)]
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        port = hanging.getsockname()[1]
+        deliver(smtp_port=port, smtp_timeout_seconds=0.2, delivery_first_delay_seconds=100)
+
+        hanging.accept()[0].close()
+        hanging.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            hanging.accept()
+
+    assert [sender.status(notification) for notification in accepted] == ["pending"] * 3
+    assert [outcomes(sender, notification) for notification in accepted] == [["failed"]] * 3
+    assert "timed out" in sender.attempts(accepted[0])[0]["error"]
 
 
 def test_the_address_is_the_one_at_the_moment_of_sending(

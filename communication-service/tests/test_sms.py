@@ -7,14 +7,14 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from chassis.testing import FakeIdentity
-from communication_service.settings import settings
+from communication_service.settings import Settings, settings
 
 from .conftest import Caller
 from .test_delivery import outcomes, pause_before_next
-from .test_webhooks import Sink, running_sink
+from .test_webhooks import Hanging, Sink, running_sink
 
 NUMBER = "+15005550006"
 
@@ -78,6 +78,25 @@ def test_a_provider_that_is_busy_is_asked_again_when_it_says(
 
     assert outcomes(sender, accepted) == ["failed"]
     assert pause_before_next(accepted["id"]) > 590
+
+
+def test_a_provider_that_does_not_answer_is_asked_again_and_may_have_sent_it(
+    sender: Caller, with_phone: Caller, deliver_sms: Callable[..., None]
+) -> None:
+    accepted = text_to(sender, with_phone)
+
+    with running_sink(Hanging) as hanging:
+        url = hanging.url.removesuffix("/hook")
+        deliver_sms(sms_api_url=url, sms_timeout_seconds=0.2)
+        hanging.awake.set()
+
+    assert sender.status(accepted) == "pending"
+    assert outcomes(sender, accepted) == ["unknown"]
+
+
+def test_an_account_needs_a_sender() -> None:
+    with pytest.raises(ValidationError, match="SMS_ACCOUNT_SID"):
+        Settings(sms_account_sid="AC1")
 
 
 @pytest.mark.parametrize(("status", "becomes"), [(400, "dead"), (401, "pending"), (500, "pending")])

@@ -111,3 +111,22 @@ def test_a_server_that_cannot_be_trusted_or_entered_gets_no_mail_and_nothing_is_
     assert sender.status(accepted) == "pending"
     assert said in sender.attempts(accepted)[0]["error"]
     assert mail_server.received == []
+
+
+def test_mail_goes_out_over_a_port_that_is_encrypted_from_the_start(
+    sender: Caller,
+    recipient: Caller,
+    deliver: Deliver,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    accepted = sender.notify(recipient, channels=["email"])
+
+    with running_mail_server(ssl_context=context) as server:
+        deliver(smtp_security="tls", smtp_port=server.controller.port)
+
+    assert sender.status(accepted) == "delivered"
+    assert len(server.mails_to(recipient)) == 1
