@@ -24,7 +24,6 @@ from .notifications import (
 from .schemas.notifications import BulkCreate, BulkRecipient, NotificationCreate
 
 MOST_SECONDS = 10.0  # of rendering; a template that is that slow is tried on fewer people
-
 MOST_CHARACTERS = 10_000_000  # of all the bodies together
 TOO_LONG = f"are too many for what is said: together at most {MOST_CHARACTERS:,} characters"
 

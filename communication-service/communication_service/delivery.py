@@ -259,7 +259,8 @@ def verdict(sent: Sent, settings: Settings) -> Verdict:
 def without_identity(sent: Sent, error: ServiceError, settings: Settings) -> Verdict:
     """Nobody knows where it is to go: that is no attempt, however often or long it is so.
 
-    Attempts do not grow by it, so that the pause grows with the age of the delivery.
+    Providers let no ServiceError through but identity's. Attempts do not grow by it, so that the
+    pause grows with the age of the delivery.
     """
     age = sent.delivery.age(settings.lease)
     longest = min(LONGEST_WITHOUT_IDENTITY, max(settings.delivery_first_delay_seconds, age))

@@ -105,9 +105,10 @@ def delete_endpoint(session: Session, user: User, endpoint_id: UUID) -> None:
     endpoint = get_endpoint(session, user, endpoint_id)
     ended = {"status": SUPPRESSED, "last_error": "The endpoint was deleted"}
     waiting = Delivery.id.in_(waiting_for(endpoint.id))
+    # First the endpoint, as workers do, who lock notifications after it.
+    session.execute(delete(Endpoint).where(Endpoint.id == endpoint.id))
     end = update(Delivery).where(waiting).values(**ended).returning(Delivery.notification_id)
     erase(session, session.scalars(end).all())
-    session.execute(delete(Endpoint).where(Endpoint.id == endpoint.id))
 
 
 def waiting_for(endpoint_id: UUID) -> Select[UUID]:

@@ -209,7 +209,7 @@ def test_the_mails_of_a_batch_go_by_one_connection(
     for _ in range(5):
         sender.notify(recipient, channels=["email"])
 
-    deliver()
+    deliver(delivery_turn_seconds=30)
 
     assert len(mail_server.mails_to(recipient)) == 5
     assert len(mail_server.connections) == 1
@@ -222,7 +222,8 @@ def test_a_mail_server_that_hangs_is_asked_once_for_a_batch_and_nothing_is_lost(
     accepted = [sender.notify(recipient, channels=["email"]) for _ in range(3)]
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         port = hanging.getsockname()[1]
-        deliver(smtp_port=port, smtp_timeout_seconds=0.2, delivery_first_delay_seconds=100)
+        here = {"smtp_port": port, "smtp_timeout_seconds": 0.2}
+        deliver(**here, delivery_first_delay_seconds=100, delivery_turn_seconds=30)
 
         hanging.accept()[0].close()
         hanging.setblocking(False)

@@ -216,6 +216,43 @@ def test_a_failure_is_tried_again_with_the_same_id(
     assert times == sorted(times)
 
 
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [(DROPPED, "unknown"), (502, "unknown"), (504, "unknown"), (500, "failed"), (429, "failed")],
+)
+def test_what_got_no_answer_of_the_endpoints_own_may_have_arrived(
+    status: int,
+    outcome: str,
+    sender: Caller,
+    recipient: Caller,
+    endpoint: dict[str, Any],
+    sink: Sink,
+    deliver: Deliver,
+) -> None:
+    sink.answers = [(status, {})]
+    accepted = hook(sender, recipient)
+    deliver(delivery_first_delay_seconds=100)
+
+    cancelled = sender.post(f"/notifications/{accepted['id']}/cancel")
+
+    assert outcomes(sender, accepted) == [outcome]
+    assert cancelled.status_code == (409 if outcome == "unknown" else 200)
+
+
+def test_an_endpoint_that_cannot_be_reached_has_nothing(
+    sender: Caller, recipient: Caller, deliver: Deliver
+) -> None:
+    new = {"url": "http://127.0.0.1:1/"}
+    recipient.post("/webhook-endpoints", json=new).raise_for_status()
+    accepted = hook(sender, recipient)
+    deliver(delivery_first_delay_seconds=100)
+
+    cancelled = sender.post(f"/notifications/{accepted['id']}/cancel")
+
+    assert outcomes(sender, accepted) == ["failed"]
+    assert cancelled.json()["status"] == "cancelled"
+
+
 def test_the_endpoint_says_when_to_come_back(
     sender: Caller, recipient: Caller, endpoint: dict[str, Any], sink: Sink, deliver: Deliver
 ) -> None:
@@ -485,7 +522,7 @@ def test_an_endpoint_that_hangs_holds_up_no_other(
         waiting = [hook(sender, slow) for _ in range(25)]
         accepted = hook(sender, quick)
 
-        work = worker.submit(deliver, delivery_turn_seconds=0.1, webhook_pause_after_failures=99)
+        work = worker.submit(deliver, delivery_turn_seconds=1, webhook_pause_after_failures=99)
         wait_for(lambda: bool(sink.received), seconds=10)
         before_it = len(hanging.received)
         hanging.awake.set()

@@ -144,7 +144,10 @@ class AttemptRead(Shown):
     number: int
     started_at: datetime
     finished_at: datetime | None
-    outcome: str | None
+    outcome: str | None = Field(
+        description="delivered; rejected, for good; failed; unknown, as there was no answer and it"
+        " may have arrived; lost, with its worker; superseded, by one of another worker."
+    )
     error: str | None
     response: str | None
     trace_id: str | None
