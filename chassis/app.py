@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
 from . import errors, logging, memory, metrics
-from .auth import through_identity
+from .auth import look_at_tokens_first, through_identity
 from .metrics import ObserveMiddleware
 from .redis_client import RedisClient
 from .settings import Settings
@@ -88,6 +88,7 @@ def opened(*services: Lifespan) -> Lifespan:
             stack.callback(delattr, app.state, "redis")  # a late /health must not open it again
             # Requests are matched in order, and few are for the documentation.
             app.router.routes.sort(key=app.state.common_routes.__contains__)
+            look_at_tokens_first(app)
             for service in services:
                 await stack.enter_async_context(service(app))
             memory.settle()

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from time import monotonic
 from typing import Annotated, Any
@@ -19,8 +20,10 @@ from urllib.parse import urlencode
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.models import HTTPBearer
+from fastapi.routing import iter_route_contexts
 from fastapi.security.base import SecurityBase
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from starlette.types import Receive, Scope, Send
 
 from .errors import Forbidden, ServiceError, Unauthenticated, Unavailable
 from .service_client import ServiceClient
@@ -35,6 +38,7 @@ FEED_RETRY = 0.25
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TOKEN_MARGIN = 30.0  # seconds before its end at which a service token is replaced
 MOST_KEPT = 10_000
+WITH_BODY = {"POST", "PUT", "PATCH"}
 BEARER = re.compile(rb"(?i:bearer) +([!-~]+) *")  # the flag for all of it is six times slower
 
 
@@ -71,10 +75,18 @@ class Bearer(SecurityBase):
         self.scheme_name = "Bearer"
 
     async def __call__(self, request: Request) -> User:
-        user: User = await request.app.state.authenticate(bearer_token(request))
+        user = await caller(request)
         if self.permission is not None and not user.may(self.permission):
             raise Forbidden(f"This needs the permission {self.permission}")
         return user
+
+
+async def caller(request: Request) -> User:
+    """Whom the request's token speaks for: looked at once, however many dependencies ask."""
+    if "user" not in request.scope:
+        request.scope["user"] = await request.app.state.authenticate(bearer_token(request))
+    found: User = request.scope["user"]
+    return found
 
 
 def bearer_token(request: Request) -> str:
@@ -92,6 +104,24 @@ def require_permission(permission: str) -> Any:
 CurrentUser = Annotated[User, Depends(Bearer())]
 
 
+def look_at_tokens_first(app: FastAPI) -> None:
+    """FastAPI takes in a body before it asks for a token: a stranger's is not even read."""
+    for context in iter_route_contexts(app.routes):
+        route: Any = context.original_route
+        if (context.methods or set()) & WITH_BODY and asks_for_token(route.dependant):
+            route.handle = partial(handle_known, route)
+
+
+def asks_for_token(dependant: Any) -> bool:
+    return isinstance(dependant.call, Bearer) or any(map(asks_for_token, dependant.dependencies))
+
+
+async def handle_known(route: Any, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["method"] in route.methods:
+        await caller(Request(scope))
+    await type(route).handle(route, scope, receive, send)
+
+
 class RemoteAuthenticator:
     """Asks identity once per token and remembers, for as long as the change feed is heard."""
 
@@ -99,6 +129,7 @@ class RemoteAuthenticator:
         self._identity, self._feed = identity, feed
         self._max_staleness = max_staleness
         self._kept: dict[bytes, User] = {}
+        self._ended: dict[bytes, User] = {}  # refused, whether identity answers or not
         self._asking: dict[tuple[bytes, int | None], asyncio.Task[User]] = {}
         self._seq: int | None = None
         self._heard_at = float("-inf")
@@ -108,6 +139,8 @@ class RemoteAuthenticator:
         user = self._kept.get(digest)
         if user is not None and self._is_fresh() and user.expires_at > datetime.now(UTC):
             return user
+        if digest in self._ended:
+            raise Unauthenticated("Invalid or expired token")
         question = digest, self._seq
         return await asyncio.shield(self._asking.get(question) or self._ask_once(question, token))
 
@@ -126,9 +159,7 @@ class RemoteAuthenticator:
             user = await validate(self._identity, token)
         # An answer that a change overtook may be out of date: it serves once and is not kept.
         if self._seq == seq and self._is_fresh():
-            while len(self._kept) >= MOST_KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[digest] = user
+            keep(self._kept, digest, user)
         return user
 
     async def follow(self) -> None:
@@ -162,13 +193,19 @@ class RemoteAuthenticator:
         self._heard_at = monotonic()
 
     def _drop(self, user_id: str | None, session_id: str | None) -> None:
-        """One session, all of a user, or everything when neither is named."""
-        self._kept = {
-            digest: user
-            for digest, user in self._kept.items()
-            if (session_id is not None and user.session_id != session_id)
-            or (session_id is None and user_id is not None and user.user_id != user_id)
-        }
+        """One session, which is over; all of a user's; or everything when neither is named."""
+        for digest, user in list(self._kept.items()):
+            if session_id is not None and user.session_id == session_id:
+                keep(self._ended, digest, self._kept.pop(digest))
+            elif session_id is None and user_id in (None, user.user_id):
+                del self._kept[digest]
+
+
+def keep(kept: dict[bytes, User], digest: bytes, user: User) -> None:
+    """The youngest so many."""
+    while len(kept) >= MOST_KEPT:
+        del kept[next(iter(kept))]
+    kept[digest] = user
 
 
 async def validate(identity: ServiceClient, token: str) -> User:

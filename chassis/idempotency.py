@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from .auth import bearer_token
+from .auth import caller
 from .errors import Conflict, Unprocessable
 
 KEPT = timedelta(hours=24)
@@ -153,8 +153,7 @@ async def caller_of(request: Request) -> str:
     """The user's id, or `anonymous` on public routes: each caller has keys of their own."""
     if "authorization" not in request.headers:
         return "anonymous"
-    user = await request.app.state.authenticate(bearer_token(request))
-    return str(user.user_id)
+    return (await caller(request)).user_id
 
 
 async def fingerprint_of(request: Request) -> str:

@@ -318,6 +318,23 @@ def test_protected_routes_refuse_a_request_without_a_token(
         assert response.headers["www-authenticate"] == "Bearer", name
 
 
+def test_a_strangers_body_is_not_looked_at(
+    folder: Path, app: FastAPI, started: TestClient
+) -> None:
+    for name in operations(app).keys() - public(folder):
+        method, path = name.split()
+        if method in ("POST", "PUT", "PATCH"):
+            for kind in ("application/json", "multipart/form-data"):
+                response = started.request(
+                    method,
+                    re.sub(r"\{\w+\}", "x", path),
+                    headers={"Content-Type": kind, "Idempotency-Key": "a-key"},
+                    content=b"{",
+                )
+
+                assert response.status_code == 401, f"{name}: {response.text}"
+
+
 def test_request_models_refuse_unknown_fields(app: FastAPI) -> None:
     schemas = app.openapi().get("components", {}).get("schemas", {})
     bodies = [

@@ -65,6 +65,10 @@ def toy(identity: Identity, **changes: Any) -> FastAPI:
     def write(author: Author) -> str:
         return author.user_id
 
+    @app.put("/documents")
+    def replace(user: CurrentUser, author: Author, pages: dict[str, int]) -> int:
+        return len(pages)
+
     return app
 
 
@@ -176,6 +180,26 @@ async def test_no_more_than_so_many_tokens_are_kept(monkeypatch: pytest.MonkeyPa
         assert identity.validations == 5
 
 
+async def test_a_token_is_looked_at_once_and_before_the_body_is_read() -> None:
+    identity = Identity(deaf=True)  # so that it is asked each time
+    ada = identity.person("documents:write")
+    sent: list[str] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        sent.append("a part")
+        yield b"{"
+
+    async with running(identity) as client:
+        stranger = await client.put("/documents", content=body())
+        known = await client.put("/documents", json={"a": 1}, headers=ada.headers)
+        wrong_method = await client.patch("/documents", content=body())
+
+    assert (stranger.status_code, stranger.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert sent == []
+    assert (known.status_code, wrong_method.status_code) == (200, 405)
+    assert identity.validations == 1
+
+
 # Changes
 
 
@@ -210,7 +234,24 @@ async def test_a_change_of_one_session_leaves_the_persons_others() -> None:
 
         assert [await me(client, phone), await me(client, laptop)] == [401, 200]
 
-    assert identity.validations == 3
+    assert identity.validations == 2
+
+
+async def test_a_token_whose_session_ended_is_refused_though_identity_is_gone() -> None:
+    identity = Identity()
+    ada, bob = identity.person(), identity.person()
+
+    async with running(identity) as client:
+        assert [await me(client, ada), await me(client, bob)] == [200, 200]
+        session_id = identity.answers[ada.token]["session_id"]
+        identity.changes += [
+            {"seq": 1, "user_id": ada.user_id, "session_id": session_id},
+            {"seq": 2, "user_id": bob.user_id, "session_id": None},  # other roles, perhaps
+        ]
+        await until_seen(identity)
+        identity.down = True
+
+        assert [await me(client, ada), await me(client, bob)] == [401, 503]
 
 
 async def test_a_change_of_nobody_in_particular_drops_everybody() -> None:
