@@ -1,5 +1,6 @@
 """The app factory: what a service gets by calling `create_app`."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from time import monotonic
@@ -98,10 +99,12 @@ def opened(*services: Lifespan) -> Lifespan:
 
 
 def run(app: FastAPI) -> None:
-    """Serve the app as its settings say: `python main.py`."""
+    """Serve the app as its settings say: `python main.py`, which several processes import anew."""
     settings: Settings = app.state.settings
+    several = settings.debug or "WEB_CONCURRENCY" in os.environ
     uvicorn.run(
-        app,
+        "main:app" if several else app,
+        reload=settings.debug,
         host=settings.service_host,
         port=settings.service_port,
         log_config=None,

@@ -1,18 +1,24 @@
 """What create_app gives a service."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import anyio.to_thread
+import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from chassis.app import create_app
 from chassis.testing import FakeIdentity
+from localstack.servers import HOST, free_port
+from localstack.services import ROOT
 
-from .toy import toy_settings
+from .toy import eventually, toy_settings
 
 
 def test_the_docs_render_without_internet() -> None:
@@ -52,6 +58,64 @@ def test_a_lifespan_runs_inside_the_chassis_s_own() -> None:
         assert seen == ["open"]
 
     assert seen == ["open", "close"]
+
+
+MAIN = """
+import os
+from chassis.app import create_app, run
+from chassis.tests.toy import toy_settings
+
+app = create_app(toy_settings())
+app.get("/pid")(os.getpid)
+app.get("/version")(lambda: 1)
+if __name__ == "__main__":
+    run(app)
+"""
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Runs MAIN with some variables; its URL."""
+    started = []
+
+    def serve(**variables: str) -> str:
+        port = free_port()
+        (tmp_path / "main.py").write_text(MAIN)
+        here = {"PYTHONPATH": str(ROOT), "SERVICE_HOST": HOST, "SERVICE_PORT": str(port)}
+        command = [sys.executable, "main.py"]
+        started.append(subprocess.Popen(command, cwd=tmp_path, env={**here, **variables}))
+        return f"http://{HOST}:{port}"
+
+    yield serve
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
+def test_several_processes_serve_when_web_concurrency_says_so(serve: Callable[..., str]) -> None:
+    url, seen = serve(WEB_CONCURRENCY="2"), set()
+
+    def two_are_seen() -> bool:
+        with suppress(httpx.TransportError):
+            seen.add(httpx.get(f"{url}/pid").text)
+        return len(seen) == 2
+
+    assert eventually(two_are_seen, seconds=30)
+
+
+def test_changed_code_is_served_when_debug_is_on(
+    serve: Callable[..., str], tmp_path: Path
+) -> None:
+    def serves(version: str) -> bool:
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{url}/version").text == version
+        return False
+
+    url = serve(DEBUG="true")
+    assert eventually(lambda: serves("1"), seconds=30)
+    (tmp_path / "main.py").write_text(MAIN.replace(": 1)", ": 2)"))
+
+    assert eventually(lambda: serves("2"), seconds=30)
 
 
 def test_there_are_as_many_threads_as_connections() -> None:
