@@ -89,11 +89,12 @@ def children(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
 
 
 def record(scope: Scope, status: int, seconds: float) -> None:
-    method, path = scope["method"], scope["path"]
+    method = scope["method"]
     context = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
     route = getattr(context, "path", "unmatched")
     count, duration = children(method, route, status)
     count.inc()
     duration.observe(seconds)
-    if not path.startswith(QUIET):
-        logger.info("%s %s %d %.1fms", method, path, status, seconds * 1000)
+    if not scope["path"].startswith(QUIET):
+        # Not the path: there are some with a secret in them.
+        logger.info("%s %s %d %.1fms", method, route, status, seconds * 1000)

@@ -82,11 +82,18 @@ def test_a_request_is_one_line_with_its_trace_id(capsys: pytest.CaptureFixture[s
     client.get("/api/v1/things/7?token=canary", headers={"X-Trace-ID": "the-trace-in-the-log"})
 
     (line,) = lines(capsys.readouterr().out)
-    assert line["message"].startswith("GET /api/v1/things/7 200 ")
+    assert line["message"].startswith("GET /api/v1/things/{thing} 200 ")
     assert line["trace_id"] == "the-trace-in-the-log"
     assert line["service"] == "toy-service"
     assert line["level"] == "INFO"
     assert "canary" not in str(line)
+
+
+def test_what_a_path_holds_is_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    for path in ("/api/v1/things/canary", "/nowhere/canary"):
+        TestClient(toy()).get(path)
+
+    assert "canary" not in capsys.readouterr().out
 
 
 def test_a_crash_leaves_its_traceback_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
