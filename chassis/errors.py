@@ -40,10 +40,6 @@ class ServiceError(Exception):
         self.trace_id = trace_id()
 
 
-class BadRequest(ServiceError):
-    status_code = 400
-
-
 class Unauthenticated(ServiceError):
     """No, bad, expired or revoked credentials."""
 
@@ -194,4 +190,5 @@ def wording(error: Mapping[str, Any]) -> str:
 def field_name(error: Mapping[str, Any]) -> str:
     """`tags.0` for ("body", "tags", 0); `body` for the body as a whole."""
     whole, *inner = error["loc"]
-    return ".".join(map(str, inner)) if inner and error["type"] != "json_invalid" else whole
+    name = ".".join(map(str, inner)) if inner and error["type"] != "json_invalid" else whole
+    return name[:100]  # a field that we do not know may have any name

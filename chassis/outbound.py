@@ -7,29 +7,33 @@ Redirects are not followed, proxies not used, and an answer is limited in time a
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv6Address, ip_address
-from socket import SOCK_STREAM, gaierror
+from socket import SOCK_STREAM, gaierror, getaddrinfo
 from typing import Any
 
-import anyio
 import httpcore
 import httpx
 
 from .errors import Unprocessable
 from .service_client import from_any_thread
+from .tracing import seconds_left
 
 CONNECT_SECONDS = 3.0  # for each address of a name
 MOST_BYTES = 64 * 1024
 MOST_CONNECTIONS = 100
+# Threads of their own: who waits for a stranger's slow name server takes none from anybody else.
+RESOLVERS = ThreadPoolExecutor(16, "resolver")
 AZURE = "168.63.129.16"  # the one metadata service with a public address
 
 
 async def dns(host: str) -> Iterable[str]:
     """The addresses of a host, each once; raises gaierror when it has none."""
-    found = await anyio.getaddrinfo(host, None, type=SOCK_STREAM)
+    ask = partial(getaddrinfo, host.encode(), None, type=SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(RESOLVERS, ask)
     return dict.fromkeys(str(socket[0]) for *_, socket in found)
 
 
@@ -84,7 +88,7 @@ class Outbound:
             method, address, headers=request.raw, content=content, extensions=times
         )
         try:
-            async with asyncio.timeout(self.timeout), call as response:
+            async with asyncio.timeout(min(self.timeout, seconds_left())), call as response:
                 return await self._read(response)
         except (TimeoutError, httpcore.TimeoutException) as error:
             raise NoAnswer("No answer in time") from error

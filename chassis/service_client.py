@@ -194,7 +194,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
     try:
         left = (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds()
         return min(max(0.0, left), DAY)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
 
 

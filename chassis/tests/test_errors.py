@@ -106,6 +106,18 @@ def test_an_unknown_path_and_a_wrong_method_are_problems() -> None:
     assert wrong.headers["Content-Type"] == "application/problem+json"
 
 
+def test_the_name_of_an_unknown_field_is_cut() -> None:
+    app = create_app(toy_settings())
+
+    @app.post("/add")
+    def add(numbers: dict[str, int]) -> int:
+        return sum(numbers.values())
+
+    (error,) = TestClient(app).post("/add", json={"x" * 100_000: "y"}).json()["errors"]
+
+    assert error["field"] == "x" * 100
+
+
 def test_each_wrong_parameter_is_named() -> None:
     app = create_app(toy_settings())
 

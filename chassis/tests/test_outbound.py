@@ -1,5 +1,6 @@
 """Calls to where strangers say: out into the world, never into our own network."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -10,8 +11,9 @@ from typing import Any
 import anyio
 import pytest
 
-from chassis.outbound import Answer, ForbiddenTarget, NoAnswer, Outbound, is_public
+from chassis.outbound import Answer, ForbiddenTarget, NoAnswer, Outbound, dns, is_public
 from chassis.service_client import from_any_thread
+from chassis.tracing import traced
 
 Make = Callable[..., Outbound]
 
@@ -176,6 +178,26 @@ def test_an_answer_that_drips_is_given_up_in_time(sink: str, outbound: Make) -> 
     with pytest.raises(NoAnswer, match="in time"):
         post(outbound("127.0.0.1", timeout=0.5), f"{sink}/drip")
     assert monotonic() - began < 2
+
+
+def test_no_longer_is_waited_than_our_own_caller_does(sink: str, outbound: Make) -> None:
+    began = monotonic()
+
+    with traced(seconds=0.5), pytest.raises(NoAnswer, match="in time"):
+        post(outbound("127.0.0.1"), f"{sink}/drip")
+    assert monotonic() - began < 2
+
+
+async def test_names_are_resolved_though_the_threads_of_all_are_taken() -> None:
+    release = threading.Event()
+    loop = asyncio.get_running_loop()
+    taken = [loop.run_in_executor(None, release.wait, 10) for _ in range(40)]
+
+    async with asyncio.timeout(5):
+        assert await dns("127.0.0.1") == {"127.0.0.1": None}
+
+    release.set()
+    await asyncio.gather(*taken)
 
 
 def test_nobody_there_is_no_answer(outbound: Make) -> None:

@@ -615,3 +615,4 @@ def test_retry_after_is_read_in_both_of_its_forms() -> None:
     assert 50 < asked(in_a_minute) <= 60
     assert asked("soon") == asked("") == asked("-5") == 0
     assert asked("9" * 400) == 24 * 60 * 60
+    assert asked(f"Mon, 01 Jan 2024 00:00:00 +{'9' * 20}") == 0
