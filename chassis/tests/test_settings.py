@@ -64,10 +64,11 @@ def test_debug_is_a_boolean_in_any_spelling(
     assert toy_settings().debug is expected
 
 
-def test_log_level_may_be_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOG_LEVEL", "warning")
+@pytest.mark.parametrize("level", ["debug", "warning", "Critical"])
+def test_log_level_may_be_lower_case(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", level)
 
-    assert toy_settings().log_level == "WARNING"
+    assert toy_settings().log_level == level.upper()
 
 
 def test_a_variable_overrides_the_default_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +110,13 @@ def test_default_and_short_secrets_are_refused_outside_development(
 ) -> None:
     with pytest.raises(ValidationError, match=culprit):
         toy_settings(environment=environment, **changes)
+
+
+@pytest.mark.parametrize("name", ["jwt_secret_key", "service_client_secret"])
+@pytest.mark.parametrize("secret", ["", "guess"])
+def test_a_short_secret_is_refused_in_development_too(name: str, secret: str) -> None:
+    with pytest.raises(ValidationError, match=name.upper()):
+        toy_settings(**{name: secret})
 
 
 def test_own_secrets_are_accepted_in_production() -> None:
