@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from collections import Counter
 from contextlib import closing
 from functools import partial
 
 import httpx
 from pydantic import ValidationError
 
-from .asking import NotAsked, Question, Service
+from .asking import Question, Service, Unknown
 from .kit import verdicts
 
 
@@ -16,27 +17,29 @@ def main() -> int:
     question = asked()
     away, back = (partial(ordered, command) for command in (question.away, question.back))
     with closing(Service(question, away, back)) as service:
-        broken = told(service)
-    print(f"\n{broken or 'No'} broken promise{'' if broken == 1 else 's'} at {question.url}")
-    return 1 if broken else 0
+        words = told(service)
+    broken, left_out = words["broken"], words["unknown"] + words["not asked"]
+    summary = f"{broken or 'No'} broken promise{'' if broken == 1 else 's'}"
+    print(f"\n{summary}{f', {left_out} not asked about,' if left_out else ''} at {question.url}")
+    return 1 if broken or words["unknown"] else 0
 
 
 def ordered(command: str) -> None:
     if subprocess.run(command, shell=True, stdout=sys.stderr).returncode != 0:
-        raise NotAsked(f"this failed: {command}")
+        raise Unknown(f"this failed: {command}")
 
 
-def told(service: Service) -> int:
-    """Prints the table as it comes to be; how many promises are broken."""
+def told(service: Service) -> Counter[str]:
+    """Prints the table as it comes to be; how many verdicts there are of each kind."""
     try:
         service.get("/")
     except httpx.HTTPError as error:
         sys.exit(f"error: nothing answers at {service.question.url}: {error}")
-    broken = 0
+    words = Counter[str]()
     for verdict in verdicts(service):
         print(f"{verdict.word:<10} {verdict.promise:<46} {verdict.evidence}", flush=True)
-        broken += verdict.word == "broken"
-    return broken
+        words[verdict.word] += 1
+    return words
 
 
 def asked() -> Question:

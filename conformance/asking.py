@@ -43,7 +43,11 @@ class Broken(Exception):
 
 
 class NotAsked(Exception):
-    """Why a promise does not apply here, or cannot be asked about."""
+    """Why a promise does not apply here."""
+
+
+class Unknown(Exception):
+    """Why a promise could not be asked about, though it should have been."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Service:
         credentials = {"email": email, "password": self.question.password}
         response = self.ask_identity("login", json=credentials)
         if response.status_code != 200:
-            raise NotAsked(f"{email} cannot log in at {self.question.identity}")
+            raise Unknown(f"{email} cannot log in at {self.question.identity}")
         return Person(response.json()["user_id"], response.json()["access_token"])
 
     def log_out(self, person: Person) -> None:
@@ -112,9 +116,9 @@ class Service:
         url = f"{str(self.question.identity).rstrip('/')}/api/v1/auth/{order}"
         return httpx.post(url, timeout=TIMEOUT, **content)
 
-    @property
+    @cached_property
     def is_identity(self) -> bool:
-        return self.question.url == self.question.identity
+        return bool(self.get("/health").json().get("service") == "identity-service")
 
     @cached_property
     def readable(self) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from .asking import Broken, Level, NotAsked, Service
+from .asking import Broken, Level, NotAsked, Service, Unknown
 
 LEVELS: tuple[Level, ...] = ("open", "login", "outage")
 
@@ -22,7 +22,7 @@ class Promise:
 @dataclass(frozen=True)
 class Verdict:
     promise: str
-    word: str  # kept, broken or not asked
+    word: str  # kept, broken, not asked or unknown
     evidence: str
 
 
@@ -50,5 +50,7 @@ def judged(check: Check, service: Service) -> tuple[str, str]:
         return "kept", check(service)
     except NotAsked as reason:
         return "not asked", str(reason)
+    except Unknown as reason:
+        return "unknown", str(reason)
     except (Broken, httpx.HTTPError, ValueError, KeyError, TypeError) as fault:
         return "broken", str(fault) if isinstance(fault, Broken) else repr(fault)

@@ -127,6 +127,26 @@ def test_the_table_says_what_is_broken_and_so_does_the_exit_status(good: FastAPI
 @pytest.mark.parametrize(
     ("variables", "why"),
     [
+        ({"IDENTITY": "{url}"}, "admin@example.com cannot log in"),
+        ({"LEVEL": "outage", "AWAY": "false"}, "this failed: false"),
+    ],
+)
+def test_what_could_not_be_asked_about_is_not_taken_for_kept(
+    good: FastAPI, identity_url: str, variables: dict[str, str], why: str
+) -> None:
+    with served(in_front_of(good, none)) as url:
+        given = {name: value.format(url=url) for name, value in variables.items()}
+        done = run_kit(**{"URL": url, "IDENTITY": identity_url, "BACK": "true", **given})
+
+    assert done.returncode == 1
+    unknown = [line for line in done.stdout.splitlines() if line.startswith("unknown")]
+    assert unknown and any(why in line for line in unknown)
+    assert f"No broken promises, {len(unknown)} not asked about, at" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("variables", "why"),
+    [
         ({}, "URL: Field required"),
         ({"URL": "content"}, "URL: "),
         ({"URL": NOBODY}, f"nothing answers at {NOBODY}"),
