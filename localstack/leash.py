@@ -28,6 +28,11 @@ def leashed(
         )
 
 
+def bare() -> dict[str, str]:
+    """Of this process's environment what any program needs, and nothing of the developer's own."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+
+
 def let_go(process: subprocess.Popen[bytes]) -> None:
     """Stop what `leashed` started, and wait for it."""
     if process.stdin:

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -65,6 +66,7 @@ class Layout:
     folder: Path
     ports: Mapping[str, int]
     overrides: Mapping[str, str]  # variables for every service that win over all others
+    is_private: bool = False  # True: nothing of the developer's environment and .env files
 
     @property
     def postgres(self) -> Postgres:
@@ -96,8 +98,12 @@ class Layout:
             redis = self.redis(service)
             yield Process(redis.folder.name, redis.command, redis.answers, (redis.port,))
         yield self.mail()
-        if not HAS_IDENTITY:
+        if not HAS_IDENTITY and self.real_identity is None:
             yield self.identity()
+
+    @property
+    def real_identity(self) -> str | None:
+        return None if self.is_private else os.getenv("IDENTITY_SERVICE_URL")
 
     def identity(self) -> Process:
         port = self.ports["identity-service"]
@@ -144,10 +150,13 @@ class Layout:
 
     def environment(self, service: Service) -> dict[str, str]:
         """As in docker-compose.yml, .env.shared and then the service's .env; then the addresses."""
-        files = {**dotenv_values(ROOT / ".env.shared"), **dotenv_values(service.folder / ".env")}
+        files = [ROOT / ".env.shared", *([] if self.is_private else [service.folder / ".env"])]
+        # As one text, since the second may refer to variables of the first.
+        text = "\n".join(file.read_text() for file in files if file.exists())
+        given = dotenv_values(stream=StringIO(text))
         return {
-            **{key: value for key, value in files.items() if value is not None},
-            "IDENTITY_SERVICE_URL": os.getenv("IDENTITY_SERVICE_URL", self.url("identity-service")),
+            **{key: value for key, value in given.items() if value is not None},
+            "IDENTITY_SERVICE_URL": self.real_identity or self.url("identity-service"),
             **{f"{s.short.upper()}_SERVICE_URL": self.url(s.name) for s in SERVICES},
             **environment(
                 service,

@@ -59,18 +59,20 @@ class Postgres:
 
     def prepare(self) -> None:
         """Make the data folder, once."""
-        if (self.data / "PG_VERSION").exists():
+        if self.data.exists():
             return
-        shutil.rmtree(self.data, ignore_errors=True)  # what an interrupted attempt left
-        self.data.mkdir(parents=True, mode=0o700)
+        made = self.folder / "made"  # beside, so that what an interrupted attempt left is no data
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True, mode=0o700)
         self.password_file.touch(mode=0o600)
         self.password_file.write_text(secrets.token_hex())
         if os.getuid() == 0:
-            shutil.chown(self.data, "nobody")
-        options = ["-D", str(self.data), "-U", "postgres", "--auth=scram-sha-256", "--no-sync"]
+            shutil.chown(made, "nobody")
+        options = ["-D", str(made), "-U", "postgres", "--auth=scram-sha-256", "--no-sync"]
         options += [f"--pwfile={self.password_file}", "--encoding=UTF8", "--locale=C"]
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         run([*as_ordinary_user(), program("initdb"), *options])
+        made.rename(self.data)
 
     def answers(self) -> bool:
         """Whether it accepts connections."""

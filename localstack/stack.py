@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from .leash import bare
 from .processes import Layout, Process
 from .servers import Redis, StartError, is_open
 from .services import SERVICES, Service
@@ -34,7 +35,7 @@ class LocalStack:
         leash: bool = False,  # True: it ends with this Python process, however that ends
         say: Callable[[str], None] = print,
     ) -> None:
-        self.layout = Layout(folder, ports, overrides or {})
+        self.layout = Layout(folder, ports, overrides or {}, is_private=leash)
         self.processes = {process.name: process for process in self.layout.processes()}
         self.supervisor = Supervisor(folder)
         self.leash = leash
@@ -142,7 +143,7 @@ class LocalStack:
         done = subprocess.run(
             [sys.executable, "-m", "alembic", "upgrade", "head"],
             cwd=service.folder,
-            env={**os.environ, **self.layout.environment(service)},
+            env={**(bare() if self.leash else os.environ), **self.layout.environment(service)},
             capture_output=True,
             text=True,
         )

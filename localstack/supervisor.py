@@ -4,11 +4,13 @@ import hashlib
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
 import xmlrpc.client
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import psutil
 from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]
 
 from . import launch
-from .leash import leashed, let_go
+from .leash import bare, leashed, let_go
 from .processes import Process
 from .servers import run, wait_until
 
@@ -123,7 +125,9 @@ class Supervisor:
     def start(self, leash: bool) -> None:
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.configuration)]
         if leash:
-            self._leashed = leashed([*command, "--nodaemon"], self.folder / "supervisord.out")
+            self._leashed = leashed(
+                [*command, "--nodaemon"], self.folder / "supervisord.out", bare()
+            )
         else:
             run(command)
         wait_until(self.answers, "supervisord")
@@ -151,6 +155,21 @@ class Supervisor:
             pid = self.call("getPID")
             self.call("shutdown")
             wait_until(lambda: not psutil.pid_exists(pid), "the end of supervisord", 60)
+        self.end_orphans()
+
+    def end_orphans(self) -> None:
+        """What a supervisord that was killed has left running."""
+        left = [p for p in psutil.process_iter(["environ", "cwd"]) if self.is_mine(p.info)]
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGINT)
+        for process in psutil.wait_procs(left, timeout=20)[1]:
+            process.kill()
+
+    def is_mine(self, info: Mapping[str, Any]) -> bool:
+        """By what supervisord tells each process it starts; Redis forgets it, and is in its folder."""
+        told = (info["environ"] or {}).get("SUPERVISOR_SERVER_URL")
+        return told == f"unix://{self.socket}" or str(info["cwd"]).startswith(f"{self.folder}/")
 
 
 def description(process: Process) -> str:

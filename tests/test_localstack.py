@@ -1,0 +1,112 @@
+"""The stack without Docker, in trouble: `make up` says in a line what to do, or mends it."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from localstack import stack as module
+from localstack.processes import Layout, free_ports
+from localstack.servers import HOST, Postgres, StartError, free_port, is_open
+from localstack.services import SERVICES
+from localstack.stack import LocalStack
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[LocalStack]:
+    """A stack of this test alone, not on a leash, as `make up` has it; with no service started."""
+    made = LocalStack(tmp_path / "stack", free_ports(), say=lambda _: None)
+    yield made
+    made.reset()
+
+
+def servers_up(made: LocalStack) -> None:
+    made.layout.folder.mkdir(exist_ok=True)
+    made.layout.prepare()
+    made.supervisor.apply(made.processes.values(), made.leash)
+    made.bring_up(made.layout.servers())
+
+
+def pids(made: LocalStack) -> dict[str, int]:
+    return {name: state["pid"] for name, state in made.supervisor.states().items() if state["pid"]}
+
+
+def test_a_taken_port_is_named_with_who_has_it(made: LocalStack) -> None:
+    with socket.create_server((HOST, made.layout.ports["mail"])):
+        with pytest.raises(StartError, match=rf"for mail is taken by process {os.getpid()}"):
+            made.up()
+
+    assert not made.supervisor.answers()
+
+
+def test_a_full_disk_is_said_before_anything_starts(
+    made: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAST_FREE", 1024**6)
+
+    with pytest.raises(StartError, match="The disk is full"):
+        made.up()
+
+    assert not made.supervisor.answers()
+
+
+def test_servers_that_run_are_left_as_they_are(made: LocalStack) -> None:
+    servers_up(made)
+    before = pids(made)
+
+    servers_up(made)
+
+    assert before and pids(made) == before
+
+
+def test_what_a_killed_supervisor_left_running_ends_before_its_data_go(made: LocalStack) -> None:
+    servers_up(made)
+    left = [psutil.Process(pid) for pid in pids(made).values()]
+    os.kill(made.supervisor.call("getPID"), signal.SIGKILL)
+    assert is_open(made.layout.postgres.port)
+
+    made.reset()
+
+    assert [process.cmdline() for process in left if process.is_running()] == []
+    assert not made.layout.folder.exists()
+
+
+def test_an_interrupted_initdb_is_begun_anew(tmp_path: Path) -> None:
+    postgres = Postgres(tmp_path / "postgres", free_port())
+    if pid := os.fork():
+        while not list(postgres.folder.rglob("PG_VERSION")):
+            time.sleep(0.001)
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    else:
+        os.setpgrp()
+        postgres.prepare()
+        os._exit(0)
+
+    postgres.prepare()
+
+    assert (postgres.data / "global" / "pg_control").exists()
+
+
+def test_a_stack_of_tests_has_nothing_of_the_developer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "canary")
+    made = LocalStack(tmp_path / "stack", free_ports(), leash=True, say=lambda _: None)
+    try:
+        servers_up(made)
+
+        assert "canary" not in psutil.Process(pids(made)["mail"]).environ().values()
+    finally:
+        made.reset()
+
+
+def test_the_variables_of_the_shared_file_may_be_referred_to(tmp_path: Path) -> None:
+    environment = Layout(tmp_path, free_ports(), {}).environment(SERVICES[0])
+
+    assert environment["JWT_SECRET_KEY"] == environment["SHARED_JWT_SECRET"]
