@@ -41,10 +41,10 @@ up-local: install
 	@$(PYTHON_IN_VENV) -m localstack $* $(S)
 
 up-docker:
-	@docker compose up -d --build --wait
+	@docker compose up -d --build --wait --remove-orphans
 	@cat localstack/welcome.txt
 down-docker:
-	@docker compose down
+	@docker compose down --remove-orphans
 restart-docker:
 	@docker compose restart $(S)
 	@docker compose up -d --wait
@@ -65,7 +65,7 @@ test: install ## All tests but those that need Docker
 
 test-compose: install ## The tests across services against the stack in Docker
 	@STACK=docker $(PYTHON_IN_VENV) -m pytest tests
-	@$(foreach more,$(wildcard */tests/test_in_docker.py),$(PYTHON_IN_VENV) -m pytest $(more);)
+	@for more in $(wildcard */tests/test_in_docker.py); do $(PYTHON_IN_VENV) -m pytest $$more || exit 1; done
 
 lint: install ## Rules and format of the code
 	@$(VENV)/bin/ruff check

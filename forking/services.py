@@ -18,9 +18,12 @@ from localstack.services import ROOT, SERVICES, Service
 
 TEMPLATE = Path(__file__).with_name("template")
 NAME = re.compile(r"[a-z][a-z0-9]{1,19}")
+# Where else a name may be taken: by a template, service, network or volume, or by permissions.
+NAMED = {"docker-compose.yml": "^(x-|  )NAME:", "docs/permissions.md": r"\bNAME:"}
 PORTS = range(3000, 65536)
-# Names of other things: in docker-compose.yml, in PostgreSQL, in YAML.
-RESERVED = {"platform", "postgres", "public", "none", "null", "true", "false", "yes", "no", "on"}
+# Names of other things, in PostgreSQL, Docker and YAML.
+RESERVED = {"postgres", "public", "default"}
+RESERVED |= {"none", "null", "true", "false", "yes", "no", "on", "off"}
 
 
 class Refused(StartError):
@@ -62,6 +65,9 @@ def planned(name: str, port: str) -> Service:
     service = Service(name, int(port))
     if service.folder.exists():
         raise Refused(f"There is a {service.name} already")
+    for place, pattern in NAMED.items():
+        if re.search(pattern.replace("NAME", name), (ROOT / place).read_text(), re.M):
+            raise Refused(f"{place} has something else called {name}: take another NAME")
     for owner, taken in default_ports().items():
         if taken in (service.port, service.redis_port):
             raise Refused(f"Port {taken} is {owner}'s: take another PORT than {port}")

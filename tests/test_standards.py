@@ -318,9 +318,7 @@ def test_protected_routes_refuse_a_request_without_a_token(
         assert response.headers["www-authenticate"] == "Bearer", name
 
 
-def test_a_strangers_body_is_not_looked_at(
-    folder: Path, app: FastAPI, started: TestClient
-) -> None:
+def test_a_strangers_body_is_not_looked_at(folder: Path, app: FastAPI, started: TestClient) -> None:
     for name in operations(app).keys() - public(folder):
         method, path = name.split()
         if method in ("POST", "PUT", "PATCH"):

@@ -103,9 +103,7 @@ def test_several_processes_serve_when_web_concurrency_says_so(serve: Callable[..
     assert eventually(two_are_seen, seconds=30)
 
 
-def test_changed_code_is_served_when_debug_is_on(
-    serve: Callable[..., str], tmp_path: Path
-) -> None:
+def test_changed_code_is_served_when_debug_is_on(serve: Callable[..., str], tmp_path: Path) -> None:
     def serves(version: str) -> bool:
         with suppress(httpx.TransportError):
             return httpx.get(f"{url}/version").text == version

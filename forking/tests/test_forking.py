@@ -11,6 +11,7 @@ from tests.repository import Repository, copy_of_this
 
 TEMPLATE = ROOT / "forking/template/acme-service"
 LIKE_CONTENT = ["main.py", "alembic.ini", "migrations/script.py.mako", "{package}/health.py"]
+OF_COMPOSE = ("service", "db", "redis", "migrate", "background", "probing", "mail", "platform")
 
 
 @pytest.fixture
@@ -68,6 +69,10 @@ def test_two_services_come_and_go_in_any_order(fork: Repository) -> None:
         ('"; touch oh-no; "', "8005", "NAME"),
         ("rechnungswesenundbuchhaltung", "8005", "NAME"),
         ("postgres", "8005", "NAME"),
+        ("off", "8005", "NAME"),
+        ("default", "8005", "NAME"),
+        *((name, "8005", "docker-compose.yml has something else") for name in OF_COMPOSE),
+        ("documents", "8005", "docs/permissions.md has something else called documents"),
         ("content", "8005", "There is a content-service already"),
         ("billing", "", "PORT"),
         ("billing", "80", "PORT"),
