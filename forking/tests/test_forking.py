@@ -11,6 +11,11 @@ from tests.repository import Repository, copy_of_this
 
 TEMPLATE = ROOT / "forking/template/acme-service"
 LIKE_CONTENT = ["main.py", "alembic.ini", "migrations/script.py.mako", "{package}/health.py"]
+PROCESSES = """
+from pathlib import Path
+from localstack.processes import Layout, default_ports
+print(*Layout(Path(), default_ports(), {}).servers())
+"""
 OF_COMPOSE = ("service", "db", "redis", "migrate", "background", "probing", "mail", "platform")
 
 
@@ -187,9 +192,12 @@ def test_an_ejected_fork_is_green_and_runs_with_a_stand_in_for_identity(
 
     ejected = Repository(tmp_path)
     ejected.share_packages()
-    passed = ejected.must("make", "test", PYTEST_ADDOPTS="--deselect=chassis/", WORKERS="1")
+    passed = ejected.must("make", "test", WORKERS="1")  # the chassis's tests too
 
     assert " passed" in passed
+    processes = (".venv/bin/python", "-c", PROCESSES)
+    assert "localstack.identity" in ejected.must(*processes)
+    assert "localstack.identity" not in ejected.must(*processes, IDENTITY_SERVICE_URL="http://a")
     ejected.commit()
     assert ejected.changes() == ""
 

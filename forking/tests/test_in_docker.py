@@ -28,7 +28,17 @@ def test_a_fork_and_what_is_ejected_of_it_keep_every_promise(tmp_path: Path) -> 
     ejected = Repository(tmp_path / "ejected")
     ejected.share_packages()
 
-    for repository in (fork, ejected):
-        with up(repository):
-            asked = ("make", "conformance", "URL=http://localhost:8005", "LEVEL=outage")
-            assert "No broken promises at" in repository.must(*asked, **IN_DOCKER)
+    with up(fork):
+        keeps_every_promise(fork)
+        fork.must("make", "remove-service", "NAME=billing")
+        fork.must("make", "up", **IN_DOCKER)
+        assert "billing" not in fork.must("docker", "compose", "ps", "--all")
+    assert "fork_" not in fork.must("docker", "volume", "ls", "--quiet")
+
+    with up(ejected):
+        keeps_every_promise(ejected)
+
+
+def keeps_every_promise(repository: Repository) -> None:
+    asked = ("make", "conformance", "URL=http://localhost:8005", "LEVEL=outage")
+    assert "No broken promises at" in repository.must(*asked, **IN_DOCKER)
