@@ -1,5 +1,6 @@
 """What each service's migrations/env.py does: migrate under a lock; and which revision there is."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ def migrate(url: str, metadata: MetaData) -> None:
         connection.commit()
 
 
+@cache
 def head_revision(service_folder: Path) -> str | None:
-    """The newest revision in the service's folder."""
+    """The newest revision in the service's folder when this process first asks."""
     config = Config(str(service_folder / "alembic.ini"))
     return ScriptDirectory.from_config(config).get_current_head()
 

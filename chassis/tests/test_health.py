@@ -1,6 +1,7 @@
 """What probes see of a service that is well, ill, or waiting for something that hangs."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -205,4 +206,6 @@ def test_the_revisions_are_those_of_the_database_and_of_the_folder(
         connection.execute(sa.text("CREATE TABLE alembic_version (version_num text)"))
         connection.execute(sa.text("INSERT INTO alembic_version VALUES ('0001')"))
 
+    assert revisions(engine, tmp_path) == ("0001", "0002")
+    shutil.rmtree(versions)  # each probe asks the database, and the files no more
     assert revisions(engine, tmp_path) == ("0001", "0002")
