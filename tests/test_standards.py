@@ -161,6 +161,7 @@ def test_the_image_runs_main_py_as_an_ordinary_user_and_checks_its_health(folder
 
     assert re.search(r"^USER (?!root)", dockerfile, re.M)
     assert re.search(r"^HEALTHCHECK", dockerfile, re.M)
+    assert re.search(r"apt-get install .*curl", dockerfile)  # for checks to the letter
     assert re.search(r'^CMD \["python", "main.py"\]', dockerfile, re.M)
 
 
