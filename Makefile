@@ -55,7 +55,9 @@ ps-docker:
 logs-docker:
 	@docker compose logs --tail 100 $$(test -t 1 && echo --follow) $(S)
 reset-docker:
-	@docker compose down --volumes
+	@docker compose down --volumes --remove-orphans
+	@docker volume ls --quiet --filter label=com.docker.compose.project=$$(docker compose config \
+		| sed -n 's/^name: //p') | xargs -r docker volume rm >/dev/null # of services that were removed
 
 conformance: install ## Ask a service whether it keeps the patterns: make conformance URL=http://localhost:8002
 	@$(PYTHON_IN_VENV) -m conformance
@@ -94,4 +96,4 @@ $(VENV)/installed: $(wildcard requirements*.txt constraints.txt */requirements*.
 
 .PHONY: help up down restart ps logs stop start reset conformance test test-compose lint format types install
 
--include platform.mk
+-include forking/platform.mk
