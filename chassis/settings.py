@@ -115,11 +115,8 @@ class Settings(BaseSettings):
     def secrets_of_their_own(self) -> "Settings":
         for name in ("jwt_secret_key", "service_client_secret"):
             secret = getattr(self, name).get_secret_value()
-            if secret.startswith("development-only"):
-                is_good = self.environment == "development"
-            else:
-                is_good = len(secret) >= SHORTEST_SECRET
-            if not is_good:
+            is_known = secret.startswith("development-only")
+            if self.environment != "development" if is_known else len(secret) < SHORTEST_SECRET:
                 raise ValueError(
                     f"{name.upper()} must be a secret of your own, of at least {SHORTEST_SECRET}"
                     f" characters, when ENVIRONMENT is {self.environment}"
