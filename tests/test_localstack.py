@@ -2,14 +2,18 @@
 
 import os
 import signal
+import smtplib
 import socket
 import time
 from collections.abc import Iterator
+from email.message import EmailMessage
 from pathlib import Path
 
 import psutil
 import pytest
+from fastapi.testclient import TestClient
 
+from localstack import mail
 from localstack import stack as module
 from localstack.processes import Layout, free_ports
 from localstack.servers import HOST, Postgres, StartError, free_port, is_open
@@ -110,3 +114,21 @@ def test_the_variables_of_the_shared_file_may_be_referred_to(tmp_path: Path) -> 
     environment = Layout(tmp_path, free_ports(), {}).environment(SERVICES[0])
 
     assert environment["JWT_SECRET_KEY"] == environment["SHARED_JWT_SECRET"]
+
+
+def test_a_mail_is_shown_with_its_text_and_none_of_its_markup(tmp_path: Path) -> None:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "a@example.com", "b@example.com", "<b>Hi"
+    message.set_content("Hello <script>")
+    port = free_port()
+
+    with TestClient(mail.create_app(mail.Box(tmp_path), port)) as client:
+        with smtplib.SMTP(HOST, port) as smtp:
+            smtp.send_message(message)
+        page, listed = client.get("/").text, client.get("/email").json()
+
+    assert "&lt;b&gt;Hi" in page and "Hello &lt;script&gt;" in page
+    assert "<b>Hi" not in page and "<script>" not in page
+    assert [(one["subject"], one["to"][0]["address"]) for one in listed] == [
+        ("<b>Hi", "b@example.com")
+    ]
