@@ -56,8 +56,10 @@ logs-docker:
 	@docker compose logs --tail 100 $$(test -t 1 && echo --follow) $(S)
 reset-docker:
 	@docker compose down --volumes --remove-orphans
-	@docker volume ls --quiet --filter label=com.docker.compose.project=$$(docker compose config \
-		| sed -n 's/^name: //p') | xargs -r docker volume rm >/dev/null # of services that were removed
+	@# And what is left of services that were removed.
+	@of=label=com.docker.compose.project=$$(docker compose config | sed -n 's/^name: //p'); \
+		for kind in network volume; do \
+		docker $$kind ls --quiet --filter $$of | xargs -r docker $$kind rm >/dev/null || exit 1; done
 
 conformance: install ## Ask a service whether it keeps the patterns: make conformance URL=http://localhost:8002
 	@$(PYTHON_IN_VENV) -m conformance

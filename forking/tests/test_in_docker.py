@@ -33,7 +33,8 @@ def test_a_fork_and_what_is_ejected_of_it_keep_every_promise(tmp_path: Path) -> 
         fork.must("make", "remove-service", "NAME=billing")
         fork.must("make", "up", **IN_DOCKER)
         assert "billing" not in fork.must("docker", "compose", "ps", "--all")
-    assert "fork_" not in fork.must("docker", "volume", "ls", "--quiet")
+    for kind in ("volume", "network"):
+        assert "fork_" not in fork.must("docker", kind, "ls")
 
     with up(ejected):
         keeps_every_promise(ejected)
