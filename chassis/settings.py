@@ -113,13 +113,14 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def secrets_of_their_own(self) -> "Settings":
+        is_development = self.environment == "development"
         for name in ("jwt_secret_key", "service_client_secret"):
             secret = getattr(self, name).get_secret_value()
-            is_known = secret.startswith("development-only")
-            if self.environment != "development" if is_known else len(secret) < SHORTEST_SECRET:
+            is_weak = secret.startswith("development-only") or len(secret) < SHORTEST_SECRET
+            if not secret or (is_weak and not is_development):
                 raise ValueError(
                     f"{name.upper()} must be a secret of your own, of at least {SHORTEST_SECRET}"
-                    f" characters, when ENVIRONMENT is {self.environment}"
+                    " characters; in development it must not be empty"
                 )
         return self
 

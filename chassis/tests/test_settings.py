@@ -113,10 +113,9 @@ def test_default_and_short_secrets_are_refused_outside_development(
 
 
 @pytest.mark.parametrize("name", ["jwt_secret_key", "service_client_secret"])
-@pytest.mark.parametrize("secret", ["", "guess"])
-def test_a_short_secret_is_refused_in_development_too(name: str, secret: str) -> None:
+def test_an_empty_secret_is_refused_in_development_too(name: str) -> None:
     with pytest.raises(ValidationError, match=name.upper()):
-        toy_settings(**{name: secret})
+        toy_settings(**{name: ""})
 
 
 def test_own_secrets_are_accepted_in_production() -> None:
