@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.models import HTTPBearer
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.security.base import SecurityBase
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope, Send
@@ -108,7 +108,8 @@ def look_at_tokens_first(app: FastAPI) -> None:
     """FastAPI takes in a body before it asks for a token: a stranger's is not even read."""
     for context in iter_route_contexts(app.routes):
         route: Any = context.original_route
-        if (context.methods or set()) & WITH_BODY and asks_for_token(route.dependant):
+        is_ours = isinstance(route, APIRoute) and asks_for_token(route.dependant)
+        if is_ours and route.methods & WITH_BODY:
             route.handle = partial(handle_known, route)
 
 

@@ -117,7 +117,7 @@ class Settings(StandardSettings):
 
     @model_validator(mode="after")
     def client_secrets_of_their_own(self) -> "Settings":
-        if self.environment in ("development", "test"):
+        if self.environment == "development":
             return self
         if any(len(secret) < SHORTEST_SECRET for secret in self.jwt_previous_secret_keys):
             raise ValueError(
