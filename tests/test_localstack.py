@@ -4,6 +4,8 @@ import os
 import signal
 import smtplib
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -17,7 +19,7 @@ from localstack import mail
 from localstack import stack as module
 from localstack.processes import Layout, free_ports
 from localstack.servers import HOST, Postgres, StartError, free_port, is_open
-from localstack.services import SERVICES
+from localstack.services import ROOT, SERVICES
 from localstack.stack import LocalStack
 
 
@@ -82,15 +84,14 @@ def test_what_a_killed_supervisor_left_running_ends_before_its_data_go(made: Loc
 
 def test_an_interrupted_initdb_is_begun_anew(tmp_path: Path) -> None:
     postgres = Postgres(tmp_path / "postgres", free_port())
-    if pid := os.fork():
-        while not list(postgres.folder.rglob("PG_VERSION")):
-            time.sleep(0.001)
-        os.killpg(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    else:
-        os.setpgrp()
-        postgres.prepare()
-        os._exit(0)
+    code = "from pathlib import *; from localstack.servers import *; " + repr(postgres)
+    attempt = subprocess.Popen(
+        [sys.executable, "-c", f"{code}.prepare()"], cwd=ROOT, start_new_session=True
+    )
+    while not list(postgres.folder.rglob("PG_VERSION")):
+        time.sleep(0.001)
+    os.killpg(attempt.pid, signal.SIGKILL)
+    attempt.wait()
 
     postgres.prepare()
 
