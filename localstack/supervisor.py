@@ -149,6 +149,8 @@ class Supervisor:
 
     def shut_down(self) -> None:
         """Stop all processes and supervisord, and wait for their end."""
+        if self.answers():
+            self.stop_all(self.states())  # by itself it would stop one after the other
         if self._leashed:
             let_go(self._leashed)
         elif self.answers():
