@@ -211,15 +211,15 @@ def test_whoever_comes_with_a_key_and_waits_for_a_thread_holds_no_connection(
         headers = {**admin.headers, "Idempotency-Key": str(uuid4())}
         return client.post(f"/api/v1{path}", json=registration(), headers=headers).status_code
 
-    most = 0
+    held = []
     with ThreadPoolExecutor(40) as threads:
         coming = [threads.submit(come) for _ in range(40)]
         while not all(one.done() for one in coming):
-            most = max(most, engine.sync_engine.pool.checkedout())  # type: ignore[attr-defined]
+            held.append(engine.sync_engine.pool.checkedout())  # type: ignore[attr-defined]
             time.sleep(0.01)
 
     assert {one.result() for one in coming} == {201}
-    assert most < 20  # of 30
+    assert median(held) < 10  # of 30: all of them, were they kept for as long as the hashes take
 
 
 def test_logins_that_wait_for_a_thread_hold_up_nobody_else(
