@@ -18,8 +18,8 @@ CHOOSE := if test -d .local; \
 	then echo docker; echo "With Docker, since an engine answers (STACK=local: without)" >&2; \
 	else echo local; echo "Without Docker, since no engine answers" >&2; fi
 
-# Some tests mostly wait.
-WORKERS ?= $(shell expr 1 + $$(getconf _NPROCESSORS_ONLN))
+# Many tests mostly wait.
+WORKERS ?= $(shell expr 2 + $$(getconf _NPROCESSORS_ONLN))
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +21,20 @@ class StartError(Exception):
     """Why a server or the stack cannot start, in one line a person can act upon."""
 
 
+_given: list[socket.socket] = []  # bound, and no more: whoever got the port can listen beside
+
+
 def free_port() -> int:
-    """A port nobody listens on, below those the kernel gives to outgoing connections."""
-    while is_open(port := random.randint(15_000, 30_000)):
-        pass
-    return port
+    """A port that nobody has or was given, below those the kernel gives to outgoing connections."""
+    while True:
+        port = random.randint(15_000, 30_000)
+        with suppress(OSError):
+            with socket.socket() as alone:
+                alone.bind((HOST, port))
+            _given.append(socket.socket())
+            _given[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _given[-1].bind((HOST, port))
+            return port
 
 
 def is_open(port: int) -> bool:
