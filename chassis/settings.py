@@ -21,6 +21,16 @@ DEVELOPMENT_JWT_SECRET = "development-only-jwt-secret-key-0123456789"
 DEVELOPMENT_SERVICE_SECRET = "development-only-service-secret"
 SHORTEST_SECRET = 32  # characters; RFC 7518 asks as many bytes of an HS256 key
 
+# Of connections through libpq: a network that swallows what is sent, or a machine that is gone, is
+# noticed in some ten seconds; TCP by itself would wait for a quarter of an hour.
+LIBPQ = {
+    "connect_timeout": 3,  # seconds
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
+
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
 

@@ -8,16 +8,10 @@ from fastapi import Depends
 from sqlalchemy import DateTime, Text, create_engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
+from chassis.settings import LIBPQ
+
 from .settings import settings
 
-# A database that is frozen, or behind a network that is gone, says nothing: TCP alone would wait
-# for a quarter of an hour.
-UNTIL_GONE = {
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,  # ms
-}
 # Nothing connects here: an engine opens its first connection on first use. Overflow that is closed
 # after each use would cost more than the requests it serves, so that all of the pool is kept.
 engine = create_engine(
@@ -26,7 +20,7 @@ engine = create_engine(
     max_overflow=0,
     pool_timeout=5,
     pool_pre_ping=True,
-    connect_args={"connect_timeout": 3, "options": "-c statement_timeout=15000", **UNTIL_GONE},
+    connect_args={**LIBPQ, "options": "-c statement_timeout=15000"},
 )
 session_maker = sessionmaker(engine, expire_on_commit=False)
 

@@ -9,26 +9,21 @@ from sqlalchemy import DateTime, Text, create_engine
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
+from chassis.settings import LIBPQ
+
 from .settings import settings
 
 # Nothing connects here: an engine opens its first connection on first use. Overflow that is closed
 # after each use would cost more than the requests it serves, so that all of the pool is kept.
 # To start a second process of PostgreSQL for a search takes ten times as long as the search.
 OPTIONS = "-c statement_timeout=15000 -c max_parallel_workers_per_gather=0"
-# A network that swallows what is sent, or a machine that is gone, is noticed in some ten seconds.
-ALIVE = {
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,  # milliseconds
-}
 engine = create_engine(
     settings.driver_url("psycopg2"),
     pool_size=settings.database_connections,
     max_overflow=0,
     pool_timeout=5,
     pool_recycle=1800,
-    connect_args={"connect_timeout": 3, "options": OPTIONS, **ALIVE},
+    connect_args={**LIBPQ, "options": OPTIONS},
 )
 session_maker = sessionmaker(engine, expire_on_commit=False)
 

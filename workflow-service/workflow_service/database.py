@@ -9,6 +9,8 @@ from sqlalchemy import DateTime, Text, create_engine
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
+from chassis.settings import LIBPQ
+
 from .settings import settings
 
 # Nothing connects here: an engine opens its first connection on first use.
@@ -18,15 +20,7 @@ engine = create_engine(
     max_overflow=settings.database_max_overflow,
     pool_pre_ping=True,
     executemany_mode="values_plus_batch",  # the changes of many steps in one round trip
-    connect_args={
-        "connect_timeout": 3,
-        "options": "-c statement_timeout=15000",
-        # A database that is frozen, or cut off, is noticed in seconds and not after TCP's minutes.
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 10_000,  # milliseconds
-    },
+    connect_args={**LIBPQ, "options": "-c statement_timeout=15000"},
 )
 session_maker = sessionmaker(engine, expire_on_commit=False)
 

@@ -8,6 +8,8 @@ from fastapi import Depends
 from sqlalchemy import DateTime, Text, create_engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
+from chassis.settings import LIBPQ
+
 from .settings import settings
 
 # Nothing connects here: an engine opens its first connection on first use. Overflow that is closed
@@ -18,7 +20,7 @@ engine = create_engine(
     max_overflow=0,
     pool_timeout=5,
     pool_recycle=1800,
-    connect_args={"connect_timeout": 3, "options": "-c statement_timeout=15000"},
+    connect_args={**LIBPQ, "options": "-c statement_timeout=15000"},
 )
 session_maker = sessionmaker(engine, expire_on_commit=False)
 
