@@ -177,7 +177,7 @@ def test_a_refused_share_tells_nobody(
 ) -> None:
     document = author.create()
     author.share(document, reviewer, "read")
-    eventually(lambda: neighbours.told(reviewer))
+    eventually(lambda: not waiting(document))
     other = login()
 
     path = f"/documents/{document['id']}/permissions/{other.user_id}"
