@@ -111,7 +111,7 @@ class Settings(StandardSettings):
                 " when FIRST_ADMIN_EMAIL is given"
             )
         password = self.first_admin_password.get_secret_value()
-        if self.environment not in ("development", "test") and is_common(password):
+        if self.environment != "development" and is_common(password):
             raise ValueError("FIRST_ADMIN_PASSWORD must not be among the first that are tried")
         return self
 
