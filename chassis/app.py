@@ -13,9 +13,9 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
-from . import errors, logging, memory, metrics
+from . import errors, gc_tuning, log_config, observability
 from .auth import look_at_tokens_first, through_identity
-from .metrics import ObserveMiddleware
+from .observability import ObserveMiddleware
 from .redis_client import RedisClient
 from .settings import Settings
 from .tracing import TRACE_HEADER
@@ -35,7 +35,7 @@ def create_app(
 
     `authentication` gives app.state its `authenticate`; `lifespan` is entered after it.
     """
-    logging.configure(settings)
+    log_config.configure(settings)
     name = settings.service_name.replace("-", " ").capitalize()
     app = FastAPIOffline(
         title=f"{name} API",
@@ -59,7 +59,7 @@ def create_app(
     app.state.transport = None  # the network; a test may set another before start-up
     app.state.started_at = monotonic()
     app.state.active_connections = 0
-    app.include_router(metrics.router)
+    app.include_router(observability.router)
     app.state.common_routes = list(app.router.routes)
     errors.install(app)
     return app
@@ -92,7 +92,7 @@ def opened(*services: Lifespan) -> Lifespan:
             look_at_tokens_first(app)
             for service in services:
                 await stack.enter_async_context(service(app))
-            memory.settle()
+            gc_tuning.settle()
             yield
 
     return lifespan

@@ -15,7 +15,7 @@ import tenacity
 from purgatory.domain.model import OpenedState
 
 from .errors import BadGateway, ServiceError, TooManyRequests, Unavailable, from_status
-from .metrics import CIRCUIT_STATE
+from .observability import CIRCUIT_STATE
 from .tracing import TIMEOUT_HEADER, outgoing_headers, seconds_left, trace_id, traced
 
 ATTEMPTS = 3

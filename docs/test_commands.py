@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from localstack.services import ROOT
 from tests.repository import copy_of_this
+from tools.localdev.services import ROOT
 
 BLOCK = re.compile(r"^```bash run\n(.*?)^```", re.M | re.S)
 SCRIPTS = {

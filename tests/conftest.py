@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from localstack.compose import ComposeStack
-from localstack.processes import free_ports
-from localstack.services import SERVICES
-from localstack.stack import LocalStack
+from tools.localdev.compose_stack import ComposeStack
+from tools.localdev.layout import free_ports
+from tools.localdev.services import SERVICES
+from tools.localdev.stack import LocalStack
 
 Stack = LocalStack | ComposeStack
 

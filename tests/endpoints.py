@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from localstack.services import SERVICES, Service
+from tools.localdev.services import SERVICES, Service
 
 Schema = Mapping[str, Any]
 

@@ -12,7 +12,7 @@ import httpx
 
 from chassis.settings import DEVELOPMENT_SERVICE_SECRET
 
-PDF = Path(__file__).parent.parent / "scripts" / "samples" / "closing-the-mill-race.pdf"
+PDF = Path(__file__).parent.parent / "tools" / "samples" / "closing-the-mill-race.pdf"
 PASSWORD = "a password of the tests"
 DEMO_PASSWORD = "demo-password-1"
 # A route of each service that every member may ask.

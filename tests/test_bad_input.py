@@ -6,7 +6,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from localstack.services import Service
+from tools.localdev.services import Service
 
 from .bad_input import BadRequest, bad_requests
 from .endpoints import ENDPOINTS, Endpoint, for_each

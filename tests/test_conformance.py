@@ -6,9 +6,9 @@ from contextlib import closing
 from functools import partial
 from threading import Barrier
 
-from conformance.asking import Question, Service
-from conformance.kit import Verdict, verdicts
-from localstack.services import HAS_IDENTITY, SERVICES
+from tools.conformance.registry import Verdict, verdicts
+from tools.conformance.target import Question, Service
+from tools.localdev.services import HAS_IDENTITY, SERVICES
 
 from .people import Stack
 

@@ -13,14 +13,14 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from chassis.testing import FakeIdentity
-from conformance import outage
-from conformance.asking import Question, Service
-from conformance.kit import PROMISES, Promise, verdicts
 from content_service.main import app
-from localstack.identity import create_app
-from localstack.servers import HOST, free_port, wait_until
-from localstack.services import ROOT
+from tools.conformance.checks import outage
+from tools.conformance.registry import PROMISES, Promise, verdicts
+from tools.conformance.target import Question, Service
+from tools.localdev.fake_identity import FakeIdentity
+from tools.localdev.identity_server import create_app
+from tools.localdev.servers import HOST, free_port, wait_until
+from tools.localdev.services import ROOT
 
 from .faulty import FAULTS, Fault, in_front_of, none
 
@@ -100,7 +100,7 @@ def test_a_fault_breaks_its_promise_and_no_other(
 def run_kit(**variables: str) -> subprocess.CompletedProcess[str]:
     """As `make conformance` runs it."""
     return subprocess.run(
-        [sys.executable, "-m", "conformance"],
+        [sys.executable, "-m", "tools.conformance"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **variables},
         capture_output=True,

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from localstack.services import ROOT, SERVICES
+from tools.localdev.services import ROOT, SERVICES
 
 from .people import Stack
 
@@ -14,7 +14,7 @@ NOBODY = "http://127.0.0.1:1"
 
 def run_demo(urls: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "scripts/demo.py"],
+        [sys.executable, "-m", "tools.demo"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], **urls},
         capture_output=True,

@@ -12,7 +12,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from chassis.auth import Bearer
-from localstack.services import ROOT, SERVICES
+from tools.localdev.services import ROOT, SERVICES
 
 UPDATE = "UPDATE_DOCS=1 .venv/bin/python -m pytest tests/test_docs.py"
 PERMISSIONS = ROOT / "docs/permissions.md"

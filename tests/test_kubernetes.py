@@ -13,8 +13,8 @@ import yaml  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
 from chassis.settings import Settings
-from localstack.services import ROOT, Service
-from localstack.services import SERVICES as ALL_SERVICES
+from tools.localdev.services import ROOT, Service
+from tools.localdev.services import SERVICES as ALL_SERVICES
 
 KUBECTL = shutil.which("kubectl")
 VERSION = "1.37"

@@ -15,12 +15,12 @@ import psutil
 import pytest
 from fastapi.testclient import TestClient
 
-from localstack import mail
-from localstack import stack as module
-from localstack.processes import Layout, free_ports
-from localstack.servers import HOST, Postgres, StartError, free_port, is_open
-from localstack.services import ROOT, SERVICES
-from localstack.stack import LocalStack
+from tools.localdev import mail_catcher
+from tools.localdev import stack as module
+from tools.localdev.layout import Layout, free_ports
+from tools.localdev.servers import HOST, Postgres, StartError, free_port, is_open
+from tools.localdev.services import ROOT, SERVICES
+from tools.localdev.stack import LocalStack
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_what_a_killed_supervisor_left_running_ends_before_its_data_go(made: Loc
 
 def test_an_interrupted_initdb_is_begun_anew(tmp_path: Path) -> None:
     postgres = Postgres(tmp_path / "postgres", free_port())
-    code = "from pathlib import *; from localstack.servers import *; " + repr(postgres)
+    code = "from pathlib import *; from tools.localdev.servers import *; " + repr(postgres)
     attempt = subprocess.Popen(
         [sys.executable, "-c", f"{code}.prepare()"], cwd=ROOT, start_new_session=True
     )
@@ -123,7 +123,7 @@ def test_a_mail_is_shown_with_its_text_and_none_of_its_markup(tmp_path: Path) ->
     message.set_content("Hello <script>")
     port = free_port()
 
-    with TestClient(mail.create_app(mail.Box(tmp_path), port)) as client:
+    with TestClient(mail_catcher.create_app(mail_catcher.Box(tmp_path), port)) as client:
         with smtplib.SMTP(HOST, port) as smtp:
             smtp.send_message(message)
         page, listed = client.get("/").text, client.get("/email").json()

@@ -17,7 +17,7 @@ import pyotp
 import pytest
 from fastapi.testclient import TestClient
 
-from localstack.services import ROOT
+from tools.localdev.services import ROOT
 
 from .people import Person, Stack, ask, eventually, log_in, mails, new_key, service_token
 

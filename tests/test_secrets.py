@@ -2,7 +2,7 @@
 
 import re
 
-from localstack.services import SERVICES
+from tools.localdev.services import SERVICES
 
 from .people import (
     PASSWORD,

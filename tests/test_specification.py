@@ -23,9 +23,9 @@ from fastapi.testclient import TestClient
 
 from chassis.errors import ServiceError
 from chassis.service_client import ServiceClient
-from localstack.servers import free_port
-from localstack.services import ROOT, SERVICES, Service
-from localstack.temporary import TemporaryServers
+from tools.localdev.servers import free_port
+from tools.localdev.services import ROOT, SERVICES, Service
+from tools.localdev.test_servers import TemporaryServers
 
 from .people import PASSWORD, Person, Stack, answer, ask, register
 

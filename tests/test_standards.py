@@ -16,8 +16,8 @@ from sqlalchemy.engine import make_url
 from starlette.datastructures import State
 
 from chassis.settings import Settings
-from chassis.testing import FakeIdentity
-from localstack.services import ROOT
+from tools.localdev.fake_identity import FakeIdentity
+from tools.localdev.services import ROOT
 
 from .security.policies import policies
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from workflow_service.kinds import KINDS
+from workflow_service.steps import KINDS
 
 from .people import (
     Person,

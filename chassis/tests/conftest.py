@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from localstack.temporary import TemporaryServers
+from tools.localdev.test_servers import TemporaryServers
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from chassis.app import create_app
-from chassis.testing import FakeIdentity
-from localstack.servers import HOST, free_port
-from localstack.services import ROOT
+from tools.localdev.fake_identity import FakeIdentity
+from tools.localdev.servers import HOST, free_port
+from tools.localdev.services import ROOT
 
 from .toy import eventually, toy_settings
 

@@ -18,8 +18,8 @@ from chassis import auth
 from chassis.app import create_app
 from chassis.auth import CurrentUser, ServiceAccount, User, require_permission
 from chassis.errors import Forbidden, Unavailable
-from chassis.testing import FakeIdentity, Person
 from chassis.tracing import traced
+from tools.localdev.fake_identity import FakeIdentity, Person
 
 from .toy import toy_settings
 

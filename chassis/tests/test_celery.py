@@ -18,12 +18,12 @@ import kombu.exceptions
 import pytest
 from celery import signals
 
-from chassis.celery import create_celery
+from chassis.celery_app import create_celery
 from chassis.tracing import trace_id, traced
-from localstack.leash import leashed, let_go
-from localstack.servers import Redis, free_port, wait_until
-from localstack.services import ROOT
-from localstack.temporary import TemporaryServers
+from tools.localdev.child_process import leashed, let_go
+from tools.localdev.servers import Redis, free_port, wait_until
+from tools.localdev.services import ROOT
+from tools.localdev.test_servers import TemporaryServers
 
 from . import toy_tasks
 from .toy import eventually, toy_settings

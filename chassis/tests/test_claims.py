@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
-from chassis.claims import (
+from chassis.job_queue import (
     DEAD,
     DONE,
     PENDING,

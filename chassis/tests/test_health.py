@@ -17,8 +17,8 @@ from fastapi.testclient import TestClient
 from chassis.app import create_app
 from chassis.health import Check, Schema, health_router, ping_identity, ping_redis
 from chassis.migrations import revisions
-from chassis.testing import FakeIdentity
-from localstack.temporary import TemporaryServers
+from tools.localdev.fake_identity import FakeIdentity
+from tools.localdev.test_servers import TemporaryServers
 
 from .toy import toy_settings
 

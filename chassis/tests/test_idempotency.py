@@ -19,7 +19,7 @@ from chassis.app import create_app
 from chassis.auth import CurrentUser
 from chassis.errors import Conflict
 from chassis.idempotency import IdempotentRoute, idempotent, keys_table
-from chassis.testing import FakeIdentity, Person
+from tools.localdev.fake_identity import FakeIdentity, Person
 
 from .toy import toy_settings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from localstack.services import ROOT
+from tools.localdev.services import ROOT
 
 ENV = """
 from sqlalchemy import MetaData

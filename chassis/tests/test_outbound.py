@@ -11,9 +11,9 @@ from typing import Any
 import anyio
 import pytest
 
-from chassis.outbound import Answer, ForbiddenTarget, NoAnswer, Outbound, dns, is_public
 from chassis.service_client import from_any_thread
 from chassis.tracing import traced
+from chassis.untrusted_http import Answer, ForbiddenTarget, NoAnswer, Outbound, dns, is_public
 
 Make = Callable[..., Outbound]
 

@@ -9,7 +9,7 @@ import pytest
 import redis.exceptions
 
 from chassis.redis_client import RedisClient
-from localstack.temporary import TemporaryServers
+from tools.localdev.test_servers import TemporaryServers
 
 from .toy import toy_settings
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from localstack.services import ROOT, SERVICES
+from tools.localdev.services import ROOT, SERVICES
 
 CHASSIS = ROOT / "chassis"
 MODULES = sorted(CHASSIS.glob("*.py"))
 
 DRIVERS = {"asyncpg", "psycopg2", "psycopg"}
 PACKAGES = {service.package for service in SERVICES}
-ELSEWHERE = {"localstack", "tests", "benchmarks", "scripts"}
+ELSEWHERE = {"tools", "tests"}
 
 
 def imported(module: Path) -> set[str]:

@@ -21,8 +21,8 @@ from prometheus_client import REGISTRY
 from chassis.app import create_app
 from chassis.errors import BadGateway, ServiceError, TooManyRequests, Unavailable
 from chassis.service_client import ServiceClient, retry_after
-from chassis.testing import FakeIdentity
 from chassis.tracing import trace_id, traced
+from tools.localdev.fake_identity import FakeIdentity
 
 from .toy import toy_settings
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from chassis.app import create_app
-from chassis.testing import FakeIdentity
+from tools.localdev.fake_identity import FakeIdentity
 
 from .toy import ToySettings, toy_settings
 

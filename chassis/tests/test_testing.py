@@ -9,7 +9,7 @@ import pytest
 from chassis.auth import ServiceAccount, validate
 from chassis.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from chassis.service_client import ServiceClient
-from chassis.testing import FakeIdentity
+from tools.localdev.fake_identity import FakeIdentity
 
 from .toy import toy_settings
 

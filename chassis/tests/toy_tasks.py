@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from chassis.celery import create_celery
+from chassis.celery_app import create_celery
 from chassis.tracing import trace_id
 
 from .toy import toy_settings

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from chassis.app import create_app
-from chassis.outbound import Outbound
+from chassis.untrusted_http import Outbound
 
 from .api import router as api_router
 from .health import router as health_router
+from .inbox.streams import streams_of
 from .settings import settings
-from .streams import streams_of
 
 
 @asynccontextmanager

@@ -19,8 +19,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
-from chassis.claims import DEAD, PENDING, RUNNING
 from chassis.idempotency import keys_table
+from chassis.job_queue import DEAD, PENDING, RUNNING
 
 from .database import Base
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from chassis import settings as chassis
-from chassis.claims import RetryPolicy
+from chassis.job_queue import RetryPolicy
 
 from .schemas.fields import SECURITY, CategoryOrEvery
 from .schemas.preferences import Limit

@@ -18,13 +18,13 @@ from aiosmtpd.smtp import Envelope, Session
 from fastapi.testclient import TestClient
 
 from chassis.auth import ServiceAccount
-from chassis.outbound import Outbound
 from chassis.service_client import ServiceClient, from_any_thread
-from chassis.testing import FakeIdentity, Person
-from communication_service.delivery import deliver_due
+from chassis.untrusted_http import Outbound
+from communication_service.delivery.worker import deliver_due
 from communication_service.main import app
 from communication_service.settings import Settings, settings
-from localstack.servers import free_port
+from tools.localdev.fake_identity import FakeIdentity, Person
+from tools.localdev.servers import free_port
 
 logging.getLogger("mail.log").setLevel(logging.WARNING)  # a line per SMTP command
 

@@ -20,9 +20,9 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from sqlalchemy import create_engine, make_url, text
 
-from chassis.testing import FakeIdentity, Person
 from communication_service.settings import SERVICE_FOLDER
-from localstack.temporary import TemporaryServers
+from tools.localdev.fake_identity import FakeIdentity, Person
+from tools.localdev.test_servers import TemporaryServers
 
 from .conftest import MEMBER, MailServer, running_mail_server
 from .test_processes import Processes, is_ready, running_processes, wait_for

@@ -12,14 +12,14 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from chassis.testing import FakeIdentity, Person
-from communication_service import delivery
-from communication_service.attempts import Sent, under_way
-from communication_service.channels.in_app import InApp
-from communication_service.channels.provider import Batch, Receipt
 from communication_service.database import engine, session_maker
+from communication_service.delivery import worker
+from communication_service.delivery.attempts import Sent, under_way
+from communication_service.delivery.channels.in_app import InApp
+from communication_service.delivery.channels.protocol import Batch, Receipt
 from communication_service.models import PRIORITIES, Delivery
 from communication_service.settings import Settings
+from tools.localdev.fake_identity import FakeIdentity, Person
 
 from .conftest import HANG_UP, Caller, MailServer, changed
 from .test_notifications import bring_forward
@@ -279,9 +279,9 @@ def test_a_lost_lease_is_taken_over_and_the_late_word_is_refused(
 
     nothing: Any = None  # is what in-app needs for words in one language
     batch = Batch(settings, contacts=nothing, outbound=nothing, stack=nothing)
-    late = delivery.send_all(InApp(batch), taken, seconds=1)
+    late = worker.send_all(InApp(batch), taken, seconds=1)
     with session_maker.begin() as session:
-        delivery.record(session, taken, late, settings)
+        worker.record(session, taken, late, settings)
 
     assert len(recipient.inbox()) == 1
     assert sender.status(accepted) == "delivered"
@@ -312,7 +312,7 @@ def test_a_worker_whose_clock_is_days_ahead_gives_nothing_up(
     with under_way(taken) as failed:
         raise OSError("No space left")
     with session_maker.begin() as session:
-        delivery.record(session, [taken], [failed], settings)
+        worker.record(session, [taken], [failed], settings)
 
     assert sender.status(accepted) == "pending"
 
@@ -326,8 +326,8 @@ def test_a_delivery_that_kills_its_worker_each_time_ends_dead(
     for _ in range(2):
         time.sleep(0.1)
         with session_maker.begin() as session:
-            alone = delivery.take_abandoned(session, "email", settings)
-            assert len(delivery.begin(session, alone, settings)) == 1
+            alone = worker.take_abandoned(session, "email", settings)
+            assert len(worker.begin(session, alone, settings)) == 1
     time.sleep(0.1)
 
     deliver(delivery_max_attempts=3)
@@ -348,11 +348,11 @@ def test_what_two_dead_workers_had_is_taken_one_by_one(
     taken_on("email", settings)
     time.sleep(0.2)
     with session_maker.begin() as session:
-        assert len(delivery.take_abandoned(session, "email", settings)) == 3
+        assert len(worker.take_abandoned(session, "email", settings)) == 3
     time.sleep(0.2)
 
     with session_maker.begin() as session:
-        alone = delivery.take_abandoned(session, "email", changed(mail_server))
+        alone = worker.take_abandoned(session, "email", changed(mail_server))
 
     assert len(alone) == 1
     assert sorted(sender.status(each) for each in accepted) == ["running"] * 3
@@ -368,9 +368,9 @@ def test_what_a_turn_has_no_time_for_is_put_back_untried(
     accepted = [sender.notify(recipient, channels=["email"]) for _ in range(6)]
 
     taken = taken_on("email", changed(mail_server))
-    done = delivery.send_all(Slow(), taken, seconds=0.1)
+    done = worker.send_all(Slow(), taken, seconds=0.1)
     with session_maker.begin() as session:
-        delivery.record(session, taken, done, changed(mail_server))
+        worker.record(session, taken, done, changed(mail_server))
 
     assert 0 < len(done) < 6
     statuses = [sender.status(notification) for notification in accepted]
@@ -407,7 +407,7 @@ def test_what_is_urgent_needs_no_turn(sender: Caller, recipient: Caller, deliver
     normal = sender.notify(recipient, channels=["email"])
     urgent = sender.notify(recipient, channels=["email"], priority="urgent")
 
-    turn = delivery.TURNS["email"]
+    turn = worker.TURNS["email"]
     with turn, turn, turn:  # as many as there are
         deliver()
 
@@ -502,8 +502,8 @@ def test_an_error_can_be_stored_whatever_a_server_says() -> None:
 def taken_on(channel: str, settings: Settings) -> list[Delivery]:
     """What a worker does before it begins to send."""
     with session_maker.begin() as session:
-        taken = delivery.take(session, channel, PRIORITIES, settings)
-        return delivery.begin(session, taken, settings)
+        taken = worker.take(session, channel, PRIORITIES, settings)
+        return worker.begin(session, taken, settings)
 
 
 def until_over(sender: Caller, notification: dict[str, Any], deliver: Deliver) -> None:

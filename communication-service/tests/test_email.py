@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from chassis.testing import FakeIdentity
-from communication_service.channels.email import compose, header_words
+from communication_service.delivery.channels.email import compose, header_words
 from communication_service.models import Delivery, Notification
+from tools.localdev.fake_identity import FakeIdentity
 
 from .conftest import Caller, MailServer, changed
 

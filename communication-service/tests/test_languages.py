@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chassis.testing import FakeIdentity
-from communication_service.languages import closest
+from communication_service.delivery.localization import closest
+from tools.localdev.fake_identity import FakeIdentity
 
 from .conftest import Caller, MailServer
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from communication_service.policy import SEND, Case, Decision, decide
+from communication_service.delivery.rules import SEND, Case, Decision, decide
 from communication_service.schemas.preferences import Limit, Wishes
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)

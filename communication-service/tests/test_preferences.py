@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
-from communication_service import delivery
 from communication_service.database import engine, session_maker
+from communication_service.delivery import worker
 from communication_service.models import PRIORITIES
 from communication_service.schemas.preferences import Limit
 
@@ -185,11 +185,11 @@ def test_quiet_hours_go_by_the_databases_clock_whatever_the_workers_says(
     accepted = sender.notify(recipient, channels=["email"])
 
     with session_maker.begin() as session:
-        found = delivery.take(session, "email", PRIORITIES, settings)
+        found = worker.take(session, "email", PRIORITIES, settings)
         (taken,) = [each for each in found if str(each.notification_id) == accepted["id"]]
         assert taken.lease_until
         taken.lease_until += half_a_day  # as a database has it that is ahead of us
-        assert delivery.begin(session, [taken], settings) == []
+        assert worker.begin(session, [taken], settings) == []
 
     assert deliveries(sender, accepted)["email"] == ("pending", "The recipient has quiet hours")
 

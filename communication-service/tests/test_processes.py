@@ -19,17 +19,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from chassis.testing import FakeIdentity, Person
 from communication_service.database import engine
 from communication_service.settings import SERVICE_FOLDER
-from localstack.leash import leashed, let_go
-from localstack.servers import Redis, free_port
-from localstack.services import SERVICES
-from localstack.temporary import TemporaryServers
+from tools.localdev.child_process import leashed, let_go
+from tools.localdev.fake_identity import FakeIdentity, Person
+from tools.localdev.servers import Redis, free_port
+from tools.localdev.services import SERVICES
+from tools.localdev.test_servers import TemporaryServers
 
 from .conftest import MEMBER, MailServer, running_mail_server
 
-CELERY = ["-m", "celery", "--workdir", str(SERVICE_FOLDER), "-A", "communication_service.tasks"]
+CELERY = [
+    "-m",
+    "celery",
+    "--workdir",
+    str(SERVICE_FOLDER),
+    "-A",
+    "communication_service.celery_app",
+]
 COMMANDS = {
     "service": [str(SERVICE_FOLDER / "main.py")],
     "worker": [

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from chassis.testing import FakeIdentity
 from communication_service.settings import Settings, settings
+from tools.localdev.fake_identity import FakeIdentity
 
 from .conftest import Caller
 from .test_delivery import outcomes, pause_before_next

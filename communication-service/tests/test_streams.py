@@ -19,15 +19,15 @@ import httpx
 import pytest
 
 from chassis.auth import User
-from chassis.testing import FakeIdentity, Person
-from communication_service import inbox
 from communication_service.database import session_maker
+from communication_service.inbox import service as inbox
+from communication_service.inbox.streams import PAGE, Database, Follower
 from communication_service.settings import SERVICE_FOLDER
-from communication_service.streams import PAGE, Database, Follower
-from localstack.leash import leashed, let_go
-from localstack.servers import free_port
-from localstack.services import SERVICES
-from localstack.temporary import TemporaryServers
+from tools.localdev.child_process import leashed, let_go
+from tools.localdev.fake_identity import FakeIdentity, Person
+from tools.localdev.servers import free_port
+from tools.localdev.services import SERVICES
+from tools.localdev.test_servers import TemporaryServers
 
 from .conftest import Caller
 from .test_processes import is_ready, over_http, wait_for

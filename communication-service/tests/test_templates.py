@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from chassis.auth import User
 from communication_service.database import engine, session_maker
 from communication_service.schemas.templates import TemplateUpdate
-from communication_service.templates import update_template
+from communication_service.templates.service import update_template
 
 from .conftest import Caller, MailServer
 

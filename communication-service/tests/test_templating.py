@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from communication_service.schemas.templates import TemplatePreview
-from communication_service.templating import (
+from communication_service.templates.rendering import (
     MOST_SECONDS,
     BadTemplate,
     BadVariables,

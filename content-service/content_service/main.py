@@ -3,7 +3,7 @@
 from chassis.app import create_app
 
 from .api import router as api_router
-from .background import background_work
+from .background_threads import background_work
 from .health import router as health_router
 from .settings import settings
 

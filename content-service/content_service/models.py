@@ -11,8 +11,8 @@ from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
-from chassis.claims import PENDING
 from chassis.idempotency import keys_table
+from chassis.job_queue import PENDING
 from chassis.tracing import trace_id
 
 from .database import Base
@@ -53,7 +53,7 @@ def due_index(table: str) -> sa.Index:
 
 
 class Queued:
-    """What a row that is claimed and worked on has (see chassis.claims)."""
+    """What a row that is claimed and worked on has (see chassis.job_queue)."""
 
     status: Mapped[str] = mapped_column(default=PENDING)
     run_at: Mapped[Since]
@@ -160,7 +160,7 @@ def named(grantee: str, kind: str) -> str | None:
 
 
 class Processing(Queued, Base):
-    """The queue of record of text extraction (see chassis.claims), and its results."""
+    """The queue of record of text extraction (see chassis.job_queue), and its results."""
 
     __tablename__ = "content_processings"
     __table_args__ = (
@@ -212,7 +212,7 @@ class ShareLink(Base):
 
 
 class Notice(Queued, Base):
-    """The outbox: what communication is to tell somebody (see chassis.claims). Gone once told."""
+    """Outbox of notifications for communication (see chassis.job_queue); rows go once sent."""
 
     __tablename__ = "content_notices"
     __table_args__ = (

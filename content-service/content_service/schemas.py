@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from chassis.claims import PENDING
+from chassis.job_queue import PENDING
 from chassis.schemas import STRICT, Text, storable
 
 from .models import Level

@@ -17,11 +17,11 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from sqlalchemy import update
 
-from chassis.testing import FakeIdentity
 from content_service.database import engine
+from content_service.files.storage import LONGEST_UPLOAD
 from content_service.main import app
 from content_service.models import Access
-from content_service.storage import LONGEST_UPLOAD
+from tools.localdev.fake_identity import FakeIdentity
 
 MEMBER = ("documents:read", "documents:write")
 

@@ -20,11 +20,11 @@ from sqlalchemy import create_engine, func, update
 
 from content_service.models import Notice, Processing
 from content_service.settings import SERVICE_FOLDER
-from localstack.leash import leashed, let_go
-from localstack.processes import responds
-from localstack.servers import free_port, wait_until
-from localstack.services import ROOT, SERVICES
-from localstack.temporary import TemporaryServers
+from tools.localdev.child_process import leashed, let_go
+from tools.localdev.layout import responds
+from tools.localdev.servers import free_port, wait_until
+from tools.localdev.services import ROOT, SERVICES
+from tools.localdev.test_servers import TemporaryServers
 
 from .conftest import grow_old
 from .files import pdf

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from content_service.cleanup import tidy_up
 from content_service.database import engine
-from content_service.housekeeping import tidy_up
 from content_service.models import Notice
 
 from .conftest import Caller, Login, Neighbours, in_an_hour, run_out

@@ -16,8 +16,8 @@ from httpx2 import Response
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from content_service import worker
 from content_service.database import engine
+from content_service.extraction import worker
 from content_service.models import Document, Processing
 from content_service.settings import settings
 

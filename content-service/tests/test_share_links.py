@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from sqlalchemy import text, update
 
+from content_service.cleanup import tidy_up
 from content_service.database import engine
-from content_service.housekeeping import tidy_up
 from content_service.models import ShareLink
 
 from .conftest import Caller, in_an_hour, run_out

@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 
 from chassis.service_client import ServiceClient
-from chassis.testing import FakeIdentity
-from content_service.housekeeping import tidy_up
+from content_service.cleanup import tidy_up
+from tools.localdev.fake_identity import FakeIdentity
 
 from .conftest import Caller, Login, in_an_hour, replaced, role_of_their_own, run_out
 

@@ -5,9 +5,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
-from content_service import storage
+from content_service.cleanup import tidy_up
 from content_service.database import session_maker
-from content_service.housekeeping import tidy_up
+from content_service.files import storage
 
 from .conftest import Caller, grow_old
 from .test_uploads import STORAGE, stored_files

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import update
 
+from content_service.cleanup import tidy_up
 from content_service.database import engine
-from content_service.housekeeping import tidy_up
 from content_service.models import Document
 from content_service.settings import settings
 

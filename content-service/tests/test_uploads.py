@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 from httpx2 import Response
 
-from content_service.housekeeping import tidy_up
+from content_service.cleanup import tidy_up
 from content_service.settings import settings
 
 from .conftest import Caller, saved

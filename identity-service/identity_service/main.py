@@ -9,15 +9,15 @@ from chassis.app import create_app
 
 from .api import router as api_router
 from .api import unversioned_router, well_known
-from .attempts import Attempts
-from .authentication import locally
-from .changes import listening
+from .change_feed import listening
+from .cleanup import sweeping
 from .database import engine
 from .health import router as health_router
-from .outbox import delivering
+from .mail.outbox import delivering
+from .rate_limits import Attempts
 from .seed import seed_once_there_is_a_database
 from .settings import settings
-from .sweep import sweeping
+from .token_validation import locally
 
 
 @asynccontextmanager

@@ -23,8 +23,8 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 from uuid_utils.compat import uuid7
 
-from chassis.claims import PENDING
 from chassis.idempotency import keys_table
+from chassis.job_queue import PENDING
 
 from .database import Base, now
 
@@ -135,7 +135,7 @@ class RefreshToken(Base):
 
 
 class Mail(Base):
-    """A mail that communication has or will get (chassis.claims), and the link in it, if any."""
+    """A mail that communication has or will get (chassis.job_queue), and the link in it, if any."""
 
     __tablename__ = "mails"
 

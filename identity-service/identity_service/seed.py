@@ -7,11 +7,15 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from . import accounts, audit, changes, passwords, roles, second_factors, tokens
+from . import audit, change_feed
+from .crypto import passwords, tokens
 from .database import session_maker
+from .login import second_factors
 from .models import Account, Client
-from .schemas import UserCreate
+from .schemas.bodies import UserCreate
 from .settings import settings
+from .users import roles
+from .users import service as users
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +64,7 @@ async def add_people(session: AsyncSession) -> None:
                 roles=[role],
                 is_verified=True,
             )
-            await accounts.create(session, person, await passwords.hashed(person.password))
+            await users.create(session, person, await passwords.hashed(person.password))
 
 
 async def add_first_administrator(session: AsyncSession) -> None:
@@ -74,7 +78,7 @@ async def add_first_administrator(session: AsyncSession) -> None:
         new = UserCreate.model_construct(
             email=email, password=password, name="Administrator", roles=["admin"], is_verified=True
         )
-        account = await accounts.create(session, new, await passwords.hashed(password))
+        account = await users.create(session, new, await passwords.hashed(password))
     account.role_objects = await roles.named(session, ["admin"], None)
     audit.record(session, "administrator.first", subject=account.id)
 
@@ -94,4 +98,4 @@ async def set_clients(session: AsyncSession) -> None:
     for client in known.values():
         await session.delete(client)
     if session.deleted or any(session.is_modified(client) for client in session.dirty):
-        await changes.publish(session)
+        await change_feed.publish(session)

@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from chassis.settings import DEVELOPMENT_SERVICE_SECRET, SHORTEST_SECRET, load
 from chassis.settings import Settings as StandardSettings
 
-from .common_passwords import is_common
+from .crypto.common_passwords import is_common
 
 DEVELOPMENT_SECRET = SecretStr(DEVELOPMENT_SERVICE_SECRET)
 SERVICE_PERMISSIONS = {

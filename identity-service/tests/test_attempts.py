@@ -14,8 +14,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chassis.redis_client import RedisClient
-from identity_service.attempts import Attempts, network_of
 from identity_service.main import app
+from identity_service.rate_limits import Attempts, network_of
 from identity_service.settings import settings
 
 from .conftest import PASSWORD, Person, bearer, running

@@ -8,9 +8,9 @@ import sys
 import asyncpg  # type: ignore[import-untyped]
 import pyotp
 
-from identity_service.passwords import HASHER
-from identity_service.tokens import digest
-from localstack.temporary import TemporaryServers
+from identity_service.crypto.passwords import HASHER
+from identity_service.crypto.tokens import digest
+from tools.localdev.test_servers import TemporaryServers
 
 from .conftest import FOLDER, PASSWORD, running
 

@@ -10,7 +10,7 @@ import pytest
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 
-from identity_service.passwords import MOST_WAITING
+from identity_service.crypto.passwords import MOST_WAITING
 
 from .conftest import PASSWORD, Person, eventually
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from identity_service import sweep
+from identity_service import cleanup
 
 from .conftest import Person, eventually
 
@@ -26,7 +26,7 @@ def test_what_is_over_is_removed_and_nothing_else(
     client: TestClient, person: Person, other: Person, sql: SQL,
     monkeypatch: pytest.MonkeyPatch, rows_at_once: int,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(sweep, "AT_ONCE", rows_at_once)
+    monkeypatch.setattr(cleanup, "AT_ONCE", rows_at_once)
     person.again()
     waiting = "SELECT 1 FROM mails WHERE status <> 'done' AND user_id IN (:one, :two)"
     eventually(lambda: not sql(waiting, one=person.id, two=other.id))
@@ -39,7 +39,7 @@ def test_what_is_over_is_removed_and_nothing_else(
     sql(f"{died} WHERE user_id = :id", id=person.id)
 
     assert client.portal is not None
-    client.portal.call(sweep.sweep)
+    client.portal.call(cleanup.sweep)
 
     assert sql(OF_SOMEBODY, id=person.id) == []
     left = [row[0] for row in sql(OF_SOMEBODY, id=other.id)]

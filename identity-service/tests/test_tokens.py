@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from fastapi.testclient import TestClient
 
-from identity_service import tokens
+from identity_service.crypto import tokens
 
 from .conftest import Person, bearer, validate
 

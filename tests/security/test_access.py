@@ -7,7 +7,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from localstack.services import SERVICES, Service
+from tools.localdev.services import SERVICES, Service
 
 from ..endpoints import ENDPOINTS, Endpoint, for_each, good_body
 from ..people import (

@@ -18,10 +18,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from chassis.auth import ServiceAccount
-from chassis.claims import PENDING, RUNNING
-from chassis.testing import FakeIdentity
+from chassis.job_queue import PENDING, RUNNING
+from tools.localdev.fake_identity import FakeIdentity
 from workflow_service.database import session_maker
-from workflow_service.engine.states import HELD, WAITING
+from workflow_service.engine.statuses import HELD, WAITING
 from workflow_service.engine.worker import Worker
 from workflow_service.main import app
 from workflow_service.models import Event, Run, Step, Task

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from workflow_service.database import session_maker
-from workflow_service.engine.attempts import attempt, claim, settle
-from workflow_service.engine.outcomes import Call
+from workflow_service.engine.execution import attempt, claim, settle
 from workflow_service.engine.worker import Worker
 from workflow_service.neighbours import Neighbours
+from workflow_service.steps.protocol import Call
 
 from .conftest import LEASE, Caller, Platform, Work, long_after, problem
 

@@ -10,17 +10,17 @@ import httpx
 import pytest
 
 from chassis.errors import Unavailable
-from workflow_service import tasks
-from workflow_service.ai.asking import Answer, Models
+from workflow_service import celery_app
+from workflow_service.ai.client import Answer, Models
+from workflow_service.ai.prompts import Question
 from workflow_service.ai.providers import ModelRefused
-from workflow_service.ai.questions import Question
 from workflow_service.ai.usage import Spent
 from workflow_service.database import session_maker
-from workflow_service.engine.attempts import attempt, claim, settle
-from workflow_service.engine.definition import Retry
-from workflow_service.engine.outcomes import Call
+from workflow_service.definition.model import Retry
+from workflow_service.engine.execution import attempt, claim, settle
 from workflow_service.engine.worker import Worker
 from workflow_service.neighbours import Neighbours
+from workflow_service.steps.protocol import Call
 
 from .conftest import LEASE, Caller, Platform, Work, new_worker, problem
 
@@ -196,10 +196,10 @@ def test_many_workers_share_the_work_and_do_each_step_once(
 
 
 def test_threads_that_begin_together_share_one_worker() -> None:
-    tasks.made.cache_clear()
+    celery_app.made.cache_clear()
 
     with ThreadPoolExecutor(4) as threads:
-        workers = {*threads.map(lambda _: tasks.the_worker(), range(4))}
+        workers = {*threads.map(lambda _: celery_app.the_worker(), range(4))}
 
     assert len(workers) == 1
 

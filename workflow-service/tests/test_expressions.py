@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from workflow_service.engine.expressions import (
+from workflow_service.definition.expressions import (
     ExpressionError,
     evaluate,
     evaluate_all,

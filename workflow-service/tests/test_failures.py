@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text, update
 
 from chassis.auth import ServiceAccount
 from workflow_service.database import session_maker
-from workflow_service.engine.definition import Retry
+from workflow_service.definition.model import Retry
 from workflow_service.models import Step
 from workflow_service.neighbours import Neighbours, open_neighbours
 from workflow_service.settings import settings

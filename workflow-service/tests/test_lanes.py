@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import update
 
 from workflow_service.database import session_maker
-from workflow_service.kinds import KINDS
 from workflow_service.models import Step
 from workflow_service.neighbours import Neighbours
+from workflow_service.steps import KINDS
 
 from .conftest import Caller, Platform, Work, long_after, new_worker, problem
 

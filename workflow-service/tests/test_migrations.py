@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from localstack.temporary import TemporaryServers
+from tools.localdev.test_servers import TemporaryServers
 from workflow_service.settings import SERVICE_FOLDER, Settings
 
 RUN, STEP = str(uuid4()), str(uuid4())

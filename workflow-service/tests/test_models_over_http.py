@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from chassis.errors import Unavailable
 from chassis.tracing import traced
-from workflow_service.ai import questions
-from workflow_service.ai.asking import MOST_CHARACTERS, Answer, InvalidAnswer, open_models
+from workflow_service.ai import prompts
+from workflow_service.ai.client import MOST_CHARACTERS, Answer, InvalidAnswer, open_models
 from workflow_service.ai.providers import ModelRefused
 from workflow_service.ai.usage import Spent
 from workflow_service.settings import Settings, settings
@@ -133,7 +133,7 @@ Summarize = Callable[[str], Answer]
 def summarize(provider: Provider, spent: list[Spent]) -> Summarize:
     """As the service does when only this provider has a key."""
     models = open_models(settings.model_copy(update=provider.changes))
-    return lambda text: models.ask(questions.summarize(text), spent)
+    return lambda text: models.ask(prompts.summarize(text), spent)
 
 
 def saying(name: str, text: str) -> dict[str, Any]:
@@ -243,13 +243,13 @@ def test_bounds_that_a_provider_does_not_know_are_checked_here(
 ) -> None:
     count = {"type": "integer", "minimum": 1, "maximum": 9}
     names = {"type": "array", "items": {"type": "string", "maxLength": 3}, "maxItems": 2}
-    schema = questions.fields(count=count, names=names, sort={"enum": ["a", "b"]})
+    schema = prompts.fields(count=count, names=names, sort={"enum": ["a", "b"]})
     good = {"count": 9, "names": ["Ada"], "sort": "a"}
     provider.says(saying(provider.name, json.dumps({**good, "count": 10})))
     provider.then_says(saying(provider.name, json.dumps(good)))
     models = open_models(settings.model_copy(update=provider.changes))
 
-    assert models.ask(questions.extract("Text.", schema), spent).value == good
+    assert models.ask(prompts.extract("Text.", schema), spent).value == good
     assert "10 is greater than the maximum of 9" in provider.asked[1]["messages"][-1]["content"]
 
 
@@ -270,7 +270,7 @@ def test_a_model_is_given_no_more_time_than_is_left(provider: Provider, spent: l
     started = time.monotonic()
 
     with traced(seconds=0.3), pytest.raises(Unavailable, match="does not answer"):
-        models.ask(questions.summarize("Text."), spent)
+        models.ask(prompts.summarize("Text."), spent)
 
     assert time.monotonic() - started < 2.5
 
@@ -356,7 +356,7 @@ def both() -> Iterator[tuple[Provider, Provider]]:
 def asked_of(providers: tuple[Provider, ...], **changes: Any) -> Answer:
     update = {**providers[0].changes, **providers[1].changes, **changes}
     models = open_models(settings.model_copy(update=update))
-    return models.ask(questions.summarize("One. Two."), [])
+    return models.ask(prompts.summarize("One. Two."), [])
 
 
 def test_openai_comes_first_when_both_have_a_key(both: tuple[Provider, Provider]) -> None:
@@ -399,7 +399,7 @@ def test_offline_is_the_last_resort_where_it_is_asked_for(both: tuple[Provider, 
 def test_without_a_key_nobody_is_asked() -> None:
     spent: list[Spent] = []
 
-    answer = open_models(settings).ask(questions.summarize("One. Two."), spent)
+    answer = open_models(settings).ask(prompts.summarize("One. Two."), spent)
 
     assert answer.provider == "offline"
     assert (spent[0].outcome, spent[0].cost_usd) == ("ok", 0)

@@ -17,8 +17,8 @@ from unittest.mock import patch
 import httpx
 import pytest
 
-from localstack.processes import ALONE
-from localstack.temporary import TemporaryServers
+from tools.localdev.layout import ALONE
+from tools.localdev.test_servers import TemporaryServers
 from workflow_service.settings import SERVICE_FOLDER, settings
 
 from .conftest import Caller, Platform, problem
@@ -77,7 +77,7 @@ def imported(database: None, the_platform: Platform) -> Iterator[None]:
         for name in ("identity", "content", "communication"):
             url = neighbours.enter_context(served(the_platform, f"{name}-service"))
             environment[f"{name.upper()}_SERVICE_URL"] = url
-        forkserver.set_forkserver_preload(["workflow_service.tasks"])
+        forkserver.set_forkserver_preload(["workflow_service.celery_app"])
         with patch.dict(os.environ, environment, clear=True):
             forkserver.ensure_running()
         yield
@@ -89,7 +89,7 @@ def start() -> Iterator[Start]:
     started: list[ForkServerProcess] = []
 
     def start(*command: str) -> ForkServerProcess:
-        code = f"from workflow_service.tasks import celery; celery.start({[*command]})"
+        code = f"from workflow_service.celery_app import celery; celery.start({[*command]})"
         started.append(FORKED.Process(target=exec, args=[code]))
         started[-1].start()
         return started[-1]

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from sqlalchemy import func, update
 
-from workflow_service.ai.asking import Models
+from workflow_service.ai.client import Models
 from workflow_service.ai.providers import Reply
 from workflow_service.database import session_maker
 from workflow_service.models import DefinitionVersion, Run, Step

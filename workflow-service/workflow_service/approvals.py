@@ -12,10 +12,10 @@ from chassis.auth import User
 from chassis.errors import Conflict, Forbidden, NotFound
 from chassis.pagination import PageParameters, paginate
 
-from .engine import asking, budget, flow, runs
-from .engine.asking import TASK_COMPLETED, TASK_OPEN
-from .engine.runs import Move
-from .engine.states import PENDING, WAITING, now
+from .engine import budget, human_tasks, transaction, transitions
+from .engine.human_tasks import TASK_COMPLETED, TASK_OPEN
+from .engine.statuses import PENDING, WAITING, now
+from .engine.transaction import Move
 from .models import Run, Step, Task
 from .neighbours import Neighbours
 from .schemas import Decision
@@ -63,7 +63,7 @@ def complete_task(session: Session, user: User, task_id: UUID, decided: Decision
     """A decision is final. When enough have decided, the step is done and the run goes on."""
     task = find_task(session, user, task_id)
     refuse_others(user, task)
-    with runs.moving(session, task.workflow_id) as move:
+    with transaction.moving(session, task.workflow_id) as move:
         session.refresh(task)  # as it is now that nobody else can move the run
         votes = session.scalars(asked_with(task)).all()
         refuse_outdated(user, task, decided, votes)
@@ -119,13 +119,13 @@ def settle_votes(move: Move, step: Step, task: Task, votes: Sequence[Task]) -> N
             for v in sorted(decided, key=lambda vote: str(vote.decided_at))
         ],
     }
-    asking.close_tasks(move, [step], "Others have decided", told=False)
-    flow.finish(move, step, output, by=task.decided_by)
+    human_tasks.close_tasks(move, [step], "Others have decided", told=False)
+    transitions.finish(move, step, output, by=task.decided_by)
 
 
 def settle_budget(move: Move, step: Step, task: Task) -> None:
     if task.decision == REJECT:
-        return flow.fail(move, step, "the run was not allowed to cost more")
+        return transitions.fail(move, step, "the run was not allowed to cost more")
     budget.raise_budget(move, str(task.decided_by))
     step.attempts = 0
     return move.put_back(step, "step.again", now(), PENDING)

@@ -10,10 +10,10 @@ from chassis.auth import User
 from chassis.errors import Conflict, NotFound
 from chassis.pagination import PageParameters, paginate
 
-from .engine.definition import Definition
-from .engine.runs import parsed
-from .engine.validation import check
+from .definition.model import Definition
+from .engine.transaction import parsed
 from .models import DefinitionVersion
+from .validation import check
 
 
 class UnknownDefinition(NotFound):

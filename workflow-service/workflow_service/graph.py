@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from re import compile
 
-from .engine.definition import Definition
+from .definition.model import Definition
 
 States = Mapping[str, Counter[str]]
 """How many of a step are in which state: {"fetch": {"done": 3, "running": 1}}."""

@@ -7,8 +7,8 @@ from fastapi import FastAPI
 
 from chassis.app import create_app
 
-from .ai.api import router as ai_router
 from .api import router as api_router
+from .api.ai import router as ai_router
 from .health import router as health_router
 from .neighbours import open_neighbours
 from .settings import settings

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
-from chassis.claims import PENDING
 from chassis.idempotency import keys_table
+from chassis.job_queue import PENDING
 
 from .database import Base
 
@@ -103,7 +103,7 @@ class Run(Base):
 
 
 class Step(Base):
-    """A step of a run: a row of the queue of record (chassis/claims.py) and what came of it.
+    """A step of a run: a row of the queue of record (chassis/job_queue.py) and what came of it.
 
     `scope` is the lane it runs in: empty, or for example `each.3/both.left`, which is the lane left
     of the step both, in the lane 3 of the step each.

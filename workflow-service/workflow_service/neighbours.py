@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 from chassis.auth import ServiceAccount
-from chassis.outbound import Outbound
 from chassis.service_client import ServiceClient
+from chassis.untrusted_http import Outbound
 
-from .ai.asking import Models, open_models
+from .ai.client import Models, open_models
 from .settings import Settings
 
 OURS = ("content-service", "communication-service", "identity-service")

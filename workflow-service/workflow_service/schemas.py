@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chassis.schemas import JsonObject, Text
 
-from .engine.definition import Definition, StepName, Strict
+from .definition.model import Definition, StepName, Strict
 
 DefinitionName = Annotated[Text, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
 

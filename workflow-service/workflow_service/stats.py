@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from chassis.auth import User
 from chassis.pagination import PageParameters, paginate
 
-from .engine.asking import TASK_OPEN
-from .engine.states import CANCELLED, COMPLETED, FAILED, now
+from .engine.human_tasks import TASK_OPEN
+from .engine.statuses import CANCELLED, COMPLETED, FAILED, now
 from .models import AiCall, Run, Step, Task
 from .workflows import EVERY_RUN, own, usage
 

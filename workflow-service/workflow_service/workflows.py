@@ -10,18 +10,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
-from chassis.claims import RUNNING
 from chassis.errors import Forbidden, NotFound, Unprocessable
+from chassis.job_queue import RUNNING
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import trace_id
 
 from .approvals import asked_of
+from .definition.model import Definition, refuse
 from .definitions import find_definition
-from .engine import again, flow, runs
-from .engine.again import BusinessKeyTaken
-from .engine.definition import Definition, refuse
-from .engine.runs import Move
-from .engine.states import CANCELLED, FAILED, tells
+from .engine import reruns, transaction, transitions
+from .engine.reruns import BusinessKeyTaken
+from .engine.statuses import CANCELLED, FAILED, tells
+from .engine.transaction import Move
 from .models import AiCall, DefinitionVersion, Event, Run, Step, Task
 from .schemas import Rerun, Retry, WorkflowStart
 
@@ -47,7 +47,7 @@ def start_workflow(session: Session, starter: User, new: WorkflowStart) -> tuple
         input=new.input, trace_id=trace_id(), started_by=starter.user_id,
         business_key=new.business_key,
     )  # fmt: skip
-    refuse(runs.definition_of(run).input.faults(run.input), InvalidInput)
+    refuse(transaction.definition_of(run).input.faults(run.input), InvalidInput)
     try:
         with session.begin_nested():
             session.add(run)
@@ -58,8 +58,8 @@ def start_workflow(session: Session, starter: User, new: WorkflowStart) -> tuple
         return known, False
     with session.no_autoflush:
         move = Move(session, run)
-        flow.begin(move)
-        runs.write(session, [move])
+        transitions.begin(move)
+        transaction.write(session, [move])
     return run, True
 
 
@@ -131,7 +131,7 @@ def control(
 ) -> Run:
     """Pause, resume, cancel: for whoever started the run, and administrators."""
     run = find_own(session, user, workflow_id)
-    with runs.moving(session, run.id) as move:
+    with transaction.moving(session, run.id) as move:
         what(move, user.user_id)
     return move.run
 
@@ -147,14 +147,14 @@ def retry(session: Session, user: User, workflow_id: UUID, wanted: Retry) -> Run
     old = find_own(session, user, workflow_id)
     version = version_of(session, old, wanted)
     with session.no_autoflush:
-        return again.retry(session, old, version, str(trace_id()), user.user_id)
+        return reruns.retry(session, old, version, str(trace_id()), user.user_id)
 
 
 def rerun(session: Session, user: User, workflow_id: UUID, wanted: Rerun) -> Run:
     old = find_own(session, user, workflow_id)
     version = version_of(session, old, wanted)
     with session.no_autoflush:
-        return again.rerun(session, old, version, str(trace_id()), user.user_id, wanted.from_step)
+        return reruns.rerun(session, old, version, str(trace_id()), user.user_id, wanted.from_step)
 
 
 def version_of(session: Session, old: Run, wanted: Retry) -> DefinitionVersion:
@@ -162,7 +162,7 @@ def version_of(session: Session, old: Run, wanted: Retry) -> DefinitionVersion:
     if wanted.version == "pinned":
         return old.published
     latest = find_definition(session, old.definition)
-    refuse(runs.parsed(latest).input.faults(old.input), InvalidInput)
+    refuse(transaction.parsed(latest).input.faults(old.input), InvalidInput)
     return latest
 
 
@@ -175,4 +175,4 @@ def states(
     counts = select(Step.name, Step.status, func.count()).where(Step.run_id == run.id)
     for name, status, count in session.execute(counts.group_by(Step.name, Step.status)):
         found.setdefault(name, Counter())[status] = count
-    return runs.definition_of(run), found
+    return transaction.definition_of(run), found

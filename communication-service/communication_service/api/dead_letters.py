@@ -9,12 +9,12 @@ from chassis.auth import User, require_permission
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest
 
-from .. import dead_letters
+from ..celery_app import Hint
 from ..database import DbSession
 from ..models import Operation
+from ..notifications import dead_letters
 from ..schemas.dead_letters import DeadLetterRead, DeadLetters, DeadLettersPurge, OperationRead
 from ..schemas.fields import Category, Channel
-from ..tasks import Hint
 
 router = APIRouter(prefix="/dead-letters", route_class=IdempotentRoute)
 

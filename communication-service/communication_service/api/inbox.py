@@ -11,11 +11,11 @@ from sse_starlette import EventSourceResponse
 from chassis.auth import CurrentUser, bearer_token
 from chassis.pagination import Page, PageRequest
 
-from .. import inbox
 from ..database import DbSession
+from ..inbox import service as inbox
+from ..inbox.streams import CHECK_SECONDS, Follower, Streams
 from ..models import InboxItem
 from ..schemas.inbox import InboxItemRead, ReadCount, UnreadCount
-from ..streams import CHECK_SECONDS, Follower, Streams
 
 router = APIRouter(prefix="/inbox")
 

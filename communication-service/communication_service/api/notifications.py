@@ -9,9 +9,11 @@ from chassis.auth import CurrentUser, User, require_permission
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest
 
-from .. import bulk, notifications
+from ..celery_app import Hint
 from ..database import DbSession
 from ..models import Notification
+from ..notifications import bulk
+from ..notifications import service as notifications
 from ..schemas.notifications import (
     Attempts,
     BulkCreate,
@@ -20,7 +22,6 @@ from ..schemas.notifications import (
     NotificationRead,
     QueueStatus,
 )
-from ..tasks import Hint
 
 router = APIRouter(route_class=IdempotentRoute)
 

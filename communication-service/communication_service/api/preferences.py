@@ -11,9 +11,10 @@ from chassis.auth import CurrentUser, User, require_permission
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest
 
-from .. import preferences, suppressions
 from ..database import DbSession
 from ..models import Suppression
+from ..preferences import service as preferences
+from ..preferences import suppressions
 from ..schemas.preferences import PreferencesRead, SuppressionCreate, SuppressionRead, Wishes
 from ..settings import settings
 

@@ -9,7 +9,6 @@ from chassis.auth import User, require_permission
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest
 
-from .. import templates
 from ..database import DbSession
 from ..models import Template
 from ..schemas.templates import (
@@ -20,6 +19,7 @@ from ..schemas.templates import (
     TemplateRender,
     TemplateUpdate,
 )
+from ..templates import service as templates
 
 router = APIRouter(prefix="/templates", route_class=IdempotentRoute)
 

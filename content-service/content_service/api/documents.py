@@ -13,10 +13,12 @@ from chassis.auth import User
 from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 
-from .. import bulk, documents, trash
 from ..access import find_document
-from ..cache import CachedDocument, State
 from ..database import DbSession, session_maker
+from ..documents import bulk, trash
+from ..documents import service as documents
+from ..documents.cache import CachedDocument, State
+from ..documents.versions import etag
 from ..models import Document
 from ..schemas import (
     BulkRequest,
@@ -32,7 +34,6 @@ from ..schemas import (
 )
 from ..settings import settings
 from ..statements import autocommit
-from ..versions import etag
 from .dependencies import Author, GivenETag, Idempotent, Reader
 from .downloads import WantedPart, attachment
 

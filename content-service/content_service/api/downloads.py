@@ -14,9 +14,9 @@ from fastapi.responses import StreamingResponse
 
 from chassis.errors import ServiceError
 
-from .. import storage
+from ..files import storage
+from ..files.content_types import safe_name
 from ..models import Snapshot
-from ..uploads import safe_name
 
 RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 

@@ -7,9 +7,9 @@ from fastapi import APIRouter
 from chassis.auth import User, require_permission
 from chassis.pagination import PageRequest
 
-from .. import integrity
 from ..access import EVERY_DOCUMENT
 from ..database import DbSession
+from ..files import integrity
 from ..schemas import IntegrityReport
 
 router = APIRouter()

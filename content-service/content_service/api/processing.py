@@ -6,9 +6,9 @@ from fastapi import APIRouter, Depends
 
 from chassis.idempotency import IdempotentRoute
 
-from .. import processing
 from ..access import find_document
 from ..database import DbSession
+from ..extraction import service as extraction
 from ..schemas import ProcessingRead
 from .dependencies import Author, Idempotent, Reader
 
@@ -23,10 +23,10 @@ def find_first(document_id: UUID, author: Author, session: DbSession) -> None:
 @router.post("/process", status_code=202, dependencies=[Depends(find_first), Idempotent])
 def request_processing(document_id: UUID, author: Author, session: DbSession) -> ProcessingRead:
     """Have the text of the newest version extracted; poll `processing` for the result."""
-    return processing.request_processing(session, author, document_id)
+    return extraction.request_processing(session, author, document_id)
 
 
 @router.get("/processing")
 def read_processing(document_id: UUID, reader: Reader, session: DbSession) -> ProcessingRead:
     """The state and the result of the newest request to process the document."""
-    return processing.find_processing(session, reader, document_id)
+    return extraction.find_processing(session, reader, document_id)

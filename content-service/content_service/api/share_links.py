@@ -10,10 +10,10 @@ from fastapi.security import HTTPBasic
 
 from chassis.pagination import Page, PageRequest
 
-from .. import share_links
 from ..database import DbSession, session_maker
 from ..schemas import ShareLinkCreate, ShareLinkCreated, ShareLinkRead
 from ..settings import settings
+from ..sharing import links
 from ..statements import autocommit
 from .dependencies import Author, Reader
 from .downloads import WantedPart, attachment
@@ -42,7 +42,7 @@ def create_share_link(
     document_id: UUID, new: ShareLinkCreate, author: Author, session: DbSession
 ) -> ShareLinkCreated:
     """Make a link that opens the document, or one version of it, without a login."""
-    return share_links.create_link(session, author, document_id, new)
+    return links.create_link(session, author, document_id, new)
 
 
 @router.get("/documents/{document_id}/share-links", response_model=Page[ShareLinkRead])
@@ -50,13 +50,13 @@ def list_share_links(
     document_id: UUID, reader: Reader, session: DbSession, page: PageRequest
 ) -> dict[str, Any]:
     """The document's links, newest first, revoked ones included; without their tokens."""
-    return share_links.list_links(session, reader, document_id, page)
+    return links.list_links(session, reader, document_id, page)
 
 
 @router.delete("/documents/{document_id}/share-links/{link_id}", status_code=204)
 def revoke_share_link(document_id: UUID, link_id: UUID, author: Author, session: DbSession) -> None:
     """Have a link open nothing any more, at once."""
-    share_links.revoke_link(session, author, document_id, link_id)
+    links.revoke_link(session, author, document_id, link_id)
 
 
 @router.get("/shared", response_class=StreamingResponse)
@@ -65,9 +65,9 @@ def open_share_link(
 ) -> Response:
     """What a share link opens, as an attachment; its password, if any, goes as HTTP Basic."""
     with autocommit() as connection:
-        link_id = share_links.admit(connection, token, password)
+        link_id = links.admit(connection, token, password)
     with session_maker.begin() as session:  # nothing is used up when there is nothing to show
-        answer = attachment(share_links.use(session, link_id, ip_hash(request)), wanted)
+        answer = attachment(links.use(session, link_id, ip_hash(request)), wanted)
     answer.headers.update(PRIVATE)
     return answer
 

@@ -7,12 +7,13 @@ from fastapi import APIRouter
 
 from chassis.pagination import Page, PageRequest
 
-from .. import audit, sharing
+from .. import audit
 from ..database import DbSession
 from ..models import ROLE, USER, Access
 from ..schemas import AuditEntryRead, EffectivePermission, PermissionRead, PermissionWrite
+from ..sharing import service as sharing
 from .dependencies import Author, Reader
-from .people import Person, PersonInQuestion, Role, RoleName
+from .grantees import Person, PersonInQuestion, Role, RoleName
 
 router = APIRouter(prefix="/documents/{document_id}")
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Response
 
 from chassis.pagination import Page, PageRequest
 
-from .. import trash
 from ..database import DbSession
+from ..documents import trash
 from ..models import Document
 from ..schemas import DocumentWithBody, TrashedDocument
 from .dependencies import Author, Reader

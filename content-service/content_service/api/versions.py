@@ -8,8 +8,8 @@ from fastapi.responses import StreamingResponse
 
 from chassis.pagination import Page, PageRequest
 
-from .. import versions
 from ..database import DbSession
+from ..documents import versions
 from ..models import Document, Version
 from ..schemas import DocumentWithBody, VersionLabel, VersionRead, VersionWithBody
 from .dependencies import Author, GivenETag, Reader

@@ -2,18 +2,18 @@
 
 from fastapi import APIRouter
 
-from . import audit_events, by_mail, keys, people, roles, second_factor, services, users
+from . import api_keys, audit_events, auth, email_links, mfa, roles, tokens, users
 
 unversioned_router = APIRouter()
-unversioned_router.include_router(services.router, tags=["Tokens"])
-unversioned_router.include_router(people.router, tags=["Logging in"])
-unversioned_router.include_router(by_mail.router, tags=["By mail"])
-unversioned_router.include_router(second_factor.router, tags=["Second factor"])
+unversioned_router.include_router(tokens.router, tags=["Tokens"])
+unversioned_router.include_router(auth.router, tags=["Logging in"])
+unversioned_router.include_router(email_links.router, tags=["By mail"])
+unversioned_router.include_router(mfa.router, tags=["Second factor"])
 unversioned_router.include_router(users.router, tags=["Users"])
-unversioned_router.include_router(keys.router, tags=["Programs"])
+unversioned_router.include_router(api_keys.router, tags=["Programs"])
 
 router = APIRouter()
 router.include_router(unversioned_router)
-router.include_router(keys.accounts_router, tags=["Programs"])
+router.include_router(api_keys.accounts_router, tags=["Programs"])
 router.include_router(roles.router, tags=["Roles"])
 router.include_router(audit_events.router, tags=["Audit"])

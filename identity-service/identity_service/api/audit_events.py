@@ -10,9 +10,9 @@ from chassis.auth import User, require_permission
 from chassis.pagination import Page, PageRequest, paginate
 
 from ..database import DbSession
-from ..fields import Storable, Time
 from ..models import AuditEvent
-from ..schemas import AuditEventRead
+from ..schemas.bodies import AuditEventRead
+from ..schemas.fields import Storable, Time
 
 router = APIRouter(prefix="/audit-events")
 

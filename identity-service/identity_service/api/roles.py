@@ -9,12 +9,12 @@ from chassis.auth import User, require_permission
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest, paginate
 
-from .. import roles
 from ..audit import note_origin
 from ..database import DbSession
-from ..fields import RoleName
 from ..models import Role
-from ..schemas import RoleCreate, RolePatch, RoleRead
+from ..schemas.bodies import RoleCreate, RolePatch, RoleRead
+from ..schemas.fields import RoleName
+from ..users import roles
 
 router = APIRouter(
     prefix="/roles", route_class=IdempotentRoute, dependencies=[Depends(note_origin)]

@@ -12,11 +12,14 @@ from chassis.errors import Forbidden
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest, paginate
 
-from .. import accounts, passwords, schemas, second_factors
 from ..audit import note_origin
+from ..crypto import passwords
 from ..database import DbSession
-from ..fields import RoleName
+from ..login import second_factors
 from ..models import Account, Role
+from ..schemas import bodies
+from ..schemas.fields import RoleName
+from ..users import service as users
 
 router = APIRouter(
     prefix="/users", route_class=IdempotentRoute, dependencies=[Depends(note_origin)]
@@ -46,7 +49,7 @@ SelfOrReader = Annotated[User, self_or("users:read")]
 OfRole = Annotated[RoleName | None, Query(description="Only those who have it.")]
 
 
-@router.get("", response_model=Page[schemas.UserRead])
+@router.get("", response_model=Page[bodies.UserRead])
 async def list_users(
     reader: Reader, session: DbSession, page: PageRequest, role: OfRole = None
 ) -> Any:
@@ -57,86 +60,86 @@ async def list_users(
     return await session.run_sync(paginate, people, page, Account.id)
 
 
-async def with_hash(new: schemas.UserCreate, admin: Admin) -> tuple[schemas.UserCreate, str]:
+async def with_hash(new: bodies.UserCreate, admin: Admin) -> tuple[bodies.UserCreate, str]:
     """Before an Idempotency-Key, which takes a connection: nobody holds one waiting for a hash."""
     return new, await passwords.hashed(new.password)
 
 
-Newcomer = Annotated[tuple[schemas.UserCreate, str], Depends(with_hash)]
+Newcomer = Annotated[tuple[bodies.UserCreate, str], Depends(with_hash)]
 Keyed = Annotated[None, idempotent(DbSession)]
 
 
-@router.post("", response_model=schemas.UserRead, status_code=201)
+@router.post("", response_model=bodies.UserRead, status_code=201)
 async def create_user(newcomer: Newcomer, _: Keyed, admin: Admin, session: DbSession) -> Account:
     """Open an account for somebody, with roles whose permissions you have yourself."""
-    return await accounts.create(session, *newcomer, admin)
+    return await users.create(session, *newcomer, admin)
 
 
-@router.get("/{user_id}", response_model=schemas.UserRead)
+@router.get("/{user_id}", response_model=bodies.UserRead)
 async def read_user(user_id: UUID, reader: SelfOrReader, session: DbSession) -> Account:
     """One user."""
-    return await accounts.find(session, user_id)
+    return await users.find(session, user_id)
 
 
-@router.patch("/{user_id}", response_model=schemas.UserRead)
+@router.patch("/{user_id}", response_model=bodies.UserRead)
 async def update_user(
-    user_id: UUID, patch: schemas.UserPatch, admin: Admin, session: DbSession
+    user_id: UUID, patch: bodies.UserPatch, admin: Admin, session: DbSession
 ) -> Account:
     """Change an account; one that is deactivated or locked is logged out everywhere."""
-    return await accounts.update(session, admin, user_id, patch)
+    return await users.update(session, admin, user_id, patch)
 
 
 @router.delete("/{user_id}", status_code=204)
 async def delete_user(user_id: UUID, admin: Admin, session: DbSession) -> None:
     """Delete an account for good."""
-    await accounts.remove(session, admin, user_id)
+    await users.remove(session, admin, user_id)
 
 
 @router.delete("/{user_id}/mfa", status_code=204)
 async def turn_off_second_factor(user_id: UUID, admin: Admin, session: DbSession) -> None:
     """For somebody who has lost their app and their recovery codes."""
-    await accounts.find_governed(session, admin, user_id)
+    await users.find_governed(session, admin, user_id)
     await second_factors.turn_off(session, admin, user_id)
 
 
-@router.get("/{user_id}/profile", response_model=schemas.Profile)
+@router.get("/{user_id}/profile", response_model=bodies.Profile)
 async def read_profile(user_id: UUID, reader: ProfileReader, session: DbSession) -> Account:
     """What a user is called and where they live."""
-    return await accounts.find(session, user_id)
+    return await users.find(session, user_id)
 
 
-@router.patch("/{user_id}/profile", response_model=schemas.Profile)
+@router.patch("/{user_id}/profile", response_model=bodies.Profile)
 async def update_profile(
-    user_id: UUID, patch: schemas.ProfilePatch, writer: ProfileWriter, session: DbSession
+    user_id: UUID, patch: bodies.ProfilePatch, writer: ProfileWriter, session: DbSession
 ) -> Account:
     """Change a profile, your own or, as an administrator, anybody's."""
-    return await accounts.update(session, writer, user_id, patch)
+    return await users.update(session, writer, user_id, patch)
 
 
-@router.get("/{user_id}/contact", response_model=schemas.Contact)
+@router.get("/{user_id}/contact", response_model=bodies.Contact)
 async def read_contact(user_id: UUID, reader: ContactReader, session: DbSession) -> Account:
     """How to reach a user."""
-    return await accounts.find(session, user_id)
+    return await users.find(session, user_id)
 
 
-@router.post("/contacts", response_model=schemas.Contacts)
+@router.post("/contacts", response_model=bodies.Contacts)
 async def read_contacts(
-    which: schemas.ContactsQuery, reader: ContactsReader, session: DbSession
+    which: bodies.ContactsQuery, reader: ContactsReader, session: DbSession
 ) -> dict[str, Sequence[Account]]:
     """How to reach many users; whom there is not is left out."""
-    return {"items": await accounts.contacts(session, which.user_ids)}
+    return {"items": await users.contacts(session, which.user_ids)}
 
 
-@router.get("/{user_id}/permissions", response_model=schemas.Rights)
-@router.get("/{user_id}/roles", response_model=schemas.Rights)
+@router.get("/{user_id}/permissions", response_model=bodies.Rights)
+@router.get("/{user_id}/roles", response_model=bodies.Rights)
 async def read_rights(user_id: UUID, reader: SelfOrReader, session: DbSession) -> Account:
     """What a user may do."""
-    return await accounts.find(session, user_id)
+    return await users.find(session, user_id)
 
 
-@router.put("/{user_id}/roles", response_model=schemas.Rights)
+@router.put("/{user_id}/roles", response_model=bodies.Rights)
 async def set_roles(
-    user_id: UUID, given: schemas.UserRoles, admin: RoleAdmin, session: DbSession
+    user_id: UUID, given: bodies.UserRoles, admin: RoleAdmin, session: DbSession
 ) -> Account:
     """Give a user exactly these roles; you need every permission they had and get."""
-    return await accounts.set_roles(session, admin, user_id, given.roles)
+    return await users.set_roles(session, admin, user_id, given.roles)

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from ..keys import PUBLISHED
+from ..crypto.signing_keys import PUBLISHED
 
 router = APIRouter()
 

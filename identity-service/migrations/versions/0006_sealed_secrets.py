@@ -5,7 +5,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from alembic import op
 
-from identity_service import tokens
+from identity_service.crypto import tokens
 
 revision = "0006"
 down_revision = "0005"

@@ -11,7 +11,7 @@ from chassis.service_client import retry_after
 from chassis.tracing import seconds_left
 
 from ..settings import Settings
-from .questions import Question
+from .prompts import Question
 
 MOST_TOKENS = 4_000  # of an answer, a model's thinking included
 

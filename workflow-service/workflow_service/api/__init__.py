@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from . import definitions, runs, tasks
+from . import definitions, tasks, workflows
 
 router = APIRouter()
-for module in (definitions, runs, tasks):
+for module in (definitions, workflows, tasks):
     router.include_router(module.router)

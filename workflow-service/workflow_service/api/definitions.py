@@ -10,9 +10,9 @@ from chassis.pagination import Page, PageRequest
 
 from .. import definitions, graph, schemas
 from ..database import DbSession
-from ..engine.definition import Definition
-from ..engine.validation import check
+from ..definition.model import Definition
 from ..schemas import DefinitionName, DefinitionRead
+from ..validation import check
 from .dependencies import ONCE, DefinitionAuthor, DefinitionReader
 
 router = APIRouter(prefix="/definitions", route_class=IdempotentRoute)

@@ -7,9 +7,9 @@ from fastapi import Depends, Request
 from chassis.auth import User, require_permission
 from chassis.idempotency import idempotent
 
+from ..celery_app import Hint
 from ..database import DbSession
 from ..neighbours import Neighbours
-from ..tasks import Hint
 
 DefinitionReader = Annotated[User, require_permission("definitions:read")]
 DefinitionAuthor = Annotated[User, require_permission("definitions:write")]

@@ -3,10 +3,10 @@
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from ..definition.expressions import ExpressionError, evaluate
 from ..models import AiCall, Run
-from .expressions import ExpressionError, evaluate
-from .outcomes import Ask, Assignee
-from .runs import Move
+from ..steps.protocol import Ask, Assignee
+from .transaction import Move
 
 
 def cost(session: Session, run: Run) -> float:

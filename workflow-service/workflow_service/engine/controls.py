@@ -7,9 +7,9 @@ from sqlalchemy import select
 from chassis.errors import Conflict
 
 from ..models import Run, Step
-from . import ending
-from .runs import Move
-from .states import CANCELLED, HELD, PAUSED, PENDING, RUNNING, WAITING, now, tells
+from . import compensation
+from .statuses import CANCELLED, HELD, PAUSED, PENDING, RUNNING, WAITING, now, tells
+from .transaction import Move
 
 
 class NotNow(Conflict):
@@ -51,7 +51,7 @@ def cancel(move: Move, by: str | None) -> None:
         return
     if move.run.finished_at or move.run.ends_as:
         raise NotNow(f"The run is {move.run.status}")
-    ending.stop(move, CANCELLED, None, by)
+    compensation.stop(move, CANCELLED, None, by)
 
 
 def steps_in(move: Move, status: str) -> Sequence[Step]:

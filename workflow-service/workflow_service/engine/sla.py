@@ -7,12 +7,12 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, func, select, union
 from sqlalchemy.orm import Session
 
+from ..definition.model import Sla
 from ..models import Run, Step
-from . import ending, flow
-from .attempts import blaming
-from .definition import Sla
-from .runs import Move, write
-from .states import CANCELLED, FAILED, now
+from . import compensation, transitions
+from .execution import blaming
+from .statuses import CANCELLED, FAILED, now
+from .transaction import Move, write
 
 MOST_AT_ONCE = 100  # runs, each second
 
@@ -50,9 +50,9 @@ def breach_of_step(move: Move, step: Step) -> None:
     if sla and not move.run.finished_at:
         reason = note(move, sla, step)
         if sla.action == "fail":
-            flow.fail(move, step, reason)
+            transitions.fail(move, step, reason)
         elif sla.action == "cancel":
-            ending.stop(move, CANCELLED, f"{step.path}: {reason}")
+            compensation.stop(move, CANCELLED, f"{step.path}: {reason}")
 
 
 def breach_of_run(move: Move) -> None:
@@ -61,7 +61,7 @@ def breach_of_run(move: Move) -> None:
     if sla and not move.run.finished_at:
         reason = note(move, sla, None)
         if sla.action != "tell":
-            ending.stop(move, FAILED if sla.action == "fail" else CANCELLED, reason)
+            compensation.stop(move, FAILED if sla.action == "fail" else CANCELLED, reason)
 
 
 def note(move: Move, sla: Sla, step: Step | None) -> str:
@@ -71,5 +71,7 @@ def note(move: Move, sla: Sla, step: Step | None) -> str:
     move.record("sla.breached", step, seconds=sla.seconds, action=sla.action)
     for recipient in sla.tell or [move.run.started_by]:
         body = f"{what} {reason}. The workflow is {move.run.id}."
-        flow.tell(move, step, {"recipient_id": recipient, "subject": f"Late: {what}", "body": body})
+        transitions.tell(
+            move, step, {"recipient_id": recipient, "subject": f"Late: {what}", "body": body}
+        )
     return reason

@@ -22,15 +22,15 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
-from chassis import claims
+from chassis import job_queue
 from chassis.tracing import traced
 
 from ..models import Step
 from ..neighbours import Neighbours
+from ..steps.protocol import Call
 from . import sla
-from .attempts import Answered, Unmovable, attempt, claim, give_up, is_away, settle, until_due
-from .outcomes import Call
-from .states import FOREVER, PENDING, WAITING
+from .execution import Answered, Unmovable, attempt, claim, give_up, is_away, settle, until_due
+from .statuses import FOREVER, PENDING, WAITING
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class Worker:
         with suppress(DBAPIError), self.sessions.begin() as session:
             for call, until in self._at_work.values():
                 if monotonic() < until:
-                    claims.renew(session, call.step, self.lease)
+                    job_queue.renew(session, call.step, self.lease)
 
 
 def wake(session: Session) -> None:

@@ -1,0 +1,131 @@
+"""The Celery app of a service: messages are hints, the record is in Postgres.
+
+Messages go through the anonymous exchange (no exchange, the queue's name as routing key), the one
+kombu needs no table in Redis for: after a FLUSHALL, publishing and consuming simply go on.
+"""
+
+import os
+from contextlib import AbstractContextManager
+from logging import getLogger
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from celery import Celery, signals
+from fastapi import BackgroundTasks, Depends
+from kombu.exceptions import OperationalError
+from kombu.transport import redis
+
+from . import gc_tuning, log_config
+from .settings import Settings
+from .tracing import TRACE_HEADER, trace_id, traced
+
+logger = getLogger(__name__)
+
+_hinting = Lock()
+_running: dict[str, AbstractContextManager[str]] = {}
+
+
+class Channel(redis.Channel):
+    """Lets go of the hints that were being worked on when Redis went.
+
+    kombu's own puts them back, or acknowledges them, through a connection that is closed, and ends
+    the worker by an AttributeError.
+    """
+
+    do_restore = False
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        if not self.closed:
+            super().basic_ack(delivery_tag, multiple)
+
+
+redis.Transport.Channel = Channel
+
+
+def create_celery(settings: Settings, broker_url: str) -> Celery:
+    """JSON, acknowledged late, no results kept, one queue named for the service."""
+    app = Celery(settings.short_name, broker=broker_url)
+    app.conf.update(
+        task_default_queue=f"{settings.short_name}:queue:hints",
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=4,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # however long Redis is away
+        broker_transport_options={
+            "visibility_timeout": 60,
+            "socket_connect_timeout": 1,
+            "socket_timeout": 2,
+            "max_retries": 0,
+        },
+        # A request that enqueues must not wait for a broker that is down: the sweep will do.
+        task_publish_retry=False,
+        beat_scheduler="celery.beat:Scheduler",
+        timezone="UTC",
+    )
+    signals.setup_logging.connect(lambda **_: log_config.configure(settings), weak=False)
+    return app
+
+
+def sweep(app: Celery, task: str, seconds: float) -> None:
+    """Has the scheduler hint at the task so often; without a worker, hints do not pile up.
+
+    They last long enough for a worker whose clock is minutes ahead of the scheduler's.
+    """
+    regular = {"task": task, "schedule": seconds, "options": {"expires": 300}}
+    app.conf.beat_schedule = {"sweep": regular}
+
+
+def hint(task: Any) -> None:
+    """Tells the workers that there may be work; lost when the broker is down or hangs."""
+    if not _hinting.acquire(blocking=False):
+        return  # another thread is at it, and with a broker that hangs one is enough to wait
+    try:
+        task.delay()
+    except OperationalError as error:
+        logger.warning("no hint for the workers, the next sweep will do: %s", error)
+    finally:
+        _hinting.release()
+
+
+def hint_after_commit(task: Any) -> Any:
+    """A dependency: background tasks run once the request's transaction is committed."""
+
+    async def add_hint(background: BackgroundTasks) -> None:
+        background.add_task(hint, task)
+
+    return Depends(add_hint)
+
+
+@signals.worker_ready.connect
+def settle_memory(**_: Any) -> None:
+    gc_tuning.settle()
+
+
+@signals.before_task_publish.connect
+def send_trace_id(headers: dict[str, Any], **_: Any) -> None:
+    if identifier := trace_id():
+        headers[TRACE_HEADER] = identifier
+
+
+@signals.task_prerun.connect
+def enter_trace(task_id: str, task: Any, **_: Any) -> None:
+    _running[task_id] = traced((task.request.headers or {}).get(TRACE_HEADER))
+    _running[task_id].__enter__()
+
+
+@signals.task_postrun.connect
+def leave_trace(task_id: str, **_: Any) -> None:
+    if work := _running.pop(task_id, None):
+        work.__exit__(None, None, None)
+
+
+@signals.heartbeat_sent.connect
+@signals.after_task_publish.connect
+def show_life(**_: Any) -> None:
+    """Every two seconds in a worker, at every sweep in a scheduler; health checks look at it."""
+    if file := os.environ.get("HEARTBEAT_FILE"):
+        Path(file).touch()

@@ -1,0 +1,88 @@
+"""The caller's own webhook endpoints."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+
+from chassis.auth import CurrentUser
+from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.pagination import Page, PageRequest
+from chassis.service_client import from_any_thread
+from chassis.untrusted_http import Outbound
+
+from .. import webhook_endpoints
+from ..database import DbSession
+from ..models import Endpoint
+from ..schemas.webhook_endpoints import (
+    EndpointCreate,
+    EndpointRead,
+    EndpointUpdate,
+    EndpointWithSecret,
+    SecretRotation,
+)
+
+router = APIRouter(prefix="/webhook-endpoints", route_class=IdempotentRoute)
+
+Idempotent = idempotent(DbSession)
+
+
+def refuse_inside(request: Request, url: str) -> None:
+    """Raises ForbiddenTarget; the same is looked at again at each webhook."""
+    outbound: Outbound = request.app.state.outbound
+    from_any_thread(partial(outbound.check, url))
+
+
+@router.get("", response_model=Page[EndpointRead])
+def list_endpoints(page: PageRequest, user: CurrentUser, session: DbSession) -> dict[str, Any]:
+    """The caller's webhook endpoints, newest first."""
+    return webhook_endpoints.list_endpoints(session, user, page)
+
+
+@router.post("", response_model=EndpointWithSecret, status_code=201, dependencies=[Idempotent])
+def create_endpoint(
+    new: EndpointCreate, request: Request, user: CurrentUser, session: DbSession
+) -> Endpoint:
+    """Have the caller's notifications sent to a URL; the answer alone has the secret."""
+    webhook_endpoints.refuse_too_many(session, user)
+    refuse_inside(request, new.url)
+    return webhook_endpoints.create_endpoint(session, user, new)
+
+
+@router.get("/{endpoint_id}", response_model=EndpointRead)
+def get_endpoint(endpoint_id: UUID, user: CurrentUser, session: DbSession) -> Endpoint:
+    """A webhook endpoint and its health."""
+    return webhook_endpoints.get_endpoint(session, user, endpoint_id)
+
+
+@router.patch("/{endpoint_id}", response_model=EndpointRead)
+def update_endpoint(
+    endpoint_id: UUID,
+    change: EndpointUpdate,
+    request: Request,
+    user: CurrentUser,
+    session: DbSession,
+) -> Endpoint:
+    """Change the URL or the categories of an endpoint; disable it, or enable it again."""
+    if "url" in change.model_fields_set:
+        refuse_inside(request, change.url)
+    return webhook_endpoints.update_endpoint(session, user, endpoint_id, change)
+
+
+@router.delete("/{endpoint_id}", status_code=204)
+def delete_endpoint(endpoint_id: UUID, user: CurrentUser, session: DbSession) -> None:
+    """Delete an endpoint; what waits for it is not sent any more."""
+    webhook_endpoints.delete_endpoint(session, user, endpoint_id)
+
+
+@router.post(
+    "/{endpoint_id}/rotate-secret", response_model=EndpointWithSecret, dependencies=[Idempotent]
+)
+def rotate_secret(
+    endpoint_id: UUID, rotation: SecretRotation, user: CurrentUser, session: DbSession
+) -> Endpoint:
+    """A new secret; for a while webhooks are signed with the old one as well."""
+    keep = timedelta(seconds=rotation.keep_old_seconds)
+    return webhook_endpoints.rotate_secret(session, user, endpoint_id, keep)

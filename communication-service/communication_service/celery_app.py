@@ -1,0 +1,70 @@
+"""The Celery app: `celery -A communication_service.celery_app worker` and `... beat`.
+
+Its one message says no more than "something may be due". Lost, late or doubled, it does no harm:
+the scheduler sends it every second, and what is due is in the database.
+"""
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from threading import BoundedSemaphore
+from time import monotonic
+from typing import Any
+
+from celery import signals
+
+from chassis.auth import ServiceAccount
+from chassis.celery_app import create_celery, hint, hint_after_commit, sweep
+from chassis.service_client import ServiceClient
+from chassis.untrusted_http import Outbound
+
+from .delivery import worker
+from .models import PRIORITIES
+from .settings import settings
+
+celery = create_celery(settings, settings.celery_broker_url)
+sweep(celery, "communication.deliver_due", settings.sweep_seconds)
+
+LONGEST_TASK = 5.0  # seconds; a worker that is told to stop waits for its tasks
+BACKLOG = BoundedSemaphore(3)
+"""Held while working on anything. Of a worker's four threads one is left for what is urgent."""
+
+
+@signals.worker_ready.connect
+def take_short_turns(**_: Any) -> None:
+    """While others prepare a batch, who has something urgent waits for Python at each step."""
+    sys.setswitchinterval(0.0005)
+
+
+@cache
+def identity() -> ServiceClient:
+    url, name = settings.identity_service_url, settings.service_name
+    return ServiceClient(url, name, target="identity-service", account=ServiceAccount(settings))
+
+
+@cache
+def outbound() -> Outbound:
+    return Outbound(settings.webhook_allow_hosts, timeout=settings.webhook_timeout_seconds)
+
+
+@celery.task(name="communication.deliver_due")
+def deliver_due() -> None:
+    if BACKLOG.acquire(blocking=False):
+        try:
+            work_off(PRIORITIES)
+        finally:
+            BACKLOG.release()
+    else:
+        work_off(worker.URGENT_ALONE)
+
+
+def work_off(priorities: Sequence[int]) -> None:
+    """Batch after batch; while there is more, other threads are called to help."""
+    until = monotonic() + LONGEST_TASK
+    while worker.deliver_due(settings, identity(), outbound(), priorities):
+        hint(deliver_due)
+        if monotonic() > until:
+            return
+
+
+Hint = hint_after_commit(deliver_due)

@@ -1,0 +1,65 @@
+"""SMS, through Twilio or whoever has the same API."""
+
+import re
+
+import httpx
+
+from chassis.service_client import retry_after
+
+from ...contacts import Contacts, UnknownRecipient
+from ...models import Delivery
+from ..localization import words_for
+from .protocol import Batch, Receipt, TryLater, Unanswered, Undeliverable, excerpt
+
+E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+LONGEST = 1600  # characters
+OURS = (401, 403, 408, 429)  # a matter of settings or of pace, not of the message
+
+
+class Sms:
+    def __init__(self, batch: Batch) -> None:
+        settings = batch.settings
+        account = settings.sms_account_sid
+        self._contacts, self._sender = batch.contacts, settings.sms_sender
+        self._path = f"/2010-04-01/Accounts/{account}/Messages.json"
+        client = httpx.Client(
+            base_url=settings.sms_api_url,
+            auth=(account, settings.sms_auth_token.get_secret_value()),
+            timeout=settings.sms_timeout_seconds,
+        )
+        self._client = batch.stack.enter_context(client)
+
+    def send(self, delivery: Delivery) -> Receipt:
+        number = number_of(self._contacts, delivery.notification.recipient_id)
+        words = words_for(delivery.notification, self._contacts)
+        text = f"{words.subject}\n{words.body}"[:LONGEST]
+        message = {"To": number, "From": self._sender, "Body": text}
+        headers = {"Idempotency-Key": str(delivery.id)}  # for a provider that looks
+        try:
+            answer = self._client.post(self._path, data=message, headers=headers)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise TryLater(f"No answer: {error}") from error
+        except httpx.RequestError as error:
+            raise Unanswered(f"No answer: {error}") from error
+        # The sender of a notification is not told the number.
+        said = answer.text.replace(number, "the recipient")
+        return accepted(answer, excerpt(delivery, answer.status_code, said))
+
+
+def number_of(contacts: Contacts, user_id: str) -> str:
+    try:
+        number = contacts.of(user_id).get("phone") or ""
+    except UnknownRecipient as error:
+        raise Undeliverable(str(error)) from error
+    if not E164.fullmatch(number):
+        raise Undeliverable("The recipient has no phone number that can be used")
+    return str(number)
+
+
+def accepted(answer: httpx.Response, said: str) -> Receipt:
+    """Raises what a refusal means."""
+    if answer.is_success:
+        return Receipt(response=said)
+    if answer.is_client_error and answer.status_code not in OURS:
+        raise Undeliverable(said)
+    raise TryLater(said, after=retry_after(answer.headers))

@@ -1,0 +1,94 @@
+"""Webhooks: a signed POST to an endpoint of the recipient's, as standardwebhooks.com has it."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from socket import gaierror
+
+import httpcore
+from standardwebhooks import Webhook as Signer
+
+from chassis.service_client import retry_after
+from chassis.untrusted_http import Answer, ForbiddenTarget, NoAnswer
+
+from ...models import Delivery, Endpoint, now
+from .protocol import Batch, Receipt, TryLater, Unanswered, Undeliverable, excerpt
+
+LATER = (408, 425, 429)  # the 4xx that do not mean "never"
+GONE = 410
+GATEWAYS = (502, 504)  # something between us and the endpoint had no answer from it
+NOT_CONNECTED = (httpcore.ConnectError, httpcore.ConnectTimeout, gaierror)
+
+
+class EndpointGone(Undeliverable):
+    """It has said that it will not come back."""
+
+
+class Webhook:
+    def __init__(self, batch: Batch) -> None:
+        self._outbound = batch.outbound
+
+    async def send(self, delivery: Delivery) -> Receipt:
+        if delivery.endpoint is None:
+            raise Undeliverable("The endpoint was deleted")
+        content = payload(delivery)
+        headers = signed(delivery.endpoint, str(delivery.id), content)
+        try:
+            answer = await self._outbound.request(
+                "POST", delivery.endpoint.url, headers=headers, content=content.encode()
+            )
+        except ForbiddenTarget as error:
+            raise Undeliverable(str(error)) from error
+        except NoAnswer as error:
+            is_unsent = isinstance(error.__cause__, NOT_CONNECTED)
+            raise (TryLater if is_unsent else Unanswered)(str(error)) from error
+        text = answer.content.decode(errors="replace")
+        return accepted(answer, excerpt(delivery, answer.status, text))
+
+
+def payload(delivery: Delivery) -> str:
+    notification = delivery.notification
+    said = {
+        "id": str(notification.id),
+        "category": notification.category,
+        "sender_id": notification.sender_id,
+        "recipient_id": notification.recipient_id,
+        "subject": notification.subject,
+        "body": notification.body,
+    }
+    at = notification.created_at.isoformat()
+    return json.dumps(
+        {"type": f"notification.{notification.category}", "timestamp": at, "data": said}
+    )
+
+
+def signed(endpoint: Endpoint, delivery_id: str, content: str) -> dict[str, str]:
+    """The same id at each attempt; while a secret is being replaced, a signature of each."""
+    at = now()
+    signatures = [Signer(secret).sign(delivery_id, at, content) for secret in secrets(endpoint, at)]
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": "communication-service",
+        "webhook-id": delivery_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+def secrets(endpoint: Endpoint, at: datetime) -> Iterator[str]:
+    yield endpoint.secret
+    if endpoint.old_secret and endpoint.old_secret_until and endpoint.old_secret_until > at:
+        yield endpoint.old_secret
+
+
+def accepted(answer: Answer, said: str) -> Receipt:
+    """Raises what a refusal means."""
+    if 200 <= answer.status < 300:
+        return Receipt(response=said)
+    if answer.status == GONE:
+        raise EndpointGone(said)
+    if answer.status in GATEWAYS:
+        raise Unanswered(said, after=retry_after(answer.headers))
+    if answer.status >= 500 or answer.status in LATER:
+        raise TryLater(said, after=retry_after(answer.headers))
+    raise Undeliverable(said)

@@ -1,0 +1,103 @@
+"""What a person can do with the notifications in their inbox; nobody else's can be seen."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from chassis.auth import User
+from chassis.errors import NotFound
+from chassis.pagination import PageParameters, paginate
+
+from ..models import IN_INBOX, UNREAD, Inbox, InboxItem, now
+
+
+class UnknownInboxItem(NotFound):
+    """There is none, or it is in somebody else's inbox."""
+
+
+def add(session: Session, items: Sequence[dict[str, Any]]) -> None:
+    """Items are the values of an InboxItem.
+
+    Positions are given under a lock that lasts until the commit: whoever has seen one has seen
+    all below it. Inboxes are locked in one order, so that no two batches wait for each other.
+    """
+    arrived = sorted(Counter(item["user_id"] for item in items).items())
+    if not arrived:
+        return
+    grown = insert(Inbox).values([{"user_id": person, "newest": more} for person, more in arrived])
+    grown = grown.on_conflict_do_update(
+        index_elements=[Inbox.user_id], set_={"newest": Inbox.newest + grown.excluded.newest}
+    )
+    rows = session.execute(grown.returning(Inbox.user_id, Inbox.newest)).all()
+    position = {person: newest for person, newest in rows}
+    for item in reversed(items):
+        item["position"] = position[item["user_id"]]
+        position[item["user_id"]] -= 1
+    session.execute(insert(InboxItem), items)
+
+
+def of(user: User) -> Select[InboxItem]:
+    return select(InboxItem).where(InboxItem.user_id == user.user_id)
+
+
+def list_items(
+    session: Session, user: User, page: PageParameters, only_unread: bool, archived: bool
+) -> dict[str, Any]:
+    items = of(user).where(InboxItem.archived_at.is_not(None) if archived else IN_INBOX)
+    items = items.where(InboxItem.read_at.is_(None)) if only_unread else items
+    return paginate(session, items, page, InboxItem.position)
+
+
+def count_unread(session: Session, user: User) -> dict[str, int]:
+    unread = of(user).where(UNREAD).with_only_columns(func.count())
+    return {"unread": session.execute(unread).scalar_one()}
+
+
+def mark_read(session: Session, user: User, item_id: UUID) -> InboxItem:
+    """Reading again keeps the time of the first."""
+    item = get_item(session, user, item_id)
+    item.read_at = item.read_at or now()
+    return item
+
+
+def mark_all_read(session: Session, user: User) -> dict[str, int]:
+    unread = update(InboxItem).where(InboxItem.user_id == user.user_id, UNREAD)
+    read = session.scalars(unread.values(read_at=func.now()).returning(InboxItem.id))
+    return {"read": len(read.all())}
+
+
+def archive(session: Session, user: User, item_id: UUID) -> InboxItem:
+    """Out of sight, and not counted any more; still to be found among what is archived."""
+    item = get_item(session, user, item_id)
+    item.archived_at = item.archived_at or now()
+    return item
+
+
+def put_back(session: Session, user: User, item_id: UUID) -> InboxItem:
+    item = get_item(session, user, item_id)
+    item.archived_at = None
+    return item
+
+
+def get_item(session: Session, user: User, item_id: UUID) -> InboxItem:
+    item = session.scalar(of(user).where(InboxItem.id == item_id).with_for_update())
+    if item is None:
+        raise UnknownInboxItem("There is no such notification in your inbox")
+    return item
+
+
+def newest(session: Session, people: Collection[str]) -> dict[str, int]:
+    """The position of the newest item in each inbox that has any."""
+    rows = session.execute(select(Inbox.user_id, Inbox.newest).where(Inbox.user_id.in_(people)))
+    return {person: position for person, position in rows}
+
+
+def items_after(session: Session, user: User, position: int, limit: int) -> Sequence[InboxItem]:
+    """Oldest first, archived ones too."""
+    later = of(user).where(InboxItem.position > position).order_by(InboxItem.position)
+    return session.scalars(later.limit(limit)).all()

@@ -1,0 +1,266 @@
+"""What a sender can do: have a notification accepted, follow it, cancel it, try it again."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from chassis.auth import User
+from chassis.errors import Conflict, Forbidden, NotFound, Unprocessable
+from chassis.job_queue import DEAD, PENDING, is_due
+from chassis.pagination import PageParameters, paginate
+from chassis.tracing import trace_id
+
+from ..delivery.attempts import NOT_ARRIVED
+from ..models import (
+    BULK,
+    CANCELLED,
+    NORMAL,
+    STATUSES,
+    SUPPRESSED,
+    URGENT,
+    Attempt,
+    Delivery,
+    Endpoint,
+    Notification,
+    Template,
+)
+from ..redaction import erase
+from ..schemas.dead_letters import DeadLetters
+from ..schemas.fields import SECURITY
+from ..schemas.notifications import NotificationCreate, Sending
+from ..settings import settings
+from ..templates.service import get_template_by_name, render_all
+from ..webhook_endpoints import for_recipients
+from .dead_letters import on_record
+
+PRIORITY = {"urgent": URGENT, "normal": NORMAL, "bulk": BULK}
+MANDATORY = "notifications:mandatory"  # given to no role either: services may, and *
+EVERY_NOTIFICATION = "notifications:all"  # given to no role: only a permission of * holds it
+OPERATOR = "queue:read"
+
+Endpoints = Mapping[str, Sequence[Endpoint]]
+"""By the id of their owner."""
+
+
+class UnknownNotification(NotFound):
+    """There is none, or the caller did not send it."""
+
+
+class UnknownDelivery(NotFound):
+    """There is none, or the caller neither sent it nor looks after what is dead."""
+
+
+class NothingToCancel(Conflict):
+    """Every delivery of the notification is at work or over."""
+
+
+class MayHaveArrived(Conflict):
+    """What waits was sent before without an answer: to say "cancelled" could be wrong."""
+
+
+class NothingToRetry(Conflict):
+    """No delivery of the notification is dead."""
+
+
+def accept(session: Session, sender: User, new: NotificationCreate) -> Notification:
+    """Once this is committed, it will be sent: the deliveries are the queue of record."""
+    refuse_to_force(sender, new.category)
+    refuse_what_is_off(new.channels)
+    endpoints = endpoints_for(session, new, [str(new.recipient_id)])
+    notification = prepare(sender, new, template_for(session, new), endpoints)
+    session.add(notification)
+    session.flush()
+    if notification.status == SUPPRESSED:
+        erase(session, [notification.id])
+    return notification
+
+
+def endpoints_for(session: Session, new: Sending, people: Collection[str]) -> Endpoints:
+    return for_recipients(session, people, new.category) if "webhook" in new.channels else {}
+
+
+def prepare(
+    sender: User, new: NotificationCreate, template: Template | None, endpoints: Endpoints
+) -> Notification:
+    # Now by the database's clock, which the claim goes by, so that it is due at once.
+    run_at = new.send_at or func.now()
+    priority = URGENT if new.category == SECURITY else PRIORITY[new.priority]
+    queued: dict[str, Any] = {"run_at": run_at, "queued_at": run_at, "priority": priority}
+    return Notification(
+        sender_id=sender.user_id,
+        recipient_id=str(new.recipient_id),
+        category=new.category,
+        send_at=new.send_at,
+        trace_id=trace_id(),
+        deliveries=[
+            delivery
+            for channel in sorted(new.channels)
+            for delivery in deliveries_on(channel, endpoints.get(str(new.recipient_id)), queued)
+        ],
+        **contents(new, template),
+    )
+
+
+def deliveries_on(
+    channel: str, found: Sequence[Endpoint] | None, queued: dict[str, Any]
+) -> list[Delivery]:
+    """One, or for webhooks one for each endpoint that the recipient has."""
+    if channel != "webhook":
+        return [Delivery(channel=channel, **queued)]
+    if not found:
+        why = "The recipient has no webhook endpoint for this category"
+        return [Delivery(channel=channel, **queued, status=SUPPRESSED, last_error=why)]
+    return [Delivery(channel=channel, **queued, endpoint_id=endpoint.id) for endpoint in found]
+
+
+def tell(session: Session, user_id: str, subject: str, body: str) -> None:
+    """What this service itself has to say to somebody."""
+    queued = {"run_at": func.now(), "queued_at": func.now()}
+    session.add(
+        Notification(
+            sender_id=user_id,
+            recipient_id=user_id,
+            category="webhooks",
+            trace_id=trace_id(),
+            subject=subject,
+            body=body,
+            deliveries=[Delivery(channel=channel, **queued) for channel in ("email", "in_app")],
+        )
+    )
+
+
+def refuse_to_force(sender: User, category: str) -> None:
+    """What nobody can turn off is not for everybody to send."""
+    if category in settings.mandatory_categories and not may_force(sender):
+        raise Forbidden(f"Mail of the category {category} needs the permission {MANDATORY}")
+
+
+def may_force(sender: User) -> bool:
+    return sender.is_service or sender.may(MANDATORY)
+
+
+def refuse_what_is_off(channels: Collection[str]) -> None:
+    if "sms" in channels and not settings.sms_account_sid:
+        raise Unprocessable.field("channels", "sms has no provider here: see SMS_ACCOUNT_SID")
+
+
+def template_for(session: Session, new: Sending) -> Template | None:
+    if new.template is None:
+        return None
+    template = get_template_by_name(session, new.template)
+    if template is None:
+        raise Unprocessable.field("template", f"there is no template named {new.template}")
+    return template
+
+
+def contents(new: NotificationCreate, template: Template | None) -> dict[str, Any]:
+    """Rendered now: whoever sends learns of a mistake now, and what is accepted stays as it is."""
+    if template is None:
+        return {"subject": new.subject, "body": new.body}
+    words = render_all(template, new.variables)
+    return {
+        "template": template.name,
+        "template_version": template.version,
+        **words.pop(None).model_dump(),
+        "translations": {tag: rendered.model_dump() for tag, rendered in words.items()} or None,
+    }
+
+
+def list_sent(session: Session, sender: User, page: PageParameters) -> dict[str, Any]:
+    sent = select(Notification).where(Notification.sender_id == sender.user_id)
+    return paginate(session, sent, page, Notification.id)
+
+
+def get_notification(session: Session, user: User, notification_id: UUID) -> Notification:
+    notification = session.get(Notification, notification_id)
+    if notification is None or not may_see(user, notification):
+        raise UnknownNotification("There is no such notification")
+    return notification
+
+
+def may_see(user: User, notification: Notification) -> bool:
+    return notification.sender_id == user.user_id or user.may(EVERY_NOTIFICATION)
+
+
+def list_attempts(session: Session, user: User, notification_id: UUID) -> dict[str, Any]:
+    notification = get_notification(session, user, notification_id)
+    return attempts_of(session, *notification.deliveries)
+
+
+def attempts_of_one(session: Session, user: User, delivery_id: UUID) -> dict[str, Any]:
+    delivery = session.get(Delivery, delivery_id)
+    may_inspect = delivery and delivery.status == DEAD and user.may(OPERATOR)
+    if delivery is None or not (may_inspect or may_see(user, delivery.notification)):
+        raise UnknownDelivery("There is no such delivery")
+    return attempts_of(session, delivery)
+
+
+def attempts_of(session: Session, *deliveries: Delivery) -> dict[str, Any]:
+    ids = [delivery.id for delivery in deliveries]
+    attempts = select(Attempt).where(Attempt.delivery_id.in_(ids)).order_by(Attempt.id)
+    return {"items": session.scalars(attempts).all()}
+
+
+def cancel(session: Session, user: User, notification_id: UUID) -> Notification:
+    """Stops what cannot have arrived: a delivery is either cancelled or made, never both."""
+    notification = get_notification(session, user, notification_id)
+    waiting = lock_deliveries(session, notification, PENDING)
+    if not waiting:
+        raise NothingToCancel("Nothing of this notification is waiting to be sent")
+    unclear = that_may_have_arrived(session, waiting)
+    if len(unclear) == len(waiting):
+        raise MayHaveArrived("It was sent before without an answer, and may have arrived")
+    for delivery in waiting:
+        if delivery.id not in unclear:
+            delivery.status = CANCELLED
+    session.flush()
+    erase(session, [notification.id])
+    return notification
+
+
+def that_may_have_arrived(session: Session, deliveries: Sequence[Delivery]) -> set[UUID]:
+    """To be asked under their locks: a worker's word on an attempt comes with its delivery's."""
+    ids = [delivery.id for delivery in deliveries]
+    is_unclear = or_(Attempt.outcome.is_(None), Attempt.outcome.not_in(NOT_ARRIVED))
+    tried = select(Attempt.delivery_id).where(Attempt.delivery_id.in_(ids), is_unclear)
+    return set(session.scalars(tried))
+
+
+def retry_dead(session: Session, user: User, notification_id: UUID) -> Notification:
+    """Puts dead deliveries back into the queue, with as many attempts as new ones have."""
+    notification = get_notification(session, user, notification_id)
+    dead = lock_deliveries(session, notification, DEAD)
+    if not dead:
+        raise NothingToRetry("No delivery of this notification is dead")
+    for delivery in dead:
+        delivery.status, delivery.attempts, delivery.last_error = PENDING, 0, None
+        delivery.run_at = delivery.queued_at = func.now()
+    which = DeadLetters(delivery_ids=[delivery.id for delivery in dead])
+    on_record(session, user, "replay", which, len(dead))
+    return notification
+
+
+def lock_deliveries(
+    session: Session, notification: Notification, status: str
+) -> Sequence[Delivery]:
+    statement = (
+        select(Delivery)
+        .where(Delivery.notification_id == notification.id, Delivery.status == status)
+        .order_by(Delivery.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return session.scalars(statement).all()
+
+
+def queue_status(session: Session) -> dict[str, Any]:
+    counted = select(Delivery.status, func.count()).group_by(Delivery.status)
+    counts = {status: count for status, count in session.execute(counted)}
+    late = select(func.count(), func.min(Delivery.run_at)).where(is_due(Delivery))
+    due, oldest = session.execute(late).one()
+    deliveries = {status: counts.get(status, 0) for status in STATUSES}
+    accepted = sum(counts.values())
+    return {"accepted": accepted, "deliveries": deliveries, "due": due, "oldest_due_at": oldest}

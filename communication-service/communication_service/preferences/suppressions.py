@@ -1,0 +1,87 @@
+"""The suppression list: who is not to get what any more, by a link in a mail or by an operator."""
+
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from itsdangerous import BadSignature, URLSafeSerializer
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from chassis.auth import User
+from chassis.errors import Conflict, NotFound
+from chassis.pagination import PageParameters, paginate
+
+from ..models import Suppression
+from ..schemas.preferences import SuppressionCreate
+from ..settings import Settings
+
+UNSUBSCRIBED = "The recipient has unsubscribed by a link in a mail"
+
+
+class UnknownSuppression(NotFound):
+    """It is not on the list."""
+
+
+class DuplicateSuppression(Conflict):
+    """It is on the list already."""
+
+
+class UnknownLink(NotFound):
+    """No mail of ours had this link."""
+
+
+def list_suppressions(
+    session: Session, page: PageParameters, user_id: UUID | None
+) -> dict[str, Any]:
+    listed = select(Suppression)
+    if user_id is not None:
+        listed = listed.where(Suppression.user_id == str(user_id))
+    return paginate(session, listed, page, Suppression.id)
+
+
+def add_suppression(session: Session, author: User, new: SuppressionCreate) -> Suppression:
+    values = new.model_dump() | {"user_id": str(new.user_id)}
+    suppression = Suppression(author_id=author.user_id, **values)
+    session.add(suppression)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise DuplicateSuppression("This is on the list already") from error
+    return suppression
+
+
+def lift_suppression(session: Session, suppression_id: UUID) -> None:
+    suppression = session.get(Suppression, suppression_id)
+    if suppression is None:
+        raise UnknownSuppression("There is no such suppression")
+    session.delete(suppression)
+
+
+def unsubscribe_link(settings: Settings, user_id: str, category: str) -> str:
+    """Works without a login and for ever: whoever has the mail may end the mails."""
+    token = signer(settings).dumps([user_id, category])
+    return f"{settings.public_url}/api/v1/unsubscribe/{token}"
+
+
+def unsubscribe(session: Session, settings: Settings, token: str) -> str:
+    """Once or again; the category that is mailed no more."""
+    user_id, category = read(settings, token)
+    row = {"user_id": user_id, "category": category, "channel": "email", "reason": UNSUBSCRIBED}
+    session.execute(insert(Suppression).values(row).on_conflict_do_nothing())
+    return category
+
+
+def read(settings: Settings, token: str) -> tuple[str, str]:
+    try:
+        user_id, category = signer(settings).loads(token)
+    except BadSignature as error:
+        raise UnknownLink("This link was not in any of our mails, or not as a whole") from error
+    return user_id, category
+
+
+def signer(settings: Settings) -> URLSafeSerializer:
+    key = settings.jwt_secret_key.get_secret_value()
+    return URLSafeSerializer(key, "unsubscribe", signer_kwargs={"digest_method": sha256})

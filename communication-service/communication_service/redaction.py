@@ -1,0 +1,32 @@
+"""What is secret is not kept once it is said: called wherever the last delivery may have ended."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from sqlalchemy import null, select, update
+from sqlalchemy.orm import Session
+
+from chassis.job_queue import DEAD, PENDING, RUNNING
+
+from .models import Delivery, Notification
+from .schemas.fields import SECURITY
+
+
+def erase(session: Session, notification_ids: Collection[UUID]) -> None:
+    """A link that resets a password is not kept when all its deliveries are over.
+
+    Under a lock, so that of two that end at the same time the second sees the first.
+    """
+    if not notification_ids:
+        return
+    secret = Notification.id.in_(notification_ids) & (Notification.category == SECURITY)
+    locked = select(Notification.id).where(secret).order_by(Notification.id).with_for_update()
+    if ids := session.scalars(locked).all():
+        unfinished = select(Delivery.notification_id).where(
+            Delivery.notification_id.in_(ids), Delivery.status.in_((PENDING, RUNNING, DEAD))
+        )
+        over = Notification.id.in_(ids) & Notification.id.not_in(unfinished)
+        session.execute(
+            update(Notification).where(over).values(body="", html=None, translations=null()),
+            execution_options={"synchronize_session": False},
+        )

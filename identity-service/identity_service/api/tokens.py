@@ -1,0 +1,60 @@
+"""What other services ask: is this token good, give me one, what has changed."""
+
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi.responses import JSONResponse
+
+from chassis.auth import User, bearer_token, require_permission
+from chassis.schemas import storable
+
+from .. import change_feed
+from ..audit import note_origin
+from ..crypto.tokens import InvalidToken
+from ..database import DbSession
+from ..machine_access import service_clients
+from ..rate_limits import Guard
+from ..schemas.bodies import AccessToken, ClientCredentials, Feed, TokenBody, Validation
+
+router = APIRouter(prefix="/auth")
+
+Follower = Annotated[User, require_permission("auth:changes")]
+
+BODY = {"content": {"application/json": {"schema": TokenBody.model_json_schema()}}}
+
+
+@router.post("/validate", response_model=Validation, openapi_extra={"requestBody": BODY})
+async def validate(request: Request) -> JSONResponse:
+    """Whose token it is and what they may do now. It comes as a bearer token or in the body."""
+    token = await presented_token(request)
+    return JSONResponse(await request.app.state.identify(token))
+
+
+async def presented_token(request: Request) -> str:
+    """The header wins. Whatever is not a token is an invalid one: callers look at the status."""
+    if "authorization" in request.headers:
+        return bearer_token(request)
+    try:
+        return storable(str(json.loads(await request.body())["token"]))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InvalidToken from error
+
+
+@router.post("/token", response_model=AccessToken, dependencies=[Depends(note_origin)])
+async def token(
+    given: Annotated[ClientCredentials, Form()], guard: Guard, session: DbSession
+) -> object:
+    """A token for a service (OAuth2 client credentials), its own or on behalf of a user."""
+    return await service_clients.token(session, guard, given)
+
+
+@router.get("/changes", response_model=Feed)
+async def changes_feed(
+    request: Request,
+    follower: Follower,
+    after: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
+    wait: Annotated[float, Query(ge=0, le=2)] = 2,
+) -> object:
+    """Whose kept answers to drop, in order; held for `wait` seconds while there is nothing."""
+    return await change_feed.poll(request.app.state.bell, after, wait)

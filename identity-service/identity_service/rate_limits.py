@@ -1,0 +1,107 @@
+"""How often somebody may guess: each round costs a longer wait than the last, and each wait ends.
+
+Counted in Redis for all processes together; when Redis does not answer, each process counts for
+itself, so that people can still log in, and guessing is still no use.
+"""
+
+import asyncio
+import ipaddress
+import logging
+from time import time
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from limits import RateLimitItem, parse, parse_many
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import FixedWindowRateLimiter
+from redis.exceptions import RedisError
+
+from chassis.errors import TooManyRequests
+from chassis.redis_client import RedisClient
+
+from .crypto.tokens import digest
+from .database import Refused
+
+logger = logging.getLogger(__name__)
+
+# A window is counted into only while the ones before it are open, so waits grow step by step.
+ROUNDS = parse_many("5/minute;10/10 minutes;50/day")
+# Of a whole network, over all accounts: many people may share one.
+FROM_ONE_NETWORK = parse("300/10 minutes")
+ONCE_IN_A_WHILE = parse("1/10 minutes")
+PATIENCE = 0.5  # seconds Redis may take
+
+
+class TooManyAttempts(Refused, TooManyRequests):
+    """Says no more than a wrong guess does, and when to come back."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message, headers={"Retry-After": str(max(1, round(seconds)))})
+
+
+class Attempts:
+    def __init__(self, redis: RedisClient) -> None:
+        shared = RedisStorage(
+            "async+redis://",
+            implementation="redispy",
+            connection_pool=redis.client.connection_pool,  # type: ignore[arg-type]
+            key_prefix=redis.key("attempts", "limit"),
+        )
+        self._shared = FixedWindowRateLimiter(shared)
+        self._own = FixedWindowRateLimiter(MemoryStorage())
+
+    async def begin(self, *who: str) -> float:
+        """Counts an attempt before it is made; the seconds to wait if there were too many."""
+        for limit in ROUNDS:
+            if not await self._ask("hit", limit, *who):
+                return await self._left(limit, *who)
+        return 0
+
+    async def forgive(self, *who: str) -> None:
+        for limit in ROUNDS:
+            await self._ask("clear", limit, *who)
+
+    async def note(self, *network: str) -> float:
+        """Counts what a network may not do for ever; the seconds to wait if it was too often."""
+        is_open = await self._ask("hit", FROM_ONE_NETWORK, *network)
+        return 0 if is_open else await self._left(FROM_ONE_NETWORK, *network)
+
+    async def is_news(self, network: str) -> bool:
+        """Once in a while, that a network has to wait: the trail does not grow with each guess."""
+        return bool(await self._ask("hit", ONCE_IN_A_WHILE, network))
+
+    async def wait_of(self, network: str) -> float:
+        """The seconds that a network with too many failures has to wait."""
+        is_open = await self._ask("test", FROM_ONE_NETWORK, network)
+        return 0 if is_open else await self._left(FROM_ONE_NETWORK, network)
+
+    async def _left(self, limit: RateLimitItem, *who: str) -> float:
+        stats = await self._ask("get_window_stats", limit, *who)
+        return max(1.0, float(stats.reset_time) - time())
+
+    async def _ask(self, question: str, limit: RateLimitItem, *who: str) -> Any:
+        hidden = [digest(part).hex()[:32] for part in who]  # no addresses in Redis
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await getattr(self._shared, question)(limit, *hidden)
+        except (RedisError, OSError, TimeoutError) as error:
+            logger.warning("attempts are counted by this process alone: %r", error)
+            return await getattr(self._own, question)(limit, *hidden)
+
+
+def network_of(ip: str | None) -> str:
+    """An IPv6 customer has a whole /64 of addresses."""
+    try:
+        address = ipaddress.ip_address(ip or "")
+    except ValueError:
+        return ip or "unknown"
+    length = 64 if address.version == 6 else 32
+    return str(ipaddress.ip_network((address, length), strict=False))
+
+
+def of_app(request: Request) -> Attempts:
+    attempts: Attempts = request.app.state.attempts
+    return attempts
+
+
+Guard = Annotated[Attempts, Depends(of_app)]

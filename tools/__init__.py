@@ -1,0 +1,1 @@
+"""Tools around the services: run, demonstrate, check, fork and measure them."""

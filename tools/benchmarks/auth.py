@@ -1,0 +1,115 @@
+"""What authentication costs: none, ours, and the specification's literal pattern, in one run.
+
+Two endpoints, one that only answers and one that reads a document. The cases take turns, so that
+whatever else the machine does hits them alike; the medians count. The server has one core, the
+load generator, identity and the databases have the other.
+"""
+
+import os
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+
+import httpx
+
+from tools.benchmarks.harness.bars import Bar, report
+from tools.benchmarks.harness.load import Result, load
+from tools.benchmarks.harness.stack import measured_server, running_stack
+from tools.localdev.stack import LocalStack
+
+ROUNDS = 7
+SECONDS = 1.5
+CASES = [(what, how) for what in ("answer", "document") for how in ("none", "ours", "literal")]
+# A request log costs every case the same, and so would only hide the differences.
+OVERRIDES = {"LOG_LEVEL": "WARNING"}
+
+Results = dict[tuple[str, str], list[Result]]
+
+
+def main() -> None:
+    with running_stack(OVERRIDES) as stack:
+        token, user_id, document_id = prepare(stack)
+        os.environ["BENCH_USER_ID"] = user_id
+        with measured_server(stack, "content", "tools.benchmarks.auth_server:app") as url:
+            headers = {"Authorization": f"Bearer {token}"}
+            paths = {case: path(*case, document_id) for case in CASES}
+            for case in CASES:
+                load(url + paths[case], headers, seconds=0.5)
+            results, calls = measure(stack, url, paths, headers)
+    show(results)
+    report(list(bars(results, calls)))
+
+
+def prepare(stack: LocalStack) -> tuple[str, str, str]:
+    """A person, their token, and a document of theirs."""
+    person = {"email": "bench@example.com", "password": "a-long-bench-password"}
+    with httpx.Client() as client:
+        auth = f"{stack.url('identity-service')}/api/v1/auth"
+        client.post(f"{auth}/register", json={**person, "name": "Bench"}).raise_for_status()
+        login = client.post(f"{auth}/login", json=person).raise_for_status().json()
+        created = client.post(
+            f"{stack.url('content-service')}/api/v1/documents",
+            json={"title": "Bench", "body": "On the Analytical Engine. " * 40},
+            headers={"Authorization": f"Bearer {login['access_token']}"},
+        ).raise_for_status()
+        return login["access_token"], login["user_id"], created.json()["id"]
+
+
+def path(what: str, how: str, document_id: str) -> str:
+    return f"/bench/{what}/{how}" + (f"/{document_id}" if what == "document" else "")
+
+
+def measure(
+    stack: LocalStack, url: str, paths: dict[tuple[str, str], str], headers: dict[str, str]
+) -> tuple[Results, int]:
+    """The results of every round, and how often ours asked identity meanwhile."""
+    results: Results = defaultdict(list)
+    calls = 0
+    for number in range(ROUNDS):
+        print(f"round {number + 1} of {ROUNDS}", flush=True)
+        for case in CASES:
+            before = validations(stack)
+            result = load(url + paths[case], headers, seconds=SECONDS)
+            if result.failures:
+                sys.exit(f"{case}: {result.failures} requests failed")
+            results[case].append(result)
+            calls += (validations(stack) - before) if case[1] == "ours" else 0
+    return results, calls
+
+
+def validations(stack: LocalStack) -> int:
+    """How often identity was asked to validate a token, ever."""
+    metrics = httpx.get(f"{stack.url('identity-service')}/metrics").text
+    counted = [line for line in metrics.splitlines() if line.startswith("http_requests_total{")]
+    return sum(int(float(line.split()[-1])) for line in counted if "/auth/validate" in line)
+
+
+def rate(results: list[Result]) -> float:
+    return statistics.median(result.per_second for result in results)
+
+
+def latency(results: list[Result], percent: float) -> float:
+    return statistics.median(result.percentile(percent) for result in results)
+
+
+def show(results: Results) -> None:
+    print(f"\n{'endpoint':<10}{'auth':<10}{'req/s':>8}{'p50 ms':>9}{'p99 ms':>9}{'of none':>9}")
+    for (what, how), runs in results.items():
+        share = rate(runs) / rate(results[what, "none"])
+        p50, p99 = latency(runs, 50) * 1000, latency(runs, 99) * 1000
+        print(f"{what:<10}{how:<10}{rate(runs):>8.0f}{p50:>9.1f}{p99:>9.1f}{share:>9.3f}")
+    print()
+
+
+def bars(results: Results, calls: int) -> Iterator[Bar]:
+    for what, of_none, of_literal in (("answer", 0.70, 150), ("document", 0.90, 30)):
+        ours, none, literal = (results[what, how] for how in ("ours", "none", "literal"))
+        yield Bar(f"{what}-of-no-auth", rate(ours) / rate(none), of_none)
+        yield Bar(f"{what}-of-literal", rate(ours) / rate(literal), of_literal)
+        yield Bar(f"{what}-p99-of-p50", latency(ours, 99) / latency(ours, 50), 3, most=True)
+    yield Bar("calls-to-identity", calls, 0, most=True)
+
+
+if __name__ == "__main__":
+    main()

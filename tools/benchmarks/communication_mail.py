@@ -1,0 +1,47 @@
+"""A mail server that takes everything at once and keeps nothing, and the client it is compared by.
+
+`python -m tools.benchmarks.communication_mail serve PORT DELAY` runs the server, which answers each
+mail after DELAY seconds, as a distant server would. `... send PORT COUNT` is the client.
+"""
+
+import asyncio
+import smtplib
+import sys
+import time
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+BODY = "On the Analytical Engine. " * 20
+
+
+class Nowhere:
+    def __init__(self, delay: float) -> None:
+        self.delay = delay
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        await asyncio.sleep(self.delay)
+        return "250 Taken"
+
+
+async def serve(port: int, delay: float) -> None:
+    loop = asyncio.get_running_loop()
+    handler = Nowhere(delay)
+    async with await loop.create_server(lambda: SMTP(handler), "127.0.0.1", port) as server:
+        await server.serve_forever()
+
+
+def send(port: int, count: int) -> float:
+    """A bare loop over one connection with a mail that is made already; mails per second."""
+    message = f"Subject: Hello\r\nMessage-ID: <1@example.com>\r\n\r\n{BODY}\r\n".encode()
+    with smtplib.SMTP("127.0.0.1", port, "example.com") as smtp:
+        began = time.perf_counter()
+        for _ in range(count):
+            smtp.sendmail("notifications@example.com", ["rita@example.com"], message)
+        return count / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        asyncio.run(serve(int(sys.argv[2]), float(sys.argv[3])))
+    else:
+        print(send(int(sys.argv[2]), int(sys.argv[3])))

@@ -1,0 +1,15 @@
+"""A Celery app as the communication service's, whose one task does nothing.
+
+`celery -A tools.benchmarks.communication_tasks worker`, with the service's own environment.
+"""
+
+from chassis.celery_app import create_celery
+from communication_service.settings import settings
+
+celery = create_celery(settings, settings.celery_broker_url)
+celery.conf.task_default_queue = "communication:queue:nothing"
+
+
+@celery.task(name="benchmarks.nothing")
+def nothing() -> None:
+    """All that is measured is what Celery itself takes."""

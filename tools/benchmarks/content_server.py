@@ -1,0 +1,56 @@
+"""The app that content.py measures: the content service, and the same work done the usual way.
+
+The read is there twice more, side by side, so that they differ in authentication and nothing else.
+"""
+
+import os
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import select
+
+from chassis.app import create_app
+from chassis.pagination import Page, PageRequest, paginate
+from content_service.access import visible
+from content_service.api import router as content
+from content_service.api.documents import read_document
+from content_service.database import DbSession
+from content_service.documents.service import text_facts
+from content_service.health import router as health_router
+from content_service.models import Document
+from content_service.schemas import DocumentCreate, DocumentRead, DocumentWithBody
+from content_service.settings import settings
+from tools.benchmarks.auth_server import READER
+
+router = APIRouter(prefix="/bench")
+
+
+@router.get("/orm", response_model=Page[DocumentRead])
+def list_objects(page: PageRequest, session: DbSession) -> dict[str, Any]:
+    """The page of the list, as ORM objects that response_model turns into JSON."""
+    return paginate(session, visible(select(Document), READER), page, Document.id)
+
+
+router.get("/protected/{document_id}")(read_document)
+
+
+@router.get("/unprotected/{document_id}")
+async def read(document_id: UUID, request: Request) -> Response:
+    return await read_document(document_id, READER, request)
+
+
+@router.post("/bare", response_model=DocumentWithBody, status_code=201)
+def insert(new: DocumentCreate, session: DbSession) -> Document:
+    """One row and its index entries: no access, no version, no audit trail, nobody asked."""
+    facts = {**text_facts(new.body), "content_type": "text/plain"}
+    document = Document(owner_id=os.environ["BENCH_USER_ID"], **new.model_dump(), **facts)
+    session.add(document)
+    session.flush()
+    return document
+
+
+app = create_app(settings)
+app.include_router(router)
+app.include_router(content, prefix="/api/v1")
+app.include_router(health_router)

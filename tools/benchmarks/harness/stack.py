@@ -1,0 +1,68 @@
+"""A stack for one benchmark: everything on one core, the measured server alone on the other."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+from tools.localdev.child_process import leashed, let_go
+from tools.localdev.layout import free_ports, responds
+from tools.localdev.servers import free_port, wait_until
+from tools.localdev.services import ROOT, SERVICES
+from tools.localdev.stack import LocalStack
+
+MEASURED_CORE, OTHER_CORE = 0, 1
+BOTH_CORES = f"{MEASURED_CORE},{OTHER_CORE}"
+
+
+@contextmanager
+def running_stack(overrides: Mapping[str, str]) -> Iterator[LocalStack]:
+    """The whole platform on free ports and on the other core, gone again at the end."""
+    os.sched_setaffinity(0, {OTHER_CORE})
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        stack = LocalStack(Path(folder) / "stack", free_ports(), overrides, leash=True)
+        try:
+            stack.up()
+            yield stack
+        finally:
+            stack.reset()
+
+
+@contextmanager
+def measured_server(
+    stack: LocalStack,
+    short: str,
+    app: str,
+    overrides: Mapping[str, str] = MappingProxyType({}),
+    cores: str = str(MEASURED_CORE),
+) -> Iterator[str]:
+    """An ASGI app with the environment of a service, alone on the measured core; its URL."""
+    service = next(service for service in SERVICES if service.short == short)
+    port = free_port()
+    environment = {
+        **os.environ,
+        **stack.layout.environment(service),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(service.folder)]),
+        **overrides,
+    }
+    command = ["taskset", "-c", cores, sys.executable, "-m", "uvicorn", app]
+    options = [
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+        "--no-access-log",
+        "--no-server-header",
+    ]
+    log = stack.layout.folder / f"measured-{port}.log"
+    process: subprocess.Popen[bytes] = leashed([*command, *options], log, environment)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: responds(f"{url}/health/ready"), f"{app} (see {log})")
+        yield url
+    finally:
+        let_go(process)

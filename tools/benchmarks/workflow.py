@@ -1,0 +1,254 @@
+"""What the engine costs: steps a second and added latency, against Celery's bare rate, in one run.
+
+Every step is a `wait` of no seconds: it is claimed, done by a thread, settled and written into the
+history as any other, and asks nobody. One worker has a core for itself; the database, Redis, the
+service and this program share the other. Rounds take turns with and without 100,000 waiting runs.
+
+What a second worker brings is asked of one that shares its core with everything else: alone, and
+with a second one on the core that was free till then. With these steps, which cost the database
+nearly as much, the first has no core for itself; so it is asked with summaries too, made offline.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import httpx
+import psycopg2  # type: ignore[import-untyped]
+import redis
+from celery import Celery
+
+from tools.benchmarks.auth import OVERRIDES
+from tools.benchmarks.harness.bars import Bar, report
+from tools.benchmarks.harness.stack import MEASURED_CORE, OTHER_CORE, running_stack
+from tools.localdev.child_process import leashed, let_go
+from tools.localdev.services import ROOT, SERVICES
+from tools.localdev.stack import LocalStack
+
+SERVICE = next(service for service in SERVICES if service.short == "workflow")
+ROUNDS, MESSAGES, RUNS, STEPS, ITEMS, WAITING = 3, 2000, 50, 20, 100, 100_000
+ADMIN = {"email": "admin@example.com", "password": "demo-password-1"}
+
+NOTHING: dict[str, Any] = {"kind": "wait", "with": {"seconds": 0}}
+SUMMARY: dict[str, Any] = {"kind": "ai.summarize", "with": {"text": "input.text"}}
+TEXT = " ".join(f"In {n} the clerk counted the wheels of mill {n % 17}." for n in range(300))
+
+
+def chain(step: dict[str, Any], count: int) -> dict[str, Any]:
+    names = [f"s{n}" for n in range(count)]
+    return {a: step | {"next": b} for a, b in pairwise(names)} | {names[-1]: step}
+
+
+DEFINITIONS = {
+    "bench-sequence": chain(NOTHING, STEPS),
+    "bench-fan": {
+        "each": {"kind": "foreach", "with": {"items": "input.items", "limit": 100}, "do": "one"},
+        "one": NOTHING,
+    },
+    "bench-summaries": chain(SUMMARY, 4),
+}
+INPUT = {
+    "type": "object",
+    "properties": {
+        "items": {"type": "array", "items": {"type": "integer"}},
+        "text": {"type": "string"},
+    },
+}
+
+FILL = """
+INSERT INTO workflow_runs (id, definition_id, definition, version, status, input, trace_id,
+                           started_by, depth, size)
+SELECT gen_random_uuid(), d.id, d.name, d.version, 'waiting', '{{}}', md5(n::text), 'bench', 0, 1
+FROM generate_series(1, {count}) n, workflow_definitions d
+WHERE d.name = 'bench-sequence' AND d.retired_at IS NULL;
+INSERT INTO workflow_steps (id, key, run_id, scope, name, kind, input, memory, status, run_at,
+                            attempts, fence)
+SELECT gen_random_uuid(), gen_random_uuid(), id, '', 's0', 'wait', '{{"seconds": 1}}', '{{}}',
+       'waiting', CASE WHEN id::text < '8' THEN now() + interval '30 days'
+                       ELSE timestamptz '9999-12-31+00' END, 1, 1
+FROM workflow_runs WHERE started_by = 'bench';
+"""
+# The history refers to steps, which only this deletes: without an index, line by line, for each.
+EMPTY = """
+CREATE INDEX bench ON workflow_history (step_id);
+DELETE FROM workflow_steps USING workflow_runs r WHERE run_id = r.id AND started_by = 'bench';
+DELETE FROM workflow_runs WHERE started_by = 'bench';
+DROP INDEX bench
+"""
+
+
+class Bench:
+    """The measured platform, with whoever may do everything."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self.stack, self.environment = stack, stack.layout.environment(SERVICE)
+        login = f"{stack.url('identity-service')}/api/v1/auth/login"
+        token = httpx.post(login, json=ADMIN).raise_for_status().json()["access_token"]
+        self.api = httpx.Client(
+            base_url=f"{stack.url('workflow-service')}/api/v1",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=60,
+        )
+        self.redis = redis.Redis.from_url(self.environment["REDIS_URL"])
+        broker = self.environment["CELERY_BROKER_URL"]
+        self.celery = Celery(broker=broker)
+        self.celery.conf.task_default_queue = "workflow:queue:hints"
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.database = psycopg2.connect(self.environment["DATABASE_URL"])
+        self.database.autocommit = True
+        for name, steps in DEFINITIONS.items():
+            new = {"name": name, "title": name, "input": INPUT, "start": next(iter(steps))}
+            self.api.post("/definitions", json=new | {"steps": steps}).raise_for_status()
+
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        with self.database.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def worker(self, core: int) -> Iterator[None]:
+        paths = os.pathsep.join([str(ROOT), str(SERVICE.folder)])
+        environment = {**os.environ, **self.environment, "PYTHONPATH": paths}
+        command = ["taskset", "-c", str(core), sys.executable, "-m", "celery"]
+        command += ["-A", "tools.benchmarks.workflow_worker", "worker", "--pool", "threads"]
+        log = self.stack.layout.folder / f"measured-{core}.log"
+        options = ["--concurrency", "4", "--without-mingle", "-l", "warning"]
+        self.workers.append(leashed([*command, *options], log, environment))
+        try:
+            wait_for(self.workers_answer)
+            yield
+        finally:
+            let_go(self.workers.pop())
+
+    def workers_answer(self) -> bool:
+        return len(self.celery.control.ping(timeout=0.3) or []) == len(self.workers)
+
+    def signal_workers(self, number: signal.Signals) -> None:
+        for worker in self.workers:
+            os.killpg(worker.pid, number)  # it leads a session of its own
+
+    def no_ops(self, count: int) -> float:
+        """A second, of those that were all sent before the first is done."""
+        self.redis.delete("bench:seconds")
+        for _ in range(4):
+            self.celery.send_task("bench.pause", [count / 1500], ignore_result=True)
+        for _ in range(count):
+            self.celery.send_task("bench.nothing", [count], ignore_result=True)
+        return count / float(wait_for(lambda: self.redis.get("bench:seconds")))
+
+    def start(self, name: str, **given: Any) -> str:
+        new = {"definition": name, "input": given}
+        return str(self.api.post("/workflows", json=new).raise_for_status().json()["id"])
+
+    def ended(self, ids: list[str]) -> None:
+        quoted = ", ".join(f"'{each}'" for each in ids)
+        left = f"SELECT count(*) FROM workflow_runs WHERE id IN ({quoted}) AND finished_at IS NULL"
+        wait_for(lambda: self.run(left)[0][0] == 0)
+
+    def rate(self, name: str, count: int, **given: Any) -> float:
+        """Steps a second of so many runs that are all there before the first one moves."""
+        self.signal_workers(signal.SIGSTOP)
+        ids = [self.start(name, **given) for _ in range(count)]
+        self.signal_workers(signal.SIGCONT)
+        self.ended(ids)
+        quoted = ", ".join(f"'{each}'" for each in ids)
+        [(steps, seconds)] = self.run(
+            "SELECT count(*), extract(epoch from max(at) - min(at)) FROM workflow_history"
+            f" WHERE run_id IN ({quoted}) AND type = 'step.done'"
+        )
+        return float(steps) / float(seconds)
+
+    def latency(self) -> float:
+        """Seconds from one step's end to the next one's, of a run that is alone."""
+        run = self.start("bench-sequence")
+        self.ended([run])
+        found = self.run(
+            "SELECT extract(epoch from at) FROM workflow_history"
+            f" WHERE run_id = '{run}' AND type = 'step.done' ORDER BY id"
+        )
+        return median(float(b - a) for (a,), (b,) in pairwise(found))
+
+    def start_seconds(self) -> float:
+        """What a POST /workflows takes."""
+        times = []
+        for _ in range(20):
+            began = time.perf_counter()
+            run = self.start("bench-sequence")
+            times.append(time.perf_counter() - began)
+            self.ended([run])
+        return median(times)
+
+
+def wait_for(find: Callable[[], Any], seconds: float = 120) -> Any:
+    until = time.monotonic() + seconds
+    while not (found := find()):
+        if time.monotonic() > until:
+            sys.exit("nothing happens any more")
+        time.sleep(0.02)
+    return found
+
+
+def main() -> None:
+    results: dict[str, list[float]] = {}
+    with running_stack(OVERRIDES) as stack:
+        bench = Bench(stack)
+        stack.stop("workflow-worker")
+        with bench.worker(MEASURED_CORE):
+            bench.no_ops(100)
+            for number in range(ROUNDS):
+                print(f"round {number + 1} of {ROUNDS}", flush=True)
+                note(results, "no-op", bench.no_ops(MESSAGES))
+                measure(results, bench, "")
+                bench.run(FILL.format(count=WAITING))
+                bench.run("VACUUM ANALYZE workflow_runs, workflow_steps")
+                measure(results, bench, " full")
+                bench.run(EMPTY)
+                bench.run("VACUUM ANALYZE workflow_runs, workflow_steps")
+        with bench.worker(OTHER_CORE):
+            for _ in range(ROUNDS):
+                compare(results, bench, "one worker")
+                with bench.worker(MEASURED_CORE):
+                    compare(results, bench, "two workers")
+    for name, values in results.items():
+        print(f"{name:<24}{median(values):>10.4g}   of {', '.join(f'{v:.4g}' for v in values)}")
+    of = {name: median(values) for name, values in results.items()}
+    for what in ("steps", "summaries"):
+        times = of[f"{what}, two workers"] / of[f"{what}, one worker"]
+        print(f"A second worker, on a core that was free: {times:.2f} times the {what}")
+    report(list(bars(of)))
+
+
+def measure(results: dict[str, list[float]], bench: Bench, how: str) -> None:
+    note(results, f"sequence{how}", bench.rate("bench-sequence", RUNS))
+    note(results, f"fan{how}", bench.rate("bench-fan", 1, items=list(range(ITEMS))))
+    note(results, f"latency{how}", bench.latency())
+    note(results, f"start{how}", bench.start_seconds())
+
+
+def compare(results: dict[str, list[float]], bench: Bench, workers: str) -> None:
+    note(results, f"steps, {workers}", bench.rate("bench-sequence", RUNS))
+    note(results, f"summaries, {workers}", bench.rate("bench-summaries", RUNS, text=TEXT))
+
+
+def note(results: dict[str, list[float]], name: str, value: float) -> None:
+    results.setdefault(name, []).append(value)
+    print(f"  {name:<24}{value:>10.4g}", flush=True)
+
+
+def bars(of: dict[str, float]) -> Iterator[Bar]:
+    yield Bar("sequence-of-no-op", of["sequence"] / of["no-op"], 0.5)
+    yield Bar("fan-out-of-no-op", of["fan"] / of["no-op"], 0.5)
+    yield Bar("added-ms-per-step", of["latency"] * 1000, 25, most=True)
+    yield Bar("start-with-100k-waiting", of["start full"] / of["start"], 1.2, most=True)
+    yield Bar("step-with-100k-waiting", of["sequence"] / of["sequence full"], 1.2, most=True)
+
+
+if __name__ == "__main__":
+    main()

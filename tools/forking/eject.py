@@ -1,0 +1,78 @@
+"""A service sent off on its own: a repository with everything it needs and nothing else."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from tools.localdev.servers import run
+from tools.localdev.services import ROOT, SERVICES, Service
+
+from .new_service import Refused, rendered
+
+OVERLAY = Path(__file__).with_name("ejected")
+KEPT = """
+    chassis/ tools/__init__.py tools/localdev/ tools/conformance/ .ci/ .github/
+    tests/conftest.py tests/people.py tests/security/policies.py
+    tests/test_standards.py tests/test_conformance.py
+    .dockerignore .env.shared .gitignore .pre-commit-config.yaml LICENSE Makefile conftest.py
+    constraints.txt docker-compose.yml pyproject.toml requirements.
+"""
+NETWORKS = "\nnetworks:\n"
+ABOUT_STAND_IN = re.compile(
+    r"^## Who is calling.*?(?=^## )|^  http\S+ +a stand-in.*?(?=\nNext)", re.M | re.S
+)
+OF_THE_PLATFORM = "make fork-test\nSTACK=local make docs-test\n"
+IDENTITY_URL = "http://identity-service:8001"
+
+
+def eject(name: str, to: str) -> None:
+    service = next((s for s in SERVICES if s.name == name), None)
+    if service is None:
+        raise Refused(f"SERVICE is one of {', '.join(s.name for s in SERVICES)}; not {name!r}")
+    target = Path(to).resolve()
+    is_new = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    if not to or target.is_relative_to(ROOT) or not is_new:
+        raise Refused(f"TO is a folder outside of this one that is new or empty; not {to!r}")
+    copy(service, target)
+    adapt(service, target)
+    run(["git", "init", "--quiet", str(target)])
+    print(f"{name} is in {target}, and stands alone. Start reading at README.md")
+
+
+def copy(service: Service, target: Path) -> None:
+    """The files that git knows, or would: no caches, no data, no secrets."""
+    wanted = (*KEPT.split(), f"{service.name}/")
+    listed = ["git", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"]
+    for name in run(listed).split("\0"):
+        if name.startswith(wanted) and (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+
+
+def adapt(service: Service, target: Path) -> None:
+    """What the files say of the other services goes, and the stand-in for identity comes."""
+    needs_stand_in = service.short != "identity"
+    for name in ("README.md", "tools/localdev/welcome.txt"):
+        text = rendered((OVERLAY / name).read_text(), service)
+        (target / name).write_text(text if needs_stand_in else ABOUT_STAND_IN.sub("", text))
+    change(target / ".ci/run", lambda text: text.replace(OF_THE_PLATFORM, ""))
+    change(target / "docker-compose.yml", lambda text: alone(text, service))
+    if needs_stand_in:
+        stand_in = "\n" + rendered((OVERLAY / "identity.yml").read_text(), service) + NETWORKS
+        change(target / "docker-compose.yml", lambda text: text.replace(NETWORKS, stand_in))
+        by_choice = f"${{IDENTITY_SERVICE_URL:-{IDENTITY_URL}}}"
+        change(target / ".env.shared", lambda text: text.replace(IDENTITY_URL, by_choice))
+
+
+def change(file: Path, function: Callable[[str], str]) -> None:
+    file.write_text(function(file.read_text()))
+
+
+def alone(compose: str, service: Service) -> str:
+    """docker-compose.yml without the entries of other services: their keys begin with a name."""
+    mail = [] if service.short == "communication" else ["mail"]
+    others = "|".join([*(s.short for s in SERVICES if s != service), *mail])
+    compose = re.sub(rf"^x-({others}):.*\n(  .*\n)+", "", compose, flags=re.M)
+    compose = re.sub(rf"^  ({others})(-\w+)?:.*\n(    .*\n)*", "", compose, flags=re.M)
+    return re.sub(r"\n{3,}", "\n\n", compose).replace("services:\n\n", "services:\n")

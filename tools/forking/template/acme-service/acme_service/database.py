@@ -1,0 +1,43 @@
+"""The database: engine, declarative base, and the session of a request."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+from fastapi import Depends
+from sqlalchemy import DateTime, Text, create_engine
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+from acme_service.settings import settings
+from chassis.settings import LIBPQ
+
+# Nothing connects here: an engine opens its first connection on first use. Overflow that is closed
+# after each use would cost more than the requests it serves, so that all of the pool is kept.
+engine = create_engine(
+    settings.driver_url("psycopg2"),
+    pool_size=settings.database_connections,
+    max_overflow=0,
+    pool_timeout=5,
+    pool_recycle=1800,
+    connect_args={**LIBPQ, "options": "-c statement_timeout=15000"},
+)
+session_maker = sessionmaker(engine, expire_on_commit=False)
+
+
+class Base(DeclarativeBase):
+    """The tables of this service, and what their columns' Python types are in PostgreSQL."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Text,
+        datetime: DateTime(timezone=True),
+    }
+
+
+def get_db_session() -> Iterator[Session]:
+    with session_maker.begin() as session:
+        yield session
+
+
+# scope="function" commits before the answer is sent, so a 201 means "saved".
+IN_TURN = Depends(get_db_session, scope="function", max_concurrency=settings.sessions_at_once)
+DbSession = Annotated[Session, IN_TURN]

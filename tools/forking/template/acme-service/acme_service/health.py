@@ -1,0 +1,23 @@
+"""What must work for this service to be healthy."""
+
+from functools import partial
+
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from acme_service.database import engine
+from acme_service.settings import SERVICE_FOLDER, settings
+from chassis.health import health_router, ping_identity, ping_redis
+from chassis.migrations import revisions
+
+
+def ping_database(app: FastAPI) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+
+
+router = health_router(
+    settings,
+    {"database": ping_database, "redis": ping_redis, "identity-service": ping_identity},
+    schema=partial(revisions, engine, SERVICE_FOLDER),
+)

@@ -1,0 +1,87 @@
+"""`python -m tools.localdev COMMAND [NAME]`; `make help` lists the commands."""
+
+import os
+import sys
+from pathlib import Path
+
+from .layout import default_ports
+from .servers import StartError
+from .services import ROOT
+from .stack import LocalStack
+
+FOLDER = ROOT / ".local"
+WELCOME = Path(__file__).with_name("welcome.txt")
+
+
+def up(stack: LocalStack) -> None:
+    print(f"Starting on this machine, data in {FOLDER}")
+    stack.up()
+    print(f"\n{WELCOME.read_text()}", end="")
+
+
+def down(stack: LocalStack) -> None:
+    stack.down()
+    print("Stopped; the data stay (`make reset` deletes them)")
+
+
+def ps(stack: LocalStack) -> None:
+    refuse_unless_running(stack)
+    for name, state in stack.supervisor.states().items():
+        ports = " ".join(map(str, stack.processes[name].ports))
+        print(f"{name:<24} {state['statename']:<9} {ports:<10} {state['description']}")
+
+
+def logs(stack: LocalStack, name: str = "") -> None:
+    """The last lines; then, on a terminal, all that follow."""
+    files = [stack.log_file(process) for process in ([name] if name else stack.processes)]
+    follow = ["-F"] if sys.stdout.isatty() else []
+    os.execvp("tail", ["tail", "-n", "100", *follow, *map(str, filter(Path.exists, files))])
+
+
+def restart(stack: LocalStack, name: str = "") -> None:
+    stack.restart(meant(stack, name))
+
+
+def stop(stack: LocalStack, name: str = "") -> None:
+    """Until it is started again, by `start` or `up`."""
+    stack.supervisor.stop_all(meant(stack, name))
+
+
+def start(stack: LocalStack, name: str = "") -> None:
+    stack.bring_up(stack.processes[name] for name in meant(stack, name))
+
+
+def meant(stack: LocalStack, name: str) -> list[str]:
+    """One process, or all services, workers and schedulers."""
+    refuse_unless_running(stack)
+    return [name] if name else [process.name for process in stack.layout.services()]
+
+
+def refuse_unless_running(stack: LocalStack) -> None:
+    if not stack.supervisor.answers():
+        raise StartError("Nothing is running: `make up` starts it")
+
+
+def reset(stack: LocalStack) -> None:
+    stack.reset()
+    print("Stopped, and all data deleted")
+
+
+ORDERS = {f.__name__: f for f in (up, down, ps, logs, restart, stop, start, reset)}
+
+
+def main() -> None:
+    order, *names = sys.argv[1:] or ["help"]
+    stack = LocalStack(FOLDER, default_ports())
+    if order not in ORDERS:
+        sys.exit(__doc__)
+    if unknown := set(names) - set(stack.processes):
+        sys.exit(f"error: no {unknown.pop()} here, but {', '.join(stack.processes)}")
+    try:
+        ORDERS[order](stack, *names)
+    except StartError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""A stand-in for identity-service, for development of a service alone: `python identity.py PORT`.
+
+Anybody logs in, with any password, and may do everything; only `outsider@...` may do nothing.
+It forgets all tokens when it ends.
+"""
+
+import sys
+import uuid
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tools.localdev.fake_identity import FakeIdentity
+
+VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def create_app(identity: FakeIdentity) -> Starlette:
+    """FakeIdentity over HTTP, with a login and a logout."""
+
+    async def log_in(request: Request) -> Response:
+        email = str((await request.json())["email"])
+        permissions = [] if email.startswith("outsider@") else ["*"]
+        user_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, email))  # the same after a restart
+        person = identity.person(*permissions, name=email.partition("@")[0], user_id=user_id)
+        return JSONResponse(
+            {
+                "access_token": person.token,
+                "refresh_token": person.token,
+                "token_type": "bearer",
+                "expires_in": 900,
+                "user_id": person.user_id,
+            }
+        )
+
+    async def log_out(request: Request) -> Response:
+        ended = identity.answers.pop(request.headers["authorization"].removeprefix("Bearer "))
+        change = {"user_id": ended["user_id"], "session_id": ended["session_id"]}
+        identity.changes.append({"seq": len(identity.changes) + 1, **change})
+        return Response(status_code=204)
+
+    async def ready(_: Request) -> Response:
+        return JSONResponse({"status": "ready"})
+
+    async def anything_else(request: Request) -> Response:
+        asked = httpx.Request(
+            request.method,
+            str(request.url),
+            headers=request.headers.raw,
+            content=await request.body(),
+        )
+        try:
+            answer = await identity.handle_async_request(asked)
+        except KeyError:
+            return JSONResponse({"detail": "The stand-in for identity knows no such path"}, 404)
+        return Response(answer.content, answer.status_code, media_type="application/json")
+
+    return Starlette(
+        routes=[
+            Route("/api/v1/auth/login", log_in, methods=["POST"]),
+            Route("/api/v1/auth/logout", log_out, methods=["POST"]),
+            Route("/health/ready", ready),
+            Route("/{path:path}", anything_else, methods=VERBS),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    uvicorn.run(create_app(FakeIdentity()), host="0.0.0.0", port=int(sys.argv[1]))

@@ -1,0 +1,168 @@
+"""A mail catcher: takes every mail by SMTP, shows it on a page and as JSON shaped like MailDev's.
+
+`python -m tools.localdev.mail_catcher FOLDER SMTP_PORT PAGE_PORT`. No mail leaves this machine.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from email.utils import getaddresses
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from .servers import HOST
+
+
+class Box:
+    """The messages, one file each, so that a restart keeps them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        """Called by aiosmtpd; the mail is on the disk before the sender is told so."""
+        name = f"{time.time_ns()}"
+        partial = self.folder / f"{name}.part"
+        with partial.open("wb") as file:
+            file.write(envelope.original_content or b"")
+            os.fsync(file.fileno())
+        partial.rename(self.folder / f"{name}.eml")
+        return "250 Taken"
+
+    def names(self) -> list[str]:
+        """Ids of the messages, in the order of their arrival."""
+        return sorted(file.stem for file in self.folder.glob("*.eml"))
+
+    def read(self, name: str) -> dict[str, Any]:
+        """One message as JSON; KeyError when there is none of that id."""
+        file = self.folder / f"{name}.eml"
+        if not name.isdecimal() or not file.exists():
+            raise KeyError(name)
+        source = file.read_bytes()
+        return {"id": name, "time": arrival(name), "size": len(source), **parsed(source)}
+
+    def empty(self) -> None:
+        for file in self.folder.glob("*.eml"):
+            file.unlink()
+
+
+def arrival(name: str) -> str:
+    return datetime.fromtimestamp(int(name) / 1e9, UTC).isoformat(timespec="milliseconds")
+
+
+def parsed(source: bytes) -> dict[str, Any]:
+    """The parts of a mail that people and tests look at."""
+    message = message_from_bytes(source, policy=policy.default)
+    return {
+        "subject": message.get("subject", ""),
+        "messageId": message.get("message-id", "").strip("<> "),
+        "from": addresses(message, "from"),
+        "to": addresses(message, "to"),
+        "headers": {key.lower(): str(value) for key, value in message.items()},
+        "text": body(message, "plain"),
+        "html": body(message, "html"),
+    }
+
+
+def addresses(message: EmailMessage, header: str) -> list[dict[str, str]]:
+    found = getaddresses([str(value) for value in message.get_all(header, [])])
+    return [{"address": address, "name": name} for name, address in found]
+
+
+def body(message: EmailMessage, kind: str) -> str | None:
+    part = message.get_body(preferencelist=(kind,))
+    try:
+        return part.get_content() if part else None
+    except LookupError:
+        return "(in a character set that this machine does not know)"
+
+
+PAGE = """<!doctype html><meta charset="utf-8"><title>Mail</title>
+<style>body {{ font: 16px/1.5 system-ui; max-width: 50rem; margin: 2rem auto; padding: 0 1rem }}
+details {{ border-bottom: 1px solid #ccc; padding: .5rem 0 }} summary {{ cursor: pointer }}
+pre {{ white-space: pre-wrap }} iframe {{ width: 100%; height: 24rem; border: 1px solid #ccc }}
+</style><h1>Mail</h1><p>{count}. Nothing leaves this machine.</p>{messages}"""
+
+MESSAGE = """<details><summary><b>{subject}</b> to {to}, {time}</summary>
+<pre>{headers}</pre>{content}</details>"""
+
+
+def page(messages: list[dict[str, Any]]) -> str:
+    """All messages, the newest first. Mails are strangers' text: escaped, HTML in a sandbox."""
+    count = f"{len(messages)} message{'' if len(messages) == 1 else 's'}"
+    return PAGE.format(count=count, messages="".join(map(shown, reversed(messages))))
+
+
+def shown(message: dict[str, Any]) -> str:
+    content = f"<pre>{escape(message['text'] or '')}</pre>"
+    if message["html"]:
+        content += f'<iframe sandbox srcdoc="{escape(message["html"])}"></iframe>'
+    return MESSAGE.format(
+        subject=escape(message["subject"] or "(no subject)"),
+        to=escape(", ".join(to["address"] for to in message["to"])),
+        time=message["time"],
+        headers=escape("\n".join(f"{key}: {value}" for key, value in message["headers"].items())),
+        content=content,
+    )
+
+
+def create_app(box: Box, smtp_port: int) -> Starlette:
+    """The page and the API; while they are served, so is SMTP."""
+
+    @asynccontextmanager
+    async def smtp(_: Starlette) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        async with await loop.create_server(lambda: SMTP(box, loop=loop), HOST, smtp_port):
+            yield
+
+    def everything() -> list[dict[str, Any]]:
+        return [box.read(name) for name in box.names()]
+
+    def index(_: Request) -> Response:
+        return HTMLResponse(page(everything()))
+
+    def messages(_: Request) -> Response:
+        return JSONResponse(everything())
+
+    def message(request: Request) -> Response:
+        try:
+            return JSONResponse(box.read(request.path_params["name"]))
+        except KeyError:
+            return JSONResponse({"error": "Email was not found"}, 404)
+
+    def empty(_: Request) -> Response:
+        box.empty()
+        return JSONResponse(True)
+
+    def healthz(_: Request) -> Response:
+        return JSONResponse(True)
+
+    routes = [
+        Route("/", index),
+        Route("/email", messages),
+        Route("/email/all", empty, methods=["DELETE"]),
+        Route("/email/{name}", message),
+        Route("/healthz", healthz),
+    ]
+    return Starlette(routes=routes, lifespan=smtp)
+
+
+if __name__ == "__main__":
+    folder, smtp_port, page_port = sys.argv[1:]
+    application = create_app(Box(Path(folder)), int(smtp_port))
+    uvicorn.run(application, host=HOST, port=int(page_port), log_level="warning")

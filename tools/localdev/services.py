@@ -1,0 +1,69 @@
+"""The services of the platform: their ports, databases and background processes.
+
+Each folder `*-service` says in its `service.toml` what does not follow from its name.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Service:
+    """`background` are the processes beside the API: a worker and a scheduler, or none."""
+
+    short: str
+    port: int
+    background: Sequence[str] = ()
+    database: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.short}-service"
+
+    @property
+    def package(self) -> str:
+        return f"{self.short}_service"
+
+    @property
+    def database_name(self) -> str:
+        return self.database or self.package
+
+    @property
+    def redis_port(self) -> int:
+        return self.port - 1620  # 6381 for 8001
+
+    @property
+    def folder(self) -> Path:
+        return ROOT / self.name
+
+
+def declared(file: Path) -> Service:
+    return Service(file.parent.name.removesuffix("-service"), **tomllib.loads(file.read_text()))
+
+
+SERVICES = sorted(map(declared, ROOT.glob("*-service/service.toml")), key=lambda s: s.port)
+
+# Alone, a service has a stand-in for identity beside it.
+HAS_IDENTITY = any(service.short == "identity" for service in SERVICES)
+
+IDENTITY_PORT = 8001
+POSTGRES_PORT = 5440
+SMTP_PORT = 1025
+MAIL_PORT = 1080
+
+
+def environment(
+    service: Service, *, database_url: str, redis_url: str, broker_url: str, storage: Path
+) -> Mapping[str, str]:
+    """The variables that tell a service where it is and what belongs to it."""
+    return {
+        "SERVICE_NAME": service.name,
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "CELERY_BROKER_URL": broker_url,
+        "STORAGE_URL": f"file://{storage}",
+    }

@@ -1,0 +1,187 @@
+"""supervisord: it keeps the processes of a stack running and takes orders over a socket."""
+
+import hashlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import xmlrpc.client
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]
+
+from . import exec_from_json
+from .child_process import bare, leashed, let_go
+from .layout import Process
+from .servers import run, wait_until
+
+LONGEST_SOCKET_PATH = 90  # characters: the kernel's limit is 104 to 108, supervisord adds its pid
+
+MAIN_SECTIONS = """\
+[supervisord]
+logfile = {folder}/supervisord.log
+pidfile = {folder}/supervisord.pid
+childlogdir = {folder}
+{user}
+
+[unix_http_server]
+file = {socket}
+chmod = 0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+"""
+
+# autostart: `up` starts in order; what it started then comes back whenever it ends.
+PROGRAM_SECTION = """
+[program:{name}]
+command = {command}
+environment = DIGEST="{digest}"
+autostart = false
+autorestart = true
+startretries = 1000
+stopsignal = INT
+stopasgroup = true
+killasgroup = true
+stopwaitsecs = 20
+redirect_stderr = true
+stdout_logfile = {folder}/logs/{name}.log
+stdout_logfile_maxbytes = 10MB
+stdout_logfile_backups = 1
+"""
+
+
+ALIVE = ("STARTING", "RUNNING", "BACKOFF")
+ENDED = ("STOPPED", "EXITED", "FATAL")
+
+
+class Supervisor:
+    """The supervisord of the stack in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.configuration = folder / "supervisord.conf"
+        self.socket = folder / "supervisor.sock"
+        if len(str(self.socket)) > LONGEST_SOCKET_PATH:
+            name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+            self.socket = Path(tempfile.gettempdir()) / f"localdev-{name}.sock"
+        self._leashed: subprocess.Popen[bytes] | None = None
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """One XML-RPC call (supervisord.org/api.html)."""
+        transport = SupervisorTransport(None, None, f"unix://{self.socket}")
+        with xmlrpc.client.ServerProxy("http://localhost", transport) as server:
+            return getattr(server.supervisor, method)(*arguments)
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.call("getState"))
+        except OSError:
+            return False
+
+    def states(self) -> Mapping[str, Mapping[str, Any]]:
+        """What supervisord knows of each process: statename, pid, description ..."""
+        return {info["name"]: info for info in self.call("getAllProcessInfo")}
+
+    def apply(self, processes: Iterable[Process], leash: bool) -> None:
+        """Make these the processes it knows; stop those that are gone or described otherwise."""
+        self.write(processes)
+        if not self.answers():
+            self.start(leash)
+            return
+        added, changed, removed = self.call("reloadConfig")[0]
+        for name in (*changed, *removed):
+            self.stop(name)
+            self.call("removeProcessGroup", name)
+        for name in (*added, *changed):
+            self.call("addProcessGroup", name)
+
+    def write(self, processes: Iterable[Process]) -> None:
+        """The configuration, and a file for each process."""
+        (self.folder / "logs").mkdir(exist_ok=True)
+        (self.folder / "run").mkdir(exist_ok=True, mode=0o700)  # the files hold secrets
+        user = "user = root" if os.getuid() == 0 else ""
+        folder = str(self.folder).replace("%", "%%")
+        sections = [MAIN_SECTIONS.format(folder=folder, socket=self.socket, user=user)]
+        for process in processes:
+            file = self.folder / "run" / f"{process.name}.json"
+            file.write_text(description(process))
+            command = shlex.join([sys.executable, exec_from_json.__file__, str(file)]).replace(
+                "%", "%%"
+            )
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            sections.append(
+                PROGRAM_SECTION.format(
+                    name=process.name, command=command, digest=digest, folder=folder
+                )
+            )
+        self.configuration.write_text("".join(sections))
+
+    def start(self, leash: bool) -> None:
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.configuration)]
+        if leash:
+            self._leashed = leashed(
+                [*command, "--nodaemon"], self.folder / "supervisord.out", bare()
+            )
+        else:
+            run(command)
+        wait_until(self.answers, "supervisord")
+
+    def stop(self, name: str) -> None:
+        """Stop one process, unless it is stopped, and wait for its end."""
+        self.stop_all([name])
+
+    def stop_all(self, names: Iterable[str]) -> None:
+        """Stop these at once, and wait for the end of the last."""
+        names = set(names)
+        for name, state in self.states().items():
+            if name in names and state["statename"] in ALIVE:
+                self.call("stopProcess", name, False)
+        wait_until(
+            lambda: all(self.states()[name]["statename"] in ENDED for name in names),
+            f"the end of {', '.join(names)}",
+        )
+
+    def shut_down(self) -> None:
+        """Stop all processes and supervisord, and wait for their end."""
+        if self.answers():
+            self.stop_all(self.states())  # by itself it would stop one after the other
+        if self._leashed:
+            let_go(self._leashed)
+        elif self.answers():
+            pid = self.call("getPID")
+            self.call("shutdown")
+            wait_until(lambda: not psutil.pid_exists(pid), "the end of supervisord", 60)
+        self.end_orphans()
+
+    def end_orphans(self) -> None:
+        """What a supervisord that was killed has left running."""
+        left = [p for p in psutil.process_iter(["environ", "cwd"]) if self.is_mine(p.info)]
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGINT)
+        for process in psutil.wait_procs(left, timeout=20)[1]:
+            process.kill()
+
+    def is_mine(self, info: Mapping[str, Any]) -> bool:
+        """By what supervisord tells all that it starts; Redis forgets it, but is in its folder."""
+        told = (info["environ"] or {}).get("SUPERVISOR_SERVER_URL")
+        return told == f"unix://{self.socket}" or str(info["cwd"]).startswith(f"{self.folder}/")
+
+
+def description(process: Process) -> str:
+    """What launch.py needs to know."""
+    return json.dumps(
+        {
+            "command": process.command,
+            "folder": str(process.folder),
+            "environment": dict(process.environment),
+        }
+    )

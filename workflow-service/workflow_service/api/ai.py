@@ -1,0 +1,97 @@
+"""POST /ai/...: a model's help with one document or text, for a person who asks."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, Field
+
+from chassis.auth import User, require_permission
+
+from ..ai import prompts
+from ..ai.prompts import Question
+from ..ai.usage import Spent
+from ..database import session_maker
+from ..models import AiCall
+from ..neighbours import Neighbours
+from ..steps.ai import Material
+
+AT_ONCE = 8  # a model takes its time: those who ask must not fill all the service's threads
+
+router = APIRouter()
+
+ModelUser = Annotated[User, require_permission("ai:use")]
+
+
+def get_neighbours(request: Request) -> Iterator[Neighbours]:
+    yield request.app.state.neighbours
+
+
+InTurn = Annotated[Neighbours, Depends(get_neighbours, scope="function", max_concurrency=AT_ONCE)]
+
+
+class Usage(BaseModel):
+    """Of all calls of models that the answer took."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+
+
+class Read(BaseModel):
+    provider: str = Field(description="openai, anthropic, or offline: no model, but an algorithm.")
+    model: str
+    usage: Usage
+
+
+class Summary(Read):
+    summary: str
+
+
+class Suggestion(Read):
+    title: str
+    tags: list[str]
+
+
+class Analysis(Read):
+    topics: list[str]
+    key_points: list[str]
+    figures: list[str] = Field(description="Statements with a number in them.")
+    prompts: list[str]
+
+
+@router.post("/summarize", response_model=Summary)
+def summarize(new: Material, user: ModelUser, neighbours: InTurn) -> dict[str, Any]:
+    """A few sentences on a text, or on a document that you may read."""
+    return answered(new, user, neighbours, prompts.summarize)
+
+
+@router.post("/suggest", response_model=Suggestion)
+def suggest(new: Material, user: ModelUser, neighbours: InTurn) -> dict[str, Any]:
+    """A title and tags for a text, or for a document that you may read."""
+    return answered(new, user, neighbours, prompts.suggest)
+
+
+@router.post("/analyze", response_model=Analysis)
+def analyze(new: Material, user: ModelUser, neighbours: InTurn) -> dict[str, Any]:
+    """Topics, key points, figures and questions of a text, or of a document that you may read."""
+    return answered(new, user, neighbours, prompts.analyze)
+
+
+def answered(
+    new: Material, user: User, neighbours: Neighbours, question: Callable[[str], Question]
+) -> dict[str, Any]:
+    text = new.read(neighbours, user.user_id)
+    spent: list[Spent] = []
+    try:
+        answer = neighbours.models.ask(question(text), spent)
+    finally:  # what was asked is kept, also when nothing came of it
+        with session_maker.begin() as session:
+            session.add_all(AiCall(user_id=user.user_id, **asdict(each)) for each in spent)
+    usage = {
+        "input_tokens": sum(call.input_tokens for call in spent),
+        "output_tokens": sum(call.output_tokens for call in spent),
+        "cost_usd": sum(call.cost_usd for call in spent),
+    }
+    return {**answer.value, "provider": answer.provider, "model": answer.model, "usage": usage}

@@ -1,0 +1,57 @@
+"""The Celery app: `celery -A workflow_service.celery_app worker` and `... beat`.
+
+Its one message says no more than "something may be due". Lost, late or doubled, it does no harm:
+the scheduler sends it every second, and what is due is in the database.
+"""
+
+from datetime import timedelta
+from functools import cache
+from threading import Lock
+from typing import Any
+
+from celery import signals
+
+from chassis.auth import ServiceAccount
+from chassis.celery_app import create_celery, hint, hint_after_commit, sweep
+
+from .database import session_maker
+from .engine.worker import Worker
+from .neighbours import open_neighbours
+from .settings import settings
+
+celery = create_celery(settings, settings.celery_broker_url)
+sweep(celery, "workflow.work", seconds=1)
+
+_one_at_a_time = Lock()
+
+
+def the_worker() -> Worker:
+    """One for all threads of the process, also for those that ask for it together."""
+    with _one_at_a_time:
+        return made()
+
+
+@cache
+def made() -> Worker:
+    return Worker(
+        session_maker,
+        open_neighbours(settings, ServiceAccount(settings)),
+        lease=timedelta(seconds=settings.step_lease_seconds),
+        timeout=settings.step_timeout_seconds,
+        hands=settings.steps_at_once,
+        more=lambda: hint(work),
+    )
+
+
+@celery.task(name="workflow.work")
+def work() -> None:
+    the_worker().work()
+
+
+@signals.worker_shutting_down.connect
+def stop(**_: Any) -> None:
+    """What is under way is ended; nothing new is begun."""
+    the_worker().stopping = True
+
+
+Hint = hint_after_commit(work)

@@ -1,0 +1,31 @@
+"""What a run, a step and a task can be in the middle of."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement
+
+from chassis import job_queue
+
+# Of a step: those of the queue of record, and some more. It waits for people, a time or its
+# lanes; the run is paused; it was not needed any more.
+PENDING, RUNNING, DONE, DEAD = job_queue.PENDING, job_queue.RUNNING, job_queue.DONE, job_queue.DEAD
+WAITING, HELD, CANCELLED = "waiting", "held", "cancelled"
+OPEN = (PENDING, RUNNING, WAITING, HELD)
+
+# Of a run, beside running, waiting and cancelled.
+PAUSED, COMPENSATING, COMPLETED, FAILED = "paused", "compensating", "completed", "failed"
+ENDED = (COMPLETED, FAILED, CANCELLED)
+
+FOREVER = datetime(9999, 12, 31, tzinfo=UTC)  # when a step is due that only others can move
+UNDO = "~undo"  # after the name of a step: the engine's own that undoes it
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def tells(step: Any) -> ColumnElement[bool]:
+    """A step that only tells somebody: no part of the run's way."""
+    found: ColumnElement[bool] = step.name.contains("~") & ~step.name.endswith(UNDO)
+    return found

@@ -1,0 +1,152 @@
+"""A run that is held, and what happens to it in one transaction: nobody else moves it meanwhile."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import Table, insert, select
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from ..definition.model import Definition, StepDefinition
+from ..models import DefinitionVersion, Event, Run, Step
+from .context import Sight
+from .statuses import HELD, PAUSED, PENDING, RUNNING, WAITING, tells
+
+MOST_PARSED = 500  # definitions kept ready
+
+# Written past the ORM, which need not know lines that nobody reads.
+HISTORY = cast(Table, Event.__table__)
+
+_parsed: dict[UUID, Definition] = {}
+
+
+def definition_of(run: Run) -> Definition:
+    """A version never changes, so it is parsed once."""
+    return _parsed.get(run.definition_id) or parsed(run.published)
+
+
+def parsed(published: DefinitionVersion) -> Definition:
+    if len(_parsed) >= MOST_PARSED:
+        _parsed.clear()
+    return _parsed.setdefault(published.id, Definition.model_validate(published.content))
+
+
+def hold(session: Session, ids: Iterable[UUID]) -> Sequence[Run]:
+    """The runs, locked: whoever wants to move one comes after the other."""
+    # NO KEY UPDATE: a plain FOR UPDATE would also keep out whoever refers to the run.
+    locked = select(Run).where(Run.id.in_(ids)).order_by(Run.id).with_for_update(key_share=True)
+    return session.scalars(locked.execution_options(populate_existing=True)).all()
+
+
+@contextmanager
+def moving(session: Session, run_id: UUID) -> Iterator["Move"]:
+    """The run, held; what was done to it is written at the end."""
+    with session.no_autoflush:
+        (run,) = hold(session, [run_id])
+        move = Move(session, run)
+        yield move
+        write(session, [move])
+
+
+def write(session: Session, moves: Iterable["Move"]) -> None:
+    """What happened goes into the database: many runs in few statements."""
+    moves = [other for move in moves for other in move.close()]
+    session.flush()
+    if lines := [line for move in moves for line in move.lines]:
+        session.execute(insert(HISTORY), lines)
+
+
+class Move:
+    """A run that is held, and what happens to it in one transaction."""
+
+    def __init__(self, session: Session, run: Run) -> None:
+        self.session, self.run = session, run
+        self.definition = definition_of(run)
+        self.sight = Sight(session, run)
+        self.lines: list[dict[str, Any]] = []  # of history
+        self.todo: deque[Callable[[], None]] = deque()  # in place of recursion without end
+        self.decisions = 0  # of controls so far
+        self._steps: dict[tuple[str, str], Step] = {}  # by scope and name
+        self._others: list[Move] = []
+
+    def record(
+        self, type: str, step: Step | None = None, by: str | None = None, **data: Any
+    ) -> None:
+        """A line of history, written with what happened: both are there or neither is.
+
+        The lines of a run say everything that its state is made of.
+        """
+        about: dict[str, Any] = {"step_id": None, "step": None, "attempt": None}
+        if step:
+            about = {"step_id": step.id, "step": step.path, "attempt": step.attempts}
+        self.lines.append(
+            {"run_id": self.run.id, "type": type, "actor_id": by, "data": data, **about}
+        )
+
+    def show_status(self, status: str, by: str | None = None, **data: Any) -> None:
+        if self.run.status != status:
+            self.run.status = status
+            self.record(f"run.{status}", None, by, **data)
+
+    def put(self, name: str, kind: str, scope: str = "", item: Any = None, **more: Any) -> Step:
+        """A new step of the run."""
+        self.run.size += 1
+        key = uuid7()
+        step = Step(
+            id=key, key=key, run_id=self.run.id, name=name, kind=kind, scope=scope, item=item,
+            status=HELD if self.run.status == PAUSED else PENDING, memory={}, **more,
+        )  # fmt: skip
+        self.session.add(step)
+        self.knows(step)
+        return step
+
+    def put_back(self, step: Step, why: str, at: datetime, status: str) -> None:
+        """The step is due then, or waits until then."""
+        is_held = status == PENDING and self.run.status == PAUSED
+        step.status, step.run_at, step.lease_until = HELD if is_held else status, at, None
+        about = {"run_at": at.isoformat(), "error": step.last_error}
+        self.record(why, step, status=step.status, **about)
+
+    def knows(self, step: Step) -> None:
+        self._steps[step.scope, step.name] = step
+
+    def step_at(self, scope: str, name: str) -> Step:
+        if (scope, name) not in self._steps:
+            place = select(Step).filter_by(run_id=self.run.id, scope=scope, name=name)
+            self.knows(self.session.scalars(place).one())
+        return self._steps[scope, name]
+
+    def defined(self, step: Step) -> StepDefinition:
+        """What the definition says of the step; of the engine's own there is only the kind."""
+        return self.definition.steps.get(step.name) or StepDefinition(kind=step.kind)
+
+    def other(self, run: Run) -> "Move":
+        """Another run, moved in the same transaction."""
+        self._others.append(Move(self.session, run))
+        return self._others[-1]
+
+    def held(self, run_id: UUID) -> "Move":
+        (run,) = hold(self.session, [run_id])
+        return self.other(run)
+
+    def close(self) -> list["Move"]:
+        """Does what is left to do; gives all runs that were moved with this one, and itself."""
+        while self.todo:
+            self.todo.popleft()()
+        if self.run.status in (RUNNING, WAITING):
+            self.show_status(RUNNING if self._is_busy() else WAITING)
+        return [self, *(moved for other in self._others for moved in other.close())]
+
+    def _is_busy(self) -> bool:
+        active = (step for step in self._steps.values() if "~" not in step.name)
+        if any(step.status in (PENDING, RUNNING) for step in active):
+            return True
+        self.session.flush()
+        busy = select(Step.id).where(
+            Step.run_id == self.run.id, Step.status.in_((PENDING, RUNNING)), ~tells(Step)
+        )
+        return self.session.scalar(busy.limit(1)) is not None

@@ -1,0 +1,67 @@
+"""http: a call to a URL outside of this platform, which never leads into our own network."""
+
+import json
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, JsonValue, StringConstraints
+
+from chassis.errors import Unavailable
+from chassis.schemas import Text
+from chassis.service_client import retry_after
+from chassis.untrusted_http import MOST_BYTES, Answer, NoAnswer, parsed
+
+from .protocol import Call, Done, Kind, Terminal
+
+BUSY = (408, 425, 429)
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")]
+HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{0,2000}$")]
+OURS = ("host", "content-length", "transfer-encoding", "connection", "idempotency-key", "upgrade")
+
+
+class Request(Kind):
+    """Sends JSON and takes JSON or text. Carries the step's Idempotency-Key, and nobody's token."""
+
+    needs: ClassVar[str] = "workflows:start"
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    url: Text = Field(max_length=2000)
+    headers: dict[HeaderName, HeaderValue] = Field(default={}, max_length=20)
+    body: JsonValue = None
+
+    def perform(self, call: Call) -> Done:
+        given = {name: text for name, text in self.headers.items() if name.lower() not in OURS}
+        headers = {"User-Agent": "workflow-service", **given}
+        headers["Idempotency-Key"] = str(call.step.key)
+        content = b""
+        if self.body is not None:
+            content = json.dumps(self.body).encode()
+            headers = {"Content-Type": "application/json", **headers}
+        headers["Content-Length"] = str(len(content))
+        host = parsed(self.url).host
+        try:
+            answer = call.neighbours.outbound.call(
+                self.method, self.url, headers=headers, content=content
+            )
+        except NoAnswer as error:
+            raise Unavailable(str(error), target=host) from error
+        return Done(accepted(host, answer))
+
+
+def accepted(host: str, answer: Answer) -> dict[str, Any]:
+    """What a later step sees of an answer; raises when it is a refusal."""
+    if answer.status >= 500 or answer.status in BUSY:
+        message = f"answered {answer.status}"
+        raise Unavailable(message, retry_after=retry_after(answer.headers) or 1, target=host)
+    if answer.status >= 300:
+        raise Terminal(f"answered {answer.status}", target=host)
+    content_type = answer.headers.get("Content-Type", "")
+    text = answer.content.decode(errors="replace").replace("\x00", "")
+    found = {"status": answer.status, "content_type": content_type, "text": text, "json": None}
+    if "json" in content_type:
+        try:
+            found["json"] = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            is_cut = len(answer.content) >= MOST_BYTES
+            fault = f"is longer than {MOST_BYTES // 1024} KiB" if is_cut else "is not JSON"
+            raise Terminal(f"its answer should be JSON, and {fault}", target=host) from error
+    return found

@@ -1,0 +1,50 @@
+"""communication.notify: somebody is told something, by mail and in-app unless said otherwise."""
+
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from chassis.schemas import JsonObject, Text
+
+from ..definition.model import RoleName
+from .protocol import Call, Done, Kind
+
+MOST_MEMBERS = 50  # of a role who are told
+
+
+class Notify(Kind):
+    """Tells a person, or those who have a role.
+
+    Takes a template with its variables, or a subject and a body; communication says what misses.
+    """
+
+    either: ClassVar[tuple[str, ...]] = ("recipient_id", "role")
+
+    recipient_id: UUID | None = None
+    role: RoleName | None = None
+    channels: list[Literal["email", "in_app"]] | None = Field(default=None, min_length=1)
+    template: Text | None = None
+    variables: JsonObject | None = None
+    subject: Text | None = None
+    body: Text | None = None
+
+    def perform(self, call: Call) -> Done:
+        if self.recipient_id:
+            told = self.tell(call, str(self.recipient_id), str(call.step.key))
+            return Done({"notification_id": told["id"], "status": told["status"]})
+        keys = {user_id: f"{call.step.key}:{user_id}" for user_id in members(call, str(self.role))}
+        told = [self.tell(call, user_id, key) for user_id, key in keys.items()]
+        return Done({"notification_ids": [each["id"] for each in told]})
+
+    def tell(self, call: Call, recipient_id: str, key: str) -> Any:
+        message = self.model_dump(exclude={"recipient_id", "role"}, exclude_none=True)
+        data = {"recipient_id": recipient_id, "category": "workflow", **message}
+        return call.ask(call.neighbours.communication, "POST", "notifications", data, key=key)
+
+
+def members(call: Call, role: str) -> list[str]:
+    """Who has the role, as this service may know; the starter need not know all users."""
+    params = {"role": role, "limit": MOST_MEMBERS}
+    page = call.neighbours.identity.call("GET", "/api/v1/users", params=params)
+    return [user["id"] for user in page["items"]]
