@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
 from . import errors, gc_tuning, log_config, observability
-from .auth import look_at_tokens_first, through_identity
+from .auth import authenticate_before_body, remote_authentication
 from .observability import ObserveMiddleware
 from .redis_client import RedisClient
 from .settings import Settings
@@ -29,21 +29,21 @@ def create_app(
     settings: Settings,
     *,
     lifespan: Lifespan | None = None,
-    authentication: Lifespan = through_identity,
+    authentication: Lifespan = remote_authentication,
 ) -> FastAPI:
     """A FastAPI app with everything the integration patterns ask of a service but its routes.
 
     `authentication` gives app.state its `authenticate`; `lifespan` is entered after it.
     """
-    log_config.configure(settings)
+    log_config.configure_logging(settings)
     name = settings.service_name.replace("-", " ").capitalize()
     app = FastAPIOffline(
         title=f"{name} API",
         version=settings.service_version,
-        lifespan=opened(authentication, *([lifespan] if lifespan else [])),
+        lifespan=build_lifespan(authentication, *([lifespan] if lifespan else [])),
         middleware=[
             Middleware(
-                CrossOrigin,
+                CrossOriginMiddleware,
                 allow_origins=settings.cors_allow_origins,
                 allow_credentials=True,
                 allow_methods=["*"],
@@ -61,11 +61,11 @@ def create_app(
     app.state.active_connections = 0
     app.include_router(observability.router)
     app.state.common_routes = list(app.router.routes)
-    errors.install(app)
+    errors.install_error_handlers(app)
     return app
 
 
-class CrossOrigin(CORSMiddleware):
+class CrossOriginMiddleware(CORSMiddleware):
     """For requests from a page of another origin; no other request pays for it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +74,7 @@ class CrossOrigin(CORSMiddleware):
         await self.app(scope, receive, send)
 
 
-def opened(*services: Lifespan) -> Lifespan:
+def build_lifespan(*services: Lifespan) -> Lifespan:
     """A lifespan that opens what every service needs, then the given ones, in order."""
 
     @asynccontextmanager
@@ -89,16 +89,16 @@ def opened(*services: Lifespan) -> Lifespan:
             stack.callback(delattr, app.state, "redis")  # a late /health must not open it again
             # Requests are matched in order, and few are for the documentation.
             app.router.routes.sort(key=app.state.common_routes.__contains__)
-            look_at_tokens_first(app)
+            authenticate_before_body(app)
             for service in services:
                 await stack.enter_async_context(service(app))
-            gc_tuning.settle()
+            gc_tuning.freeze_startup_objects()
             yield
 
     return lifespan
 
 
-def run(app: FastAPI) -> None:
+def serve(app: FastAPI) -> None:
     """Serve the app as its settings say: `python main.py`, which several processes import anew."""
     settings: Settings = app.state.settings
     several = settings.debug or "WEB_CONCURRENCY" in os.environ

@@ -18,15 +18,15 @@ from kombu.transport import redis
 
 from . import gc_tuning, log_config
 from .settings import Settings
-from .tracing import TRACE_HEADER, trace_id, traced
+from .tracing import TRACE_HEADER, get_trace_id, trace_context
 
 logger = getLogger(__name__)
 
-_hinting = Lock()
-_running: dict[str, AbstractContextManager[str]] = {}
+_publishing = Lock()
+_trace_contexts: dict[str, AbstractContextManager[str]] = {}
 
 
-class Channel(redis.Channel):
+class RedisChannel(redis.Channel):
     """Lets go of the hints that were being worked on when Redis went.
 
     kombu's own puts them back, or acknowledges them, through a connection that is closed, and ends
@@ -40,7 +40,7 @@ class Channel(redis.Channel):
             super().basic_ack(delivery_tag, multiple)
 
 
-redis.Transport.Channel = Channel
+redis.Transport.Channel = RedisChannel
 
 
 def create_celery(settings: Settings, broker_url: str) -> Celery:
@@ -66,11 +66,11 @@ def create_celery(settings: Settings, broker_url: str) -> Celery:
         beat_scheduler="celery.beat:Scheduler",
         timezone="UTC",
     )
-    signals.setup_logging.connect(lambda **_: log_config.configure(settings), weak=False)
+    signals.setup_logging.connect(lambda **_: log_config.configure_logging(settings), weak=False)
     return app
 
 
-def sweep(app: Celery, task: str, seconds: float) -> None:
+def schedule_task(app: Celery, task: str, seconds: float) -> None:
     """Has the scheduler hint at the task so often; without a worker, hints do not pile up.
 
     They last long enough for a worker whose clock is minutes ahead of the scheduler's.
@@ -79,53 +79,53 @@ def sweep(app: Celery, task: str, seconds: float) -> None:
     app.conf.beat_schedule = {"sweep": regular}
 
 
-def hint(task: Any) -> None:
+def notify_workers(task: Any) -> None:
     """Tells the workers that there may be work; lost when the broker is down or hangs."""
-    if not _hinting.acquire(blocking=False):
+    if not _publishing.acquire(blocking=False):
         return  # another thread is at it, and with a broker that hangs one is enough to wait
     try:
         task.delay()
     except OperationalError as error:
         logger.warning("no hint for the workers, the next sweep will do: %s", error)
     finally:
-        _hinting.release()
+        _publishing.release()
 
 
-def hint_after_commit(task: Any) -> Any:
+def notify_workers_after_commit(task: Any) -> Any:
     """A dependency: background tasks run once the request's transaction is committed."""
 
     async def add_hint(background: BackgroundTasks) -> None:
-        background.add_task(hint, task)
+        background.add_task(notify_workers, task)
 
     return Depends(add_hint)
 
 
 @signals.worker_ready.connect
-def settle_memory(**_: Any) -> None:
-    gc_tuning.settle()
+def freeze_worker_objects(**_: Any) -> None:
+    gc_tuning.freeze_startup_objects()
 
 
 @signals.before_task_publish.connect
 def send_trace_id(headers: dict[str, Any], **_: Any) -> None:
-    if identifier := trace_id():
+    if identifier := get_trace_id():
         headers[TRACE_HEADER] = identifier
 
 
 @signals.task_prerun.connect
 def enter_trace(task_id: str, task: Any, **_: Any) -> None:
-    _running[task_id] = traced((task.request.headers or {}).get(TRACE_HEADER))
-    _running[task_id].__enter__()
+    _trace_contexts[task_id] = trace_context((task.request.headers or {}).get(TRACE_HEADER))
+    _trace_contexts[task_id].__enter__()
 
 
 @signals.task_postrun.connect
 def leave_trace(task_id: str, **_: Any) -> None:
-    if work := _running.pop(task_id, None):
+    if work := _trace_contexts.pop(task_id, None):
         work.__exit__(None, None, None)
 
 
 @signals.heartbeat_sent.connect
 @signals.after_task_publish.connect
-def show_life(**_: Any) -> None:
+def touch_heartbeat(**_: Any) -> None:
     """Every two seconds in a worker, at every sweep in a scheduler; health checks look at it."""
     if file := os.environ.get("HEARTBEAT_FILE"):
         Path(file).touch()

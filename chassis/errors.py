@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from .tracing import trace_id
+from .tracing import get_trace_id
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class ServiceError(Exception):
         self.message, self.target, self.errors = message, target, errors
         self.status_code = status_code or self.status_code
         self.headers = dict(headers or {})
-        self.trace_id = trace_id()
+        self.trace_id = get_trace_id()
 
 
 class Unauthenticated(ServiceError):
@@ -85,7 +85,7 @@ class Unprocessable(ServiceError):
     status_code = 422
 
     @classmethod
-    def field(cls, name: str, message: str) -> "Unprocessable":
+    def for_field(cls, name: str, message: str) -> "Unprocessable":
         return cls(f"{name}: {message}", errors=[{"field": name, "message": message}])
 
 
@@ -114,17 +114,17 @@ class Unavailable(ServiceError):
         self.retry_after = retry_after
 
 
-KINDS = {kind.status_code: kind for kind in ServiceError.__subclasses__()}
+ERRORS_BY_STATUS = {kind.status_code: kind for kind in ServiceError.__subclasses__()}
 
 
-def from_status(status_code: int, message: str, *, target: str | None = None) -> ServiceError:
+def create_error(status_code: int, message: str, *, target: str | None = None) -> ServiceError:
     """A neighbour's 4xx as the error of the same status."""
-    if status_code in KINDS:
-        return KINDS[status_code](message, target=target)
+    if status_code in ERRORS_BY_STATUS:
+        return ERRORS_BY_STATUS[status_code](message, target=target)
     return ServiceError(message, status_code, target=target)
 
 
-def problem(path: str, error: ServiceError) -> JSONResponse:
+def render_problem(path: str, error: ServiceError) -> JSONResponse:
     title = responses.get(error.status_code, "Error")
     is_named = type(error) is not ServiceError
     body = {
@@ -134,7 +134,7 @@ def problem(path: str, error: ServiceError) -> JSONResponse:
         "detail": error.message,
         "instance": path,
         "code": type(error).__name__ if is_named else title.replace(" ", ""),
-        "trace_id": trace_id(),
+        "trace_id": get_trace_id(),
     }
     if error.errors:
         body["errors"] = error.errors
@@ -142,37 +142,39 @@ def problem(path: str, error: ServiceError) -> JSONResponse:
     return JSONResponse(body, error.status_code, error.headers, media_type=media_type)
 
 
-def install(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI) -> None:
     """Make every failure of the app answer problem+json."""
 
     @app.exception_handler(ServiceError)
     async def service_error(request: Request, error: ServiceError) -> JSONResponse:
-        return problem(request.url.path, error)
+        return render_problem(request.url.path, error)
 
     @app.exception_handler(HTTPException)
     async def http_exception(request: Request, error: HTTPException) -> JSONResponse:
-        found = from_status(error.status_code, error.detail)
+        found = create_error(error.status_code, error.detail)
         found.headers |= error.headers or {}
-        return problem(request.url.path, found)
+        return render_problem(request.url.path, found)
 
     @app.exception_handler(RequestValidationError)
     async def invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [{"field": field_name(e), "message": wording(e)} for e in error.errors()[:20]]
+        errors = [
+            {"field": get_field_name(e), "message": get_message(e)} for e in error.errors()[:20]
+        ]
         detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
-        return problem(request.url.path, Unprocessable(detail, errors=errors))
+        return render_problem(request.url.path, Unprocessable(detail, errors=errors))
 
     async def database_error(request: Request, error: Exception) -> JSONResponse:
-        if isinstance(error, DBAPIError) and not is_passing(error):
+        if isinstance(error, DBAPIError) and not is_transient(error):
             raise error
         logger.warning("the database does not answer: %s", getattr(error, "orig", error))
-        return problem(request.url.path, Unavailable("The database does not answer"))
+        return render_problem(request.url.path, Unavailable("The database does not answer"))
 
     # The first three are what asyncpg says when nobody listens, answers, or has the name.
     for kind in (ConnectionError, TimeoutError, gaierror, PoolTimeout, DBAPIError):
         app.add_exception_handler(kind, database_error)
 
 
-def is_passing(error: DBAPIError) -> bool:
+def is_transient(error: DBAPIError) -> bool:
     """Whether the fault is the database's state and not the statement: it may work later."""
     state = getattr(error.orig, "pgcode", None) or ""
     unreachable = isinstance(error, OperationalError) and not state
@@ -180,14 +182,14 @@ def is_passing(error: DBAPIError) -> bool:
     return unreachable or error.connection_invalidated or state[:2] in ("08", "40", "53", "57")
 
 
-def wording(error: Mapping[str, Any]) -> str:
+def get_message(error: Mapping[str, Any]) -> str:
     """Pydantic's, where a length that is checked after `schemas.Text` would count items."""
     message = str(error["msg"]).removeprefix("Value error, ")
     is_text = isinstance(error["input"], str)
     return re.sub(r"\bitem(s?)\b", r"character\1", message) if is_text else message
 
 
-def field_name(error: Mapping[str, Any]) -> str:
+def get_field_name(error: Mapping[str, Any]) -> str:
     """`tags.0` for ("body", "tags", 0); `body` for the body as a whole."""
     whole, *inner = error["loc"]
     name = ".".join(map(str, inner)) if inner and error["type"] != "json_invalid" else whole

@@ -2,12 +2,14 @@
 
 import gc
 
-YOUNG_OBJECTS = 10_000  # made before the collector looks at them; by default 700, a few requests
+COLLECTION_THRESHOLD = (
+    10_000  # made before the collector looks at them; by default 700, a few requests
+)
 
 
-def settle() -> None:
+def freeze_startup_objects() -> None:
     """To be called once the process is ready: what is there now stays for good."""
     if not gc.get_freeze_count():  # once in a process, though tests start many apps
         gc.collect()
         gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS)
+        gc.set_threshold(COLLECTION_THRESHOLD)

@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 Check = Callable[[FastAPI], Awaitable[None] | None]
 """Passes by returning, fails by raising. A `def` runs in the thread pool."""
 
-Schema = Callable[[], tuple[str | None, str | None]]
+ReadRevisions = Callable[[], tuple[str | None, str | None]]
 """The revision a database has and the one its service wants."""
 
-CHECK_TIMEOUT = 3.0  # seconds
-REPORT_KEPT = 1.0  # seconds: a probe storm costs one round of checks
+CHECK_TIMEOUT_SECONDS = 3.0  # seconds
+REPORT_CACHE_SECONDS = 1.0  # seconds: a probe storm costs one round of checks
 
 PROCESS = psutil.Process()
 
@@ -34,10 +34,12 @@ async def ping_redis(app: FastAPI) -> None:
 
 async def ping_identity(app: FastAPI) -> None:
     # Liveness, not health: identity's own dependencies must not cascade.
-    await app.state.identity.make_request("GET", "/health/live", timeout=CHECK_TIMEOUT)
+    await app.state.identity.make_request("GET", "/health/live", timeout=CHECK_TIMEOUT_SECONDS)
 
 
-def health_router(settings: Settings, checks: Mapping[str, Check], schema: Schema) -> APIRouter:
+def build_health_router(
+    settings: Settings, checks: Mapping[str, Check], schema: ReadRevisions
+) -> APIRouter:
     """The three routes. `checks` must hold "database"; its names appear under `dependencies`."""
     router = APIRouter()
     latest: dict[str, Any] = {"at": float("-inf"), "dependencies": {}}
@@ -45,9 +47,9 @@ def health_router(settings: Settings, checks: Mapping[str, Check], schema: Schem
 
     async def dependencies(app: FastAPI) -> dict[str, str]:
         async with one_round:
-            if monotonic() - latest["at"] > REPORT_KEPT:
+            if monotonic() - latest["at"] > REPORT_CACHE_SECONDS:
                 states = await asyncio.gather(
-                    *(run(name, check, app) for name, check in checks.items())
+                    *(run_check(name, check, app) for name, check in checks.items())
                 )
                 latest.update(at=monotonic(), dependencies=dict(zip(checks, states, strict=True)))
         found: dict[str, str] = latest["dependencies"]
@@ -79,7 +81,7 @@ def health_router(settings: Settings, checks: Mapping[str, Check], schema: Schem
     async def ready() -> JSONResponse:
         """503 when the database cannot be reached or has another schema than this code."""
         try:
-            current, head = await asyncio.wait_for(run_in_threadpool(schema), CHECK_TIMEOUT)
+            current, head = await asyncio.wait_for(run_in_threadpool(schema), CHECK_TIMEOUT_SECONDS)
         except Exception:
             logger.warning("the database cannot be asked for its revision", exc_info=True)
             current, head = None, None
@@ -93,9 +95,9 @@ def health_router(settings: Settings, checks: Mapping[str, Check], schema: Schem
     return router
 
 
-async def run(name: str, check: Check, app: FastAPI) -> str:
+async def run_check(name: str, check: Check, app: FastAPI) -> str:
     try:
-        async with asyncio.timeout(CHECK_TIMEOUT):
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
             if inspect.iscoroutinefunction(check):
                 await check(app)
             else:

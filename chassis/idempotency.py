@@ -21,11 +21,11 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from .auth import caller
+from .auth import get_current_user
 from .errors import Conflict, Unprocessable
 
-KEPT = timedelta(hours=24)
-FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+KEY_RETENTION = timedelta(hours=24)
+FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 class StillRunning(Conflict):
@@ -43,7 +43,7 @@ class Replay(Exception):
         self.response = response
 
 
-def keys_table(metadata: sa.MetaData) -> sa.Table:
+def define_keys_table(metadata: sa.MetaData) -> sa.Table:
     """The table of a service's answered keys; its migration creates it."""
     return sa.Table(
         "idempotency_keys",
@@ -61,10 +61,10 @@ def keys_table(metadata: sa.MetaData) -> sa.Table:
     )
 
 
-KEYS = keys_table(sa.MetaData())
+KEYS_TABLE = define_keys_table(sa.MetaData())
 
 
-class Keyed(NamedTuple):
+class KeyedRequest(NamedTuple):
     """A request that brought a key."""
 
     caller: str
@@ -72,14 +72,14 @@ class Keyed(NamedTuple):
     fingerprint: str
 
 
-def begin(session: Session, request: Keyed) -> None:
+def take_key(session: Session, request: KeyedRequest) -> None:
     """Raises Replay, KeyReused or StillRunning, or takes the key for this transaction."""
     number = sa.func.hashtextextended(request.caller + request.key, 0)
     if not session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(number))):
         raise StillRunning("A request with this Idempotency-Key is still running")
-    is_mine = (KEYS.c.caller == request.caller) & (KEYS.c.key == request.key)
-    is_kept = KEYS.c.created_at >= sa.func.now() - KEPT
-    found = session.execute(sa.select(KEYS).where(is_mine, is_kept)).one_or_none()
+    is_mine = (KEYS_TABLE.c.caller == request.caller) & (KEYS_TABLE.c.key == request.key)
+    is_kept = KEYS_TABLE.c.created_at >= sa.func.now() - KEY_RETENTION
+    found = session.execute(sa.select(KEYS_TABLE).where(is_mine, is_kept)).one_or_none()
     if found is None:
         return
     if found.fingerprint != request.fingerprint:
@@ -88,18 +88,22 @@ def begin(session: Session, request: Keyed) -> None:
     raise Replay(Response(found.body, found.status_code, headers))
 
 
-def store(session: Session, request: Keyed, response: Response) -> None:
-    session.execute(sa.delete(KEYS).where(KEYS.c.created_at < sa.func.now() - KEPT))
+def store_response(session: Session, request: KeyedRequest, response: Response) -> None:
+    session.execute(
+        sa.delete(KEYS_TABLE).where(KEYS_TABLE.c.created_at < sa.func.now() - KEY_RETENTION)
+    )
     kept = ("content-type", "location", "etag")
     answer = {
         "status_code": response.status_code,
         "headers": json.dumps({n: v for n, v in response.headers.items() if n in kept}),
         "body": bytes(response.body),
     }
-    session.execute(sa.insert(KEYS).values(**request._asdict(), **answer))
+    session.execute(sa.insert(KEYS_TABLE).values(**request._asdict(), **answer))
 
 
-async def run(session: Session | AsyncSession, function: Callable[..., None], *args: Any) -> None:
+async def run_in_session(
+    session: Session | AsyncSession, function: Callable[..., None], *args: Any
+) -> None:
     """The function in the session, where a session of its kind may be used."""
     if isinstance(session, AsyncSession):
         await session.run_sync(function, *args)
@@ -141,27 +145,27 @@ def idempotent(db_session: Any) -> Any:
     ) -> None:
         if idempotency_key is None:
             return
-        caller, fingerprint = await caller_of(request), await fingerprint_of(request)
-        keyed = Keyed(caller, idempotency_key, fingerprint)
-        await run(session, begin, keyed)
-        request.state.keep = partial(run, session, store, keyed)
+        caller, fingerprint = await get_key_owner(request), await compute_fingerprint(request)
+        keyed = KeyedRequest(caller, idempotency_key, fingerprint)
+        await run_in_session(session, take_key, keyed)
+        request.state.keep = partial(run_in_session, session, store_response, keyed)
 
     return Depends(keyed_request)
 
 
-async def caller_of(request: Request) -> str:
+async def get_key_owner(request: Request) -> str:
     """The user's id, or `anonymous` on public routes: each caller has keys of their own."""
     if "authorization" not in request.headers:
         return "anonymous"
-    return (await caller(request)).user_id
+    return (await get_current_user(request)).user_id
 
 
-async def fingerprint_of(request: Request) -> str:
+async def compute_fingerprint(request: Request) -> str:
     """What tells one request from another: method, path and everything in the body."""
     # Keyed, since a bare hash of a body with a password in it could be guessed at.
     secret = request.app.state.settings.jwt_secret_key.get_secret_value().encode()
     digest = hmac.new(secret, f"{request.method} {request.url.path}\n".encode(), "sha256")
-    if not request.headers.get("content-type", "").lower().startswith(FORMS):
+    if not request.headers.get("content-type", "").lower().startswith(FORM_TYPES):
         digest.update(await request.body())
         return digest.hexdigest()
     for name, value in (await request.form()).multi_items():

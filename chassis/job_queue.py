@@ -27,10 +27,10 @@ class RetryPolicy:
 
     max_attempts: int = 8
     first_delay: float = 1.0
-    longest_delay: float = 600.0
+    max_delay: float = 600.0
 
-    def delay(self, attempts: int) -> float:
-        ceiling = min(self.longest_delay, self.first_delay * 2.0 ** min(attempts - 1, 60))
+    def get_delay(self, attempts: int) -> float:
+        ceiling = min(self.max_delay, self.first_delay * 2.0 ** min(attempts - 1, 60))
         return random.uniform(ceiling / 2, ceiling)
 
 
@@ -39,17 +39,17 @@ def is_waiting(table: Any) -> ColumnElement[bool]:
     return and_(table.status == PENDING, table.run_at <= func.now())
 
 
-def is_abandoned(table: Any) -> ColumnElement[bool]:
+def lease_expired(table: Any) -> ColumnElement[bool]:
     """Claimed by a worker whose lease ran out."""
     return and_(table.status == RUNNING, table.lease_until < func.now())
 
 
 def is_due(table: Any) -> ColumnElement[bool]:
     # What was claimed was due then: run_at holds for both, so that an index on it is enough.
-    return and_(table.run_at <= func.now(), or_(is_waiting(table), is_abandoned(table)))
+    return and_(table.run_at <= func.now(), or_(is_waiting(table), lease_expired(table)))
 
 
-def claim(
+def claim_jobs(
     session: Session, table: type[Row], *, limit: int, lease: timedelta, only: Any = True
 ) -> Sequence[Row]:
     """Takes up to `limit` due rows, oldest first; commit before working on them."""
@@ -77,37 +77,41 @@ def claim(
     return session.scalars(taken).all()
 
 
-def finish(session: Session, row: Any, status: str = DONE, **values: Any) -> bool:
+def finish_job(session: Session, row: Any, status: str = DONE, **values: Any) -> bool:
     """Ends the claim; False, and nothing changed, when another worker has taken the row since."""
     values = {"last_error": None, "lease_until": None, **values}
-    return _write(session, row, status=status, **values)
+    return _update_claimed(session, row, status=status, **values)
 
 
-def retry(session: Session, row: Any, error: str, policy: RetryPolicy, after: float = 0) -> bool:
+def retry_job(
+    session: Session, row: Any, error: str, policy: RetryPolicy, after: float = 0
+) -> bool:
     """Puts the row back with a delay of at least `after` seconds, or to rest when tried enough."""
     if row.attempts >= policy.max_attempts:
-        return finish(session, row, DEAD, last_error=error)
-    delay = timedelta(seconds=max(after, policy.delay(row.attempts)))
-    return finish(session, row, PENDING, run_at=func.now() + delay, last_error=error)
+        return finish_job(session, row, DEAD, last_error=error)
+    delay = timedelta(seconds=max(after, policy.get_delay(row.attempts)))
+    return finish_job(session, row, PENDING, run_at=func.now() + delay, last_error=error)
 
 
-def renew(session: Session, row: Any, lease: timedelta) -> bool:
+def renew_lease(session: Session, row: Any, lease: timedelta) -> bool:
     """A heartbeat; False when the row was taken over, and the work should stop."""
-    return _write(session, row, lease_until=func.now() + lease)
+    return _update_claimed(session, row, lease_until=func.now() + lease)
 
 
-def bury(session: Session, table: Any, max_attempts: int, error: str) -> Sequence[Any]:
+def mark_exhausted_dead(
+    session: Session, table: Any, max_attempts: int, error: str
+) -> Sequence[Any]:
     """The ids of rows that are dead now: tried so often, and the last worker did not come back.
 
     To be called before a claim, or a row that kills whoever works on it would do so forever.
     """
-    hopeless = and_(is_abandoned(table), table.attempts >= max_attempts)
+    hopeless = and_(lease_expired(table), table.attempts >= max_attempts)
     ended = update(table).where(hopeless).values(status=DEAD, lease_until=None, last_error=error)
     return session.scalars(ended.returning(table.id)).all()
 
 
 @dataclass(frozen=True)
-class Verdict:
+class JobResult:
     """How a claim ends. With `delay`, in seconds, it is due again then; see `settle`."""
 
     row: Any
@@ -117,7 +121,7 @@ class Verdict:
     counts: bool = True  # or the attempt was none, as when the row was only put back
 
 
-def settle(session: Session, table: Any, verdicts: Sequence[Verdict]) -> set[Any]:
+def finish_jobs(session: Session, table: Any, verdicts: Sequence[JobResult]) -> set[Any]:
     """Ends many claims in one statement; the ids of those that were still the caller's."""
     if not verdicts:
         return set()
@@ -149,7 +153,7 @@ def settle(session: Session, table: Any, verdicts: Sequence[Verdict]) -> set[Any
     return set(session.scalars(settled))
 
 
-def _write(session: Session, row: Any, **values: Any) -> bool:
+def _update_claimed(session: Session, row: Any, **values: Any) -> bool:
     queue = type(row)
     written = session.execute(
         update(queue)

@@ -6,13 +6,13 @@ import sys
 from pythonjsonlogger.json import JsonFormatter
 
 from .settings import Settings
-from .tracing import trace_id
+from .tracing import get_trace_id
 
-FIELDS = ("asctime", "levelname", "name", "message", "service", "trace_id")
-NAMES = {"asctime": "time", "levelname": "level", "name": "logger"}
-TEXT = "%(asctime)s %(levelname)-7s %(trace_id).8s %(name)s: %(message)s"
+LOG_FIELDS = ("asctime", "levelname", "name", "message", "service", "trace_id")
+FIELD_NAMES = {"asctime": "time", "levelname": "level", "name": "logger"}
+TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(trace_id).8s %(name)s: %(message)s"
 # A line per call, sweep or request, of which metrics.py says more.
-NOISY = (
+NOISY_LOGGERS = (
     "httpx",
     "httpx2",
     "uvicorn.access",
@@ -22,20 +22,20 @@ NOISY = (
 )
 
 
-def configure(settings: Settings) -> None:
+def configure_logging(settings: Settings) -> None:
     def add_context(record: logging.LogRecord) -> bool:
         record.service = settings.service_name
-        record.trace_id = trace_id() or "-"
+        record.trace_id = get_trace_id() or "-"
         return True
 
     handler = logging.StreamHandler(sys.stdout)
     handler.addFilter(add_context)
     handler.setFormatter(
-        logging.Formatter(TEXT)
+        logging.Formatter(TEXT_FORMAT)
         if settings.debug
-        else JsonFormatter(list(FIELDS), rename_fields=NAMES)
+        else JsonFormatter(list(LOG_FIELDS), rename_fields=FIELD_NAMES)
     )
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(settings.log_level)
-    for name in NOISY:
+    for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)

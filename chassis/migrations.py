@@ -9,14 +9,14 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, create_engine, pool, text
 
-LOCK = 7_214_019  # any number; advisory locks are per database
+MIGRATION_LOCK = 7_214_019  # any number; advisory locks are per database
 
 
-def migrate(url: str, metadata: MetaData) -> None:
+def run_migrations(url: str, metadata: MetaData) -> None:
     """Run by alembic. Several at once wait for each other, so that only the first one migrates."""
     engine = create_engine(url, poolclass=pool.NullPool)
     with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+        connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": MIGRATION_LOCK})
         connection.commit()
         context.configure(connection=connection, target_metadata=metadata)
         with context.begin_transaction():
@@ -25,19 +25,19 @@ def migrate(url: str, metadata: MetaData) -> None:
 
 
 @cache
-def head_revision(service_folder: Path) -> str | None:
+def get_head_revision(service_folder: Path) -> str | None:
     """The newest revision in the service's folder when this process first asks."""
     config = Config(str(service_folder / "alembic.ini"))
     return ScriptDirectory.from_config(config).get_current_head()
 
 
-def current_revision(connection: Connection | Any) -> str | None:
+def get_current_revision(connection: Connection | Any) -> str | None:
     """The revision the database is at."""
     found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return found
 
 
-def revisions(engine: Engine, service_folder: Path) -> tuple[str | None, str | None]:
+def get_revisions(engine: Engine, service_folder: Path) -> tuple[str | None, str | None]:
     """Current and head, for /health/ready of a service with a sync engine."""
     with engine.connect() as connection:
-        return current_revision(connection), head_revision(service_folder)
+        return get_current_revision(connection), get_head_revision(service_folder)

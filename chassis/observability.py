@@ -8,8 +8,8 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import PayloadTooLarge, ServiceError, problem
-from .tracing import incoming_seconds, incoming_trace_id, traced
+from .errors import PayloadTooLarge, ServiceError, render_problem
+from .tracing import parse_timeout, parse_trace_id, trace_context
 
 logger = logging.getLogger("chassis.requests")
 
@@ -17,14 +17,14 @@ REQUESTS = Counter("http_requests_total", "Requests answered.", ["method", "rout
 DURATION = Histogram("http_request_duration_seconds", "Time to answer.", ["method", "route"])
 CIRCUIT_STATE = Gauge("circuit_state", "1 while calls to the peer are refused.", ["peer"])
 
-QUIET = ("/health", "/metrics")  # polled every few seconds: counted, not logged
-PROBLEM = (b"content-type", b"application/problem+json")
+UNLOGGED_PATHS = ("/health", "/metrics")  # polled every few seconds: counted, not logged
+PROBLEM_HEADER = (b"content-type", b"application/problem+json")
 
 router = APIRouter()
 
 
 @router.get("/metrics", include_in_schema=False)
-async def metrics() -> Response:
+async def get_metrics() -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -41,7 +41,7 @@ class ObserveMiddleware:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         headers = dict(scope["headers"])  # once: looking each up among all is slower
-        with traced(incoming_trace_id(headers), incoming_seconds(headers)) as identifier:
+        with trace_context(parse_trace_id(headers), parse_timeout(headers)) as identifier:
             await self.observe(scope, receive, send, (b"x-trace-id", identifier.encode()))
 
     async def observe(
@@ -60,10 +60,10 @@ class ObserveMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 # Starlette's body limit answers in plain text, from below every handler.
-                replaced = status == 413 and PROBLEM not in message["headers"]
+                replaced = status == 413 and PROBLEM_HEADER not in message["headers"]
                 if replaced:
                     error = PayloadTooLarge("The body is larger than this endpoint takes")
-                    return await problem(scope["path"], error)(scope, receive, answer)
+                    return await render_problem(scope["path"], error)(scope, receive, answer)
             if not replaced:
                 await answer(message)
 
@@ -77,24 +77,24 @@ class ObserveMiddleware:
                 raise  # the answer has begun: all that is left is to break it off
             status = 500
             error = ServiceError("Something went wrong here; the trace id leads to the log")
-            await problem(scope["path"], error)(scope, receive, answer)
+            await render_problem(scope["path"], error)(scope, receive, answer)
         finally:
             state.active_connections -= 1
-            record(scope, status, perf_counter() - started)
+            record_request(scope, status, perf_counter() - started)
 
 
 @lru_cache(maxsize=1024)  # prometheus_client looks a child up under a lock, by its labels' texts
-def children(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+def get_metric_children(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(method, route, status), DURATION.labels(method, route)
 
 
-def record(scope: Scope, status: int, seconds: float) -> None:
+def record_request(scope: Scope, status: int, seconds: float) -> None:
     method = scope["method"]
     context = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
     route = getattr(context, "path", "unmatched")
-    count, duration = children(method, route, status)
+    count, duration = get_metric_children(method, route, status)
     count.inc()
     duration.observe(seconds)
-    if not scope["path"].startswith(QUIET):
+    if not scope["path"].startswith(UNLOGGED_PATHS):
         # Not the path: there are some with a secret in them.
         logger.info("%s %s %d %.1fms", method, route, status, seconds * 1000)

@@ -16,9 +16,9 @@ from .schemas import Text
 Item = TypeVar("Item")
 
 # What PostgreSQL can compare with a column; a cursor may be forged.
-BigInt = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 UuidText = Annotated[str, AfterValidator(lambda text: str(UUID(text)))]  # of a Uuid(as_uuid=False)
-STORABLE: dict[type, Any] = {str: Text, int: BigInt, datetime: AwareDatetime}
+CURSOR_TYPES: dict[type, Any] = {str: Text, int: Int64, datetime: AwareDatetime}
 
 
 class Page(BaseModel, Generic[Item]):
@@ -33,14 +33,14 @@ class PageParameters(NamedTuple):
     cursor: str | None
 
 
-async def page_parameters(
+async def parse_page_parameters(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=500)] = None,
 ) -> PageParameters:
     return PageParameters(limit, cursor)
 
 
-PageRequest = Annotated[PageParameters, Depends(page_parameters)]
+PageRequest = Annotated[PageParameters, Depends(parse_page_parameters)]
 
 
 def paginate(
@@ -55,10 +55,10 @@ def paginate(
     A row of one ORM object comes as that object. Async: `await session.run_sync(lambda s: ...)`.
     Raises Unprocessable for a cursor that this list did not give.
     """
-    kinds: Any = tuple[tuple(kind_of(column) for column in columns)]  # type: ignore[misc]
+    kinds: Any = tuple[tuple(get_cursor_type(column) for column in columns)]  # type: ignore[misc]
     position: TypeAdapter[Any] = TypeAdapter(kinds)
     if request.cursor:
-        here, there = tuple_(*columns), tuple_(*decode(position, request.cursor))
+        here, there = tuple_(*columns), tuple_(*decode_cursor(position, request.cursor))
         statement = statement.where(here > there if oldest_first else here < there)
     order = columns if oldest_first else [column.desc() for column in columns]
     ordered = statement.order_by(*order)
@@ -67,23 +67,23 @@ def paginate(
     cursor = None
     if len(rows) > request.limit:
         last = tuple(getattr(items[-1], column.key) for column in columns)
-        cursor = encode(position, last)
+        cursor = encode_cursor(position, last)
     return {"items": items, "next_cursor": cursor}
 
 
-def kind_of(column: InstrumentedAttribute[Any]) -> Any:
+def get_cursor_type(column: InstrumentedAttribute[Any]) -> Any:
     kind = column.type.python_type
     if kind is str and isinstance(column.type, Uuid):
         return UuidText
-    return STORABLE.get(kind, kind)
+    return CURSOR_TYPES.get(kind, kind)
 
 
-def encode(position: TypeAdapter[Any], value: Any) -> str:
+def encode_cursor(position: TypeAdapter[Any], value: Any) -> str:
     return urlsafe_b64encode(position.dump_json(value)).decode().rstrip("=")
 
 
-def decode(position: TypeAdapter[Any], cursor: str) -> Any:
+def decode_cursor(position: TypeAdapter[Any], cursor: str) -> Any:
     try:
         return position.validate_json(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except ValueError as error:
-        raise Unprocessable.field("cursor", "is not one that this list gave") from error
+        raise Unprocessable.for_field("cursor", "is not one that this list gave") from error

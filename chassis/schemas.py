@@ -12,7 +12,7 @@ MAX_DEPTH = 20
 MAX_VALUES = 10_000
 
 
-def storable(text: str) -> str:
+def check_text(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain the NUL character")
     try:
@@ -22,7 +22,7 @@ def storable(text: str) -> str:
     return text
 
 
-def storable_object(value: dict[str, Any]) -> dict[str, Any]:
+def check_json_object(value: dict[str, Any]) -> dict[str, Any]:
     """Checks every string in a JSON object, and that it is neither deep nor endless."""
     pending: list[tuple[Any, int]] = [(value, 1)]
     seen = 0
@@ -32,7 +32,7 @@ def storable_object(value: dict[str, Any]) -> dict[str, Any]:
         if depth > MAX_DEPTH or seen > MAX_VALUES:
             raise ValueError(f"must have at most {MAX_VALUES} values, nested {MAX_DEPTH} deep")
         if isinstance(item, str):
-            storable(item)
+            check_text(item)
         elif isinstance(item, dict):
             pending += [(part, depth + 1) for pair in item.items() for part in pair]
         elif isinstance(item, float) and not isfinite(item):
@@ -42,5 +42,5 @@ def storable_object(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Text = Annotated[str, AfterValidator(storable)]
-JsonObject = Annotated[dict[str, Any], AfterValidator(storable_object)]
+Text = Annotated[str, AfterValidator(check_text)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(check_json_object)]

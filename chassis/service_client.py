@@ -14,18 +14,24 @@ import purgatory
 import tenacity
 from purgatory.domain.model import OpenedState
 
-from .errors import BadGateway, ServiceError, TooManyRequests, Unavailable, from_status
+from .errors import BadGateway, ServiceError, TooManyRequests, Unavailable, create_error
 from .observability import CIRCUIT_STATE
-from .tracing import TIMEOUT_HEADER, outgoing_headers, seconds_left, trace_id, traced
+from .tracing import (
+    TIMEOUT_HEADER,
+    build_trace_headers,
+    get_seconds_left,
+    get_trace_id,
+    trace_context,
+)
 
-ATTEMPTS = 3
-BREAK_AFTER = 5  # failures in a row
-RECOVERY_SECONDS = 2
-DAY = 86400.0  # seconds; nobody is waited for longer
-FAIR_SECONDS = 1.0  # a neighbour that had less to answer in has not failed
-CONNECT = httpx.Timeout(None, connect=2.0)
+MAX_ATTEMPTS = 3
+BREAKER_THRESHOLD = 5  # failures in a row
+BREAKER_RECOVERY_SECONDS = 2
+MAX_RETRY_AFTER_SECONDS = 86400.0  # seconds; nobody is waited for longer
+MIN_FAIR_TIMEOUT_SECONDS = 1.0  # a neighbour that had less to answer in has not failed
+CONNECT_TIMEOUT = httpx.Timeout(None, connect=2.0)
 # Idle connections are closed before uvicorn closes them, which is after five seconds.
-LIMITS = httpx.Limits(max_connections=100, keepalive_expiry=3.0)
+POOL_LIMITS = httpx.Limits(max_connections=100, keepalive_expiry=3.0)
 IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 
 # The event loop of a process that has none, such as a Celery worker: its own thread, never left.
@@ -37,16 +43,16 @@ backoff = tenacity.wait_random_exponential(multiplier=0.1, max=1)
 class Account(Protocol):
     """Whose tokens go with the calls: see auth.ServiceAccount."""
 
-    async def token(self, on_behalf_of: str | None = None) -> str: ...
+    async def get_token(self, on_behalf_of: str | None = None) -> str: ...
 
-    def forget(self, on_behalf_of: str | None = None) -> None: ...
+    def forget_token(self, on_behalf_of: str | None = None) -> None: ...
 
 
-class Unsent(Unavailable):
+class NotSent(Unavailable):
     """The neighbour did nothing yet, so that any call may be tried again."""
 
 
-class Hurried(Unavailable):
+class DeadlineTooShort(Unavailable):
     """The neighbour had too little time: the caller's doing, and no reason to open the circuit."""
 
 
@@ -72,12 +78,18 @@ class ServiceClient:
         self.account, self.timeout = account, timeout
         own = {"X-Service-Name": service_name}
         self._client = httpx.AsyncClient(
-            base_url=base_url, transport=transport, headers=own, limits=LIMITS, timeout=CONNECT
+            base_url=base_url,
+            transport=transport,
+            headers=own,
+            limits=POOL_LIMITS,
+            timeout=CONNECT_TIMEOUT,
         )
         self._breakers = purgatory.AsyncCircuitBreakerFactory(
-            BREAK_AFTER, RECOVERY_SECONDS, exclude=[Hurried, asyncio.CancelledError]
+            BREAKER_THRESHOLD,
+            BREAKER_RECOVERY_SECONDS,
+            exclude=[DeadlineTooShort, asyncio.CancelledError],
         )
-        self._breakers.add_listener(note_state)
+        self._breakers.add_listener(record_breaker_state)
 
     async def make_request(
         self,
@@ -97,20 +109,20 @@ class ServiceClient:
         for. Raises Unavailable when the neighbour does not answer, BadGateway when the answer is
         not JSON, and the error of the same status for a 4xx.
         """
-        seconds = min(timeout or self.timeout, seconds_left())
+        seconds = min(timeout or self.timeout, get_seconds_left())
         request = self._client.build_request(
             method, endpoint, headers=headers, json=data, **content
         )
         account = None if "Authorization" in request.headers else self.account
         replayable = method in IDEMPOTENT_METHODS or "Idempotency-Key" in request.headers
         attempts = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(partial(may_retry, replayable)),
-            stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_before_delay(seconds),
-            wait=pause,
+            retry=tenacity.retry_if_exception(partial(should_retry, replayable)),
+            stop=tenacity.stop_after_attempt(MAX_ATTEMPTS) | tenacity.stop_before_delay(seconds),
+            wait=compute_retry_delay,
             reraise=True,
         )
-        with traced(trace_id(), seconds):
-            for name, value in outgoing_headers().items():
+        with trace_context(get_trace_id(), seconds):
+            for name, value in build_trace_headers().items():
                 request.headers.setdefault(name, value)
             attempt = partial(self._attempt, request, account, on_behalf_of)
             response: httpx.Response = await attempts(attempt)
@@ -119,9 +131,9 @@ class ServiceClient:
         except ValueError as error:
             raise BadGateway(f"{self.target} did not answer JSON", target=self.target) from error
 
-    def call(self, *args: Any, **kwargs: Any) -> Any:
+    def call_from_thread(self, *args: Any, **kwargs: Any) -> Any:
         """make_request for code in a thread: `def` endpoints and Celery tasks."""
-        return from_any_thread(partial(self.make_request, *args, **kwargs))
+        return run_from_thread(partial(self.make_request, *args, **kwargs))
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -129,35 +141,39 @@ class ServiceClient:
     async def _attempt(
         self, request: httpx.Request, account: Account | None, on_behalf_of: str | None
     ) -> httpx.Response:
-        request.headers[TIMEOUT_HEADER] = str(max(0, int(seconds_left() * 1000)))
+        request.headers[TIMEOUT_HEADER] = str(max(0, int(get_seconds_left() * 1000)))
         if account:
-            request.headers["Authorization"] = f"Bearer {await account.token(on_behalf_of)}"
+            request.headers["Authorization"] = f"Bearer {await account.get_token(on_behalf_of)}"
         try:
             async with await self._breakers.get_breaker(self.target):
                 response = await self._send(request)
         except OpenedState as error:
             message = f"{self.target} is not answering; calls to it pause for a moment"
-            raise Unavailable(message, retry_after=RECOVERY_SECONDS, target=self.target) from error
+            raise Unavailable(
+                message, retry_after=BREAKER_RECOVERY_SECONDS, target=self.target
+            ) from error
         if response.status_code == 401 and account:
-            account.forget(on_behalf_of)  # identity was reset, or the token revoked: get a new one
-            raise Unsent(f"{self.target} refused this service's token", target=self.target)
+            account.forget_token(
+                on_behalf_of
+            )  # identity was reset, or the token revoked: get a new one
+            raise NotSent(f"{self.target} refused this service's token", target=self.target)
         if response.is_error:
-            raise refusal(response, self.target)
+            raise create_refusal(response, self.target)
         return response
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         """The answer, unless it is the neighbour's failure: those count for the breaker."""
-        left = seconds_left()
+        left = get_seconds_left()
         try:
             async with asyncio.timeout(left):
                 response = await self._client.send(request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise Unsent(f"{self.target} cannot be reached", target=self.target) from error
+            raise NotSent(f"{self.target} cannot be reached", target=self.target) from error
         except (httpx.RequestError, TimeoutError) as error:
-            kind = Hurried if left < FAIR_SECONDS else Unavailable
+            kind = DeadlineTooShort if left < MIN_FAIR_TIMEOUT_SECONDS else Unavailable
             raise kind(f"{self.target} did not answer", target=self.target) from error
         if response.status_code in (502, 503, 504):
-            wait = retry_after(response.headers) or 1
+            wait = parse_retry_after(response.headers) or 1
             message = f"{self.target} is unavailable"
             raise Unavailable(message, retry_after=wait, target=self.target)
         if not response.is_success and not response.is_client_error:
@@ -165,7 +181,7 @@ class ServiceClient:
         return response
 
 
-def from_any_thread(function: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+def run_from_thread(function: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Waits for the coroutine: in the loop that this thread works for, else in the PORTAL."""
     try:
         anyio.from_thread.check_cancelled()
@@ -174,47 +190,53 @@ def from_any_thread(function: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     return anyio.from_thread.run(function)
 
 
-def refusal(response: httpx.Response, target: str) -> ServiceError:
+def create_refusal(response: httpx.Response, target: str) -> ServiceError:
     """A 4xx as our error of the same status, with the neighbour's words."""
     try:
         detail = str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):
         detail = f"{target} answered {response.status_code}"
-    error = from_status(response.status_code, detail, target=target)
-    if wait := retry_after(response.headers):
+    error = create_error(response.status_code, detail, target=target)
+    if wait := parse_retry_after(response.headers):
         error.headers["Retry-After"] = str(ceil(wait))
     return error
 
 
-def retry_after(headers: Mapping[str, str]) -> float:
+def parse_retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that an answer asks to wait for, given as a number or a date; 0 if it does not."""
     given = headers.get("Retry-After", "").strip()
     if given.isascii() and given.isdecimal():
-        return min(float(given), DAY)
+        return min(float(given), MAX_RETRY_AFTER_SECONDS)
     try:
         left = (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds()
-        return min(max(0.0, left), DAY)
+        return min(max(0.0, left), MAX_RETRY_AFTER_SECONDS)
     except (TypeError, ValueError, OverflowError):
         return 0.0
 
 
-def may_retry(replayable: bool, error: BaseException) -> bool:
-    if isinstance(error, Unsent):
+def should_retry(replayable: bool, error: BaseException) -> bool:
+    if isinstance(error, NotSent):
         return True
-    return replayable and isinstance(error, Unavailable | TooManyRequests) and asked(error) <= 1
+    return (
+        replayable
+        and isinstance(error, Unavailable | TooManyRequests)
+        and get_requested_delay(error) <= 1
+    )
 
 
-def asked(error: BaseException | None) -> float:
+def get_requested_delay(error: BaseException | None) -> float:
     """The pause in seconds that the neighbour asked for."""
     return float(error.headers.get("Retry-After", "0")) if isinstance(error, ServiceError) else 0
 
 
-def pause(state: tenacity.RetryCallState) -> float:
+def compute_retry_delay(state: tenacity.RetryCallState) -> float:
     """Exponential with jitter; a neighbour that is too busy gets the time it asked for."""
     error = state.outcome.exception() if state.outcome else None
-    return max(backoff(state), asked(error) if isinstance(error, TooManyRequests) else 0)
+    return max(
+        backoff(state), get_requested_delay(error) if isinstance(error, TooManyRequests) else 0
+    )
 
 
-def note_state(peer: str, event: str, message: Any) -> None:
+def record_breaker_state(peer: str, event: str, message: Any) -> None:
     if event == "state_changed":
         CIRCUIT_STATE.labels(peer).set(message.state == "opened")

@@ -19,11 +19,11 @@ from sqlalchemy.exc import ArgumentError
 
 DEVELOPMENT_JWT_SECRET = "development-only-jwt-secret-key-0123456789"
 DEVELOPMENT_SERVICE_SECRET = "development-only-service-secret"
-SHORTEST_SECRET = 32  # characters; RFC 7518 asks as many bytes of an HS256 key
+MIN_SECRET_LENGTH = 32  # characters; RFC 7518 asks as many bytes of an HS256 key
 
 # Of connections through libpq: a network that swallows what is sent, or a machine that is gone, is
 # noticed in some ten seconds; TCP by itself would wait for a quarter of an hour.
-LIBPQ = {
+LIBPQ_OPTIONS = {
     "connect_timeout": 3,  # seconds
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -34,7 +34,7 @@ LIBPQ = {
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
 
-def json_or_commas(text: Any) -> Any:
+def parse_list(text: Any) -> Any:
     if not isinstance(text, str):
         return text
     if text.lstrip().startswith("["):
@@ -42,7 +42,7 @@ def json_or_commas(text: Any) -> Any:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-Listed = Annotated[list[str], NoDecode, BeforeValidator(json_or_commas)]
+StringList = Annotated[list[str], NoDecode, BeforeValidator(parse_list)]
 """Given as a JSON list or with commas."""
 
 
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     jwt_secret_key: SecretStr = SecretStr(DEVELOPMENT_JWT_SECRET)
     jwt_algorithm: Literal["HS256", "HS384", "HS512", "RS256", "ES256"] = "HS256"
 
-    cors_allow_origins: Listed = [
+    cors_allow_origins: StringList = [
         "http://localhost:3000",
         "http://localhost:5173",
     ]
@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         return self.database_pool_size + self.database_max_overflow
 
     @property
-    def sessions_at_once(self) -> int:
+    def max_concurrent_sessions(self) -> int:
         """How many requests may have a session; the others wait in line, and not in a thread.
 
         A request that holds a connection changes threads, and so may wait for one. Had all
@@ -98,21 +98,21 @@ class Settings(BaseSettings):
         """
         return max(1, self.database_connections - 1)
 
-    def driver_url(self, driver: str) -> str:
+    def get_driver_url(self, driver: str) -> str:
         """The database URL with its driver named, whatever the scheme it was given with."""
         url = make_url(self.database_url).set(drivername=f"postgresql+{driver}")
         return url.render_as_string(hide_password=False)
 
     @field_validator("cors_allow_origins")
     @classmethod
-    def each_named(cls, origins: list[str]) -> list[str]:
+    def refuse_wildcard_origin(cls, origins: list[str]) -> list[str]:
         if "*" in origins:
             raise ValueError("name each origin: '*' would let every site act with a user's login")
         return origins
 
     @field_validator("database_url")
     @classmethod
-    def postgres(cls, url: str) -> str:
+    def check_database_url(cls, url: str) -> str:
         try:
             backend = make_url(url).get_backend_name()
         except (ArgumentError, ValueError) as error:
@@ -122,20 +122,20 @@ class Settings(BaseSettings):
         return url
 
     @model_validator(mode="after")
-    def secrets_of_their_own(self) -> "Settings":
+    def check_secrets(self) -> "Settings":
         is_development = self.environment == "development"
         for name in ("jwt_secret_key", "service_client_secret"):
             secret = getattr(self, name).get_secret_value()
-            is_weak = secret.startswith("development-only") or len(secret) < SHORTEST_SECRET
+            is_weak = secret.startswith("development-only") or len(secret) < MIN_SECRET_LENGTH
             if not secret or (is_weak and not is_development):
                 raise ValueError(
-                    f"{name.upper()} must be a secret of your own, of at least {SHORTEST_SECRET}"
+                    f"{name.upper()} must be a secret of your own, of at least {MIN_SECRET_LENGTH}"
                     " characters; in development it must not be empty"
                 )
         return self
 
 
-def load(kind: type[AnySettings]) -> AnySettings:
+def load_settings(kind: type[AnySettings]) -> AnySettings:
     """The settings from the environment; ends the process with one line per wrong variable."""
     try:
         return kind()

@@ -17,28 +17,28 @@ TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
 _work: ContextVar[tuple[str | None, float]] = ContextVar("work", default=(None, inf))
 
 
-def trace_id() -> str | None:
+def get_trace_id() -> str | None:
     """The id of the work at hand; None outside any."""
     return _work.get()[0]
 
 
-def seconds_left() -> float:
+def get_seconds_left() -> float:
     """How long the caller of the work at hand will still wait; infinity when it did not say."""
     return _work.get()[1] - monotonic()
 
 
-def random_hex(digits: int) -> str:
+def generate_hex(digits: int) -> str:
     """An id that need not be secret: a fifth of what uuid4 costs, at each request."""
     return f"{random.getrandbits(4 * digits):0{digits}x}"
 
 
-class traced:
+class trace_context:
     """Work under the trace id of what caused it; without an id, it begins a trace of its own."""
 
     __slots__ = ("_token", "identifier", "seconds")
 
     def __init__(self, identifier: str | None = None, seconds: float = inf) -> None:
-        self.identifier = identifier or random_hex(32)
+        self.identifier = identifier or generate_hex(32)
         self.seconds = seconds
 
     def __enter__(self) -> str:
@@ -49,17 +49,17 @@ class traced:
         _work.reset(self._token)
 
 
-def outgoing_headers() -> dict[str, str]:
+def build_trace_headers() -> dict[str, str]:
     """What a call to a neighbour carries, so that both sides log the same id."""
-    identifier = trace_id() or random_hex(32)
+    identifier = get_trace_id() or generate_hex(32)
     trace = identifier.replace("-", "").lower()
     if not re.fullmatch(r"[0-9a-f]{32}", trace):
         return {TRACE_HEADER: identifier}
-    parent = f"00-{trace}-{random_hex(16)}-01"
+    parent = f"00-{trace}-{generate_hex(16)}-01"
     return {TRACE_HEADER: identifier, "traceparent": parent}
 
 
-def incoming_trace_id(headers: Mapping[bytes, bytes]) -> str | None:
+def parse_trace_id(headers: Mapping[bytes, bytes]) -> str | None:
     """The caller's id: X-Trace-ID, its alias X-Request-ID, or traceparent's."""
     for name in (b"x-trace-id", b"x-request-id"):
         if match := WELL_FORMED.fullmatch(headers.get(name, b"")):
@@ -68,7 +68,7 @@ def incoming_trace_id(headers: Mapping[bytes, bytes]) -> str | None:
     return match.group(1).decode() if match else None
 
 
-def incoming_seconds(headers: Mapping[bytes, bytes]) -> float:
+def parse_timeout(headers: Mapping[bytes, bytes]) -> float:
     """How long the caller says it will wait."""
     timeout = headers.get(b"x-timeout-ms", b"")
     return int(timeout[:9]) / 1000 if timeout.isdigit() else inf

@@ -19,21 +19,21 @@ import httpcore
 import httpx
 
 from .errors import Unprocessable
-from .service_client import from_any_thread
-from .tracing import seconds_left
+from .service_client import run_from_thread
+from .tracing import get_seconds_left
 
 CONNECT_SECONDS = 3.0  # for each address of a name
-MOST_BYTES = 64 * 1024
-MOST_CONNECTIONS = 100
+MAX_RESPONSE_BYTES = 64 * 1024
+MAX_CONNECTIONS = 100
 # Threads of their own: who waits for a stranger's slow name server takes none from anybody else.
-RESOLVERS = ThreadPoolExecutor(16, "resolver")
-AZURE = "168.63.129.16"  # the one metadata service with a public address
+RESOLVER_THREADS = ThreadPoolExecutor(16, "resolver")
+AZURE_METADATA_ADDRESS = "168.63.129.16"  # the one metadata service with a public address
 
 
-async def dns(host: str) -> Iterable[str]:
+async def resolve_host(host: str) -> Iterable[str]:
     """The addresses of a host, each once; raises gaierror when it has none."""
     ask = partial(getaddrinfo, host.encode(), None, type=SOCK_STREAM)
-    found = await asyncio.get_running_loop().run_in_executor(RESOLVERS, ask)
+    found = await asyncio.get_running_loop().run_in_executor(RESOLVER_THREADS, ask)
     return dict.fromkeys(str(socket[0]) for *_, socket in found)
 
 
@@ -41,12 +41,12 @@ class ForbiddenTarget(Unprocessable):
     """The URL is not one for http, or leads to an address that is not public."""
 
 
-class NoAnswer(Exception):
+class NoResponse(Exception):
     """There was no answer, or none in time."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class UntrustedResponse:
     """Whatever the status; of a long body only the beginning is read."""
 
     status: int
@@ -54,7 +54,7 @@ class Answer:
     content: bytes
 
 
-class Outbound:
+class UntrustedHttpClient:
     """`allow_hosts` are hosts, as written in URLs, that are called whatever their address is."""
 
     def __init__(
@@ -62,23 +62,23 @@ class Outbound:
         allow_hosts: Collection[str] = (),
         *,
         timeout: float = 10.0,
-        most_bytes: int = MOST_BYTES,
-        resolve: Callable[[str], Awaitable[Iterable[str]]] = dns,
+        most_bytes: int = MAX_RESPONSE_BYTES,
+        resolve: Callable[[str], Awaitable[Iterable[str]]] = resolve_host,
     ) -> None:
         self.timeout, self.most_bytes = timeout, most_bytes
-        self._guard = Guard(allow_hosts, resolve)
+        self._backend = PublicAddressBackend(allow_hosts, resolve)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=httpx.create_ssl_context(),
-            max_connections=MOST_CONNECTIONS,
+            max_connections=MAX_CONNECTIONS,
             keepalive_expiry=3.0,
-            network_backend=self._guard,
+            network_backend=self._backend,
         )
 
     async def request(
         self, method: str, url: str, *, headers: Mapping[str, str], content: bytes = b""
-    ) -> Answer:
+    ) -> UntrustedResponse:
         """Raises ForbiddenTarget before anything is sent, or NoAnswer."""
-        target, request = parsed(url), httpx.Headers(headers)
+        target, request = parse_url(url), httpx.Headers(headers)
         request["Accept-Encoding"] = "identity"  # nothing that grows when it is unpacked
         address = httpcore.URL(
             scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
@@ -88,38 +88,38 @@ class Outbound:
             method, address, headers=request.raw, content=content, extensions=times
         )
         try:
-            async with asyncio.timeout(min(self.timeout, seconds_left())), call as response:
+            async with asyncio.timeout(min(self.timeout, get_seconds_left())), call as response:
                 return await self._read(response)
         except (TimeoutError, httpcore.TimeoutException) as error:
-            raise NoAnswer("No answer in time") from error
+            raise NoResponse("No answer in time") from error
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-            raise NoAnswer(f"No answer: {error}") from error
+            raise NoResponse(f"No answer: {error}") from error
 
-    async def _read(self, response: httpcore.Response) -> Answer:
+    async def _read(self, response: httpcore.Response) -> UntrustedResponse:
         content = b""
         async for chunk in response.aiter_stream():
             content += chunk
             if len(content) >= self.most_bytes:
                 break
         headers = httpx.Headers(response.headers)
-        return Answer(response.status, headers, content[: self.most_bytes])
+        return UntrustedResponse(response.status, headers, content[: self.most_bytes])
 
-    async def check(self, url: str) -> None:
+    async def check_url(self, url: str) -> None:
         """Raises ForbiddenTarget; a name without an address may get one, and passes."""
         with suppress(gaierror, TimeoutError):
             async with asyncio.timeout(CONNECT_SECONDS):
-                await self._guard.addresses(parsed(url).raw_host.decode())
+                await self._backend.resolve_public(parse_url(url).raw_host.decode())
 
-    def call(self, method: str, url: str, **request: Any) -> Answer:
+    def request_from_thread(self, method: str, url: str, **request: Any) -> UntrustedResponse:
         """`request` for code in a thread, as ServiceClient.call."""
-        answer: Answer = from_any_thread(partial(self.request, method, url, **request))
+        answer: UntrustedResponse = run_from_thread(partial(self.request, method, url, **request))
         return answer
 
     async def aclose(self) -> None:
         await self._pool.aclose()
 
 
-class Guard(httpcore.AnyIOBackend):
+class PublicAddressBackend(httpcore.AnyIOBackend):
     """Connects to addresses that it has looked at, and to no name."""
 
     def __init__(
@@ -131,18 +131,18 @@ class Guard(httpcore.AnyIOBackend):
         self, host: str, port: int, timeout: float | None = None, *args: Any, **options: Any
     ) -> httpcore.AsyncNetworkStream:
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
-        for address in await self.addresses(host):
+        for address in await self.resolve_public(host):
             try:
                 return await super().connect_tcp(address, port, timeout, *args, **options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise failure
 
-    async def addresses(self, host: str) -> Iterable[str]:
+    async def resolve_public(self, host: str) -> Iterable[str]:
         """Of the host; raises ForbiddenTarget when any is not public."""
         addresses = await self._resolve(host)
         if host.lower() not in self._allowed and not all(map(is_public, addresses)):
-            raise ForbiddenTarget.field("url", f"{host} has an address that is not public")
+            raise ForbiddenTarget.for_field("url", f"{host} has an address that is not public")
         return addresses
 
 
@@ -151,20 +151,22 @@ def is_public(text: str) -> bool:
     address = ip_address(text)
     if isinstance(address, IPv6Address) and (address.sixtofour or address.is_site_local):
         return False
-    reserved = address.is_multicast or address.is_reserved or text == AZURE
+    reserved = address.is_multicast or address.is_reserved or text == AZURE_METADATA_ADDRESS
     return address.is_global and not reserved
 
 
-def parsed(url: str) -> httpx.URL:
+def parse_url(url: str) -> httpx.URL:
     """Raises ForbiddenTarget when it is no plain http or https URL."""
     try:
         found = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
-        raise ForbiddenTarget.field("url", f"is not a URL: {error}") from error
+        raise ForbiddenTarget.for_field("url", f"is not a URL: {error}") from error
     if found.scheme not in ("http", "https") or not found.host or "%" in found.netloc.decode():
-        raise ForbiddenTarget.field("url", "must begin with https:// or http:// and name a host")
+        raise ForbiddenTarget.for_field(
+            "url", "must begin with https:// or http:// and name a host"
+        )
     if found.port is not None and not 0 < found.port < 65536:
-        raise ForbiddenTarget.field("url", "has no port that there could be")
+        raise ForbiddenTarget.for_field("url", "has no port that there could be")
     if found.userinfo or found.fragment:
-        raise ForbiddenTarget.field("url", "must have no user, password or fragment")
+        raise ForbiddenTarget.for_field("url", "must have no user, password or fragment")
     return found

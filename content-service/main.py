@@ -8,6 +8,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the cha
 from content_service.main import app
 
 if __name__ == "__main__":
-    from chassis.app import run
+    from chassis.app import serve
 
-    run(app)
+    serve(app)

@@ -16,9 +16,9 @@ import pytest
 from tools.localdev.compose_stack import ComposeStack
 from tools.localdev.layout import free_ports
 from tools.localdev.services import SERVICES
-from tools.localdev.stack import LocalStack
+from tools.localdev.stack import LocalDevStack
 
-Stack = LocalStack | ComposeStack
+Stack = LocalDevStack | ComposeStack
 
 OVERRIDES = {
     # A killed worker's work is taken over after this long; nobody wants to wait a minute for it.
@@ -45,7 +45,7 @@ def stack() -> Iterator[Stack]:
 def new_stack(folder: Path) -> Stack:
     if os.environ.get("STACK") == "docker":
         return ComposeStack(OVERRIDES)
-    return LocalStack(folder / "stack", free_ports(), OVERRIDES, leash=True)
+    return LocalDevStack(folder / "stack", free_ports(), OVERRIDES, leash=True)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -20,29 +20,29 @@ from tools.localdev import stack as module
 from tools.localdev.layout import Layout, free_ports
 from tools.localdev.servers import HOST, Postgres, StartError, free_port, is_open
 from tools.localdev.services import ROOT, SERVICES
-from tools.localdev.stack import LocalStack
+from tools.localdev.stack import LocalDevStack
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[LocalStack]:
+def made(tmp_path: Path) -> Iterator[LocalDevStack]:
     """A stack of this test alone, not on a leash, as `make up` has it; with no service started."""
-    made = LocalStack(tmp_path / "stack", free_ports(), say=lambda _: None)
+    made = LocalDevStack(tmp_path / "stack", free_ports(), say=lambda _: None)
     yield made
     made.reset()
 
 
-def servers_up(made: LocalStack) -> None:
+def servers_up(made: LocalDevStack) -> None:
     made.layout.folder.mkdir(exist_ok=True)
     made.layout.prepare()
     made.supervisor.apply(made.processes.values(), made.leash)
     made.bring_up(made.layout.servers())
 
 
-def pids(made: LocalStack) -> dict[str, int]:
+def pids(made: LocalDevStack) -> dict[str, int]:
     return {name: state["pid"] for name, state in made.supervisor.states().items() if state["pid"]}
 
 
-def test_a_taken_port_is_named_with_who_has_it(made: LocalStack) -> None:
+def test_a_taken_port_is_named_with_who_has_it(made: LocalDevStack) -> None:
     taken = socket.create_server((HOST, made.layout.ports["mail"]))
     with taken, pytest.raises(StartError, match=f"for mail is taken by process {os.getpid()}"):
         made.up()
@@ -51,7 +51,7 @@ def test_a_taken_port_is_named_with_who_has_it(made: LocalStack) -> None:
 
 
 def test_a_full_disk_is_said_before_anything_starts(
-    made: LocalStack, monkeypatch: pytest.MonkeyPatch
+    made: LocalDevStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LEAST_FREE", 1024**6)
 
@@ -61,7 +61,7 @@ def test_a_full_disk_is_said_before_anything_starts(
     assert not made.supervisor.answers()
 
 
-def test_servers_that_run_are_left_as_they_are(made: LocalStack) -> None:
+def test_servers_that_run_are_left_as_they_are(made: LocalDevStack) -> None:
     servers_up(made)
     before = pids(made)
 
@@ -70,7 +70,7 @@ def test_servers_that_run_are_left_as_they_are(made: LocalStack) -> None:
     assert before and pids(made) == before
 
 
-def test_what_a_killed_supervisor_left_running_ends_before_its_data_go(made: LocalStack) -> None:
+def test_what_a_killed_supervisor_left_running_ends_before_its_data_go(made: LocalDevStack) -> None:
     servers_up(made)
     left = [psutil.Process(pid) for pid in pids(made).values()]
     os.kill(made.supervisor.call("getPID"), signal.SIGKILL)
@@ -102,7 +102,7 @@ def test_a_stack_of_tests_has_nothing_of_the_developer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "canary")
-    made = LocalStack(tmp_path / "stack", free_ports(), leash=True, say=lambda _: None)
+    made = LocalDevStack(tmp_path / "stack", free_ports(), leash=True, say=lambda _: None)
     try:
         servers_up(made)
 

@@ -10,6 +10,6 @@ from workflow_service.main import app
 __all__ = ["app"]
 
 if __name__ == "__main__":
-    from chassis.app import run
+    from chassis.app import serve
 
-    run(app)
+    serve(app)

@@ -18,7 +18,7 @@ from chassis import auth
 from chassis.app import create_app
 from chassis.auth import CurrentUser, ServiceAccount, User, require_permission
 from chassis.errors import Forbidden, Unavailable
-from chassis.tracing import traced
+from chassis.tracing import trace_context
 from tools.localdev.fake_identity import FakeIdentity, Person
 
 from .toy import toy_settings
@@ -574,7 +574,7 @@ async def test_a_question_carries_the_trace_of_its_request_and_the_feed_one_of_i
 async def test_the_follower_does_not_inherit_the_deadline_of_who_started_it() -> None:
     identity = Identity()
 
-    with traced(seconds=0.2):
+    with trace_context(seconds=0.2):
         async with running(identity, auth_max_staleness_seconds=0.4):
             await asyncio.sleep(0.4)
             polls = identity.asked("/auth/changes")
@@ -608,10 +608,10 @@ async def test_tokens_are_kept_for_each_user_until_they_are_forgotten() -> None:
     ada = identity.person("documents:read")
 
     async with account_at(identity) as account:
-        own, hers = await account.token(), await account.token(ada.user_id)
-        assert [await account.token(), await account.token(ada.user_id)] == [own, hers]
-        account.forget(ada.user_id)
-        again = await account.token(ada.user_id)
+        own, hers = await account.get_token(), await account.get_token(ada.user_id)
+        assert [await account.get_token(), await account.get_token(ada.user_id)] == [own, hers]
+        account.forget_token(ada.user_id)
+        again = await account.get_token(ada.user_id)
 
     assert len({own, hers, again}) == 3
     assert identity.answers[again]["actor"] == "toy-service"
@@ -623,8 +623,8 @@ async def test_a_token_is_replaced_before_it_ends() -> None:
     identity = Identity(odd={"/auth/token": short})
 
     async with account_at(identity) as account:
-        await account.token()
-        await account.token()
+        await account.get_token()
+        await account.get_token()
 
     assert identity.asked("/auth/token") == 2
 
@@ -632,7 +632,7 @@ async def test_a_token_is_replaced_before_it_ends() -> None:
 async def test_a_user_who_may_not_act_any_more_is_forbidden() -> None:
     async with account_at(Identity()) as account:
         with pytest.raises(Forbidden, match="not active"):
-            await account.token("nobody")
+            await account.get_token("nobody")
 
 
 @pytest.mark.parametrize(
@@ -647,7 +647,7 @@ async def test_a_user_who_may_not_act_any_more_is_forbidden() -> None:
 async def test_no_token_is_never_the_callers_fault(answer: httpx.Response, words: str) -> None:
     async with account_at(Identity(odd={"/auth/token": answer})) as account:
         with pytest.raises(Unavailable, match=words):
-            await account.token()
+            await account.get_token()
 
 
 async def test_the_circuit_to_identity_is_measured() -> None:

@@ -19,7 +19,7 @@ import pytest
 from celery import signals
 
 from chassis.celery_app import create_celery
-from chassis.tracing import trace_id, traced
+from chassis.tracing import get_trace_id, trace_context
 from tools.localdev.child_process import leashed, let_go
 from tools.localdev.servers import Redis, free_port, wait_until
 from tools.localdev.services import ROOT
@@ -66,7 +66,7 @@ Worker = Callable[[], str]
 def test_a_task_runs_under_the_trace_of_what_caused_it(worker: Worker, tmp_path: Path) -> None:
     path = tmp_path / "notes"
 
-    with traced("trace-of-the-request"):
+    with trace_context("trace-of-the-request"):
         toy_tasks.note.delay("Grüße", str(path))
 
     assert arrive(path, 1)
@@ -76,7 +76,7 @@ def test_a_task_runs_under_the_trace_of_what_caused_it(worker: Worker, tmp_path:
 def test_tasks_of_tasks_share_the_trace(worker: Worker, tmp_path: Path) -> None:
     path = tmp_path / "notes"
 
-    with traced("trace-of-them-all"):
+    with trace_context("trace-of-them-all"):
         toy_tasks.pass_on.delay("x", str(path))
 
     assert arrive(path, 1)
@@ -90,13 +90,13 @@ def test_work_without_a_trace_begins_one_and_each_its_own(worker: Worker, tmp_pa
         toy_tasks.note.delay("x", str(path))
 
     assert arrive(path, 10)
-    assert trace_id() is None
+    assert get_trace_id() is None
     traces = {note["trace_id"] for note in notes(path)}
     assert len(traces - {None}) == 10
 
 
 def test_a_task_that_fails_is_logged_with_its_trace(worker: Worker, tmp_path: Path) -> None:
-    with traced("trace-of-a-failure"):
+    with trace_context("trace-of-a-failure"):
         toy_tasks.fail.delay(str(tmp_path))
 
     def failures() -> list[dict[str, Any]]:

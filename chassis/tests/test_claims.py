@@ -14,16 +14,16 @@ from chassis.job_queue import (
     DEAD,
     DONE,
     PENDING,
+    JobResult,
     RetryPolicy,
-    Verdict,
-    bury,
-    claim,
-    finish,
-    is_abandoned,
+    claim_jobs,
+    finish_job,
+    finish_jobs,
     is_waiting,
-    renew,
-    retry,
-    settle,
+    lease_expired,
+    mark_exhausted_dead,
+    renew_lease,
+    retry_job,
 )
 
 
@@ -65,7 +65,7 @@ def add(sessions: Sessions, count: int = 1, **values: Any) -> None:
 
 def take(sessions: Sessions, limit: int = 1, lease: timedelta = MINUTE, **options: Any) -> Any:
     with sessions.begin() as session:
-        return claim(session, Job, limit=limit, lease=lease, **options)
+        return claim_jobs(session, Job, limit=limit, lease=lease, **options)
 
 
 def only_job(sessions: Sessions) -> Job:
@@ -137,7 +137,7 @@ def test_many_claimers_never_share_a_row(sessions: Sessions) -> None:
         while jobs := take(sessions, limit=7):
             claimed.update(job.id for job in jobs)
             with sessions.begin() as session:
-                assert all(finish(session, job) for job in jobs)
+                assert all(finish_job(session, job) for job in jobs)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -153,7 +153,7 @@ def test_a_claim_that_is_not_committed_is_nobodys(sessions: Sessions) -> None:
     add(sessions)
 
     with sessions() as session:  # this worker dies before it commits
-        assert claim(session, Job, limit=1, lease=MINUTE)
+        assert claim_jobs(session, Job, limit=1, lease=MINUTE)
         assert list(take(sessions)) == []  # and until then nobody waits for it
 
     assert [job.fence for job in take(sessions)] == [1]
@@ -164,7 +164,7 @@ def test_a_finished_row_keeps_what_came_of_it(sessions: Sessions) -> None:
     (job,) = take(sessions)
 
     with sessions.begin() as session:
-        assert finish(session, job, result="42 words")
+        assert finish_job(session, job, result="42 words")
 
     found = only_job(sessions)
     assert (found.status, found.result, found.last_error) == (DONE, "42 words", None)
@@ -182,12 +182,12 @@ def test_when_a_lease_runs_out_another_takes_over_and_the_first_is_refused(
 
     assert (other.id, other.attempts, other.fence) == (frozen.id, 2, 2)
     with sessions.begin() as session:
-        assert not finish(session, frozen, result="late")
-        assert not renew(session, frozen, MINUTE)
-        assert not retry(session, frozen, "late", RetryPolicy())
+        assert not finish_job(session, frozen, result="late")
+        assert not renew_lease(session, frozen, MINUTE)
+        assert not retry_job(session, frozen, "late", RetryPolicy())
     assert only_job(sessions).result is None
     with sessions.begin() as session:
-        assert finish(session, other, result="in time")
+        assert finish_job(session, other, result="in time")
     assert only_job(sessions).result == "in time"
 
 
@@ -196,7 +196,7 @@ def test_who_is_late_but_was_not_replaced_may_still_finish(sessions: Sessions) -
     (job,) = take(sessions, lease=OVER)
 
     with sessions.begin() as session:
-        assert finish(session, job)
+        assert finish_job(session, job)
 
 
 def test_a_row_is_finished_once(sessions: Sessions) -> None:
@@ -204,8 +204,8 @@ def test_a_row_is_finished_once(sessions: Sessions) -> None:
     (job,) = take(sessions)
 
     with sessions.begin() as session:
-        assert finish(session, job)
-        assert not finish(session, job, result="again")
+        assert finish_job(session, job)
+        assert not finish_job(session, job, result="again")
 
 
 def test_a_heartbeat_keeps_the_row(sessions: Sessions) -> None:
@@ -213,22 +213,22 @@ def test_a_heartbeat_keeps_the_row(sessions: Sessions) -> None:
     (job,) = take(sessions, lease=OVER)
 
     with sessions.begin() as session:
-        assert renew(session, job, MINUTE)
+        assert renew_lease(session, job, MINUTE)
 
     assert list(take(sessions)) == []
     with sessions.begin() as session:
-        assert finish(session, job)
+        assert finish_job(session, job)
 
 
 def test_a_failure_is_tried_again_later_and_later(sessions: Sessions) -> None:
     add(sessions)
-    policy = RetryPolicy(first_delay=10, longest_delay=35)
+    policy = RetryPolicy(first_delay=10, max_delay=35)
     delays = []
 
     for _ in range(4):
         (job,) = take(sessions)
         with sessions.begin() as session:
-            assert retry(session, job, "no answer", policy)
+            assert retry_job(session, job, "no answer", policy)
         assert list(take(sessions)) == []
         delays.append(seconds_until(only_job(sessions).run_at))
         with sessions.begin() as session:
@@ -243,8 +243,8 @@ def test_a_failure_is_tried_again_later_and_later(sessions: Sessions) -> None:
 def test_delays_differ_so_that_failures_do_not_come_back_together() -> None:
     policy = RetryPolicy()
 
-    assert len({policy.delay(5) for _ in range(20)}) == 20
-    assert policy.delay(10_000) <= policy.longest_delay
+    assert len({policy.get_delay(5) for _ in range(20)}) == 20
+    assert policy.get_delay(10_000) <= policy.max_delay
 
 
 def test_a_retry_waits_for_as_long_as_it_was_told_to(sessions: Sessions) -> None:
@@ -252,7 +252,7 @@ def test_a_retry_waits_for_as_long_as_it_was_told_to(sessions: Sessions) -> None
     (job,) = take(sessions)
 
     with sessions.begin() as session:
-        retry(session, job, "busy", RetryPolicy(), after=120)
+        retry_job(session, job, "busy", RetryPolicy(), after=120)
 
     assert 110 < seconds_until(only_job(sessions).run_at) <= 120
 
@@ -264,7 +264,7 @@ def test_what_failed_too_often_is_dead_and_says_why(sessions: Sessions) -> None:
     for error in ("first", "second"):
         (job,) = take(sessions)
         with sessions.begin() as session:
-            retry(session, job, error, policy)
+            retry_job(session, job, error, policy)
 
     found = only_job(sessions)
     assert (found.status, found.attempts, found.last_error) == (DEAD, 2, "second")
@@ -275,14 +275,14 @@ def test_many_claims_are_ended_in_one_statement(sessions: Sessions) -> None:
     add(sessions, 4)
     done, dead, later, untried = take(sessions, limit=4)
     verdicts = [
-        Verdict(done),
-        Verdict(dead, DEAD, "no such address"),
-        Verdict(later, PENDING, "busy", delay=120),
-        Verdict(untried, PENDING, counts=False),
+        JobResult(done),
+        JobResult(dead, DEAD, "no such address"),
+        JobResult(later, PENDING, "busy", delay=120),
+        JobResult(untried, PENDING, counts=False),
     ]
 
     with sessions.begin() as session:
-        assert settle(session, Job, verdicts) == {done.id, dead.id, later.id, untried.id}
+        assert finish_jobs(session, Job, verdicts) == {done.id, dead.id, later.id, untried.id}
 
     with sessions() as session:
         jobs = [session.get_one(Job, verdict.row.id) for verdict in verdicts]
@@ -299,21 +299,21 @@ def test_of_many_claims_those_with_an_old_fence_are_refused(sessions: Sessions) 
     (other,) = take(sessions)
 
     with sessions.begin() as session:
-        assert settle(session, Job, [Verdict(frozen, DEAD, "late")]) == set()
-        assert settle(session, Job, [Verdict(other)]) == {other.id}
-        assert settle(session, Job, [Verdict(other)]) == set()
-        assert settle(session, Job, []) == set()
+        assert finish_jobs(session, Job, [JobResult(frozen, DEAD, "late")]) == set()
+        assert finish_jobs(session, Job, [JobResult(other)]) == {other.id}
+        assert finish_jobs(session, Job, [JobResult(other)]) == set()
+        assert finish_jobs(session, Job, []) == set()
 
 
 def test_what_kills_its_worker_each_time_ends_dead(sessions: Sessions) -> None:
     add(sessions)
     for _ in range(3):
         with sessions.begin() as session:
-            assert not bury(session, Job, 3, "its worker died")
+            assert not mark_exhausted_dead(session, Job, 3, "its worker died")
         (killer,) = take(sessions, lease=OVER)
 
     with sessions.begin() as session:
-        assert bury(session, Job, 3, "its worker died") == [killer.id]
+        assert mark_exhausted_dead(session, Job, 3, "its worker died") == [killer.id]
 
     found = only_job(sessions)
     assert (found.status, found.attempts, found.last_error) == (DEAD, 3, "its worker died")
@@ -325,7 +325,7 @@ def test_what_is_at_work_is_not_buried(sessions: Sessions) -> None:
     take(sessions)
 
     with sessions.begin() as session:
-        assert not bury(session, Job, 1, "its worker died")
+        assert not mark_exhausted_dead(session, Job, 1, "its worker died")
 
 
 def test_what_was_abandoned_can_be_told_from_what_waits(sessions: Sessions) -> None:
@@ -333,5 +333,5 @@ def test_what_was_abandoned_can_be_told_from_what_waits(sessions: Sessions) -> N
     (abandoned,) = take(sessions, lease=OVER)
     add(sessions)
 
-    assert [job.id for job in take(sessions, limit=9, only=is_abandoned(Job))] == [abandoned.id]
+    assert [job.id for job in take(sessions, limit=9, only=lease_expired(Job))] == [abandoned.id]
     assert [job.id for job in take(sessions, limit=9, only=is_waiting(Job))] == [abandoned.id + 1]

@@ -52,7 +52,7 @@ def test_a_service_error_is_a_problem_with_all_its_members() -> None:
 
 
 def test_an_error_names_its_fields() -> None:
-    client = TestClient(raising(Unprocessable.field("title", "is too long")))
+    client = TestClient(raising(Unprocessable.for_field("title", "is too long")))
 
     problem = client.get("/fail/now").json()
 

@@ -15,8 +15,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from chassis.app import create_app
-from chassis.health import Check, Schema, health_router, ping_identity, ping_redis
-from chassis.migrations import revisions
+from chassis.health import Check, ReadRevisions, build_health_router, ping_identity, ping_redis
+from chassis.migrations import get_revisions
 from tools.localdev.fake_identity import FakeIdentity
 from tools.localdev.test_servers import TemporaryServers
 
@@ -40,12 +40,12 @@ def current() -> tuple[str | None, str | None]:
 
 
 def toy(
-    *, redis_url: str = "redis://127.0.0.1:1/0", schema: Schema = current, **checks: Check
+    *, redis_url: str = "redis://127.0.0.1:1/0", schema: ReadRevisions = current, **checks: Check
 ) -> FastAPI:
     settings = toy_settings(service_version="1.2.3", redis_url=redis_url)
     app = create_app(settings)
     app.state.transport = FakeIdentity()
-    app.include_router(health_router(settings, {"database": fine, **checks}, schema))
+    app.include_router(build_health_router(settings, {"database": fine, **checks}, schema))
     return app
 
 
@@ -206,6 +206,6 @@ def test_the_revisions_are_those_of_the_database_and_of_the_folder(
         connection.execute(sa.text("CREATE TABLE alembic_version (version_num text)"))
         connection.execute(sa.text("INSERT INTO alembic_version VALUES ('0001')"))
 
-    assert revisions(engine, tmp_path) == ("0001", "0002")
+    assert get_revisions(engine, tmp_path) == ("0001", "0002")
     shutil.rmtree(versions)  # each probe asks the database, and the files no more
-    assert revisions(engine, tmp_path) == ("0001", "0002")
+    assert get_revisions(engine, tmp_path) == ("0001", "0002")

@@ -18,13 +18,13 @@ from sqlalchemy.orm import Session
 from chassis.app import create_app
 from chassis.auth import CurrentUser
 from chassis.errors import Conflict
-from chassis.idempotency import IdempotentRoute, idempotent, keys_table
+from chassis.idempotency import IdempotentRoute, define_keys_table, idempotent
 from tools.localdev.fake_identity import FakeIdentity, Person
 
 from .toy import toy_settings
 
 METADATA = sa.MetaData()
-KEYS = keys_table(METADATA)
+KEYS = define_keys_table(METADATA)
 NOTES = sa.Table(
     "idempotent_notes",
     METADATA,
@@ -68,7 +68,9 @@ def with_sync_sessions(database_url: str, bench: Bench) -> tuple[APIRouter, Call
         with Session(engine) as session, session.begin():
             yield session
 
-    in_turn = Depends(get_db_session, scope="function", max_concurrency=SETTINGS.sessions_at_once)
+    in_turn = Depends(
+        get_db_session, scope="function", max_concurrency=SETTINGS.max_concurrent_sessions
+    )
     DbSession = Annotated[Session, in_turn]
     router = APIRouter(route_class=IdempotentRoute)
     once = idempotent(DbSession)
@@ -107,7 +109,9 @@ def with_async_sessions(database_url: str, bench: Bench) -> tuple[APIRouter, Cal
         async with AsyncSession(engine) as session, session.begin():
             yield session
 
-    in_turn = Depends(get_db_session, scope="function", max_concurrency=SETTINGS.sessions_at_once)
+    in_turn = Depends(
+        get_db_session, scope="function", max_concurrency=SETTINGS.max_concurrent_sessions
+    )
     DbSession = Annotated[AsyncSession, in_turn]
     router = APIRouter(route_class=IdempotentRoute)
     once = idempotent(DbSession)

@@ -11,11 +11,18 @@ from typing import Any
 import anyio
 import pytest
 
-from chassis.service_client import from_any_thread
-from chassis.tracing import traced
-from chassis.untrusted_http import Answer, ForbiddenTarget, NoAnswer, Outbound, dns, is_public
+from chassis.service_client import run_from_thread
+from chassis.tracing import trace_context
+from chassis.untrusted_http import (
+    ForbiddenTarget,
+    NoResponse,
+    UntrustedHttpClient,
+    UntrustedResponse,
+    is_public,
+    resolve_host,
+)
 
-Make = Callable[..., Outbound]
+Make = Callable[..., UntrustedHttpClient]
 
 
 class Sink(BaseHTTPRequestHandler):
@@ -68,19 +75,21 @@ def sink() -> Iterator[str]:
 
 @pytest.fixture
 def outbound() -> Iterator[Make]:
-    made: list[Outbound] = []
+    made: list[UntrustedHttpClient] = []
 
-    def make(*allow_hosts: str, **options: Any) -> Outbound:
-        made.append(Outbound(allow_hosts, **options))
+    def make(*allow_hosts: str, **options: Any) -> UntrustedHttpClient:
+        made.append(UntrustedHttpClient(allow_hosts, **options))
         return made[-1]
 
     yield make
     for one in made:
-        from_any_thread(one.aclose)
+        run_from_thread(one.aclose)
 
 
-def post(outbound: Outbound, url: str, content: bytes = b"{}") -> Answer:
-    return outbound.call("POST", url, headers={"Content-Type": "text/plain"}, content=content)
+def post(outbound: UntrustedHttpClient, url: str, content: bytes = b"{}") -> UntrustedResponse:
+    return outbound.request_from_thread(
+        "POST", url, headers={"Content-Type": "text/plain"}, content=content
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +108,7 @@ def test_what_is_not_public_is_refused_when_looked_at_and_when_called(
     guarded, url = outbound(), f"http://{host}:9/hook"
 
     with pytest.raises(ForbiddenTarget, match="not public"):
-        anyio.run(guarded.check, url)
+        anyio.run(guarded.check_url, url)
     with pytest.raises(ForbiddenTarget, match="not public"):
         post(guarded, url)
 
@@ -120,7 +129,7 @@ def test_public_addresses_are_public(address: str) -> None:
 )  # fmt: skip
 def test_what_is_no_plain_http_url_is_refused(url: str, outbound: Make) -> None:
     with pytest.raises(ForbiddenTarget) as refused:
-        anyio.run(outbound().check, url)
+        anyio.run(outbound().check_url, url)
 
     assert refused.value.errors[0]["field"] == "url"
 
@@ -138,7 +147,7 @@ def test_a_name_is_looked_at_again_at_each_call(outbound: Make) -> None:
         return next(answers)
 
     guarded = outbound(resolve=rebinding)
-    anyio.run(guarded.check, "http://rebinding.example.com/")
+    anyio.run(guarded.check_url, "http://rebinding.example.com/")
 
     with pytest.raises(ForbiddenTarget):
         post(guarded, "http://rebinding.example.com/")
@@ -175,7 +184,7 @@ def test_of_a_long_answer_only_the_beginning_is_read(sink: str, outbound: Make) 
 def test_an_answer_that_drips_is_given_up_in_time(sink: str, outbound: Make) -> None:
     began = monotonic()
 
-    with pytest.raises(NoAnswer, match="in time"):
+    with pytest.raises(NoResponse, match="in time"):
         post(outbound("127.0.0.1", timeout=0.5), f"{sink}/drip")
     assert monotonic() - began < 2
 
@@ -183,7 +192,7 @@ def test_an_answer_that_drips_is_given_up_in_time(sink: str, outbound: Make) -> 
 def test_no_longer_is_waited_than_our_own_caller_does(sink: str, outbound: Make) -> None:
     began = monotonic()
 
-    with traced(seconds=0.5), pytest.raises(NoAnswer, match="in time"):
+    with trace_context(seconds=0.5), pytest.raises(NoResponse, match="in time"):
         post(outbound("127.0.0.1"), f"{sink}/drip")
     assert monotonic() - began < 2
 
@@ -194,15 +203,15 @@ async def test_names_are_resolved_though_the_threads_of_all_are_taken() -> None:
     taken = [loop.run_in_executor(None, release.wait, 10) for _ in range(40)]
 
     async with asyncio.timeout(5):
-        assert await dns("127.0.0.1") == {"127.0.0.1": None}
+        assert await resolve_host("127.0.0.1") == {"127.0.0.1": None}
 
     release.set()
     await asyncio.gather(*taken)
 
 
 def test_nobody_there_is_no_answer(outbound: Make) -> None:
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoResponse):
         post(outbound("127.0.0.1"), "http://127.0.0.1:1/")
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoResponse):
         post(outbound(), "http://no-such-name.invalid/")
-    anyio.run(outbound().check, "http://no-such-name.invalid/")  # may get an address yet
+    anyio.run(outbound().check_url, "http://no-such-name.invalid/")  # may get an address yet

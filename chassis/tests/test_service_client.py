@@ -20,8 +20,8 @@ from prometheus_client import REGISTRY
 
 from chassis.app import create_app
 from chassis.errors import BadGateway, ServiceError, TooManyRequests, Unavailable
-from chassis.service_client import ServiceClient, retry_after
-from chassis.tracing import trace_id, traced
+from chassis.service_client import ServiceClient, parse_retry_after
+from chassis.tracing import get_trace_id, trace_context
 from tools.localdev.fake_identity import FakeIdentity
 
 from .toy import toy_settings
@@ -119,7 +119,7 @@ def test_a_file_is_sent_as_multipart_whole_at_each_attempt() -> None:
 def test_a_call_says_who_calls_and_under_which_trace() -> None:
     neighbour = Neighbour()
 
-    with traced("4bf92f3577b34da6a3ce929d0e0e4736"):
+    with trace_context("4bf92f3577b34da6a3ce929d0e0e4736"):
         request(neighbour.client(), "GET", "/")
 
     assert neighbour.last["X-Service-Name"] == "toy-service"
@@ -420,13 +420,13 @@ class Tokens:
         self.issued = 0
         self.current: dict[str | None, str] = {}
 
-    async def token(self, on_behalf_of: str | None = None) -> str:
+    async def get_token(self, on_behalf_of: str | None = None) -> str:
         if on_behalf_of not in self.current:
             self.issued += 1
             self.current[on_behalf_of] = f"{on_behalf_of or 'own'}-{self.issued}"
         return self.current[on_behalf_of]
 
-    def forget(self, on_behalf_of: str | None = None) -> None:
+    def forget_token(self, on_behalf_of: str | None = None) -> None:
         self.current.pop(on_behalf_of, None)
 
 
@@ -480,7 +480,7 @@ def test_call_works_from_a_def_endpoint_with_its_trace_and_deadline() -> None:
 
     @app.get("/")
     def ask() -> Any:
-        return client.call("GET", "/")
+        return client.call_from_thread("GET", "/")
 
     with TestClient(app) as toy:
         headers = {"X-Trace-ID": "from-the-edge", "X-Timeout-Ms": "500"}
@@ -496,9 +496,9 @@ def test_call_works_from_any_thread_with_its_trace() -> None:
     answers = []
 
     def work() -> None:
-        with traced("of-a-task-in-celery"):
-            answers.append(client.call("GET", "/"))
-            assert trace_id() == "of-a-task-in-celery"
+        with trace_context("of-a-task-in-celery"):
+            answers.append(client.call_from_thread("GET", "/"))
+            assert get_trace_id() == "of-a-task-in-celery"
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -514,7 +514,7 @@ def test_call_raises_what_make_request_raises() -> None:
     neighbour = Neighbour(httpx.Response(404, json={"detail": "Because"}))
 
     with pytest.raises(ServiceError, match="Because"):
-        neighbour.client().call("GET", "/")
+        neighbour.client().call_from_thread("GET", "/")
 
 
 # Over a real network
@@ -608,7 +608,7 @@ def test_nothing_is_connected_before_the_first_call(echo: Counting) -> None:
 
 def test_retry_after_is_read_in_both_of_its_forms() -> None:
     def asked(value: str) -> float:
-        return retry_after({"Retry-After": value})
+        return parse_retry_after({"Retry-After": value})
 
     in_a_minute = format_datetime(datetime.now(UTC) + timedelta(minutes=1), usegmt=True)
     assert asked("7") == 7

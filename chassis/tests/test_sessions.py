@@ -40,7 +40,9 @@ def toy(sessions: sessionmaker[Session], settings: ToySettings = SETTINGS) -> Fa
         with sessions.begin() as session:
             yield session
 
-    in_turn = Depends(get_db_session, scope="function", max_concurrency=settings.sessions_at_once)
+    in_turn = Depends(
+        get_db_session, scope="function", max_concurrency=settings.max_concurrent_sessions
+    )
     DbSession = Annotated[Session, in_turn]
 
     def tell(name: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from chassis.settings import load
+from chassis.settings import load_settings
 
 from .toy import ToySettings, toy_settings
 
@@ -21,7 +21,7 @@ OWN_SECRETS = {"jwt_secret_key": GOOD_SECRET, "service_client_secret": GOOD_SECR
 def test_driver_url_names_the_driver_whatever_scheme_was_given(scheme: str, driver: str) -> None:
     settings = toy_settings(database_url=f"{scheme}://me:p%40ss@db:5432/mine?application_name=x")
 
-    url = settings.driver_url(driver)
+    url = settings.get_driver_url(driver)
 
     assert url == f"postgresql+{driver}://me:p%40ss@db:5432/mine?application_name=x"
 
@@ -129,7 +129,7 @@ def test_load_ends_the_process_with_a_line_for_each_wrong_variable(
     monkeypatch.setenv("LOG_LEVEL", "loud")
 
     with pytest.raises(SystemExit) as exit:
-        load(ToySettings)
+        load_settings(ToySettings)
 
     lines = str(exit.value).splitlines()
     assert "SERVICE_PORT: " in lines[0]
@@ -153,7 +153,7 @@ def test_no_message_repeats_a_secret(
     monkeypatch.setenv(variable, value)
 
     with pytest.raises(SystemExit) as exit:
-        load(ToySettings)
+        load_settings(ToySettings)
 
     assert variable in str(exit.value)
     assert "canary" not in str(exit.value)

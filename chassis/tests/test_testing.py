@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chassis.auth import ServiceAccount, validate
+from chassis.auth import ServiceAccount, validate_token
 from chassis.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from chassis.service_client import ServiceClient
 from tools.localdev.fake_identity import FakeIdentity
@@ -33,7 +33,7 @@ async def feed(client: ServiceClient, **params: Any) -> Any:
 async def test_a_person_is_who_the_test_says(identity: FakeIdentity, client: ServiceClient) -> None:
     ada = identity.person("documents:read", roles=("editor",), name="Ada")
 
-    user = await validate(client, ada.token)
+    user = await validate_token(client, ada.token)
     contact = await client.make_request("GET", f"/api/v1/users/{ada.user_id}/contact")
 
     assert (user.user_id, user.email, user.roles) == (ada.user_id, ada.email, ("editor",))
@@ -45,7 +45,7 @@ async def test_a_person_is_who_the_test_says(identity: FakeIdentity, client: Ser
 
 async def test_nobody_else_is_anybody(client: ServiceClient) -> None:
     with pytest.raises(Unauthenticated):
-        await validate(client, "garbage")
+        await validate_token(client, "garbage")
     for path in ("/users/nobody/contact", "/users/nobody/permissions", "/roles/editor"):
         with pytest.raises(NotFound):
             await client.make_request("GET", path)
@@ -76,10 +76,10 @@ async def test_who_is_revoked_is_refused_and_on_the_feed(
     assert after["latest"] == 1
     assert [change["user_id"] for change in after["changes"]] == [ada.user_id]
     with pytest.raises(Unauthenticated):
-        await validate(client, ada.token)
+        await validate_token(client, ada.token)
     account = ServiceAccount(toy_settings(), identity)
     with pytest.raises(Forbidden):
-        await account.token(ada.user_id)
+        await account.get_token(ada.user_id)
     await account.aclose()
 
 
@@ -98,4 +98,4 @@ async def test_when_it_is_down_nobody_answers(
     identity.down = True
 
     with pytest.raises(Unavailable):
-        await validate(client, ada.token)
+        await validate_token(client, ada.token)

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from chassis.app import create_app
 from chassis.service_client import ServiceClient
-from chassis.tracing import outgoing_headers, seconds_left, trace_id, traced
+from chassis.tracing import build_trace_headers, get_seconds_left, get_trace_id, trace_context
 
 from .toy import toy_settings
 
@@ -24,15 +24,15 @@ def toy() -> FastAPI:
 
     @app.get("/sync")
     def in_a_thread() -> str | None:
-        return trace_id()
+        return get_trace_id()
 
     @app.get("/async")
     async def in_the_loop() -> str | None:
-        return trace_id()
+        return get_trace_id()
 
     @app.get("/left")
     async def left() -> float | None:
-        return None if seconds_left() == inf else seconds_left()
+        return None if get_seconds_left() == inf else get_seconds_left()
 
     return app
 
@@ -90,33 +90,33 @@ def test_each_request_has_an_id_of_its_own() -> None:
 
 
 def test_background_work_runs_under_the_id_it_is_given() -> None:
-    with traced("the-request-behind-it"):
-        inside = trace_id()
-        with traced() as another:
-            assert trace_id() == another != inside
+    with trace_context("the-request-behind-it"):
+        inside = get_trace_id()
+        with trace_context() as another:
+            assert get_trace_id() == another != inside
 
     assert inside == "the-request-behind-it"
-    assert trace_id() is None
+    assert get_trace_id() is None
 
 
 def test_a_uuid_and_32_hex_digits_are_sent_as_traceparent_too() -> None:
     for identifier in (HEX, "4BF92F35-77b3-4da6-a3ce-929d0e0e4736"):
-        with traced(identifier):
-            headers = outgoing_headers()
+        with trace_context(identifier):
+            headers = build_trace_headers()
 
         assert headers["X-Trace-ID"] == identifier
         assert re.fullmatch(rf"00-{HEX}-[0-9a-f]{{16}}-01", headers["traceparent"])
 
 
 def test_any_other_id_is_sent_by_its_own_header_alone() -> None:
-    with traced("of-the-callers-own-kind"):
-        headers = outgoing_headers()
+    with trace_context("of-the-callers-own-kind"):
+        headers = build_trace_headers()
 
     assert headers == {"X-Trace-ID": "of-the-callers-own-kind"}
 
 
 def test_work_without_an_id_gets_one_when_it_calls_out() -> None:
-    assert re.fullmatch(r"[0-9a-f]{32}", outgoing_headers()["X-Trace-ID"])
+    assert re.fullmatch(r"[0-9a-f]{32}", build_trace_headers()["X-Trace-ID"])
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("1500", 1.5), ("0", 0), ("9" * 50, 999_999.999)])
@@ -136,8 +136,8 @@ def test_background_work_does_not_inherit_the_patience_of_a_request() -> None:
 
     @app.get("/later")
     async def later() -> bool:
-        with traced():
-            return seconds_left() == inf
+        with trace_context():
+            return get_seconds_left() == inf
 
     assert TestClient(app).get("/later", headers={"X-Timeout-Ms": "1000"}).json()
 
@@ -146,9 +146,9 @@ def test_a_neighbour_in_the_same_process_leaves_the_callers_context_alone() -> N
     neighbour = ServiceClient("http://toy", "me", transport=httpx.ASGITransport(toy()))
 
     async def call() -> None:
-        with traced("the-callers-own-id"):
+        with trace_context("the-callers-own-id"):
             await neighbour.make_request("GET", "/left", timeout=0.5)
-            assert trace_id() == "the-callers-own-id"
-            assert seconds_left() == inf
+            assert get_trace_id() == "the-callers-own-id"
+            assert get_seconds_left() == inf
 
     anyio.run(call)

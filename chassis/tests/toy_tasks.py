@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from chassis.celery_app import create_celery
-from chassis.tracing import trace_id
+from chassis.tracing import get_trace_id
 
 from .toy import toy_settings
 
@@ -17,7 +17,7 @@ app = create_celery(toy_settings(), os.environ.get("TOY_BROKER_URL", "redis://12
 def note(words: str, path: str, seconds: float = 0) -> None:
     time.sleep(seconds)
     with Path(path).open("a") as file:
-        file.write(json.dumps({"words": words, "trace_id": trace_id()}) + "\n")
+        file.write(json.dumps({"words": words, "trace_id": get_trace_id()}) + "\n")
 
 
 @app.task

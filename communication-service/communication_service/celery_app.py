@@ -14,16 +14,21 @@ from typing import Any
 from celery import signals
 
 from chassis.auth import ServiceAccount
-from chassis.celery_app import create_celery, hint, hint_after_commit, sweep
+from chassis.celery_app import (
+    create_celery,
+    notify_workers,
+    notify_workers_after_commit,
+    schedule_task,
+)
 from chassis.service_client import ServiceClient
-from chassis.untrusted_http import Outbound
+from chassis.untrusted_http import UntrustedHttpClient
 
 from .delivery import worker
 from .models import PRIORITIES
 from .settings import settings
 
 celery = create_celery(settings, settings.celery_broker_url)
-sweep(celery, "communication.deliver_due", settings.sweep_seconds)
+schedule_task(celery, "communication.deliver_due", settings.sweep_seconds)
 
 LONGEST_TASK = 5.0  # seconds; a worker that is told to stop waits for its tasks
 BACKLOG = BoundedSemaphore(3)
@@ -43,8 +48,10 @@ def identity() -> ServiceClient:
 
 
 @cache
-def outbound() -> Outbound:
-    return Outbound(settings.webhook_allow_hosts, timeout=settings.webhook_timeout_seconds)
+def outbound() -> UntrustedHttpClient:
+    return UntrustedHttpClient(
+        settings.webhook_allow_hosts, timeout=settings.webhook_timeout_seconds
+    )
 
 
 @celery.task(name="communication.deliver_due")
@@ -62,9 +69,9 @@ def work_off(priorities: Sequence[int]) -> None:
     """Batch after batch; while there is more, other threads are called to help."""
     until = monotonic() + LONGEST_TASK
     while worker.deliver_due(settings, identity(), outbound(), priorities):
-        hint(deliver_due)
+        notify_workers(deliver_due)
         if monotonic() > until:
             return
 
 
-Hint = hint_after_commit(deliver_due)
+Hint = notify_workers_after_commit(deliver_due)

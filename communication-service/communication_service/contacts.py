@@ -33,7 +33,7 @@ class Contacts:
     def _ask(self) -> dict[str, Contact] | ServiceError:
         wanted = {"user_ids": list(self._people)}
         try:
-            answer = self._identity.call("POST", "/api/v1/users/contacts", wanted)
+            answer = self._identity.call_from_thread("POST", "/api/v1/users/contacts", wanted)
         except ServiceError as error:
             return error
         return {contact["user_id"]: contact for contact in answer["items"]}

@@ -5,8 +5,8 @@ from functools import partial
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from chassis.health import health_router, ping_identity, ping_redis
-from chassis.migrations import revisions
+from chassis.health import build_health_router, ping_identity, ping_redis
+from chassis.migrations import get_revisions
 
 from .database import engine
 from .settings import SERVICE_FOLDER, settings
@@ -17,8 +17,8 @@ def ping_database(app: FastAPI) -> None:
         connection.execute(text("SELECT 1"))
 
 
-router = health_router(
+router = build_health_router(
     settings,
     {"database": ping_database, "redis": ping_redis, "identity-service": ping_identity},
-    schema=partial(revisions, engine, SERVICE_FOLDER),
+    schema=partial(get_revisions, engine, SERVICE_FOLDER),
 )

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from chassis.app import create_app
-from chassis.untrusted_http import Outbound
+from chassis.untrusted_http import UntrustedHttpClient
 
 from .api import router as api_router
 from .health import router as health_router
@@ -16,7 +16,7 @@ from .settings import settings
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.outbound = Outbound(settings.webhook_allow_hosts)
+    app.state.outbound = UntrustedHttpClient(settings.webhook_allow_hosts)
     async with streams_of(app):
         yield
     await app.state.outbound.aclose()

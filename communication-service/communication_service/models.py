@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
-from chassis.idempotency import keys_table
+from chassis.idempotency import define_keys_table
 from chassis.job_queue import DEAD, PENDING, RUNNING
 
 from .database import Base
@@ -41,7 +41,7 @@ Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
 PersonId = Annotated[str, mapped_column(Uuid(as_uuid=False))]
 Time = Annotated[datetime, mapped_column(default=now)]
 
-idempotency_keys = keys_table(Base.metadata)
+idempotency_keys = define_keys_table(Base.metadata)
 
 
 class Content:

@@ -40,7 +40,7 @@ class Settings(chassis.Settings):
     sms_timeout_seconds: float = Field(default=10, gt=0)
 
     public_url: str = "http://localhost:8003"
-    mandatory_categories: chassis.Listed = Field(default=[SECURITY])
+    mandatory_categories: chassis.StringList = Field(default=[SECURITY])
     category_limits: dict[CategoryOrEvery, Limit] = Field(default={})
 
     inbox_streams_per_user: int = Field(default=5, ge=1)
@@ -55,7 +55,7 @@ class Settings(chassis.Settings):
     delivery_first_delay_seconds: float = Field(default=1, gt=0)
     delivery_longest_delay_seconds: float = Field(default=300, gt=0)
 
-    webhook_allow_hosts: chassis.Listed = Field(default=[])
+    webhook_allow_hosts: chassis.StringList = Field(default=[])
     webhook_timeout_seconds: float = Field(default=10, gt=0)
     webhook_pause_after_failures: int = Field(default=10, ge=1)
     webhook_pause_after_seconds: float = Field(default=60, ge=0)
@@ -94,4 +94,4 @@ class Settings(chassis.Settings):
         return RetryPolicy(self.delivery_max_attempts, first, longest)
 
 
-settings = chassis.load(Settings)
+settings = chassis.load_settings(Settings)

@@ -18,8 +18,8 @@ from aiosmtpd.smtp import Envelope, Session
 from fastapi.testclient import TestClient
 
 from chassis.auth import ServiceAccount
-from chassis.service_client import ServiceClient, from_any_thread
-from chassis.untrusted_http import Outbound
+from chassis.service_client import ServiceClient, run_from_thread
+from chassis.untrusted_http import UntrustedHttpClient
 from communication_service.delivery.worker import deliver_due
 from communication_service.main import app
 from communication_service.settings import Settings, settings
@@ -185,14 +185,14 @@ def deliver(mail_server: MailServer, identity: FakeIdentity) -> Iterator[Callabl
     url = settings.identity_service_url
     client = ServiceClient(url, settings.service_name, account=account, transport=identity)
 
-    outbound = Outbound(["127.0.0.1"], timeout=2)
+    outbound = UntrustedHttpClient(["127.0.0.1"], timeout=2)
 
     def deliver(**changes: Any) -> None:
         while deliver_due(changed(mail_server, **changes), client, outbound):
             pass
 
     yield deliver
-    from_any_thread(outbound.aclose)
+    run_from_thread(outbound.aclose)
 
 
 def changed(mail_server: MailServer, **changes: Any) -> Settings:

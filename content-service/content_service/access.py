@@ -61,7 +61,7 @@ def visible(
     statement: AnySelect, user: User, needed: Level = Level.READ, *, trashed: bool = False
 ) -> AnySelect:
     """Narrows a statement on Document to those on which the user has the level."""
-    names = None if user.may(EVERY_DOCUMENT) else literal(grantees(user), ARRAY(Text))
+    names = None if user.has_permission(EVERY_DOCUMENT) else literal(grantees(user), ARRAY(Text))
     return narrowed(statement, names, needed, trashed)
 
 
@@ -101,7 +101,7 @@ def of_one_name(name: ColumnElement[str]) -> Select[UUID]:
 
 def names_of(user: User) -> int | None:
     """How many, for `newest`."""
-    return None if user.may(EVERY_DOCUMENT) else len(grantees(user))
+    return None if user.has_permission(EVERY_DOCUMENT) else len(grantees(user))
 
 
 def span(user: User, limit: int, top: UUID = HIGHEST, bottom: UUID = LOWEST) -> dict[str, Any]:

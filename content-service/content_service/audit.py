@@ -35,7 +35,9 @@ def record(
 def list_entries(
     session: Session, user: User, document_id: UUID, page: PageParameters
 ) -> dict[str, Any]:
-    if not user.may(EVERY_DOCUMENT):  # whoever may see all also sees what became of a purged one
+    if not user.has_permission(
+        EVERY_DOCUMENT
+    ):  # whoever may see all also sees what became of a purged one
         find_document(session, user, document_id, Level.MANAGE)
     entries = select(AuditEntry).where(AuditEntry.document_id == document_id)
     return paginate(session, entries, page, AuditEntry.id)

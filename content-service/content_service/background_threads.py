@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from chassis.auth import ServiceAccount
-from chassis.service_client import ServiceClient, from_any_thread
+from chassis.service_client import ServiceClient, run_from_thread
 
 from .cleanup import tidy_up
 from .extraction.worker import read_next
@@ -57,7 +57,7 @@ def tell_people(stopping: Event, transport: Any) -> None:
     )
     repeat(stopping, "notices", partial(hand_over_due, communication), IDLE_SECONDS)
     for client in (communication, account):
-        from_any_thread(client.aclose)
+        run_from_thread(client.aclose)
 
 
 def repeat(stopping: Event, name: str, work: Work, pause: float) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import DateTime, Text, create_engine
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
-from chassis.settings import LIBPQ
+from chassis.settings import LIBPQ_OPTIONS
 
 from .settings import settings
 
@@ -18,12 +18,12 @@ from .settings import settings
 # To start a second process of PostgreSQL for a search takes ten times as long as the search.
 OPTIONS = "-c statement_timeout=15000 -c max_parallel_workers_per_gather=0"
 engine = create_engine(
-    settings.driver_url("psycopg2"),
+    settings.get_driver_url("psycopg2"),
     pool_size=settings.database_connections,
     max_overflow=0,
     pool_timeout=5,
     pool_recycle=1800,
-    connect_args={**LIBPQ, "options": OPTIONS},
+    connect_args={**LIBPQ_OPTIONS, "options": OPTIONS},
 )
 session_maker = sessionmaker(engine, expire_on_commit=False)
 
@@ -45,5 +45,7 @@ def get_db_session() -> Iterator[Session]:
 
 
 # scope="function" commits before the answer is sent, so a 201 means "saved".
-IN_TURN = Depends(get_db_session, scope="function", max_concurrency=settings.sessions_at_once)
+IN_TURN = Depends(
+    get_db_session, scope="function", max_concurrency=settings.max_concurrent_sessions
+)
 DbSession = Annotated[Session, IN_TURN]

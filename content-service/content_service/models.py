@@ -11,9 +11,9 @@ from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
-from chassis.idempotency import keys_table
+from chassis.idempotency import define_keys_table
 from chassis.job_queue import PENDING
-from chassis.tracing import trace_id
+from chassis.tracing import get_trace_id
 
 from .database import Base
 
@@ -35,11 +35,11 @@ def now() -> datetime:
 
 Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
 Since = Annotated[datetime, mapped_column(default=now)]
-TraceId = Annotated[str | None, mapped_column(default=trace_id)]
+TraceId = Annotated[str | None, mapped_column(default=get_trace_id)]
 # A person lives in identity's database: here an id as text, as tokens carry it.
 PersonId = Annotated[str, mapped_column(sa.Uuid(as_uuid=False))]
 
-idempotency_keys = keys_table(Base.metadata)
+idempotency_keys = define_keys_table(Base.metadata)
 
 
 def file_index(table: str) -> sa.Index:

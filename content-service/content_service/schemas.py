@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from chassis.job_queue import PENDING
-from chassis.schemas import STRICT, Text, storable
+from chassis.schemas import STRICT, Text, check_text
 
 from .models import Level
 
@@ -33,8 +33,8 @@ def in_ten_years(time: datetime) -> datetime:
 
 # In this order: what is stripped away does not count.
 Stripped = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Title = Annotated[Stripped, Field(max_length=200), AfterValidator(storable)]
-Tag = Annotated[Stripped, Field(max_length=50), AfterValidator(storable)]
+Title = Annotated[Stripped, Field(max_length=200), AfterValidator(check_text)]
+Tag = Annotated[Stripped, Field(max_length=50), AfterValidator(check_text)]
 Body = Annotated[Text, Field(max_length=1_000_000)]
 Tags = Annotated[list[Tag], Field(max_length=20)]
 Expiry = Annotated[AwareDatetime, AfterValidator(in_ten_years)]

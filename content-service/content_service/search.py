@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 
 from chassis.auth import User
-from chassis.pagination import PageParameters, decode, encode
+from chassis.pagination import PageParameters, decode_cursor, encode_cursor
 
 from .access import LOWEST, before, names_of, newest, span, visible
 from .models import Document
@@ -71,12 +71,12 @@ def search_documents(
     At the end of a window a page may be shorter than its limit, although there is a next one.
     """
     query = func.websearch_to_tsquery("english", filters.q)
-    position = decode(POSITION, page.cursor) if page.cursor else None
+    position = decode_cursor(POSITION, page.cursor) if page.cursor else None
     window = matches(connection, reader, conditions(query, filters), position)
     rows = best(connection, query, window, position, page.limit + 1)
     items = [shown(row) for row in rows[: page.limit]]
     after = next_position(position, window, items, is_full=len(rows) > page.limit)
-    return {"items": items, "next_cursor": encode(POSITION, after) if after else None}
+    return {"items": items, "next_cursor": encode_cursor(POSITION, after) if after else None}
 
 
 def conditions(query: Any, filters: SearchFilters) -> list[ColumnElement[bool]]:

@@ -46,4 +46,4 @@ class Settings(chassis.Settings):
         return url
 
 
-settings = chassis.load(Settings)
+settings = chassis.load_settings(Settings)

@@ -3,7 +3,7 @@
 import fsspec  # type: ignore[import-untyped]
 import pytest
 
-from chassis.settings import load
+from chassis.settings import load_settings
 from content_service.settings import Settings
 
 fsspec.register_implementation("absent", "no_such_driver.Store", errtxt="Install no_such_driver")
@@ -23,4 +23,4 @@ def test_a_setting_that_cannot_work_stops_the_start(
     monkeypatch.setenv(variable, value)
 
     with pytest.raises(SystemExit, match=rf"^Wrong settings\. {variable}: .*{reason}.*$"):
-        load(Settings)
+        load_settings(Settings)

@@ -8,7 +8,7 @@ from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.auth import User
-from chassis.tracing import trace_id
+from chassis.tracing import get_trace_id
 
 from .models import AuditEvent
 
@@ -47,7 +47,7 @@ def record(
             acting_service=by.actor if by else None,
             subject_id=subject,
             ip=origin()[0],
-            trace_id=trace_id(),
+            trace_id=get_trace_id(),
             details=details,
         )
     )

@@ -25,7 +25,7 @@ TIMEOUTS = {
 
 # Overflow that is closed after each use would cost more than the requests it serves: all is kept.
 engine = create_async_engine(
-    settings.driver_url("asyncpg"),
+    settings.get_driver_url("asyncpg"),
     pool_size=settings.database_pool_size + settings.database_max_overflow,
     max_overflow=0,
     pool_timeout=5,

@@ -7,8 +7,8 @@ from fastapi import FastAPI
 from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from chassis.health import health_router, ping_redis
-from chassis.migrations import current_revision, head_revision
+from chassis.health import build_health_router, ping_redis
+from chassis.migrations import get_current_revision, get_head_revision
 
 from .database import TIMEOUTS, engine
 from .settings import settings
@@ -26,11 +26,11 @@ async def ping_database(app: FastAPI) -> None:
 
 async def revision() -> str | None:
     async with probes.connect() as connection:
-        return await connection.run_sync(current_revision)
+        return await connection.run_sync(get_current_revision)
 
 
 def schema() -> tuple[str | None, str | None]:
-    return anyio.from_thread.run(revision), head_revision(FOLDER)
+    return anyio.from_thread.run(revision), get_head_revision(FOLDER)
 
 
-router = health_router(settings, {"database": ping_database, "redis": ping_redis}, schema)
+router = build_health_router(settings, {"database": ping_database, "redis": ping_redis}, schema)

@@ -23,12 +23,12 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 from uuid_utils.compat import uuid7
 
-from chassis.idempotency import keys_table
+from chassis.idempotency import define_keys_table
 from chassis.job_queue import PENDING
 
 from .database import Base, now
 
-keys_table(Base.metadata)
+define_keys_table(Base.metadata)
 
 user_roles = Table(
     "user_roles",

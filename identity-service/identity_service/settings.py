@@ -5,7 +5,7 @@ from jose import jwk
 from jose.exceptions import JOSEError
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from chassis.settings import DEVELOPMENT_SERVICE_SECRET, SHORTEST_SECRET, load
+from chassis.settings import DEVELOPMENT_SERVICE_SECRET, MIN_SECRET_LENGTH, load_settings
 from chassis.settings import Settings as StandardSettings
 
 from .crypto.common_passwords import is_common
@@ -119,17 +119,17 @@ class Settings(StandardSettings):
     def client_secrets_of_their_own(self) -> "Settings":
         if self.environment == "development":
             return self
-        if any(len(secret) < SHORTEST_SECRET for secret in self.jwt_previous_secret_keys):
+        if any(len(secret) < MIN_SECRET_LENGTH for secret in self.jwt_previous_secret_keys):
             raise ValueError(
-                f"JWT_PREVIOUS_SECRET_KEYS must have at least {SHORTEST_SECRET} characters each"
+                f"JWT_PREVIOUS_SECRET_KEYS must have at least {MIN_SECRET_LENGTH} characters each"
             )
         for client_id, secret in self.service_clients.items():
-            if secret == DEVELOPMENT_SECRET or len(secret) < SHORTEST_SECRET:
+            if secret == DEVELOPMENT_SECRET or len(secret) < MIN_SECRET_LENGTH:
                 raise ValueError(
                     f"SERVICE_CLIENTS must give {client_id} a secret of its own, of at least"
-                    f" {SHORTEST_SECRET} characters, when ENVIRONMENT is {self.environment}"
+                    f" {MIN_SECRET_LENGTH} characters, when ENVIRONMENT is {self.environment}"
                 )
         return self
 
 
-settings = load(Settings)
+settings = load_settings(Settings)

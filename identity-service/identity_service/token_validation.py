@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from chassis.auth import USER, User
+from chassis.auth import USER_ADAPTER, User
 
 from .crypto.tokens import InvalidToken, Kind, digest, is_api_key, read
 from .database import now, reader
@@ -124,7 +124,7 @@ class Identifier:
         return rows
 
     async def user(self, token: str) -> User:
-        return USER.validate_python(await self(token))
+        return USER_ADAPTER.validate_python(await self(token))
 
 
 async def ask(statement: Executable, parameters: dict[str, Any]) -> Sequence[Row[Any]]:

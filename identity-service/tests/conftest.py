@@ -101,7 +101,7 @@ def eventually(find: Callable[[], Any], seconds: float = 15) -> Any:
 @contextmanager
 def aside() -> Iterator[Connection]:
     """A connection to the service's database that is none of the service's."""
-    engine = create_engine(settings.driver_url("psycopg2"), poolclass=NullPool)
+    engine = create_engine(settings.get_driver_url("psycopg2"), poolclass=NullPool)
     with engine.connect() as connection:
         yield connection
 

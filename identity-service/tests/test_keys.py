@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from jose import jwt
 
-from chassis.settings import load
+from chassis.settings import load_settings
 from identity_service.settings import Settings
 
 from .conftest import PASSWORD, bearer, running
@@ -184,6 +184,6 @@ def test_a_key_that_does_not_fit_refuses_to_start(
         monkeypatch.setenv(name, value)
 
     with pytest.raises(SystemExit, match="JWT_") as refusal:
-        load(Settings)
+        load_settings(Settings)
 
     assert "PRIVATE KEY" not in str(refusal.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.settings import load
+from chassis.settings import load_settings
 from identity_service.settings import Settings, settings
 
 FOLDER = Path(__file__).resolve().parent.parent
@@ -27,7 +27,7 @@ def test_production_starts_with_secrets_of_its_own(monkeypatch: pytest.MonkeyPat
     for name, value in PRODUCTION.items():
         monkeypatch.setenv(name, value)
 
-    loaded = load(Settings)
+    loaded = load_settings(Settings)
 
     assert loaded.environment == "production"
     assert list(loaded.service_clients) == ["content-service"]
@@ -57,7 +57,7 @@ def test_a_weak_setting_refuses_to_start_and_is_named(
             monkeypatch.setenv(name, given)
 
     with pytest.raises(SystemExit) as refusal:
-        load(Settings)
+        load_settings(Settings)
 
     assert variable in str(refusal.value)
 
@@ -79,7 +79,7 @@ def test_an_administrator_to_be_made_needs_a_password(monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, value)
 
     with pytest.raises(SystemExit, match="FIRST_ADMIN_PASSWORD"):
-        load(Settings)
+        load_settings(Settings)
 
 
 def test_an_administrator_to_be_made_needs_a_password_that_nobody_tries_first(
@@ -90,7 +90,7 @@ def test_an_administrator_to_be_made_needs_a_password_that_nobody_tries_first(
         monkeypatch.setenv(name, value)
 
     with pytest.raises(SystemExit, match="FIRST_ADMIN_PASSWORD") as refusal:
-        load(Settings)
+        load_settings(Settings)
 
     assert "Password12345!" not in str(refusal.value)
 

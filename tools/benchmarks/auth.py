@@ -16,7 +16,7 @@ import httpx
 from tools.benchmarks.harness.bars import Bar, report
 from tools.benchmarks.harness.load import Result, load
 from tools.benchmarks.harness.stack import measured_server, running_stack
-from tools.localdev.stack import LocalStack
+from tools.localdev.stack import LocalDevStack
 
 ROUNDS = 7
 SECONDS = 1.5
@@ -41,7 +41,7 @@ def main() -> None:
     report(list(bars(results, calls)))
 
 
-def prepare(stack: LocalStack) -> tuple[str, str, str]:
+def prepare(stack: LocalDevStack) -> tuple[str, str, str]:
     """A person, their token, and a document of theirs."""
     person = {"email": "bench@example.com", "password": "a-long-bench-password"}
     with httpx.Client() as client:
@@ -61,7 +61,7 @@ def path(what: str, how: str, document_id: str) -> str:
 
 
 def measure(
-    stack: LocalStack, url: str, paths: dict[tuple[str, str], str], headers: dict[str, str]
+    stack: LocalDevStack, url: str, paths: dict[tuple[str, str], str], headers: dict[str, str]
 ) -> tuple[Results, int]:
     """The results of every round, and how often ours asked identity meanwhile."""
     results: Results = defaultdict(list)
@@ -78,7 +78,7 @@ def measure(
     return results, calls
 
 
-def validations(stack: LocalStack) -> int:
+def validations(stack: LocalDevStack) -> int:
     """How often identity was asked to validate a token, ever."""
     metrics = httpx.get(f"{stack.url('identity-service')}/metrics").text
     counted = [line for line in metrics.splitlines() if line.startswith("http_requests_total{")]

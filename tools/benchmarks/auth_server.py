@@ -13,13 +13,13 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from chassis.app import create_app
-from chassis.auth import USER
+from chassis.auth import USER_ADAPTER
 from content_service.api.dependencies import Reader
 from content_service.api.documents import read_document
 from content_service.health import router as health_router
 from content_service.settings import settings
 
-READER = USER.validate_python(
+READER = USER_ADAPTER.validate_python(
     {
         "user_id": os.environ["BENCH_USER_ID"],
         "email": None,

@@ -30,7 +30,7 @@ from tools.localdev.child_process import leashed, let_go
 from tools.localdev.layout import beats, responds
 from tools.localdev.servers import free_port, wait_until
 from tools.localdev.services import ROOT, SERVICES
-from tools.localdev.stack import LocalStack
+from tools.localdev.stack import LocalDevStack
 
 ROUNDS = 3
 TASKS, IN_APP, MAILS = 3_000, 8_000, 2_400
@@ -74,7 +74,7 @@ BODY = "On the Analytical Engine. " * 20
 class Bench:
     """The stack, the people in it, and what was measured."""
 
-    stack: LocalStack
+    stack: LocalDevStack
     database: Engine
     people: list[UUID]
     client: httpx.Client
@@ -144,7 +144,7 @@ def mail_server(delay: float) -> Iterator[int]:
         let_go(leash)
 
 
-def prepare(stack: LocalStack) -> Bench:
+def prepare(stack: LocalDevStack) -> Bench:
     identity = f"{stack.url('identity-service')}/api/v1/auth"
     people, token = [], ""
     with httpx.Client(timeout=30) as client:

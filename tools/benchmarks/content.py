@@ -17,13 +17,13 @@ from uuid import UUID
 import psycopg2  # type: ignore[import-untyped]
 from pydantic import TypeAdapter
 
-from chassis.pagination import encode
+from chassis.pagination import encode_cursor
 from tools.benchmarks.auth import OVERRIDES, prepare
 from tools.benchmarks.harness.bars import Bar, report
 from tools.benchmarks.harness.load import Result, load
 from tools.benchmarks.harness.stack import measured_server, running_stack
 from tools.localdev.services import ROOT
-from tools.localdev.stack import LocalStack
+from tools.localdev.stack import LocalDevStack
 
 SIZES = {"1k": 1_000, "100k": 100_000, "1M": 1_000_000}
 ROUNDS, SECONDS = 3, 1.0
@@ -77,7 +77,7 @@ def main() -> None:
     report(list(bars(results)))
 
 
-def filled(stack: LocalStack, database: str, count: int, user_id: str) -> str:
+def filled(stack: LocalDevStack, database: str, count: int, user_id: str) -> str:
     """The URL of a new database with so many documents, all of one person."""
     url = stack.layout.postgres.create("content", database)
     command = [sys.executable, "-m", "alembic", "upgrade", "head"]
@@ -109,7 +109,7 @@ def measure(urls: dict[str, str], headers: dict[str, str]) -> Results:
 def cases(count: int) -> Iterator[tuple[str, str, bytes | None, int]]:
     """Name, path, body and connections. Page 1,000 is as deep as there are documents."""
     documents, middle = "/api/v1/documents", bench_id(count // 2)
-    cursor = encode(TypeAdapter(UUID), bench_id(max(1, count - 999 * 50) + 50))
+    cursor = encode_cursor(TypeAdapter(UUID), bench_id(max(1, count - 999 * 50) + 50))
     yield "page 1", documents, None, 32
     yield "page 1,000", f"{documents}?cursor={cursor}", None, 32
     yield "page as objects", "/bench/orm", None, 32

@@ -30,7 +30,7 @@ from tools.benchmarks.harness.bars import Bar, report
 from tools.benchmarks.harness.stack import MEASURED_CORE, OTHER_CORE, running_stack
 from tools.localdev.child_process import leashed, let_go
 from tools.localdev.services import ROOT, SERVICES
-from tools.localdev.stack import LocalStack
+from tools.localdev.stack import LocalDevStack
 
 SERVICE = next(service for service in SERVICES if service.short == "workflow")
 ROUNDS, MESSAGES, RUNS, STEPS, ITEMS, WAITING = 3, 2000, 50, 20, 100, 100_000
@@ -87,7 +87,7 @@ DROP INDEX bench
 class Bench:
     """The measured platform, with whoever may do everything."""
 
-    def __init__(self, stack: LocalStack) -> None:
+    def __init__(self, stack: LocalDevStack) -> None:
         self.stack, self.environment = stack, stack.layout.environment(SERVICE)
         login = f"{stack.url('identity-service')}/api/v1/auth/login"
         token = httpx.post(login, json=ADMIN).raise_for_status().json()["access_token"]

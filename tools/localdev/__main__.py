@@ -7,62 +7,62 @@ from pathlib import Path
 from .layout import default_ports
 from .servers import StartError
 from .services import ROOT
-from .stack import LocalStack
+from .stack import LocalDevStack
 
 FOLDER = ROOT / ".local"
 WELCOME = Path(__file__).with_name("welcome.txt")
 
 
-def up(stack: LocalStack) -> None:
+def up(stack: LocalDevStack) -> None:
     print(f"Starting on this machine, data in {FOLDER}")
     stack.up()
     print(f"\n{WELCOME.read_text()}", end="")
 
 
-def down(stack: LocalStack) -> None:
+def down(stack: LocalDevStack) -> None:
     stack.down()
     print("Stopped; the data stay (`make reset` deletes them)")
 
 
-def ps(stack: LocalStack) -> None:
+def ps(stack: LocalDevStack) -> None:
     refuse_unless_running(stack)
     for name, state in stack.supervisor.states().items():
         ports = " ".join(map(str, stack.processes[name].ports))
         print(f"{name:<24} {state['statename']:<9} {ports:<10} {state['description']}")
 
 
-def logs(stack: LocalStack, name: str = "") -> None:
+def logs(stack: LocalDevStack, name: str = "") -> None:
     """The last lines; then, on a terminal, all that follow."""
     files = [stack.log_file(process) for process in ([name] if name else stack.processes)]
     follow = ["-F"] if sys.stdout.isatty() else []
     os.execvp("tail", ["tail", "-n", "100", *follow, *map(str, filter(Path.exists, files))])
 
 
-def restart(stack: LocalStack, name: str = "") -> None:
+def restart(stack: LocalDevStack, name: str = "") -> None:
     stack.restart(meant(stack, name))
 
 
-def stop(stack: LocalStack, name: str = "") -> None:
+def stop(stack: LocalDevStack, name: str = "") -> None:
     """Until it is started again, by `start` or `up`."""
     stack.supervisor.stop_all(meant(stack, name))
 
 
-def start(stack: LocalStack, name: str = "") -> None:
+def start(stack: LocalDevStack, name: str = "") -> None:
     stack.bring_up(stack.processes[name] for name in meant(stack, name))
 
 
-def meant(stack: LocalStack, name: str) -> list[str]:
+def meant(stack: LocalDevStack, name: str) -> list[str]:
     """One process, or all services, workers and schedulers."""
     refuse_unless_running(stack)
     return [name] if name else [process.name for process in stack.layout.services()]
 
 
-def refuse_unless_running(stack: LocalStack) -> None:
+def refuse_unless_running(stack: LocalDevStack) -> None:
     if not stack.supervisor.answers():
         raise StartError("Nothing is running: `make up` starts it")
 
 
-def reset(stack: LocalStack) -> None:
+def reset(stack: LocalDevStack) -> None:
     stack.reset()
     print("Stopped, and all data deleted")
 
@@ -72,7 +72,7 @@ ORDERS = {f.__name__: f for f in (up, down, ps, logs, restart, stop, start, rese
 
 def main() -> None:
     order, *names = sys.argv[1:] or ["help"]
-    stack = LocalStack(FOLDER, default_ports())
+    stack = LocalDevStack(FOLDER, default_ports())
     if order not in ORDERS:
         sys.exit(__doc__)
     if unknown := set(names) - set(stack.processes):

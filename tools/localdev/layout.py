@@ -23,7 +23,7 @@ from .services import (
     SERVICES,
     SMTP_PORT,
     Service,
-    environment,
+    build_environment,
 )
 
 ALONE = ("--without-gossip", "--without-mingle")  # what workers share is in the database
@@ -165,7 +165,7 @@ class Layout:
             **{key: value for key, value in given.items() if value is not None},
             "IDENTITY_SERVICE_URL": self.real_identity or self.url("identity-service"),
             **{f"{s.short.upper()}_SERVICE_URL": self.url(s.name) for s in SERVICES},
-            **environment(
+            **build_environment(
                 service,
                 database_url=self.postgres.url(service.short, service.database_name),
                 redis_url=self.redis(service).url(0),

@@ -41,11 +41,11 @@ class Service:
         return ROOT / self.name
 
 
-def declared(file: Path) -> Service:
+def read_service(file: Path) -> Service:
     return Service(file.parent.name.removesuffix("-service"), **tomllib.loads(file.read_text()))
 
 
-SERVICES = sorted(map(declared, ROOT.glob("*-service/service.toml")), key=lambda s: s.port)
+SERVICES = sorted(map(read_service, ROOT.glob("*-service/service.toml")), key=lambda s: s.port)
 
 # Alone, a service has a stand-in for identity beside it.
 HAS_IDENTITY = any(service.short == "identity" for service in SERVICES)
@@ -56,7 +56,7 @@ SMTP_PORT = 1025
 MAIL_PORT = 1080
 
 
-def environment(
+def build_environment(
     service: Service, *, database_url: str, redis_url: str, broker_url: str, storage: Path
 ) -> Mapping[str, str]:
     """The variables that tell a service where it is and what belongs to it."""

@@ -23,7 +23,7 @@ SECOND_CHANCES = 5.0  # seconds, for what crashes
 LINES_OF_LOG = 15
 
 
-class LocalStack:
+class LocalDevStack:
     """One stack: its data in `folder`, its listeners on `ports`."""
 
     def __init__(

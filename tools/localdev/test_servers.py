@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .child_process import leashed, let_go
 from .servers import Postgres, Redis, free_port, wait_until
-from .services import SERVICES, Service, environment
+from .services import SERVICES, Service, build_environment
 
 
 class TemporaryServers:
@@ -40,7 +40,7 @@ class TemporaryServers:
     def environment(self, service: Service) -> Mapping[str, str]:
         """The service's variables; every service has two Redis databases of its own."""
         number = 2 * SERVICES.index(service) + 1  # database 0 is for tests of no service
-        return environment(
+        return build_environment(
             service,
             database_url=self.postgres.url(service.short, service.database_name),
             redis_url=self.redis.url(number),

@@ -31,7 +31,7 @@ CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'w
 
 def cut_all_connections() -> None:
     """As a restart of the database does."""
-    engine = create_engine(settings.driver_url("psycopg2"))
+    engine = create_engine(settings.get_driver_url("psycopg2"))
     with engine.connect() as connection:
         connection.execute(text(f"{CUT} AND pid <> pg_backend_pid()"))
     engine.dispose()

@@ -30,7 +30,7 @@ INSERT INTO workflow_history (run_id, type, data) VALUES ('{RUN}', 'run.started'
 def url(servers: TemporaryServers) -> str:
     servers.postgres.create("old", "workflow_old")
     found = servers.postgres.url("old", "workflow_old")
-    return Settings(database_url=found).driver_url("psycopg2")
+    return Settings(database_url=found).get_driver_url("psycopg2")
 
 
 def upgrade(url: str, revision: str) -> None:

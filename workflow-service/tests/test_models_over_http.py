@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from chassis.errors import Unavailable
-from chassis.tracing import traced
+from chassis.tracing import trace_context
 from workflow_service.ai import prompts
 from workflow_service.ai.client import MOST_CHARACTERS, Answer, InvalidAnswer, open_models
 from workflow_service.ai.providers import ModelRefused
@@ -269,7 +269,7 @@ def test_a_model_is_given_no_more_time_than_is_left(provider: Provider, spent: l
     provider.says(GOOD[provider.name], pause=3)
     started = time.monotonic()
 
-    with traced(seconds=0.3), pytest.raises(Unavailable, match="does not answer"):
+    with trace_context(seconds=0.3), pytest.raises(Unavailable, match="does not answer"):
         models.ask(prompts.summarize("Text."), spent)
 
     assert time.monotonic() - started < 2.5
@@ -280,7 +280,7 @@ def test_an_answer_is_not_mended_when_no_time_is_left(
 ) -> None:
     provider.says(saying(provider.name, "No."), pause=0.2)
 
-    with traced(seconds=0.25), pytest.raises(Unavailable):
+    with trace_context(seconds=0.25), pytest.raises(Unavailable):
         summarize("Text.")
 
     assert len(provider.asked) <= 2

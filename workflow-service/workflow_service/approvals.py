@@ -145,7 +145,7 @@ def refuse_changed(
     path, version = f"/api/v1/documents/{seen['document_id']}", None
     with suppress(Forbidden, NotFound):  # then it is gone, for whoever started the run
         who = {"on_behalf_of": starter_id, "timeout": LONGEST_LOOK}
-        version = neighbours.content.call("GET", path, **who)["version"]
+        version = neighbours.content.call_from_thread("GET", path, **who)["version"]
     if version == seen["version"]:
         return
     with sessions.begin() as session:

@@ -12,7 +12,12 @@ from typing import Any
 from celery import signals
 
 from chassis.auth import ServiceAccount
-from chassis.celery_app import create_celery, hint, hint_after_commit, sweep
+from chassis.celery_app import (
+    create_celery,
+    notify_workers,
+    notify_workers_after_commit,
+    schedule_task,
+)
 
 from .database import session_maker
 from .engine.worker import Worker
@@ -20,7 +25,7 @@ from .neighbours import open_neighbours
 from .settings import settings
 
 celery = create_celery(settings, settings.celery_broker_url)
-sweep(celery, "workflow.work", seconds=1)
+schedule_task(celery, "workflow.work", seconds=1)
 
 _one_at_a_time = Lock()
 
@@ -39,7 +44,7 @@ def made() -> Worker:
         lease=timedelta(seconds=settings.step_lease_seconds),
         timeout=settings.step_timeout_seconds,
         hands=settings.steps_at_once,
-        more=lambda: hint(work),
+        more=lambda: notify_workers(work),
     )
 
 
@@ -54,4 +59,4 @@ def stop(**_: Any) -> None:
     the_worker().stopping = True
 
 
-Hint = hint_after_commit(work)
+Hint = notify_workers_after_commit(work)

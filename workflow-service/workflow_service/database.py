@@ -9,18 +9,18 @@ from sqlalchemy import DateTime, Text, create_engine
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
-from chassis.settings import LIBPQ
+from chassis.settings import LIBPQ_OPTIONS
 
 from .settings import settings
 
 # Nothing connects here: an engine opens its first connection on first use.
 engine = create_engine(
-    settings.driver_url("psycopg2"),
+    settings.get_driver_url("psycopg2"),
     pool_size=settings.database_pool_size,
     max_overflow=settings.database_max_overflow,
     pool_pre_ping=True,
     executemany_mode="values_plus_batch",  # the changes of many steps in one round trip
-    connect_args={**LIBPQ, "options": "-c statement_timeout=15000"},
+    connect_args={**LIBPQ_OPTIONS, "options": "-c statement_timeout=15000"},
 )
 session_maker = sessionmaker(engine, expire_on_commit=False)
 
@@ -41,5 +41,7 @@ def get_db_session() -> Iterator[Session]:
 
 
 # scope="function" commits before the answer is sent, so a 201 means "saved".
-IN_TURN = Depends(get_db_session, scope="function", max_concurrency=settings.sessions_at_once)
+IN_TURN = Depends(
+    get_db_session, scope="function", max_concurrency=settings.max_concurrent_sessions
+)
 DbSession = Annotated[Session, IN_TURN]

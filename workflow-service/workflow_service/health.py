@@ -5,8 +5,8 @@ from functools import partial
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from chassis.health import CHECK_TIMEOUT, health_router, ping_identity, ping_redis
-from chassis.migrations import revisions
+from chassis.health import CHECK_TIMEOUT_SECONDS, build_health_router, ping_identity, ping_redis
+from chassis.migrations import get_revisions
 
 from .database import engine
 from .settings import SERVICE_FOLDER, settings
@@ -18,12 +18,14 @@ def ping_database(app: FastAPI) -> None:
 
 
 async def ping_content(app: FastAPI) -> None:
-    await app.state.neighbours.content.make_request("GET", "/health/live", timeout=CHECK_TIMEOUT)
+    await app.state.neighbours.content.make_request(
+        "GET", "/health/live", timeout=CHECK_TIMEOUT_SECONDS
+    )
 
 
 async def ping_communication(app: FastAPI) -> None:
     communication = app.state.neighbours.communication
-    await communication.make_request("GET", "/health/live", timeout=CHECK_TIMEOUT)
+    await communication.make_request("GET", "/health/live", timeout=CHECK_TIMEOUT_SECONDS)
 
 
 checks = {
@@ -33,4 +35,6 @@ checks = {
     "content-service": ping_content,
     "communication-service": ping_communication,
 }
-router = health_router(settings, checks, schema=partial(revisions, engine, SERVICE_FOLDER))
+router = build_health_router(
+    settings, checks, schema=partial(get_revisions, engine, SERVICE_FOLDER)
+)

@@ -8,12 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
-from chassis.idempotency import keys_table
+from chassis.idempotency import define_keys_table
 from chassis.job_queue import PENDING
 
 from .database import Base
 
-keys_table(Base.metadata)
+define_keys_table(Base.metadata)
 
 Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
 RunId = Annotated[UUID, mapped_column(sa.ForeignKey("workflow_runs.id"))]

@@ -6,7 +6,7 @@ from typing import Any
 
 from chassis.auth import ServiceAccount
 from chassis.service_client import ServiceClient
-from chassis.untrusted_http import Outbound
+from chassis.untrusted_http import UntrustedHttpClient
 
 from .ai.client import Models, open_models
 from .settings import Settings
@@ -19,7 +19,7 @@ class Neighbours:
     content: ServiceClient
     communication: ServiceClient
     identity: ServiceClient
-    outbound: Outbound
+    outbound: UntrustedHttpClient
     models: Models
 
     async def aclose(self) -> None:
@@ -39,6 +39,8 @@ def open_neighbours(
         content=client(settings.content_service_url, target=content),
         communication=client(settings.communication_service_url, target=communication),
         identity=client(settings.identity_service_url, target=identity),
-        outbound=Outbound(settings.http_allow_hosts, timeout=settings.http_timeout_seconds),
+        outbound=UntrustedHttpClient(
+            settings.http_allow_hosts, timeout=settings.http_timeout_seconds
+        ),
         models=open_models(settings),
     )

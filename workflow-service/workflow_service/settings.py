@@ -60,4 +60,4 @@ class Settings(chassis.Settings):
         return name == "offline" or bool(getattr(self, f"{name}_api_key"))
 
 
-settings = chassis.load(Settings)
+settings = chassis.load_settings(Settings)

@@ -23,7 +23,7 @@ def of_runs(session: Session, user: User, days: int) -> dict[str, Any]:
     by_status = select(Run.status, func.count()).where(*which).group_by(Run.status)
     tasks = select(func.count()).select_from(Task).join(Run, Task.workflow_id == Run.id)
     calls = AiCall.created_at >= since
-    if not user.may(EVERY_RUN):
+    if not user.has_permission(EVERY_RUN):
         calls &= AiCall.user_id == user.user_id
     return {
         "by_status": {status: count for status, count in session.execute(by_status)},

@@ -13,7 +13,7 @@ from chassis.auth import User
 from chassis.errors import Forbidden, NotFound, Unprocessable
 from chassis.job_queue import RUNNING
 from chassis.pagination import PageParameters, paginate
-from chassis.tracing import trace_id
+from chassis.tracing import get_trace_id
 
 from .approvals import asked_of
 from .definition.model import Definition, refuse
@@ -44,7 +44,7 @@ def start_workflow(session: Session, starter: User, new: WorkflowStart) -> tuple
     published = find_definition(session, new.definition)
     run = Run(
         published=published, definition=published.name, version=published.version, status=RUNNING,
-        input=new.input, trace_id=trace_id(), started_by=starter.user_id,
+        input=new.input, trace_id=get_trace_id(), started_by=starter.user_id,
         business_key=new.business_key,
     )  # fmt: skip
     refuse(transaction.definition_of(run).input.faults(run.input), InvalidInput)
@@ -88,7 +88,7 @@ def find_workflow(session: Session, user: User, workflow_id: UUID) -> Run:
 
 
 def own(user: User) -> ColumnElement[bool]:
-    return true() if user.may(EVERY_RUN) else Run.started_by == user.user_id
+    return true() if user.has_permission(EVERY_RUN) else Run.started_by == user.user_id
 
 
 def with_steps(session: Session, user: User, workflow_id: UUID) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def control(
 
 def find_own(session: Session, user: User, workflow_id: UUID) -> Run:
     run = find_workflow(session, user, workflow_id)
-    if run.started_by != user.user_id and not user.may(EVERY_RUN):
+    if run.started_by != user.user_id and not user.has_permission(EVERY_RUN):
         raise Forbidden("Only who started the run may do this")
     return run
 
@@ -147,14 +147,16 @@ def retry(session: Session, user: User, workflow_id: UUID, wanted: Retry) -> Run
     old = find_own(session, user, workflow_id)
     version = version_of(session, old, wanted)
     with session.no_autoflush:
-        return reruns.retry(session, old, version, str(trace_id()), user.user_id)
+        return reruns.retry(session, old, version, str(get_trace_id()), user.user_id)
 
 
 def rerun(session: Session, user: User, workflow_id: UUID, wanted: Rerun) -> Run:
     old = find_own(session, user, workflow_id)
     version = version_of(session, old, wanted)
     with session.no_autoflush:
-        return reruns.rerun(session, old, version, str(trace_id()), user.user_id, wanted.from_step)
+        return reruns.rerun(
+            session, old, version, str(get_trace_id()), user.user_id, wanted.from_step
+        )
 
 
 def version_of(session: Session, old: Run, wanted: Retry) -> DefinitionVersion:

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Request
 from sse_starlette import EventSourceResponse
 
-from chassis.auth import CurrentUser, bearer_token
+from chassis.auth import CurrentUser, get_bearer_token
 from chassis.pagination import Page, PageRequest
 
 from ..database import DbSession
@@ -25,7 +25,7 @@ Position = Annotated[int | None, Header(ge=0, le=2**63 - 1)]
 async def follow(request: Request, user: CurrentUser) -> AsyncIterator[Follower]:
     """Until the stream has ended, however it does."""
     streams: Streams = request.app.state.streams
-    check_token = partial(request.app.state.authenticate, bearer_token(request))
+    check_token = partial(request.app.state.authenticate, get_bearer_token(request))
     with streams.follow(user, check_token) as follower:
         yield follower
 

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from chassis.auth import CurrentUser
 from chassis.idempotency import IdempotentRoute, idempotent
 from chassis.pagination import Page, PageRequest
-from chassis.service_client import from_any_thread
-from chassis.untrusted_http import Outbound
+from chassis.service_client import run_from_thread
+from chassis.untrusted_http import UntrustedHttpClient
 
 from .. import webhook_endpoints
 from ..database import DbSession
@@ -31,8 +31,8 @@ Idempotent = idempotent(DbSession)
 
 def refuse_inside(request: Request, url: str) -> None:
     """Raises ForbiddenTarget; the same is looked at again at each webhook."""
-    outbound: Outbound = request.app.state.outbound
-    from_any_thread(partial(outbound.check, url))
+    outbound: UntrustedHttpClient = request.app.state.outbound
+    run_from_thread(partial(outbound.check_url, url))
 
 
 @router.get("", response_model=Page[EndpointRead])

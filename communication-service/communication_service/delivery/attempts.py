@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from chassis.errors import ServiceError
-from chassis.tracing import traced
+from chassis.tracing import trace_context
 
 from ..models import DELIVERED, Attempt, Delivery, now
 from .channels.protocol import Receipt, TryLater, Unanswered, Undeliverable
@@ -79,7 +79,7 @@ def storable(said: str) -> str:
 def under_way(delivery: Delivery) -> Iterator[Sent]:
     """Raises nothing: a delivery that fails must not hold up the others."""
     sent = Sent(delivery)
-    with traced(delivery.notification.trace_id):
+    with trace_context(delivery.notification.trace_id):
         try:
             yield sent
             logger.info("delivery %s by %s is made", delivery.id, delivery.channel)

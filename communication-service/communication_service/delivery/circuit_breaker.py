@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
-from chassis.job_queue import DEAD, PENDING, Verdict
+from chassis.job_queue import DEAD, PENDING, JobResult
 
 from ..models import DISABLED, ENABLED, PAUSED, SUPPRESSED, Delivery, Endpoint, now
 from ..notifications.service import tell
@@ -36,7 +36,7 @@ def load_endpoints(session: Session, taken: Sequence[Delivery]) -> None:
         set_committed_value(delivery, "endpoint", endpoint)
 
 
-def hold_back(session: Session, taken: Sequence[Delivery], settings: Settings) -> list[Verdict]:
+def hold_back(session: Session, taken: Sequence[Delivery], settings: Settings) -> list[JobResult]:
     """The verdicts on those that are not to be sent now."""
     probes = probes_of(session, taken, settings)
     verdicts = [hold_back_one(one, settings) for one in taken if one not in probes]
@@ -54,16 +54,16 @@ def probes_of(session: Session, taken: Sequence[Delivery], settings: Settings) -
     return [first[each] for each in in_order if is_probe(session, each, settings)]
 
 
-def hold_back_one(delivery: Delivery, settings: Settings) -> Verdict | None:
+def hold_back_one(delivery: Delivery, settings: Settings) -> JobResult | None:
     endpoint = delivery.endpoint
     if endpoint is None or endpoint.status == ENABLED:
         return None
     if endpoint.status == DISABLED:
-        return Verdict(delivery, SUPPRESSED, f"The endpoint is disabled: {endpoint.reason}")
+        return JobResult(delivery, SUPPRESSED, f"The endpoint is disabled: {endpoint.reason}")
     if delivery.age(settings.lease) > settings.delivery_max_age_seconds:
-        return Verdict(delivery, DEAD, WAITING)
+        return JobResult(delivery, DEAD, WAITING)
     delay = until_probe(endpoint, delivery, settings)
-    return Verdict(delivery, PENDING, WAITING, delay=delay, counts=False)
+    return JobResult(delivery, PENDING, WAITING, delay=delay, counts=False)
 
 
 def until_probe(endpoint: Endpoint, delivery: Delivery, settings: Settings) -> float:

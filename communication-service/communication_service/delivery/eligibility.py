@@ -9,7 +9,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from chassis.job_queue import PENDING, Verdict, settle
+from chassis.job_queue import PENDING, JobResult, finish_jobs
 
 from ..models import SUPPRESSED, URGENT, Delivery, Preferences, Suppression, Throttle
 from ..schemas.preferences import Limit, Wishes
@@ -33,15 +33,15 @@ def admit(session: Session, claimed: Sequence[Delivery], settings: Settings) -> 
     moment = claimed[0].claimed_at(settings.lease)
     decisions = {delivery: recipients.decide(delivery, moment) for delivery in claimed}
     others = [verdict(d, what, moment) for d, what in decisions.items() if what != SEND]
-    settle(session, Delivery, others)
+    finish_jobs(session, Delivery, others)
     return [delivery for delivery, what in decisions.items() if what == SEND]
 
 
-def verdict(delivery: Delivery, decision: Decision, moment: datetime) -> Verdict:
+def verdict(delivery: Delivery, decision: Decision, moment: datetime) -> JobResult:
     if decision.until is None:
-        return Verdict(delivery, SUPPRESSED, decision.reason, counts=False)
+        return JobResult(delivery, SUPPRESSED, decision.reason, counts=False)
     delay = (decision.until - moment).total_seconds()
-    return Verdict(delivery, PENDING, decision.reason, delay=delay, counts=False)
+    return JobResult(delivery, PENDING, decision.reason, delay=delay, counts=False)
 
 
 class Recipients:

@@ -21,9 +21,17 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from chassis import job_queue
 from chassis.errors import ServiceError
-from chassis.job_queue import DEAD, PENDING, Verdict, bury, claim, is_waiting, settle
-from chassis.service_client import ServiceClient, asked, from_any_thread
-from chassis.untrusted_http import Outbound
+from chassis.job_queue import (
+    DEAD,
+    PENDING,
+    JobResult,
+    claim_jobs,
+    finish_jobs,
+    is_waiting,
+    mark_exhausted_dead,
+)
+from chassis.service_client import ServiceClient, get_requested_delay, run_from_thread
+from chassis.untrusted_http import UntrustedHttpClient
 
 from ..contacts import Contacts
 from ..database import session_maker
@@ -72,7 +80,7 @@ DUE = text("""
 def deliver_due(
     settings: Settings,
     identity: ServiceClient,
-    outbound: Outbound,
+    outbound: UntrustedHttpClient,
     priorities: Sequence[int] = PRIORITIES,
 ) -> bool:
     """One batch of each channel on which something is due; whether there may be more."""
@@ -105,7 +113,7 @@ def in_turn(deliver: Deliver, channel: str, priorities: Sequence[int], is_abando
 def deliver_batch(
     settings: Settings,
     identity: ServiceClient,
-    outbound: Outbound,
+    outbound: UntrustedHttpClient,
     channel: str,
     priorities: Sequence[int],
     is_abandoned: bool,
@@ -129,11 +137,11 @@ def deliver_batch(
 
 def take_abandoned(session: Session, channel: str, settings: Settings) -> Sequence[Delivery]:
     """What a worker died with. What was tried before is taken alone: it may be the cause."""
-    buried = bury(session, Delivery, settings.delivery_max_attempts, KILLED)
-    ours = job_queue.is_abandoned(Delivery) & (Delivery.channel == channel)
+    buried = mark_exhausted_dead(session, Delivery, settings.delivery_max_attempts, KILLED)
+    ours = job_queue.lease_expired(Delivery) & (Delivery.channel == channel)
     first, lease = ours & (Delivery.attempts == 1), settings.lease
-    taken = claim(session, Delivery, limit=settings.delivery_batch, lease=lease, only=first)
-    taken = taken or claim(session, Delivery, limit=1, lease=lease, only=ours)
+    taken = claim_jobs(session, Delivery, limit=settings.delivery_batch, lease=lease, only=first)
+    taken = taken or claim_jobs(session, Delivery, limit=1, lease=lease, only=ours)
     lose_attempts(session, [*buried, *(delivery.id for delivery in taken)])
     return taken
 
@@ -146,7 +154,7 @@ def take(
     for priority in priorities:
         if limit := settings.delivery_batch - len(taken):
             lane = ours & (Delivery.priority == priority)
-            taken += claim(session, Delivery, limit=limit, lease=settings.lease, only=lane)
+            taken += claim_jobs(session, Delivery, limit=limit, lease=settings.lease, only=lane)
     return taken
 
 
@@ -155,7 +163,7 @@ def begin(session: Session, taken: Sequence[Delivery], settings: Settings) -> li
     load(session, taken)
     wanted = admit(session, taken, settings)
     held = circuit_breaker.hold_back(session, wanted, settings)
-    settle(session, Delivery, held)
+    finish_jobs(session, Delivery, held)
     held_ids = {verdict.row.id for verdict in held}
     admitted = [delivery for delivery in wanted if delivery.id not in held_ids]
     erase_secrets(session, set(taken).difference(admitted))
@@ -178,7 +186,7 @@ def send_all(provider: Provider, admitted: Sequence[Delivery], seconds: float) -
     """For the time of a turn; what is then left is for the next one."""
     waiting, until = deque(admitted), monotonic() + seconds
     if iscoroutinefunction(provider.send):
-        return list(from_any_thread(partial(send_together, provider, waiting, until)))
+        return list(run_from_thread(partial(send_together, provider, waiting, until)))
     done: list[Sent] = []
     while waiting and (not done or monotonic() < until):
         with under_way(waiting.popleft()) as sent:
@@ -223,7 +231,7 @@ def record(
     untried = [delivery for delivery in admitted if delivery.id not in begun]
     verdicts = [verdict(sent, settings) for sent in done]
     verdicts += [put_back(delivery, settings) for delivery in untried]
-    ours = settle(session, Delivery, verdicts)
+    ours = finish_jobs(session, Delivery, verdicts)
     receipts = [sent.receipt for sent in done if sent.receipt and sent.delivery.id in ours]
     close_attempts(session, done, ours)
     circuit_breaker.note(session, done, settings)
@@ -232,10 +240,10 @@ def record(
     inbox.add(session, [receipt.inbox_item for receipt in receipts if receipt.inbox_item])
 
 
-def put_back(delivery: Delivery, settings: Settings) -> Verdict:
+def put_back(delivery: Delivery, settings: Settings) -> JobResult:
     """Due at once; but what waited for a slow endpoint lets others pass in the next turns."""
     pause = random.uniform(1, 3) * settings.delivery_turn_seconds if delivery.endpoint_id else None
-    return Verdict(delivery, PENDING, counts=False, delay=pause)
+    return JobResult(delivery, PENDING, counts=False, delay=pause)
 
 
 def erase_secrets(session: Session, deliveries: Iterable[Delivery]) -> None:
@@ -243,22 +251,22 @@ def erase_secrets(session: Session, deliveries: Iterable[Delivery]) -> None:
     erase(session, {said.id for said in notifications if said.category == SECURITY})
 
 
-def verdict(sent: Sent, settings: Settings) -> Verdict:
+def verdict(sent: Sent, settings: Settings) -> JobResult:
     delivery, error = sent.delivery, sent.error
     if error is None:
-        return Verdict(delivery, DELIVERED)
+        return JobResult(delivery, DELIVERED)
     if isinstance(error, ServiceError):
         return without_identity(sent, error, settings)
     is_old = delivery.age(settings.lease) > settings.delivery_max_age_seconds
     is_tried_enough = delivery.attempts >= settings.delivery_max_attempts
     if isinstance(error, Undeliverable) or is_old or is_tried_enough:
-        return Verdict(delivery, DEAD, sent.reason)
-    pause = settings.retry_policy.delay(delivery.attempts)
+        return JobResult(delivery, DEAD, sent.reason)
+    pause = settings.retry_policy.get_delay(delivery.attempts)
     after = error.after if isinstance(error, TryLater) else 0
-    return Verdict(delivery, PENDING, sent.reason, delay=max(pause, after))
+    return JobResult(delivery, PENDING, sent.reason, delay=max(pause, after))
 
 
-def without_identity(sent: Sent, error: ServiceError, settings: Settings) -> Verdict:
+def without_identity(sent: Sent, error: ServiceError, settings: Settings) -> JobResult:
     """Nobody knows where it is to go: that is no attempt, however often or long it is so.
 
     Providers let no ServiceError through but identity's. Attempts do not grow by it, so that the
@@ -266,5 +274,5 @@ def without_identity(sent: Sent, error: ServiceError, settings: Settings) -> Ver
     """
     age = sent.delivery.age(settings.lease)
     longest = min(LONGEST_WITHOUT_IDENTITY, max(settings.delivery_first_delay_seconds, age))
-    pause = max(random.uniform(longest / 2, longest), asked(error))
-    return Verdict(sent.delivery, PENDING, sent.reason, delay=pause, counts=False)
+    pause = max(random.uniform(longest / 2, longest), get_requested_delay(error))
+    return JobResult(sent.delivery, PENDING, sent.reason, delay=pause, counts=False)

@@ -50,7 +50,7 @@ def accept_all(session: Session, sender: User, new: BulkCreate) -> dict[str, Any
         else:
             left -= length(notification)
             if left < 0:
-                raise Unprocessable.field("recipients", TOO_LONG)
+                raise Unprocessable.for_field("recipients", TOO_LONG)
             made[recipient.recipient_id] = notification
             items.append(said(recipient, "accepted", notification))
     session.add_all(made.values())

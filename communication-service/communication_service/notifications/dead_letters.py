@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from chassis.auth import User
 from chassis.job_queue import DEAD, PENDING
 from chassis.pagination import PageParameters, paginate
-from chassis.tracing import trace_id
+from chassis.tracing import get_trace_id
 
 from ..models import CANCELLED, Delivery, Notification, Operation
 from ..redaction import erase
@@ -80,7 +80,7 @@ def operation(actor: User, action: str, which: DeadLetters, count: int) -> Opera
         acting_service=actor.actor,
         which=which.model_dump(mode="json", exclude_none=True),
         count=count,
-        trace_id=trace_id(),
+        trace_id=get_trace_id(),
     )
 
 

@@ -11,7 +11,7 @@ from chassis.auth import User
 from chassis.errors import Conflict, Forbidden, NotFound, Unprocessable
 from chassis.job_queue import DEAD, PENDING, is_due
 from chassis.pagination import PageParameters, paginate
-from chassis.tracing import trace_id
+from chassis.tracing import get_trace_id
 
 from ..delivery.attempts import NOT_ARRIVED
 from ..models import (
@@ -94,7 +94,7 @@ def prepare(
         recipient_id=str(new.recipient_id),
         category=new.category,
         send_at=new.send_at,
-        trace_id=trace_id(),
+        trace_id=get_trace_id(),
         deliveries=[
             delivery
             for channel in sorted(new.channels)
@@ -124,7 +124,7 @@ def tell(session: Session, user_id: str, subject: str, body: str) -> None:
             sender_id=user_id,
             recipient_id=user_id,
             category="webhooks",
-            trace_id=trace_id(),
+            trace_id=get_trace_id(),
             subject=subject,
             body=body,
             deliveries=[Delivery(channel=channel, **queued) for channel in ("email", "in_app")],
@@ -139,12 +139,12 @@ def refuse_to_force(sender: User, category: str) -> None:
 
 
 def may_force(sender: User) -> bool:
-    return sender.is_service or sender.may(MANDATORY)
+    return sender.is_service or sender.has_permission(MANDATORY)
 
 
 def refuse_what_is_off(channels: Collection[str]) -> None:
     if "sms" in channels and not settings.sms_account_sid:
-        raise Unprocessable.field("channels", "sms has no provider here: see SMS_ACCOUNT_SID")
+        raise Unprocessable.for_field("channels", "sms has no provider here: see SMS_ACCOUNT_SID")
 
 
 def template_for(session: Session, new: Sending) -> Template | None:
@@ -152,7 +152,7 @@ def template_for(session: Session, new: Sending) -> Template | None:
         return None
     template = get_template_by_name(session, new.template)
     if template is None:
-        raise Unprocessable.field("template", f"there is no template named {new.template}")
+        raise Unprocessable.for_field("template", f"there is no template named {new.template}")
     return template
 
 
@@ -182,7 +182,7 @@ def get_notification(session: Session, user: User, notification_id: UUID) -> Not
 
 
 def may_see(user: User, notification: Notification) -> bool:
-    return notification.sender_id == user.user_id or user.may(EVERY_NOTIFICATION)
+    return notification.sender_id == user.user_id or user.has_permission(EVERY_NOTIFICATION)
 
 
 def list_attempts(session: Session, user: User, notification_id: UUID) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def list_attempts(session: Session, user: User, notification_id: UUID) -> dict[s
 
 def attempts_of_one(session: Session, user: User, delivery_id: UUID) -> dict[str, Any]:
     delivery = session.get(Delivery, delivery_id)
-    may_inspect = delivery and delivery.status == DEAD and user.may(OPERATOR)
+    may_inspect = delivery and delivery.status == DEAD and user.has_permission(OPERATOR)
     if delivery is None or not (may_inspect or may_see(user, delivery.notification)):
         raise UnknownDelivery("There is no such delivery")
     return attempts_of(session, delivery)

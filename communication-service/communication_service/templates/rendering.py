@@ -86,7 +86,7 @@ def check(parts: Content | Parts, declared: set[str] | None = None) -> None:
         compiled(part, source)
         unknown = find_undeclared_variables(TEXT.parse(source)) - (declared or set())
         if declared is not None and unknown:
-            raise BadTemplate.field(part, f"uses {', '.join(sorted(unknown))}, not declared")
+            raise BadTemplate.for_field(part, f"uses {', '.join(sorted(unknown))}, not declared")
 
 
 def render(parts: Content | Parts, variables: Mapping[str, Any], budget: Budget) -> Rendered:
@@ -113,19 +113,19 @@ def render_part(part: str, source: str, variables: Mapping[str, Any], budget: Bu
         # A mail knows one kind of line ending only.
         return text.replace("\r\n", "\n").replace("\r", "\n")
     except UndefinedError as error:
-        raise BadVariables.field("variables", str(error.message)) from error
+        raise BadVariables.for_field("variables", str(error.message)) from error
     # Whatever else goes wrong in there is the template's own doing, and its author's to mend.
     except Exception as error:
-        raise BadTemplate.field(part, f"cannot be rendered: {error}") from error
+        raise BadTemplate.for_field(part, f"cannot be rendered: {error}") from error
 
 
 def compiled(part: str, source: str) -> Template:
     try:
         return compile_source(source, is_html=part == "html")
     except TemplateSyntaxError as error:
-        raise BadTemplate.field(part, f"line {error.lineno}: {error.message}") from error
+        raise BadTemplate.for_field(part, f"line {error.lineno}: {error.message}") from error
     except (RecursionError, MemoryError, SyntaxError) as error:
-        raise BadTemplate.field(part, "is nested too deeply") from error
+        raise BadTemplate.for_field(part, "is nested too deeply") from error
 
 
 @lru_cache(maxsize=500)

@@ -141,7 +141,9 @@ def naming(tag: str | None) -> Iterator[None]:
         if tag is None:
             raise
         (fault,) = error.errors
-        raise BadTemplate.field(f"translations.{tag}.{fault['field']}", fault["message"]) from error
+        raise BadTemplate.for_field(
+            f"translations.{tag}.{fault['field']}", fault["message"]
+        ) from error
 
 
 def render_in(template: Template, variables: JsonObject, locale: str | None) -> RenderedIn:

@@ -51,7 +51,7 @@ def add_tags(session: Session, user: User, document_id: UUID, tags: list[str]) -
     new = dict.fromkeys(tag for tag in tags if tag not in document.tags)
     wanted = [*document.tags, *new]
     if len(wanted) > MOST_TAGS:
-        raise Unprocessable.field("tags", f"the document would have more than {MOST_TAGS}")
+        raise Unprocessable.for_field("tags", f"the document would have more than {MOST_TAGS}")
     if wanted != document.tags:
         move_on(session, document, user, "document.updated", {"tags": wanted})
 

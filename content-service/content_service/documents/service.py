@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from chassis.auth import User
 from chassis.errors import Conflict, Unprocessable
-from chassis.pagination import PageParameters, decode, encode
+from chassis.pagination import PageParameters, decode_cursor, encode_cursor
 
 from .. import audit
 from ..access import (
@@ -81,7 +81,7 @@ def upload_document(session: Session, author: User, new: DocumentUpload) -> Docu
 def received(session: Session, file: UploadFile) -> dict[str, Any]:
     """What a document is told about an uploaded file, which is in the storage now."""
     if not file.size:
-        raise Unprocessable.field("file", "is empty")
+        raise Unprocessable.for_field("file", "is empty")
     name = safe_name(file.filename or "")
     kind = content_type_of(file.file, name)
     return {
@@ -123,12 +123,15 @@ def text_facts(body: str) -> dict[str, Any]:
 
 def list_documents(connection: Connection, reader: User, page: PageParameters) -> dict[str, Any]:
     """Rows and not objects: to make those would take as long as all the rest."""
-    top = before(decode(POSITION, page.cursor)) if page.cursor else HIGHEST
+    top = before(decode_cursor(POSITION, page.cursor)) if page.cursor else HIGHEST
     within = span(reader, page.limit + 1, top)
     rows = connection.execute(page_of(names_of(reader)), within).all()
     items = [dict(zip(SHOWN, row, strict=True)) for row in rows[: page.limit]]
     more = len(rows) > page.limit
-    return {"items": items, "next_cursor": encode(POSITION, items[-1]["id"]) if more else None}
+    return {
+        "items": items,
+        "next_cursor": encode_cursor(POSITION, items[-1]["id"]) if more else None,
+    }
 
 
 @cache
@@ -150,7 +153,7 @@ def stats(session: Session, reader: User) -> Stats:
 
 def current_state(connection: Connection, reader: User, document_id: UUID) -> Row[int, datetime]:
     """What tells whether a copy of the document is the newest. UnknownDocument if invisible."""
-    statement = STATE_OF_ALL if reader.may(EVERY_DOCUMENT) else STATE_OF_VISIBLE
+    statement = STATE_OF_ALL if reader.has_permission(EVERY_DOCUMENT) else STATE_OF_VISIBLE
     parameters = {"document_id": document_id, "names": grantees(reader)}
     found = connection.execute(statement, parameters).one_or_none()
     if found is None:
@@ -183,7 +186,7 @@ def replace_file(
 
 def refuse_text_for_file(document: Document) -> None:
     if document.body is None:
-        raise Unprocessable.field("body", "is not for this document, which is an uploaded file")
+        raise Unprocessable.for_field("body", "is not for this document, which is an uploaded file")
 
 
 def download_document(session: Session, reader: User, document_id: UUID) -> Document:

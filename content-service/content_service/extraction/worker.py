@@ -17,8 +17,16 @@ from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from chassis.job_queue import DONE, RetryPolicy, bury, claim, finish, renew, retry
-from chassis.tracing import traced
+from chassis.job_queue import (
+    DONE,
+    RetryPolicy,
+    claim_jobs,
+    finish_job,
+    mark_exhausted_dead,
+    renew_lease,
+    retry_job,
+)
+from chassis.tracing import trace_context
 
 from ..database import session_maker
 from ..files import storage
@@ -29,7 +37,7 @@ from .service import FAILED
 logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=settings.extraction_seconds + 5)
-POLICY = RetryPolicy(max_attempts=5, longest_delay=60)
+POLICY = RetryPolicy(max_attempts=5, max_delay=60)
 SAMPLE = 10_000  # characters that tell the language
 
 # What the person whose file it is gets to read.
@@ -52,16 +60,16 @@ def read_next() -> bool:
     """False when nothing was due."""
     with session_maker.begin() as session:
         give_up(session)
-        claimed = claim(session, Processing, limit=1, lease=LEASE)
+        claimed = claim_jobs(session, Processing, limit=1, lease=LEASE)
     for row in claimed:
-        with traced(row.trace_id), kept(row):
+        with trace_context(row.trace_id), kept(row):
             process(row)
     return bool(claimed)
 
 
 def give_up(session: Session) -> None:
     """Of what takes down whoever reads it."""
-    hopeless = bury(session, Processing, POLICY.max_attempts, DEADLY)
+    hopeless = mark_exhausted_dead(session, Processing, POLICY.max_attempts, DEADLY)
     if hopeless:
         failed = update(Processing).where(Processing.id.in_(hopeless))
         session.execute(failed.values(status=FAILED, finished_at=now()))
@@ -81,7 +89,7 @@ def kept(row: Processing) -> Iterator[None]:
 def renew_until(over: Event, row: Processing) -> None:
     while not over.wait(LEASE.total_seconds() / 3):
         with suppress(SQLAlchemyError), session_maker.begin() as session:
-            renew(session, row, LEASE)
+            renew_lease(session, row, LEASE)
 
 
 def process(row: Processing) -> None:
@@ -151,7 +159,7 @@ def language_of(text: str) -> str | None:
 
 def save(row: Processing, status: str, **result: Any) -> None:
     with session_maker.begin() as session:
-        finished = finish(session, row, status, finished_at=now(), **result)
+        finished = finish_job(session, row, status, finished_at=now(), **result)
         if finished and status == DONE:
             # Found by it from now on, if the file is still this one, whatever its title is now.
             file = update(Document).filter_by(id=row.document_id, sha256=row.sha256, body=None)
@@ -162,4 +170,4 @@ def put_back(row: Processing, error: str) -> None:
     if row.attempts >= POLICY.max_attempts:
         return save(row, FAILED, last_error=error)
     with session_maker.begin() as session:
-        retry(session, row, error, POLICY)
+        retry_job(session, row, error, POLICY)

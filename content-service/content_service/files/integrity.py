@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from chassis.pagination import PageParameters, decode, encode
+from chassis.pagination import PageParameters, decode_cursor, encode_cursor
 
 from ..models import Version
 from ..schemas import DamagedFile, IntegrityReport, Sha256
@@ -23,7 +23,7 @@ def check(session: Session, page: PageParameters) -> IntegrityReport:
     """Reads the files, as many as the limit and the time allow."""
     files = select(Version.sha256).where(Version.body.is_(None)).distinct()
     if page.cursor:
-        files = files.where(Version.sha256 > decode(POSITION, page.cursor))
+        files = files.where(Version.sha256 > decode_cursor(POSITION, page.cursor))
     names = session.scalars(files.order_by(Version.sha256).limit(page.limit + 1)).all()
     report = IntegrityReport(checked=0, items=[], next_cursor=None)
     until = monotonic() + PATIENCE
@@ -34,7 +34,7 @@ def check(session: Session, page: PageParameters) -> IntegrityReport:
         if monotonic() > until:
             break
     if report.checked < len(names):
-        report.next_cursor = encode(POSITION, names[report.checked - 1])
+        report.next_cursor = encode_cursor(POSITION, names[report.checked - 1])
     return report
 
 

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from chassis.auth import User
 from chassis.errors import ServiceError, Unprocessable
-from chassis.job_queue import DEAD, RetryPolicy, claim, finish, retry
+from chassis.job_queue import DEAD, RetryPolicy, claim_jobs, finish_job, retry_job
 from chassis.service_client import ServiceClient
-from chassis.tracing import traced
+from chassis.tracing import trace_context
 
 from ..access import narrowed
 from ..database import session_maker
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 5
 LEASE = timedelta(minutes=1)  # longer than so many calls can take
-POLICY = RetryPolicy(max_attempts=2_000, longest_delay=60)  # a day and more
+POLICY = RetryPolicy(max_attempts=2_000, max_delay=60)  # a day and more
 LONGEST_SUBJECT = 300
 KEPT = timedelta(days=7)  # what was given up, with its reason
 
@@ -55,9 +55,9 @@ def forget_dead(session: Session) -> None:
 def hand_over_due(communication: ServiceClient) -> bool:
     """False when nothing was due."""
     with session_maker.begin() as session:
-        claimed = claim(session, Notice, limit=AT_ONCE, lease=LEASE)
+        claimed = claim_jobs(session, Notice, limit=AT_ONCE, lease=LEASE)
     for notice in claimed:
-        with traced(notice.trace_id):
+        with trace_context(notice.trace_id):
             hand_over(communication, notice)
     return bool(claimed)
 
@@ -69,7 +69,7 @@ def hand_over(communication: ServiceClient, notice: Notice) -> None:
     key = {"Idempotency-Key": str(notice.id)}
     try:
         if is_true(notice):
-            communication.call("POST", "/api/v1/notifications", new, key)
+            communication.call_from_thread("POST", "/api/v1/notifications", new, key)
     except ServiceError as error:
         put_back(notice, error)
     else:
@@ -90,6 +90,6 @@ def put_back(notice: Notice, error: ServiceError) -> None:
     logger.warning("notice %s was not taken: %s", notice.id, error)
     with session_maker.begin() as session:
         if isinstance(error, Unprocessable):
-            finish(session, notice, DEAD, last_error=str(error))
+            finish_job(session, notice, DEAD, last_error=str(error))
         else:
-            retry(session, notice, str(error), POLICY)
+            retry_job(session, notice, str(error), POLICY)

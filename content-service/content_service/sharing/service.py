@@ -120,11 +120,11 @@ def effective(
     sources = sources_of(session, document, person)
     level = max((source.level for source in sources), key=LEVELS.index, default=None)
     reaches = [] if level is None else LEVELS[: LEVELS.index(level) + 1]
-    may_change = person.may("documents:write")
+    may_change = person.has_permission("documents:write")
     return EffectivePermission(
         user_id=UUID(person.user_id),
         level=level,
-        read=Level.READ in reaches and person.may("documents:read"),
+        read=Level.READ in reaches and person.has_permission("documents:read"),
         write=Level.WRITE in reaches and may_change,
         delete=Level.MANAGE in reaches and may_change,
         sources=sources,
@@ -136,7 +136,7 @@ def sources_of(session: Session, document: Document, person: User) -> list[Permi
     is_theirs = Access.grantee.in_(grantees(person))
     grants = select(Access).where(Access.document_id == document.id, is_theirs, allows(Level.READ))
     found = [source_of(document, grant) for grant in session.scalars(grants)]
-    if person.may(EVERY_DOCUMENT):
+    if person.has_permission(EVERY_DOCUMENT):
         found.append(PermissionSource(source="administrator", level=Level.MANAGE))
     return found
 

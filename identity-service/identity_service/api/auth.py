@@ -71,7 +71,7 @@ async def me(user: CurrentUser, session: DbSession) -> bodies.Me:
 @router.post("/authorize", response_model=bodies.Verdict)
 async def authorize(question: bodies.Question, user: CurrentUser) -> Any:
     """Whether you have one permission."""
-    return {"permission": question.permission, "allowed": user.may(question.permission)}
+    return {"permission": question.permission, "allowed": user.has_permission(question.permission)}
 
 
 @router.post("/change-password", status_code=204)

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy import select
 
-from chassis.auth import CurrentUser, User, bearer_token
+from chassis.auth import CurrentUser, User, get_bearer_token
 from chassis.errors import Forbidden, Unauthenticated
 
 from ..crypto.tokens import is_api_key
@@ -27,7 +27,7 @@ class InsufficientUserAuthentication(Unauthenticated):
 
 
 async def in_person(request: Request, user: CurrentUser) -> User:
-    if user.is_service or user.actor or is_api_key(bearer_token(request)):
+    if user.is_service or user.actor or is_api_key(get_bearer_token(request)):
         raise Forbidden("Only people do this for themselves, not services or API keys")
     return user
 

@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import JSONResponse
 
-from chassis.auth import User, bearer_token, require_permission
-from chassis.schemas import storable
+from chassis.auth import User, get_bearer_token, require_permission
+from chassis.schemas import check_text
 
 from .. import change_feed
 from ..audit import note_origin
@@ -34,9 +34,9 @@ async def validate(request: Request) -> JSONResponse:
 async def presented_token(request: Request) -> str:
     """The header wins. Whatever is not a token is an invalid one: callers look at the status."""
     if "authorization" in request.headers:
-        return bearer_token(request)
+        return get_bearer_token(request)
     try:
-        return storable(str(json.loads(await request.body())["token"]))
+        return check_text(str(json.loads(await request.body())["token"]))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InvalidToken from error
 

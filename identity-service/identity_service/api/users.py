@@ -34,7 +34,11 @@ def self_or(permission: str, services: bool = False) -> Any:
     """The user whom the path names, or somebody with the permission."""
 
     async def check(user_id: UUID, user: CurrentUser) -> User:
-        if user.user_id == str(user_id) or user.may(permission) or (services and user.is_service):
+        if (
+            user.user_id == str(user_id)
+            or user.has_permission(permission)
+            or (services and user.is_service)
+        ):
             return user
         raise Forbidden(f"This needs the permission {permission}")
 

@@ -11,9 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from chassis.errors import ServiceError
-from chassis.job_queue import RetryPolicy, claim, finish, retry
+from chassis.job_queue import RetryPolicy, claim_jobs, finish_job, retry_job
 from chassis.service_client import ServiceClient
-from chassis.tracing import traced
+from chassis.tracing import trace_context
 
 from ..crypto import tokens
 from ..database import reader, session_maker
@@ -27,19 +27,19 @@ logger = logging.getLogger(__name__)
 PAUSE = 1.0  # seconds between two looks
 AT_ONCE = 10
 LEASE = timedelta(minutes=1)  # longer than one hand-over can take
-POLICY = RetryPolicy(max_attempts=2_000, longest_delay=60)  # a day and more
+POLICY = RetryPolicy(max_attempts=2_000, max_delay=60)  # a day and more
 
 
 class OwnAccount:
     """Identity signs its own token; every other service asks it for one."""
 
-    async def token(self, on_behalf_of: str | None = None) -> str:
+    async def get_token(self, on_behalf_of: str | None = None) -> str:
         query = select(Client.id).where(Client.client_id == settings.service_client_id)
         async with reader.connect() as connection:
             own_id = (await connection.execute(query)).scalar_one()
         return tokens.issue(tokens.Kind.SERVICE, own_id, own_id, settings.access_token_seconds)
 
-    def forget(self, on_behalf_of: str | None = None) -> None:
+    def forget_token(self, on_behalf_of: str | None = None) -> None:
         """Nothing is kept."""
 
 
@@ -81,11 +81,11 @@ async def deliver_due(communication: ServiceClient) -> int:
 
 
 def take(session: Session) -> Sequence[Mail]:
-    return claim(session, Mail, limit=AT_ONCE, lease=LEASE)
+    return claim_jobs(session, Mail, limit=AT_ONCE, lease=LEASE)
 
 
 async def deliver(communication: ServiceClient, mail: Mail) -> None:
-    with traced(mail.trace_id):
+    with trace_context(mail.trace_id):
         try:
             await hand_over(communication, mail)
         except ServiceError as error:
@@ -112,6 +112,6 @@ async def hand_over(communication: ServiceClient, mail: Mail) -> None:
 async def settle(mail: Mail, error: str | None = None) -> None:
     async with session_maker.begin() as session:
         if error is None:
-            await session.run_sync(lambda s: finish(s, mail))
+            await session.run_sync(lambda s: finish_job(s, mail))
         else:
-            await session.run_sync(lambda s: retry(s, mail, error, POLICY))
+            await session.run_sync(lambda s: retry_job(s, mail, error, POLICY))

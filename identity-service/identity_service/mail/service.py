@@ -11,7 +11,7 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.errors import Gone
-from chassis.tracing import trace_id
+from chassis.tracing import get_trace_id
 
 from .. import audit
 from ..crypto import tokens
@@ -43,7 +43,7 @@ async def write(session: AsyncSession, kind: Kind, user_id: UUID) -> None:
     recent = recent.where(Mail.link_used_at.is_(None))
     if (await session.scalar(recent) or 0) < MOST_AT_ONCE:
         session.add(
-            Mail(user_id=user_id, kind=kind, variables=circumstances(), trace_id=trace_id())
+            Mail(user_id=user_id, kind=kind, variables=circumstances(), trace_id=get_trace_id())
         )
 
 

@@ -7,7 +7,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
-from chassis.schemas import storable
+from chassis.schemas import check_text
 
 from ..crypto.common_passwords import is_common
 from ..settings import normal_address
@@ -53,7 +53,7 @@ def to_come(time: datetime) -> datetime:
     return time
 
 
-Storable = AfterValidator(storable)
+Storable = AfterValidator(check_text)
 Time = Annotated[AwareDatetime, AfterValidator(in_utc)]
 Future = Annotated[Time, AfterValidator(to_come)]
 Email = Annotated[str, Field(max_length=254), Storable, AfterValidator(normal_address)]

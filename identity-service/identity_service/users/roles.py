@@ -39,7 +39,7 @@ HAS_AN_ADMINISTRATOR = (
 def require_all(by: User, permissions: Iterable[str]) -> None:
     """Raises Forbidden unless the caller has every one of them."""
     for permission in permissions:
-        if not by.may(permission):
+        if not by.has_permission(permission):
             raise Forbidden(f"This needs the permission {permission}")
 
 
@@ -51,7 +51,7 @@ async def named(session: AsyncSession, names: Iterable[str], by: User | None) ->
     found = (await session.scalars(query.with_for_update(read=True, key_share=True))).all()
     unknown = wanted - {role.name for role in found}
     if unknown:
-        raise Unprocessable.field("roles", f"there is no role {min(unknown)}")
+        raise Unprocessable.for_field("roles", f"there is no role {min(unknown)}")
     if by:
         require_all(by, [name for role in found for name in role.effective_permissions])
     return list(found)
@@ -131,7 +131,7 @@ async def require_known(session: AsyncSession, names: Iterable[str]) -> None:
     known = set(await session.scalars(select(Role.name)))
     for name in names:
         if name not in known:
-            raise Unprocessable.field("inherits", f"there is no role {name}")
+            raise Unprocessable.for_field("inherits", f"there is no role {name}")
 
 
 async def work_out(session: AsyncSession) -> None:
@@ -151,7 +151,7 @@ def in_order(roles: Mapping[str, Role]) -> list[str]:
     try:
         return list(TopologicalSorter(parents).static_order())
     except CycleError as error:
-        raise Unprocessable.field("inherits", "leads back to the role itself") from error
+        raise Unprocessable.for_field("inherits", "leads back to the role itself") from error
 
 
 async def keep_an_administrator(session: AsyncSession) -> None:

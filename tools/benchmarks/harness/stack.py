@@ -13,18 +13,18 @@ from tools.localdev.child_process import leashed, let_go
 from tools.localdev.layout import free_ports, responds
 from tools.localdev.servers import free_port, wait_until
 from tools.localdev.services import ROOT, SERVICES
-from tools.localdev.stack import LocalStack
+from tools.localdev.stack import LocalDevStack
 
 MEASURED_CORE, OTHER_CORE = 0, 1
 BOTH_CORES = f"{MEASURED_CORE},{OTHER_CORE}"
 
 
 @contextmanager
-def running_stack(overrides: Mapping[str, str]) -> Iterator[LocalStack]:
+def running_stack(overrides: Mapping[str, str]) -> Iterator[LocalDevStack]:
     """The whole platform on free ports and on the other core, gone again at the end."""
     os.sched_setaffinity(0, {OTHER_CORE})
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        stack = LocalStack(Path(folder) / "stack", free_ports(), overrides, leash=True)
+        stack = LocalDevStack(Path(folder) / "stack", free_ports(), overrides, leash=True)
         try:
             stack.up()
             yield stack
@@ -34,7 +34,7 @@ def running_stack(overrides: Mapping[str, str]) -> Iterator[LocalStack]:
 
 @contextmanager
 def measured_server(
-    stack: LocalStack,
+    stack: LocalDevStack,
     short: str,
     app: str,
     overrides: Mapping[str, str] = MappingProxyType({}),

@@ -7,8 +7,8 @@ from json import dumps
 from typing import Any, ClassVar, Protocol
 
 from chassis.errors import BadGateway, Unavailable
-from chassis.service_client import retry_after
-from chassis.tracing import seconds_left
+from chassis.service_client import parse_retry_after
+from chassis.tracing import get_seconds_left
 
 from ..settings import Settings
 from .prompts import Question
@@ -126,7 +126,7 @@ class Offline(Provider):
 
 def time_for(provider: str, seconds: float) -> float:
     """No more than what is left to the step or the request that asks."""
-    if (left := seconds_left()) <= 0:
+    if (left := get_seconds_left()) <= 0:
         raise Unavailable(f"There was no time left to ask {provider}", target=provider)
     return min(seconds, left)
 
@@ -148,5 +148,5 @@ def failure(provider: str, error: Any) -> Unavailable | ModelRefused:
     """A provider's 4xx or 5xx as ours."""
     if error.status_code < 500 and error.status_code not in (408, 409, 429):
         return ModelRefused(f"{provider} refused: {error.message[:500]}", target=provider)
-    seconds = retry_after(error.response.headers) or 1
+    seconds = parse_retry_after(error.response.headers) or 1
     return Unavailable(f"{provider} is busy or failing", retry_after=seconds, target=provider)

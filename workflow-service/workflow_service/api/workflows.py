@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse
 
-from chassis.auth import bearer_token
+from chassis.auth import get_bearer_token
 from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 
@@ -102,7 +102,7 @@ async def stream_workflow(
     last_event_id: Position = 0,
 ) -> EventSourceResponse:
     """Its history as it happens, until it ends; resumes after `Last-Event-ID`."""
-    check = partial(request.app.state.authenticate, bearer_token(request))
+    check = partial(request.app.state.authenticate, get_bearer_token(request))
     events = room.events(reader, visible, last_event_id, check)
     return EventSourceResponse(events, send_timeout=30)
 

@@ -16,7 +16,7 @@ from celpy.adapter import CELJSONEncoder, json_to_cel
 from celpy.celparser import CELParseError
 from celpy.evaluation import CELEvalError, base_functions
 
-from chassis.schemas import storable_object
+from chassis.schemas import check_json_object
 
 EVERYWHERE = {"input", "steps", "run"}
 IN_LANES = {"item", "index"}  # of foreach
@@ -95,7 +95,7 @@ def written(text: str, sees: Scope) -> str:
     try:
         found = environment.program(parse(text)).evaluate(dict(sees))
         value = json.dumps(found, cls=CELJSONEncoder, allow_nan=False)
-        storable_object({"value": json.loads(value)})
+        check_json_object({"value": json.loads(value)})
     except CELEvalError as error:
         # What follows is a dump of everything the expression could see.
         reason = str(error.args[0]).partition(" (in activation")[0]

@@ -14,9 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from chassis import job_queue
-from chassis.errors import Conflict, ServiceError, TooManyRequests, Unavailable, is_passing
-from chassis.schemas import storable_object
-from chassis.service_client import asked
+from chassis.errors import Conflict, ServiceError, TooManyRequests, Unavailable, is_transient
+from chassis.schemas import check_json_object
+from chassis.service_client import get_requested_delay
 
 from ..ai.usage import Spent
 from ..definition.model import Retry, StepDefinition
@@ -60,7 +60,7 @@ def blaming(runs: Collection[UUID]) -> Iterator[None]:
 
 def is_away(error: Exception) -> bool:
     """The database is, or it cannot do it just now."""
-    return isinstance(error, DBAPIError) and is_passing(error)
+    return isinstance(error, DBAPIError) and is_transient(error)
 
 
 def give_up(session: Session, run_id: UUID) -> None:
@@ -103,7 +103,7 @@ def claim(session: Session, neighbours: Neighbours, limit: int, lease: timedelta
     with blaming(runs):
         moves = {run_id: Move(session, run) for run_id, run in runs.items()}
         of_these = Step.run_id.in_(moves)
-        steps = job_queue.claim(session, Step, limit=limit, lease=lease, only=of_these)
+        steps = job_queue.claim_jobs(session, Step, limit=limit, lease=lease, only=of_these)
         calls = [begin(moves[step.run_id], step, neighbours) for step in steps]
         write(session, moves.values())
     return [call for call in calls if call]
@@ -152,7 +152,7 @@ def performed(call: Call) -> Answer:
 
 def refuse_unstorable(output: dict[str, Any]) -> None:
     try:
-        storable_object(output)
+        check_json_object(output)
     except ValueError as error:
         raise Terminal(f"what it gave cannot be kept: it {error}") from error
 
@@ -188,7 +188,9 @@ def apply(move: Move, step: Step, defined: StepDefinition, outcome: Outcome) -> 
     reason, retry = reason_of(outcome), defined.retry
     if not may_pass(outcome, step):
         return transitions.fail(move, step, reason)
-    at = now() + timedelta(seconds=max(asked(outcome), pause_after(step.attempts, retry)))
+    at = now() + timedelta(
+        seconds=max(get_requested_delay(outcome), pause_after(step.attempts, retry))
+    )
     is_too_old = retry.max_age and at > step.created_at + timedelta(seconds=retry.max_age)
     if outlasts(step, defined, outcome, at):
         step.attempts = min(step.attempts, retry.attempts - 1)  # the next is not one too many
@@ -212,8 +214,8 @@ def outlasts(step: Step, defined: StepDefinition, error: ServiceError, at: datet
 def pause_after(attempts: int, retry: Retry) -> float:
     if retry.growth == "fixed":
         return retry.pause
-    policy = job_queue.RetryPolicy(first_delay=retry.pause, longest_delay=retry.longest_pause)
-    return policy.delay(attempts)
+    policy = job_queue.RetryPolicy(first_delay=retry.pause, max_delay=retry.longest_pause)
+    return policy.get_delay(attempts)
 
 
 def may_pass(error: ServiceError, step: Step) -> bool:

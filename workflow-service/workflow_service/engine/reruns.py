@@ -56,11 +56,11 @@ def rerun(
     first, steps = from_step or move.definition.start, own_steps(session, old)
     main = move.definition.lane(move.definition.start)
     if first not in main or not any(step.path == first for step in steps):
-        raise Unprocessable.field("from_step", f"the run did not come to a step {first}")
+        raise Unprocessable.for_field("from_step", f"the run did not come to a step {first}")
     before = {name for name in main - {first} if first in move.definition.lane(name)}
     steps = [s for s in steps if s.path.split("/")[0].split(".")[0].removesuffix(UNDO) in before]
     if undone := next((s.path.removesuffix(UNDO) for s in steps if s.name.endswith(UNDO)), None):
-        raise Unprocessable.field("from_step", f"{undone}, which comes before it, was undone")
+        raise Unprocessable.for_field("from_step", f"{undone}, which comes before it, was undone")
     copy(move, filter(is_kept, steps))
     transitions.add(move, first)
     write(session, [move])
@@ -153,7 +153,7 @@ def again(move: Move, old: Step, by: str) -> None:
     defined = move.definition.steps.get(old.name)
     if defined is None or defined.kind != old.kind:
         message = f"step {old.path} is not in that version: rerun from another step"
-        raise Unprocessable.field("version", message)
+        raise Unprocessable.for_field("version", message)
     step = move.put(old.name, old.kind, old.scope, old.item)
     if move.run.version == old_version(move, old):
         step.key = old.key

@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from chassis import job_queue
-from chassis.tracing import traced
+from chassis.tracing import trace_context
 
 from ..models import Step
 from ..neighbours import Neighbours
@@ -163,7 +163,7 @@ class Worker:
                 self._alone(partial(sla.breach, run_id=run_id))
 
     def _attempt(self, call: Call, seconds: float) -> None:
-        with traced(call.run.trace_id, seconds):
+        with trace_context(call.run.trace_id, seconds):
             outcome = attempt(call)
             name = type(outcome).__name__
             logger.info("step %s, attempt %d: %s", call.step.path, call.step.attempts, name)
@@ -185,7 +185,7 @@ class Worker:
         with suppress(DBAPIError), self.sessions.begin() as session:
             for call, until in self._at_work.values():
                 if monotonic() < until:
-                    job_queue.renew(session, call.step, self.lease)
+                    job_queue.renew_lease(session, call.step, self.lease)
 
 
 def wake(session: Session) -> None:

@@ -104,7 +104,7 @@ class Extract(AiKind):
 def text_of(content: ServiceClient, document_id: UUID | None, reader_id: str) -> str:
     """A document's text, read with the reader's rights; raises NoTextYet, and content's errors."""
     path = f"/api/v1/documents/{document_id}"
-    read = partial(content.call, "GET", on_behalf_of=reader_id)
+    read = partial(content.call_from_thread, "GET", on_behalf_of=reader_id)
     text = read(path)["body"]
     if not text:
         with suppress(NotFound):  # nobody asked for its processing

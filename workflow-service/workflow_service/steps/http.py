@@ -7,8 +7,8 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from chassis.errors import Unavailable
 from chassis.schemas import Text
-from chassis.service_client import retry_after
-from chassis.untrusted_http import MOST_BYTES, Answer, NoAnswer, parsed
+from chassis.service_client import parse_retry_after
+from chassis.untrusted_http import MAX_RESPONSE_BYTES, NoResponse, UntrustedResponse, parse_url
 
 from .protocol import Call, Done, Kind, Terminal
 
@@ -37,21 +37,21 @@ class Request(Kind):
             content = json.dumps(self.body).encode()
             headers = {"Content-Type": "application/json", **headers}
         headers["Content-Length"] = str(len(content))
-        host = parsed(self.url).host
+        host = parse_url(self.url).host
         try:
-            answer = call.neighbours.outbound.call(
+            answer = call.neighbours.outbound.request_from_thread(
                 self.method, self.url, headers=headers, content=content
             )
-        except NoAnswer as error:
+        except NoResponse as error:
             raise Unavailable(str(error), target=host) from error
         return Done(accepted(host, answer))
 
 
-def accepted(host: str, answer: Answer) -> dict[str, Any]:
+def accepted(host: str, answer: UntrustedResponse) -> dict[str, Any]:
     """What a later step sees of an answer; raises when it is a refusal."""
     if answer.status >= 500 or answer.status in BUSY:
         message = f"answered {answer.status}"
-        raise Unavailable(message, retry_after=retry_after(answer.headers) or 1, target=host)
+        raise Unavailable(message, retry_after=parse_retry_after(answer.headers) or 1, target=host)
     if answer.status >= 300:
         raise Terminal(f"answered {answer.status}", target=host)
     content_type = answer.headers.get("Content-Type", "")
@@ -61,7 +61,7 @@ def accepted(host: str, answer: Answer) -> dict[str, Any]:
         try:
             found["json"] = json.loads(text)
         except (ValueError, RecursionError) as error:
-            is_cut = len(answer.content) >= MOST_BYTES
-            fault = f"is longer than {MOST_BYTES // 1024} KiB" if is_cut else "is not JSON"
+            is_cut = len(answer.content) >= MAX_RESPONSE_BYTES
+            fault = f"is longer than {MAX_RESPONSE_BYTES // 1024} KiB" if is_cut else "is not JSON"
             raise Terminal(f"its answer should be JSON, and {fault}", target=host) from error
     return found

@@ -46,5 +46,5 @@ class Notify(Kind):
 def members(call: Call, role: str) -> list[str]:
     """Who has the role, as this service may know; the starter need not know all users."""
     params = {"role": role, "limit": MOST_MEMBERS}
-    page = call.neighbours.identity.call("GET", "/api/v1/users", params=params)
+    page = call.neighbours.identity.call_from_thread("GET", "/api/v1/users", params=params)
     return [user["id"] for user in page["items"]]

@@ -49,12 +49,12 @@ class Call(Here):
         """
         more["on_behalf_of"] = self.run.started_by
         more["headers"] = {"Idempotency-Key": key or str(self.step.key)}
-        return neighbour.call(method, f"/api/v1/{path}", *args, **more)
+        return neighbour.call_from_thread(method, f"/api/v1/{path}", *args, **more)
 
     def require(self, permission: str) -> None:
         """Raises Forbidden when whoever started the run is not active, or may not do this now."""
         who = {"on_behalf_of": self.run.started_by}
-        starter = self.neighbours.identity.call("POST", "/api/v1/auth/validate", **who)
+        starter = self.neighbours.identity.call_from_thread("POST", "/api/v1/auth/validate", **who)
         if not {permission, "*"} & {*starter["permissions"]}:
             raise Forbidden(f"Who started the run has not the permission {permission} now")
 

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from chassis.untrusted_http import Outbound
+from chassis.untrusted_http import UntrustedHttpClient
 
 from ...contacts import Contacts
 from ...models import Delivery
@@ -50,7 +50,7 @@ class Batch:
 
     settings: Settings
     contacts: Contacts
-    outbound: Outbound
+    outbound: UntrustedHttpClient
     stack: ExitStack
 
 

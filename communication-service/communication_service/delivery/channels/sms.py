@@ -4,7 +4,7 @@ import re
 
 import httpx
 
-from chassis.service_client import retry_after
+from chassis.service_client import parse_retry_after
 
 from ...contacts import Contacts, UnknownRecipient
 from ...models import Delivery
@@ -62,4 +62,4 @@ def accepted(answer: httpx.Response, said: str) -> Receipt:
         return Receipt(response=said)
     if answer.is_client_error and answer.status_code not in OURS:
         raise Undeliverable(said)
-    raise TryLater(said, after=retry_after(answer.headers))
+    raise TryLater(said, after=parse_retry_after(answer.headers))

@@ -8,8 +8,8 @@ from socket import gaierror
 import httpcore
 from standardwebhooks import Webhook as Signer
 
-from chassis.service_client import retry_after
-from chassis.untrusted_http import Answer, ForbiddenTarget, NoAnswer
+from chassis.service_client import parse_retry_after
+from chassis.untrusted_http import ForbiddenTarget, NoResponse, UntrustedResponse
 
 from ...models import Delivery, Endpoint, now
 from .protocol import Batch, Receipt, TryLater, Unanswered, Undeliverable, excerpt
@@ -39,7 +39,7 @@ class Webhook:
             )
         except ForbiddenTarget as error:
             raise Undeliverable(str(error)) from error
-        except NoAnswer as error:
+        except NoResponse as error:
             is_unsent = isinstance(error.__cause__, NOT_CONNECTED)
             raise (TryLater if is_unsent else Unanswered)(str(error)) from error
         text = answer.content.decode(errors="replace")
@@ -81,14 +81,14 @@ def secrets(endpoint: Endpoint, at: datetime) -> Iterator[str]:
         yield endpoint.old_secret
 
 
-def accepted(answer: Answer, said: str) -> Receipt:
+def accepted(answer: UntrustedResponse, said: str) -> Receipt:
     """Raises what a refusal means."""
     if 200 <= answer.status < 300:
         return Receipt(response=said)
     if answer.status == GONE:
         raise EndpointGone(said)
     if answer.status in GATEWAYS:
-        raise Unanswered(said, after=retry_after(answer.headers))
+        raise Unanswered(said, after=parse_retry_after(answer.headers))
     if answer.status >= 500 or answer.status in LATER:
-        raise TryLater(said, after=retry_after(answer.headers))
+        raise TryLater(said, after=parse_retry_after(answer.headers))
     raise Undeliverable(said)

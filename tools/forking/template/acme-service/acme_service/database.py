@@ -9,17 +9,17 @@ from sqlalchemy import DateTime, Text, create_engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 from acme_service.settings import settings
-from chassis.settings import LIBPQ
+from chassis.settings import LIBPQ_OPTIONS
 
 # Nothing connects here: an engine opens its first connection on first use. Overflow that is closed
 # after each use would cost more than the requests it serves, so that all of the pool is kept.
 engine = create_engine(
-    settings.driver_url("psycopg2"),
+    settings.get_driver_url("psycopg2"),
     pool_size=settings.database_connections,
     max_overflow=0,
     pool_timeout=5,
     pool_recycle=1800,
-    connect_args={**LIBPQ, "options": "-c statement_timeout=15000"},
+    connect_args={**LIBPQ_OPTIONS, "options": "-c statement_timeout=15000"},
 )
 session_maker = sessionmaker(engine, expire_on_commit=False)
 
@@ -39,5 +39,7 @@ def get_db_session() -> Iterator[Session]:
 
 
 # scope="function" commits before the answer is sent, so a 201 means "saved".
-IN_TURN = Depends(get_db_session, scope="function", max_concurrency=settings.sessions_at_once)
+IN_TURN = Depends(
+    get_db_session, scope="function", max_concurrency=settings.max_concurrent_sessions
+)
 DbSession = Annotated[Session, IN_TURN]

@@ -27,7 +27,7 @@ class DuplicateName(Conflict):
 def visible(user: User) -> Select[Item]:
     """One's own. Whoever reads or changes an item goes through here."""
     items = select(Item)
-    return items if user.may(EVERY_ITEM) else items.where(Item.owner_id == user.user_id)
+    return items if user.has_permission(EVERY_ITEM) else items.where(Item.owner_id == user.user_id)
 
 
 def create_item(session: Session, owner: User, new: ItemCreate) -> Item:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
 from acme_service.database import Base
-from chassis.idempotency import keys_table
+from chassis.idempotency import define_keys_table
 
 
 def now() -> datetime:
@@ -19,7 +19,7 @@ def now() -> datetime:
 # A person lives in identity's database: here an id as text, as tokens carry it.
 PersonId = Annotated[str, mapped_column(sa.Uuid(as_uuid=False))]
 
-idempotency_keys = keys_table(Base.metadata)
+idempotency_keys = define_keys_table(Base.metadata)
 
 
 class Item(Base):

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from chassis.schemas import STRICT, Text, storable
+from chassis.schemas import STRICT, Text, check_text
 
 # In this order: what is stripped away does not count.
 Stripped = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Name = Annotated[Stripped, Field(max_length=200), AfterValidator(storable)]
+Name = Annotated[Stripped, Field(max_length=200), AfterValidator(check_text)]
 Description = Annotated[Text, Field(max_length=10_000)]
 
 

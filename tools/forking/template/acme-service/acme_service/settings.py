@@ -16,4 +16,4 @@ class Settings(chassis.Settings):
     redis_url: str = "redis://acme-redis:6379/0"
 
 
-settings = chassis.load(Settings)
+settings = chassis.load_settings(Settings)

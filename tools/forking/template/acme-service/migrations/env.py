@@ -2,6 +2,6 @@
 
 from acme_service.models import Item
 from acme_service.settings import settings
-from chassis.migrations import migrate
+from chassis.migrations import run_migrations
 
-migrate(settings.driver_url("psycopg2"), Item.metadata)
+run_migrations(settings.get_driver_url("psycopg2"), Item.metadata)
