@@ -58,7 +58,7 @@ class Analysis(Read):
     topics: list[str]
     key_points: list[str]
     figures: list[str] = Field(description="Statements with a number in them.")
-    prompts: list[str]
+    questions: list[str]
 
 
 @router.post("/summarize", response_model=Summary)
