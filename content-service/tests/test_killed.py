@@ -38,7 +38,7 @@ SERVER = """
 import asyncio, sys
 from pathlib import Path
 import httpx, uvicorn
-from chassis.testing import FakeIdentity
+from tools.localdev.fake_identity import FakeIdentity
 from content_service.main import app
 
 port, person, reader, folder = sys.argv[1:]

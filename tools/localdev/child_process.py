@@ -1,4 +1,4 @@
-"""Runs a command that must not outlive its parent: `python leash.py COMMAND...`.
+"""Runs a command that must not outlive its parent: `python child_process.py COMMAND...`.
 
 The parent holds the other end of this process's stdin. When it closes that end, or dies in
 whatever way (kill -9 included), the command is interrupted and waited for.

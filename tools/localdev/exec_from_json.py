@@ -1,4 +1,4 @@
-"""Becomes the process that a JSON file describes: `python launch.py FILE`.
+"""Becomes the process that a JSON file describes: `python exec_from_json.py FILE`.
 
 supervisord's own configuration cannot say every value: it gives meaning to quotes, %, # and ;.
 """

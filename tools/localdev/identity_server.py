@@ -1,7 +1,7 @@
-"""A stand-in for identity-service, for development of a service alone: `python identity.py PORT`.
+"""A stand-in for identity-service, to develop one service without the others.
 
-Anybody logs in, with any password, and may do everything; only `outsider@...` may do nothing.
-It forgets all tokens when it ends.
+`python -m tools.localdev.identity_server PORT`. Any email logs in, with any password, and has every
+permission; only `outsider@...` has none. All tokens are lost when it stops.
 """
 
 import sys

@@ -146,7 +146,7 @@ class Layout:
     def background(self, service: Service, kind: str) -> Process:
         name = f"{service.short}-{kind}"
         heartbeat = self.folder / f"{name}.heartbeat"
-        celery = [sys.executable, "-m", "celery", "-A", f"{service.package}.tasks"]
+        celery = [sys.executable, "-m", "celery", "-A", f"{service.package}.celery_app"]
         return Process(
             name,
             [*celery, *BACKGROUND[kind]],

@@ -177,7 +177,7 @@ class Supervisor:
 
 
 def description(process: Process) -> str:
-    """What launch.py needs to know."""
+    """Return what exec_from_json.py needs to know."""
     return json.dumps(
         {
             "command": process.command,
