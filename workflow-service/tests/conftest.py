@@ -25,7 +25,7 @@ from workflow_service.engine.statuses import HELD, WAITING
 from workflow_service.engine.worker import Worker
 from workflow_service.main import app
 from workflow_service.models import Event, Run, Step, Task
-from workflow_service.neighbours import Neighbours, open_neighbours
+from workflow_service.neighbours import Neighbours, create_neighbours
 from workflow_service.settings import settings
 
 MEMBER = ("workflows:start", "workflows:read", "ai:use", "definitions:read")
@@ -260,7 +260,7 @@ def stranger(login: Callable[..., Caller]) -> Caller:
 @pytest.fixture
 def neighbours(platform: Platform) -> Neighbours:
     allowing = settings.model_copy(update={"http_allow_hosts": (OUTSIDE,)})
-    return open_neighbours(allowing, ServiceAccount(settings, platform), platform)
+    return create_neighbours(allowing, ServiceAccount(settings, platform), platform)
 
 
 @dataclass

@@ -58,7 +58,7 @@ def test_every_version_is_kept_and_none_can_be_changed(starter: Caller) -> None:
 
     refused = starter.put(f"{versions}/1", json={**GOOD, "title": "Forged"})
 
-    assert (refused.status_code, refused.json()["code"]) == (409, "Published")
+    assert (refused.status_code, refused.json()["code"]) == (409, "VersionIsFinal")
     assert [item["version"] for item in starter.get(versions).json()["items"]] == [2, 1]
     assert starter.get(f"{versions}/1").json() == first
     assert (first["version"], first["title"]) == (1, "Test")

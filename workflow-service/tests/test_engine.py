@@ -11,10 +11,10 @@ import pytest
 
 from chassis.errors import Unavailable
 from workflow_service import celery_app
-from workflow_service.ai.client import Answer, Models
-from workflow_service.ai.prompts import Question
+from workflow_service.ai.client import ModelAnswer, ModelClient
+from workflow_service.ai.prompts import Prompt
 from workflow_service.ai.providers import ModelRefused
-from workflow_service.ai.usage import Spent
+from workflow_service.ai.usage import ModelCall
 from workflow_service.database import session_maker
 from workflow_service.definition.model import Retry
 from workflow_service.engine.execution import attempt, claim, settle
@@ -369,11 +369,11 @@ def test_a_reason_that_cannot_be_stored_is_told_as_far_as_it_can(
 def test_a_model_that_refuses_fails_the_run_and_one_that_is_busy_is_asked_again(
     starter: Caller, neighbours: Neighbours
 ) -> None:
-    class Failing(Models):
+    class Failing(ModelClient):
         def __init__(self, failure: Exception) -> None:
             self.failure = failure
 
-        def ask(self, question: Question, spent: list[Spent]) -> Answer:
+        def complete(self, question: Prompt, spent: list[ModelCall]) -> ModelAnswer:
             raise self.failure
 
     refusal = ModelRefused("openai refused: no credit", target="openai")

@@ -16,7 +16,7 @@ from chassis.auth import ServiceAccount
 from workflow_service.database import session_maker
 from workflow_service.definition.model import Retry
 from workflow_service.models import Step
-from workflow_service.neighbours import Neighbours, open_neighbours
+from workflow_service.neighbours import Neighbours, create_neighbours
 from workflow_service.settings import settings
 
 from .conftest import Caller, Platform, Work, due_now, long_after, new_worker, problem
@@ -137,7 +137,7 @@ def test_identity_that_is_slow_is_given_the_steps_time_and_asked_again(
     starter: Caller, platform: Platform
 ) -> None:
     slow = SlowIdentity(platform, [3.0])
-    worker = new_worker(open_neighbours(settings, ServiceAccount(settings, slow), slow))
+    worker = new_worker(create_neighbours(settings, ServiceAccount(settings, slow), slow))
     run = starter.start(starter.publish({"one": TELL | {"timeout": 0.5}}))
     began = time.monotonic()
 
@@ -186,7 +186,7 @@ def patient(platform: Platform) -> Callable[[], None]:
 
     def patient() -> None:
         account = ServiceAccount(settings, platform)
-        new_worker(open_neighbours(settings, account, platform)).work()
+        new_worker(create_neighbours(settings, account, platform)).work()
 
     return patient
 

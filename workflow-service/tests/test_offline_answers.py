@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from workflow_service.ai import prompts
-from workflow_service.ai.client import Answer, InvalidAnswer, Models
-from workflow_service.ai.prompts import Question
+from workflow_service.ai.client import InvalidAnswer, ModelAnswer, ModelClient
+from workflow_service.ai.prompts import Prompt
 from workflow_service.ai.providers import Offline
 from workflow_service.settings import settings
 
@@ -20,12 +20,14 @@ Priority is HIGH; the deadline was 2026-04-01.
 """
 
 
-def ask(question: Question) -> Answer:
-    return Models([Offline(settings)]).ask(question, [])
+def ask(question: Prompt) -> ModelAnswer:
+    return ModelClient([Offline(settings)]).complete(question, [])
 
 
 def extracted(**fields: dict[str, Any]) -> dict[str, Any]:
-    return ask(prompts.extract(INVOICE, {"type": "object", "properties": fields})).value
+    return ask(
+        prompts.build_extraction_prompt(INVOICE, {"type": "object", "properties": fields})
+    ).value
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_a_required_fact_that_is_not_there_is_no_answer() -> None:
               "required": ["discount"]}  # fmt: skip
 
     with pytest.raises(InvalidAnswer, match="'discount' is a required property"):
-        ask(prompts.extract(INVOICE, schema))
+        ask(prompts.build_extraction_prompt(INVOICE, schema))
 
 
 @pytest.mark.parametrize(
@@ -69,24 +71,27 @@ def test_a_required_fact_that_is_not_there_is_no_answer() -> None:
     [("The sluices need repairing; repairs are due.", "Repair"), ("A budget for 2027.", "Budget")],
 )
 def test_the_label_is_the_one_whose_words_the_text_uses(text: str, label: str) -> None:
-    answer = ask(prompts.classify(text, ["Budget", "Repair"])).value
+    answer = ask(prompts.build_classification_prompt(text, ["Budget", "Repair"])).value
 
     assert answer == {"label": label, "confidence": 1.0}
 
 
 def test_a_text_that_says_nothing_of_any_label_is_classified_without_confidence() -> None:
-    assert ask(prompts.classify("Hello.", ["Budget", "Repair"])).value["confidence"] == 0
+    assert (
+        ask(prompts.build_classification_prompt("Hello.", ["Budget", "Repair"])).value["confidence"]
+        == 0
+    )
 
 
 def test_a_suggestion_is_a_title_and_what_the_text_is_about() -> None:
-    found = ask(prompts.suggest("Closing the mill race\n" + PROSE)).value
+    found = ask(prompts.build_suggestion_prompt("Closing the mill race\n" + PROSE)).value
 
     assert found["title"] == "Closing the mill race"
     assert {"mill", "race"} <= set(found["tags"])
 
 
 def test_an_analysis_has_topics_points_figures_and_questions() -> None:
-    found = ask(prompts.analyze(PROSE + " Who pays for the 3 hinges?")).value
+    found = ask(prompts.build_analysis_prompt(PROSE + " Who pays for the 3 hinges?")).value
 
     assert "mill" in found["topics"]
     assert "The wheel has not turned since the flood of 1998." in found["figures"]
@@ -96,6 +101,6 @@ def test_an_analysis_has_topics_points_figures_and_questions() -> None:
 
 @pytest.mark.parametrize("text", ["   ", "...", "x", "🙂" * 10])
 def test_odd_texts_have_an_analysis_too(text: str) -> None:
-    assert set(ask(prompts.analyze(text)).value) == {
+    assert set(ask(prompts.build_analysis_prompt(text)).value) == {
         "topics", "key_points", "figures", "questions",
     }  # fmt: skip

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from workflow_service.ai import offline
-from workflow_service.ai.offline import MOST_SENTENCES, sentences_of
+from workflow_service.ai.offline import MAX_SENTENCES, split_sentences
 
 from .conftest import PROSE
 
@@ -65,13 +65,13 @@ def test_an_endless_text_is_done_soon_and_its_summary_is_short() -> None:
     summary = summarize(endless)
 
     assert time.perf_counter() - started < 5
-    assert len(summary) < MOST_SENTENCES * 450
+    assert len(summary) < MAX_SENTENCES * 450
 
 
 def test_a_heading_does_not_run_into_the_sentence_below_it() -> None:
     page = "What it costs\nThe mill race costs the town a great deal of money\nevery year. Enough."
 
-    heading, sentence, *_ = sentences_of(page)
+    heading, sentence, *_ = split_sentences(page)
 
     assert heading == "What it costs"
     assert sentence == "The mill race costs the town a great deal of money every year."

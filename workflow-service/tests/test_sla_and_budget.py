@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from sqlalchemy import func, update
 
-from workflow_service.ai.client import Models
+from workflow_service.ai.client import ModelClient
 from workflow_service.ai.providers import Reply
 from workflow_service.database import session_maker
 from workflow_service.models import DefinitionVersion, Run, Step
@@ -158,16 +158,16 @@ def test_the_stats_count_ones_own_runs(starter: Caller, stranger: Caller, work: 
 class Costly:
     """A model: it answers each question at a dollar."""
 
-    name, model, prices, repairs = "openai", "m", (1.0, 0.0), 0
+    name, model, prices, max_repairs = "openai", "m", (1.0, 0.0), 0
 
-    def reply(self, question: Any, turns: Any) -> Reply:
+    def generate_reply(self, prompt: Any, conversation: Any) -> Reply:
         return Reply(json.dumps({"summary": "Short."}), 1_000_000, 0)
 
 
 @pytest.fixture
 def costly(neighbours: Neighbours) -> Work:
     models: Any = [Costly()]
-    return new_worker(replace(neighbours, models=Models(models))).work
+    return new_worker(replace(neighbours, models=ModelClient(models))).work
 
 
 SUMMARIES: dict[str, Any] = {

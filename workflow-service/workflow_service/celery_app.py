@@ -21,7 +21,7 @@ from chassis.celery_app import (
 
 from .database import session_maker
 from .engine.worker import Worker
-from .neighbours import open_neighbours
+from .neighbours import create_neighbours
 from .settings import settings
 
 celery = create_celery(settings, settings.celery_broker_url)
@@ -40,10 +40,10 @@ def the_worker() -> Worker:
 def made() -> Worker:
     return Worker(
         session_maker,
-        open_neighbours(settings, ServiceAccount(settings)),
+        create_neighbours(settings, ServiceAccount(settings)),
         lease=timedelta(seconds=settings.step_lease_seconds),
         timeout=settings.step_timeout_seconds,
-        hands=settings.steps_at_once,
+        hands=settings.max_concurrent_steps,
         more=lambda: notify_workers(work),
     )
 

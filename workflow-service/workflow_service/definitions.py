@@ -24,28 +24,28 @@ class NameTaken(Conflict):
     """There is a current version already, perhaps since a moment ago."""
 
 
-class Published(Conflict):
+class VersionIsFinal(Conflict):
     """A published version never changes."""
 
 
-def current() -> Select[DefinitionVersion]:
+def select_current() -> Select[DefinitionVersion]:
     return select(DefinitionVersion).where(DefinitionVersion.retired_at.is_(None))
 
 
 def list_definitions(session: Session, page: PageParameters) -> dict[str, Any]:
-    found = paginate(session, current(), page, DefinitionVersion.id)
-    return {**found, "items": [described(item) for item in found["items"]]}
+    found = paginate(session, select_current(), page, DefinitionVersion.id)
+    return {**found, "items": [build_response(item) for item in found["items"]]}
 
 
-def find_definition(session: Session, name: str) -> DefinitionVersion:
-    found = session.scalar(current().filter_by(name=name))
+def get_definition(session: Session, name: str) -> DefinitionVersion:
+    found = session.scalar(select_current().filter_by(name=name))
     if found is None:
         raise UnknownDefinition(f"There is no definition {name!r}")
     return found
 
 
-def find_parsed(session: Session, name: str) -> Definition:
-    return parsed(find_definition(session, name))
+def get_parsed_definition(session: Session, name: str) -> Definition:
+    return parsed(get_definition(session, name))
 
 
 def list_versions(session: Session, name: str, page: PageParameters) -> dict[str, Any]:
@@ -53,44 +53,48 @@ def list_versions(session: Session, name: str, page: PageParameters) -> dict[str
     found = paginate(session, versions, page, DefinitionVersion.version)
     if not found["items"] and not page.cursor:
         raise UnknownDefinition(f"There is no definition {name!r}")
-    return {**found, "items": [described(item) for item in found["items"]]}
+    return {**found, "items": [build_response(item) for item in found["items"]]}
 
 
-def find_version(session: Session, name: str, number: int) -> DefinitionVersion:
+def get_version(session: Session, name: str, number: int) -> DefinitionVersion:
     found = session.scalar(select(DefinitionVersion).filter_by(name=name, version=number))
     if found is None:
         raise UnknownDefinition(f"There is no version {number} of {name!r}")
     return found
 
 
-def refuse_change(session: Session, name: str, number: int) -> None:
-    find_version(session, name, number)
-    raise Published(f"Version {number} is published and stays as it is: PUT the definition itself")
+def reject_version_change(session: Session, name: str, number: int) -> None:
+    get_version(session, name, number)
+    raise VersionIsFinal(
+        f"Version {number} is published and stays as it is: PUT the definition itself"
+    )
 
 
 def change_definition(
     session: Session, author: User, name: str, new: Definition
 ) -> DefinitionVersion:
     """The next version, unless nothing changed. Runs go on with the version they started with."""
-    found = find_definition(session, name)
-    if found.content == content_of(new):
+    found = get_definition(session, name)
+    if found.content == serialize_definition(new):
         return found
     found.retired_at = func.now()
-    return publish(session, author, name, new)
+    return publish_version(session, author, name, new)
 
 
 def delete_definition(session: Session, name: str) -> None:
     """No new runs; those that there are go on."""
-    find_definition(session, name).retired_at = func.now()
+    get_definition(session, name).retired_at = func.now()
 
 
-def publish(session: Session, author: User, name: str, new: Definition) -> DefinitionVersion:
+def publish_version(
+    session: Session, author: User, name: str, new: Definition
+) -> DefinitionVersion:
     """The version after the newest, of a name that has no current one."""
     check(new)
     newest = select(func.max(DefinitionVersion.version)).where(DefinitionVersion.name == name)
     version = (session.scalar(newest) or 0) + 1
     published = DefinitionVersion(
-        name=name, version=version, content=content_of(new), created_by=author.user_id
+        name=name, version=version, content=serialize_definition(new), created_by=author.user_id
     )
     session.add(published)
     try:
@@ -101,12 +105,12 @@ def publish(session: Session, author: User, name: str, new: Definition) -> Defin
     return published
 
 
-def content_of(definition: Definition) -> dict[str, Any]:
+def serialize_definition(definition: Definition) -> dict[str, Any]:
     """As its author wrote it."""
     return definition.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"name"})
 
 
-def described(published: DefinitionVersion) -> dict[str, Any]:
+def build_response(published: DefinitionVersion) -> dict[str, Any]:
     """As the API shows it."""
     about = ("name", "version", "created_by", "created_at")
     return {**published.content, **{field: getattr(published, field) for field in about}}

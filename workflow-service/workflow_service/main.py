@@ -10,20 +10,20 @@ from chassis.app import create_app
 from .api import router as api_router
 from .api.ai import router as ai_router
 from .health import router as health_router
-from .neighbours import open_neighbours
+from .neighbours import create_neighbours
 from .settings import settings
 from .streams import Streams
 
 
 @asynccontextmanager
-async def with_neighbours(app: FastAPI) -> AsyncIterator[None]:
-    app.state.neighbours = open_neighbours(settings, app.state.account, app.state.transport)
+async def open_neighbours(app: FastAPI) -> AsyncIterator[None]:
+    app.state.neighbours = create_neighbours(settings, app.state.account, app.state.transport)
     app.state.streams = Streams()
     yield
     await app.state.neighbours.aclose()
 
 
-app = create_app(settings, lifespan=with_neighbours)
+app = create_app(settings, lifespan=open_neighbours)
 app.include_router(health_router, tags=["Health"])
 app.include_router(api_router, prefix="/api/v1", tags=["API"])
 app.include_router(ai_router, prefix="/api/v1/ai", tags=["AI"])

@@ -8,10 +8,10 @@ from chassis.auth import ServiceAccount
 from chassis.service_client import ServiceClient
 from chassis.untrusted_http import UntrustedHttpClient
 
-from .ai.client import Models, open_models
+from .ai.client import ModelClient, create_model_client
 from .settings import Settings
 
-OURS = ("content-service", "communication-service", "identity-service")
+PLATFORM_SERVICES = ("content-service", "communication-service", "identity-service")
 
 
 @dataclass(frozen=True)
@@ -19,28 +19,28 @@ class Neighbours:
     content: ServiceClient
     communication: ServiceClient
     identity: ServiceClient
-    outbound: UntrustedHttpClient
-    models: Models
+    untrusted_http: UntrustedHttpClient
+    models: ModelClient
 
     async def aclose(self) -> None:
-        for client in (self.content, self.communication, self.identity, self.outbound):
+        for client in (self.content, self.communication, self.identity, self.untrusted_http):
             await client.aclose()
 
 
-def open_neighbours(
+def create_neighbours(
     settings: Settings, account: ServiceAccount, transport: Any = None
 ) -> Neighbours:
     """Nothing is connected before the first call."""
     client = partial(
         ServiceClient, service_name=settings.service_name, account=account, transport=transport
     )
-    content, communication, identity = OURS
+    content, communication, identity = PLATFORM_SERVICES
     return Neighbours(
         content=client(settings.content_service_url, target=content),
         communication=client(settings.communication_service_url, target=communication),
         identity=client(settings.identity_service_url, target=identity),
-        outbound=UntrustedHttpClient(
+        untrusted_http=UntrustedHttpClient(
             settings.http_allow_hosts, timeout=settings.http_timeout_seconds
         ),
-        models=open_models(settings),
+        models=create_model_client(settings),
     )

@@ -42,14 +42,14 @@ class Rerun(Retry):
     from_step: StepName | None = Field(default=None, description="Of the main lane.")
 
 
-class Read(BaseModel):
+class BaseRead(BaseModel):
     """What runs, steps and tasks show alike."""
 
     id: UUID
     created_at: datetime
 
 
-class WorkflowRead(Read):
+class WorkflowRead(BaseRead):
     definition: str
     version: int
     status: Literal[
@@ -67,7 +67,7 @@ class WorkflowRead(Read):
     finished_at: datetime | None
 
 
-class StepRead(Read):
+class StepRead(BaseRead):
     name: str
     path: str = Field(description="The name, after the lanes it is in: each.3/both.left/name.")
     kind: str
@@ -92,7 +92,7 @@ class WorkflowWithSteps(WorkflowRead):
     usage: Usage
 
 
-class StepInFull(StepRead):
+class StepDetail(StepRead):
     input: dict[str, Any] | None
     output: dict[str, Any] | None
 
@@ -108,7 +108,7 @@ class EventRead(BaseModel):
     data: dict[str, Any]
 
 
-class TaskRead(Read):
+class TaskRead(BaseRead):
     workflow_id: UUID
     step: str
     purpose: Literal["approval", "budget"]
@@ -136,7 +136,7 @@ class Decision(Strict):
     )  # fmt: skip
 
 
-class OfDefinition(BaseModel):
+class DefinitionStats(BaseModel):
     """Seconds are those that completed runs took."""
 
     definition: str
@@ -151,7 +151,7 @@ class OfDefinition(BaseModel):
 
 class Stats(BaseModel):
     by_status: dict[str, int]
-    by_definition: list[OfDefinition]
+    by_definition: list[DefinitionStats]
     open_tasks: int
     usage: Usage
 

@@ -12,7 +12,7 @@ from chassis import settings as chassis
 SERVICE_FOLDER = Path(__file__).resolve().parent.parent
 
 
-Provider = Literal["openai", "anthropic", "offline"]
+ProviderName = Literal["openai", "anthropic", "offline"]
 
 
 def comma_list(given: Any) -> Any:
@@ -34,13 +34,13 @@ class Settings(chassis.Settings):
     # A worker that has been silent for so long is taken for dead: another does its steps.
     step_lease_seconds: float = Field(default=15.0, ge=0.5)
     step_timeout_seconds: float = Field(default=60.0, gt=0)
-    steps_at_once: int = Field(default=16, ge=1, le=200)
+    max_concurrent_steps: int = Field(default=16, ge=1, le=200)
 
     http_allow_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_list)] = ()
     http_timeout_seconds: float = Field(default=10.0, gt=0)
 
     # Who is asked, one after the other, of those that have a key; offline needs none.
-    ai_providers: Annotated[tuple[Provider, ...], NoDecode, BeforeValidator(comma_list)] = (
+    ai_providers: Annotated[tuple[ProviderName, ...], NoDecode, BeforeValidator(comma_list)] = (
         "openai",
         "anthropic",
     )

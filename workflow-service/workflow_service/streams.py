@@ -23,7 +23,7 @@ from chassis.errors import ServiceError, Unavailable
 from .database import session_maker
 from .models import Event
 from .schemas import EventRead
-from .workflows import find_workflow
+from .workflows import get_workflow
 
 LOOK_SECONDS = 0.25
 CHECK_SECONDS = 1.0  # how soon a token that has ended ends its streams
@@ -77,6 +77,6 @@ class Streams:
 def look(user: User, run_id: UUID, after: int) -> tuple[Sequence[Event], bool]:
     """The next lines, and whether the run had ended before they were looked for."""
     with session_maker() as session:
-        has_ended = find_workflow(session, user, run_id).finished_at is not None
+        has_ended = get_workflow(session, user, run_id).finished_at is not None
         lines = select(Event).where(Event.run_id == run_id, Event.id > after).order_by(Event.id)
         return session.scalars(lines.limit(PAGE)).all(), has_ended

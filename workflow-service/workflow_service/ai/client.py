@@ -12,14 +12,14 @@ from jsonschema import Draft202012Validator, FormatChecker
 from chassis.errors import Unavailable
 
 from ..settings import Settings
-from .prompts import Object, Question
-from .providers import Anthropic, ModelRefused, Offline, OpenAI, Provider, Reply, Turn
-from .usage import Spent
+from .prompts import Object, Prompt
+from .providers import Anthropic, ChatMessage, ModelRefused, Offline, OpenAI, Provider, Reply
+from .usage import ModelCall
 
-MOST_CHARACTERS = 100_000  # of a text that is sent to a model; about 25,000 tokens
-FENCE = re.compile(r"\A\s*```\w*\n(.*)\n```\s*\Z", re.DOTALL)
+MAX_DOCUMENT_CHARACTERS = 100_000  # of a text that is sent to a model; about 25,000 tokens
+CODE_FENCE_PATTERN = re.compile(r"\A\s*```\w*\n(.*)\n```\s*\Z", re.DOTALL)
 
-PROVIDERS: dict[str, type[Provider]] = {
+PROVIDER_CLASSES: dict[str, type[Provider]] = {
     "openai": OpenAI,
     "anthropic": Anthropic,
     "offline": Offline,
@@ -31,7 +31,7 @@ class InvalidAnswer(ModelRefused):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ModelAnswer:
     """`value` is an object of the question's schema."""
 
     value: Object
@@ -39,13 +39,13 @@ class Answer:
     model: str
 
 
-class Models:
+class ModelClient:
     """The providers there are, in the order in which they are asked."""
 
     def __init__(self, providers: Sequence[Provider]) -> None:
         self._providers = providers
 
-    def ask(self, question: Question, spent: list[Spent]) -> Answer:
+    def complete(self, prompt: Prompt, spent: list[ModelCall]) -> ModelAnswer:
         """The first good answer. Each call of a model is added to `spent`, whatever came of it.
 
         Raises Unavailable when another attempt may work, ModelRefused when none will.
@@ -53,27 +53,27 @@ class Models:
         failures: list[Unavailable | ModelRefused] = []
         for provider in self._providers:
             try:
-                value = ask_one(provider, question, spent)
-                return Answer(value, provider.name, provider.model)
+                value = complete_with_provider(provider, prompt, spent)
+                return ModelAnswer(value, provider.name, provider.model)
             except (Unavailable, ModelRefused) as error:
                 failures.append(error)
         raise next((e for e in failures if isinstance(e, Unavailable)), failures[-1])
 
 
-def open_models(settings: Settings) -> Models:
+def create_model_client(settings: Settings) -> ModelClient:
     """Those of AI_PROVIDERS that have a key, in its order; without any, nobody is asked."""
     names = [name for name in settings.ai_providers if settings.has_provider(name)]
-    return Models([PROVIDERS[name](settings) for name in names or ["offline"]])
+    return ModelClient([PROVIDER_CLASSES[name](settings) for name in names or ["offline"]])
 
 
-def ask_one(provider: Provider, question: Question, spent: list[Spent]) -> Object:
+def complete_with_provider(provider: Provider, prompt: Prompt, spent: list[ModelCall]) -> Object:
     # Not taken out: what stands around a mark that is may form another.
-    material = question.text[:MOST_CHARACTERS].replace("</document>", "<\\/document>")
-    turns: list[Turn] = [{"role": "user", "content": f"<document>\n{material}\n</document>"}]
+    material = prompt.text[:MAX_DOCUMENT_CHARACTERS].replace("</document>", "<\\/document>")
+    turns: list[ChatMessage] = [{"role": "user", "content": f"<document>\n{material}\n</document>"}]
     fault = ""
-    for _ in range(1 + provider.repairs):
-        reply, seconds = timed_reply(provider, question, turns, spent)
-        value, fault = checked(reply.text, question.schema)
+    for _ in range(1 + provider.max_repairs):
+        reply, seconds = request_reply(provider, prompt, turns, spent)
+        value, fault = parse_answer(reply.text, prompt.schema)
         spent.append(note(provider, "invalid" if fault else "ok", seconds, reply))
         if not fault:
             return dict(value)
@@ -82,12 +82,12 @@ def ask_one(provider: Provider, question: Question, spent: list[Spent]) -> Objec
     raise InvalidAnswer(f"{provider.name}'s answer is not valid: {fault}", target=provider.name)
 
 
-def timed_reply(
-    provider: Provider, question: Question, turns: list[Turn], spent: list[Spent]
+def request_reply(
+    provider: Provider, prompt: Prompt, turns: list[ChatMessage], spent: list[ModelCall]
 ) -> tuple[Reply, float]:
     started = monotonic()
     try:
-        reply = provider.reply(question, turns)
+        reply = provider.generate_reply(prompt, turns)
     except (Unavailable, ModelRefused) as error:
         outcome = "busy" if isinstance(error, Unavailable) else "refused"
         spent.append(note(provider, outcome, monotonic() - started))
@@ -101,10 +101,10 @@ def timed_reply(
 NOTHING = Reply("", 0, 0)
 
 
-def note(provider: Provider, outcome: str, seconds: float, reply: Reply = NOTHING) -> Spent:
+def note(provider: Provider, outcome: str, seconds: float, reply: Reply = NOTHING) -> ModelCall:
     per_input, per_output = provider.prices
     cost = (reply.input_tokens * per_input + reply.output_tokens * per_output) / 1_000_000
-    return Spent(
+    return ModelCall(
         provider.name,
         provider.model,
         outcome,
@@ -115,11 +115,11 @@ def note(provider: Provider, outcome: str, seconds: float, reply: Reply = NOTHIN
     )
 
 
-def checked(text: str, schema: Object) -> tuple[Any, str]:
+def parse_answer(text: str, schema: Object) -> tuple[Any, str]:
     """What the text says, and what is wrong with it; nothing, if the second is empty."""
-    fenced = FENCE.match(text)
+    fenced = CODE_FENCE_PATTERN.match(text)
     try:
-        value = json.loads(fenced[1] if fenced else text, parse_constant=no_number)
+        value = json.loads(fenced[1] if fenced else text, parse_constant=reject_constant)
     except ValueError:
         return None, "it is not JSON"
     validator = Draft202012Validator(schema, format_checker=FormatChecker())
@@ -128,6 +128,6 @@ def checked(text: str, schema: Object) -> tuple[Any, str]:
     return value, ""
 
 
-def no_number(name: str) -> None:
+def reject_constant(name: str) -> None:
     """NaN and Infinity, which Python would take for JSON."""
     raise ValueError(name)

@@ -11,90 +11,94 @@ from math import log, sqrt
 from textwrap import shorten
 from typing import Any
 
-SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”)]*\s+|\u2029")
-WORD = re.compile(r"\w{4,}")
-MOST_SENTENCES = 5
-MOST_OF_A_KIND = 8
-STEM = 5  # letters: words that begin alike are taken for forms of one word
-LONGEST_SENTENCE = 400  # characters: what is longer is a table or a list, not a sentence
-HEADING = 0.6  # of the longest line: what is longer and has no full stop goes on in the next line
+SENTENCE_END_PATTERN = re.compile(r"(?<=[.!?…])[\"'”)]*\s+|\u2029")
+WORD_PATTERN = re.compile(r"\w{4,}")
+MAX_SENTENCES = 5
+MAX_LIST_ITEMS = 8
+STEM_CHARACTERS = 5  # letters: words that begin alike are taken for forms of one word
+MAX_SENTENCE_CHARACTERS = 400  # characters: what is longer is a table or a list, not a sentence
+HEADING_LENGTH_RATIO = (
+    0.6  # of the longest line: what is longer and has no full stop goes on in the next line
+)
 
 
 def summarize(text: str) -> dict[str, Any]:
     """The most telling sentences in their order; the text itself when it is short."""
-    return {"summary": " ".join(telling(sentences_of(text)))}
+    return {"summary": " ".join(select_key_sentences(split_sentences(text)))}
 
 
 def suggest(text: str) -> dict[str, Any]:
     """For a title, its heading or first sentence; for tags, what it is about."""
-    sentences = sentences_of(text)
+    sentences = split_sentences(text)
     title = shorten(sentences[0], 80, placeholder=" …") if sentences else ""
-    return {"title": title, "tags": topics(sentences)[:MOST_SENTENCES]}
+    return {"title": title, "tags": rank_topics(sentences)[:MAX_SENTENCES]}
 
 
 def analyze(text: str) -> dict[str, Any]:
-    sentences = sentences_of(text)
+    sentences = split_sentences(text)
     figures = [sentence for sentence in sentences if re.search(r"\d", sentence)]
     questions = [sentence for sentence in sentences if sentence.endswith("?")]
     return {
-        "topics": topics(sentences)[:MOST_OF_A_KIND],
-        "key_points": telling(sentences),
-        "figures": figures[:MOST_OF_A_KIND],
-        "questions": questions[:MOST_OF_A_KIND],
+        "topics": rank_topics(sentences)[:MAX_LIST_ITEMS],
+        "key_points": select_key_sentences(sentences),
+        "figures": figures[:MAX_LIST_ITEMS],
+        "questions": questions[:MAX_LIST_ITEMS],
     }
 
 
 def classify(text: str, labels: Sequence[str]) -> dict[str, Any]:
     """The label whose words the text uses most; the first one, if it uses none of any."""
-    stems = Counter(stems_of(text))
-    scores = [sum(stems[stem] for stem in set(stems_of(label))) for label in labels]
+    stems = Counter(stem_words(text))
+    scores = [sum(stems[stem] for stem in set(stem_words(label))) for label in labels]
     best = scores.index(max(scores))
     return {"label": labels[best], "confidence": round(scores[best] / (sum(scores) or 1), 2)}
 
 
-def stems_of(text: str) -> list[str]:
-    return [word[:STEM] for word in re.findall(r"\w{3,}", text.casefold())]
+def stem_words(text: str) -> list[str]:
+    return [word[:STEM_CHARACTERS] for word in re.findall(r"\w{3,}", text.casefold())]
 
 
-def telling(sentences: list[str]) -> list[str]:
+def select_key_sentences(sentences: list[str]) -> list[str]:
     """The most telling ones, in their order."""
-    weights = weights_of(sentences)
-    ranked = sorted(range(len(sentences)), key=lambda n: (-score(sentences[n], weights), n))
-    return [sentences[n] for n in sorted(ranked[:MOST_SENTENCES])]
+    weights = weigh_words(sentences)
+    ranked = sorted(
+        range(len(sentences)), key=lambda n: (-score_sentence(sentences[n], weights), n)
+    )
+    return [sentences[n] for n in sorted(ranked[:MAX_SENTENCES])]
 
 
-def topics(sentences: list[str]) -> list[str]:
+def rank_topics(sentences: list[str]) -> list[str]:
     """The words that weigh most, the heaviest first."""
-    weights = weights_of(sentences)
+    weights = weigh_words(sentences)
     return sorted(weights, key=lambda word: (-weights[word], word))
 
 
-def weights_of(sentences: list[str]) -> dict[str, float]:
-    frequency = Counter(word for sentence in sentences for word in words(sentence))
+def weigh_words(sentences: list[str]) -> dict[str, float]:
+    frequency = Counter(word for sentence in sentences for word in find_words(sentence))
     return {word: n * log(len(sentences) / n) for word, n in frequency.items() if n > 1}
 
 
-def sentences_of(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """Its sentences with single spaces, each once; an overlong one is cut."""
-    parts = SENTENCE_END.split("\n".join(lines_of(text)))
-    found = (shorten(part, LONGEST_SENTENCE, placeholder=" …") for part in parts)
+    parts = SENTENCE_END_PATTERN.split("\n".join(mark_headings(text)))
+    found = (shorten(part, MAX_SENTENCE_CHARACTERS, placeholder=" …") for part in parts)
     return list(dict.fromkeys(filter(None, found)))
 
 
-def lines_of(text: str) -> Iterator[str]:
+def mark_headings(text: str) -> Iterator[str]:
     """Its lines, each heading with a mark at its end."""
     lines = [line.strip() for line in text.splitlines()]
-    short = HEADING * max(map(len, lines), default=0)
+    short = HEADING_LENGTH_RATIO * max(map(len, lines), default=0)
     for line, following in zip(lines, [*lines[1:], ""], strict=False):
         heads = len(line) < short and line[-1:].isalnum() and following[:1].isupper()
         yield f"{line}\u2029" if heads else line
 
 
-def words(sentence: str) -> set[str]:
-    return set(WORD.findall(sentence.casefold()))
+def find_words(sentence: str) -> set[str]:
+    return set(WORD_PATTERN.findall(sentence.casefold()))
 
 
-def score(sentence: str, weights: dict[str, float]) -> float:
+def score_sentence(sentence: str, weights: dict[str, float]) -> float:
     """What its words weigh, with less and less for each further one."""
-    found = words(sentence)
+    found = find_words(sentence)
     return sum(weights.get(word, 1) for word in found) / sqrt(max(len(found), 6))

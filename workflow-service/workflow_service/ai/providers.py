@@ -11,11 +11,11 @@ from chassis.service_client import parse_retry_after
 from chassis.tracing import get_seconds_left
 
 from ..settings import Settings
-from .prompts import Question
+from .prompts import Prompt
 
-MOST_TOKENS = 4_000  # of an answer, a model's thinking included
+MAX_ANSWER_TOKENS = 4_000  # of an answer, a model's thinking included
 
-Turn = dict[str, str]
+ChatMessage = dict[str, str]
 """What was said: {"role": "user" or "assistant", "content": ...}."""
 
 
@@ -37,13 +37,13 @@ class Provider(Protocol):
     """
 
     name: ClassVar[str]
-    repairs: ClassVar[int] = 2
+    max_repairs: ClassVar[int] = 2
     model: str
     prices: tuple[float, float]
 
     def __init__(self, settings: Settings) -> None: ...
 
-    def reply(self, question: Question, turns: list[Turn]) -> Reply:
+    def generate_reply(self, prompt: Prompt, conversation: list[ChatMessage]) -> Reply:
         """Raises Unavailable when another attempt may work, ModelRefused when none will."""
 
 
@@ -62,16 +62,16 @@ class OpenAI(Provider):
         self.model, self._seconds = settings.openai_model, settings.ai_timeout_seconds
         self.prices = settings.openai_input_price, settings.openai_output_price
 
-    def reply(self, question: Question, turns: list[Turn]) -> Reply:
-        shape: Any = {"name": "answer", "schema": question.schema}
-        messages: Any = [{"role": "system", "content": question.instruction}, *turns]
-        with failures(self.name, self._sdk):
+    def generate_reply(self, prompt: Prompt, conversation: list[ChatMessage]) -> Reply:
+        shape: Any = {"name": "answer", "schema": prompt.schema}
+        messages: Any = [{"role": "system", "content": prompt.system_message}, *conversation]
+        with translate_sdk_errors(self.name, self._sdk):
             answer = self._client.chat.completions.create(
                 model=self.model,
-                max_completion_tokens=MOST_TOKENS,
+                max_completion_tokens=MAX_ANSWER_TOKENS,
                 messages=messages,
                 response_format={"type": "json_schema", "json_schema": shape},
-                timeout=time_for(self.name, self._seconds),
+                timeout=limit_timeout(self.name, self._seconds),
             )
             text, usage = answer.choices[0].message.content or "", answer.usage
             if usage is None:  # not every server that speaks this API counts
@@ -94,18 +94,18 @@ class Anthropic(Provider):
         self.model, self._seconds = settings.anthropic_model, settings.ai_timeout_seconds
         self.prices = settings.anthropic_input_price, settings.anthropic_output_price
 
-    def reply(self, question: Question, turns: list[Turn]) -> Reply:
-        messages: Any = turns
-        with failures(self.name, self._sdk):
+    def generate_reply(self, prompt: Prompt, conversation: list[ChatMessage]) -> Reply:
+        messages: Any = conversation
+        with translate_sdk_errors(self.name, self._sdk):
             # Without lengths and bounds, which this API refuses; we check the answer for them.
-            schema = self._sdk.transform_schema(question.schema)
+            schema = self._sdk.transform_schema(prompt.schema)
             answer = self._client.messages.create(
                 model=self.model,
-                max_tokens=MOST_TOKENS,
-                system=question.instruction,
+                max_tokens=MAX_ANSWER_TOKENS,
+                system=prompt.system_message,
                 messages=messages,
                 output_config={"format": {"type": "json_schema", "schema": schema}},
-                timeout=time_for(self.name, self._seconds),
+                timeout=limit_timeout(self.name, self._seconds),
             )
             text = "".join(block.text for block in answer.content if block.type == "text")
             return Reply(text.strip(), answer.usage.input_tokens, answer.usage.output_tokens)
@@ -115,16 +115,16 @@ class Offline(Provider):
     """Works on the text itself: always there, always the same, and free."""
 
     name = "offline"
-    repairs = 0  # it would only say the same again
+    max_repairs = 0  # it would only say the same again
 
     def __init__(self, settings: Settings) -> None:
         self.model, self.prices = "extractive", (0.0, 0.0)
 
-    def reply(self, question: Question, turns: list[Turn]) -> Reply:
-        return Reply(dumps(question.offline(question.text)), 0, 0)
+    def generate_reply(self, prompt: Prompt, conversation: list[ChatMessage]) -> Reply:
+        return Reply(dumps(prompt.answer_offline(prompt.text)), 0, 0)
 
 
-def time_for(provider: str, seconds: float) -> float:
+def limit_timeout(provider: str, seconds: float) -> float:
     """No more than what is left to the step or the request that asks."""
     if (left := get_seconds_left()) <= 0:
         raise Unavailable(f"There was no time left to ask {provider}", target=provider)
@@ -132,19 +132,19 @@ def time_for(provider: str, seconds: float) -> float:
 
 
 @contextmanager
-def failures(provider: str, sdk: Any) -> Iterator[None]:
+def translate_sdk_errors(provider: str, sdk: Any) -> Iterator[None]:
     """An SDK's errors as ours; those of both SDKs have the same names."""
     try:
         yield
     except sdk.APIConnectionError as error:
         raise Unavailable(f"{provider} does not answer", target=provider) from error
     except sdk.APIStatusError as error:
-        raise failure(provider, error) from error
+        raise translate_status_error(provider, error) from error
     except (sdk.APIError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise ModelRefused(f"{provider}'s answer makes no sense", target=provider) from error
 
 
-def failure(provider: str, error: Any) -> Unavailable | ModelRefused:
+def translate_status_error(provider: str, error: Any) -> Unavailable | ModelRefused:
     """A provider's 4xx or 5xx as ours."""
     if error.status_code < 500 and error.status_code not in (408, 409, 429):
         return ModelRefused(f"{provider} refused: {error.message[:500]}", target=provider)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Spent:
+class ModelCall:
     """One question to one model, answered or not. `outcome` is ok, invalid, busy or refused."""
 
     provider: str

@@ -10,25 +10,32 @@ from pydantic import BaseModel, Field
 from chassis.auth import User, require_permission
 
 from ..ai import prompts
-from ..ai.prompts import Question
-from ..ai.usage import Spent
+from ..ai.prompts import Prompt
+from ..ai.usage import ModelCall
 from ..database import session_maker
 from ..models import AiCall
 from ..neighbours import Neighbours
 from ..steps.ai import Material
 
-AT_ONCE = 8  # a model takes its time: those who ask must not fill all the service's threads
+MAX_CONCURRENT_MODEL_REQUESTS = (
+    8  # a model takes its time: those who ask must not fill all the service's threads
+)
 
 router = APIRouter()
 
 ModelUser = Annotated[User, require_permission("ai:use")]
 
 
-def get_neighbours(request: Request) -> Iterator[Neighbours]:
+def get_neighbours_in_turn(request: Request) -> Iterator[Neighbours]:
     yield request.app.state.neighbours
 
 
-InTurn = Annotated[Neighbours, Depends(get_neighbours, scope="function", max_concurrency=AT_ONCE)]
+InTurn = Annotated[
+    Neighbours,
+    Depends(
+        get_neighbours_in_turn, scope="function", max_concurrency=MAX_CONCURRENT_MODEL_REQUESTS
+    ),
+]
 
 
 class Usage(BaseModel):
@@ -39,22 +46,22 @@ class Usage(BaseModel):
     cost_usd: float
 
 
-class Read(BaseModel):
+class ModelResponse(BaseModel):
     provider: str = Field(description="openai, anthropic, or offline: no model, but an algorithm.")
     model: str
     usage: Usage
 
 
-class Summary(Read):
+class Summary(ModelResponse):
     summary: str
 
 
-class Suggestion(Read):
+class Suggestion(ModelResponse):
     title: str
     tags: list[str]
 
 
-class Analysis(Read):
+class Analysis(ModelResponse):
     topics: list[str]
     key_points: list[str]
     figures: list[str] = Field(description="Statements with a number in them.")
@@ -64,28 +71,28 @@ class Analysis(Read):
 @router.post("/summarize", response_model=Summary)
 def summarize(new: Material, user: ModelUser, neighbours: InTurn) -> dict[str, Any]:
     """A few sentences on a text, or on a document that you may read."""
-    return answered(new, user, neighbours, prompts.summarize)
+    return answer_request(new, user, neighbours, prompts.build_summary_prompt)
 
 
 @router.post("/suggest", response_model=Suggestion)
 def suggest(new: Material, user: ModelUser, neighbours: InTurn) -> dict[str, Any]:
     """A title and tags for a text, or for a document that you may read."""
-    return answered(new, user, neighbours, prompts.suggest)
+    return answer_request(new, user, neighbours, prompts.build_suggestion_prompt)
 
 
 @router.post("/analyze", response_model=Analysis)
 def analyze(new: Material, user: ModelUser, neighbours: InTurn) -> dict[str, Any]:
     """Topics, key points, figures and questions of a text, or of a document that you may read."""
-    return answered(new, user, neighbours, prompts.analyze)
+    return answer_request(new, user, neighbours, prompts.build_analysis_prompt)
 
 
-def answered(
-    new: Material, user: User, neighbours: Neighbours, question: Callable[[str], Question]
+def answer_request(
+    new: Material, user: User, neighbours: Neighbours, build_prompt: Callable[[str], Prompt]
 ) -> dict[str, Any]:
     text = new.read(neighbours, user.user_id)
-    spent: list[Spent] = []
+    spent: list[ModelCall] = []
     try:
-        answer = neighbours.models.ask(question(text), spent)
+        answer = neighbours.models.complete(build_prompt(text), spent)
     finally:  # what was asked is kept, also when nothing came of it
         with session_maker.begin() as session:
             session.add_all(AiCall(user_id=user.user_id, **asdict(each)) for each in spent)

@@ -13,11 +13,11 @@ from ..database import DbSession
 from ..definition.model import Definition
 from ..schemas import DefinitionName, DefinitionRead
 from ..validation import check
-from .dependencies import ONCE, DefinitionAuthor, DefinitionReader
+from .dependencies import IDEMPOTENT, DefinitionAuthor, DefinitionReader
 
 router = APIRouter(prefix="/definitions", route_class=IdempotentRoute)
 
-Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
+VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 @router.get("", response_model=Page[DefinitionRead])
@@ -28,12 +28,12 @@ def list_definitions(
     return definitions.list_definitions(session, page)
 
 
-@router.post("", response_model=DefinitionRead, status_code=201, dependencies=ONCE)
+@router.post("", response_model=DefinitionRead, status_code=201, dependencies=IDEMPOTENT)
 def create_definition(
     new: schemas.DefinitionCreate, author: DefinitionAuthor, session: DbSession
 ) -> dict[str, Any]:
     """Publish the first version of a definition."""
-    return definitions.described(definitions.publish(session, author, new.name, new))
+    return definitions.build_response(definitions.publish_version(session, author, new.name, new))
 
 
 @router.post("/validate")
@@ -48,7 +48,7 @@ def read_definition(
     name: DefinitionName, reader: DefinitionReader, session: DbSession
 ) -> dict[str, Any]:
     """The current version of a definition."""
-    return definitions.described(definitions.find_definition(session, name))
+    return definitions.build_response(definitions.get_definition(session, name))
 
 
 @router.put("/{name}", response_model=DefinitionRead)
@@ -56,7 +56,7 @@ def change_definition(
     name: DefinitionName, new: Definition, author: DefinitionAuthor, session: DbSession
 ) -> dict[str, Any]:
     """Publish the next version; runs that are under way stay with theirs."""
-    return definitions.described(definitions.change_definition(session, author, name, new))
+    return definitions.build_response(definitions.change_definition(session, author, name, new))
 
 
 @router.delete("/{name}", status_code=204)
@@ -75,21 +75,21 @@ def list_versions(
 
 @router.get("/{name}/versions/{number}", response_model=DefinitionRead)
 def read_version(
-    name: DefinitionName, number: Number, reader: DefinitionReader, session: DbSession
+    name: DefinitionName, number: VersionNumber, reader: DefinitionReader, session: DbSession
 ) -> dict[str, Any]:
     """One version, as it was published."""
-    return definitions.described(definitions.find_version(session, name, number))
+    return definitions.build_response(definitions.get_version(session, name, number))
 
 
 @router.put("/{name}/versions/{number}", status_code=409)
 def change_version(
-    name: DefinitionName, number: Number, author: DefinitionAuthor, session: DbSession
+    name: DefinitionName, number: VersionNumber, author: DefinitionAuthor, session: DbSession
 ) -> None:
     """Refused: a published version never changes; PUT the definition to publish the next."""
-    definitions.refuse_change(session, name, number)
+    definitions.reject_version_change(session, name, number)
 
 
 @router.get("/{name}/diagram", response_class=PlainTextResponse)
 def draw_definition(name: DefinitionName, reader: DefinitionReader, session: DbSession) -> str:
     """The steps of the current version, as a Mermaid flowchart."""
-    return graph.mermaid(definitions.find_parsed(session, name))
+    return graph.mermaid(definitions.get_parsed_definition(session, name))

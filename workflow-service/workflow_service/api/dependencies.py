@@ -13,16 +13,16 @@ from ..neighbours import Neighbours
 
 DefinitionReader = Annotated[User, require_permission("definitions:read")]
 DefinitionAuthor = Annotated[User, require_permission("definitions:write")]
-Starter = Annotated[User, require_permission("workflows:start")]
-Reader = Annotated[User, require_permission("workflows:read")]
+WorkflowStarter = Annotated[User, require_permission("workflows:start")]
+WorkflowReader = Annotated[User, require_permission("workflows:read")]
 
-ONCE = [idempotent(DbSession)]  # for each Idempotency-Key
-HINT = [Hint]  # to the workers, after the commit
+IDEMPOTENT = [idempotent(DbSession)]  # for each Idempotency-Key
+NOTIFY_WORKERS = [Hint]  # to the workers, after the commit
 
 
-def neighbours_of(request: Request) -> Neighbours:
+def get_neighbours(request: Request) -> Neighbours:
     found: Neighbours = request.app.state.neighbours
     return found
 
 
-Others = Annotated[Neighbours, Depends(neighbours_of)]
+NeighbourClients = Annotated[Neighbours, Depends(get_neighbours)]

@@ -12,26 +12,30 @@ from .. import approvals, schemas
 from ..database import DbSession, session_maker
 from ..models import Task
 from ..schemas import TaskRead
-from .dependencies import HINT, Others, Reader
+from .dependencies import NOTIFY_WORKERS, NeighbourClients, WorkflowReader
 
 router = APIRouter(prefix="/tasks", route_class=IdempotentRoute)
 
 
 @router.get("", response_model=Page[TaskRead])
-def list_tasks(reader: Reader, session: DbSession, page: PageRequest) -> dict[str, Any]:
+def list_tasks(reader: WorkflowReader, session: DbSession, page: PageRequest) -> dict[str, Any]:
     """What you, or those with a role of yours, are asked; open tasks first."""
     return approvals.list_tasks(session, reader, page)
 
 
 @router.get("/{task_id}", response_model=TaskRead)
-def read_task(task_id: UUID, reader: Reader, session: DbSession) -> Task:
+def read_task(task_id: UUID, reader: WorkflowReader, session: DbSession) -> Task:
     """A task that you are asked, or of a run that you started."""
     return approvals.find_task(session, reader, task_id)
 
 
-@router.post("/{task_id}/complete", response_model=TaskRead, dependencies=HINT)
+@router.post("/{task_id}/complete", response_model=TaskRead, dependencies=NOTIFY_WORKERS)
 def complete_task(
-    task_id: UUID, decided: schemas.Decision, reader: Reader, others: Others, session: DbSession
+    task_id: UUID,
+    decided: schemas.Decision,
+    reader: WorkflowReader,
+    others: NeighbourClients,
+    session: DbSession,
 ) -> Task:
     """Decide a task that you are asked, once and for all."""
     approvals.refuse_changed(session_maker, others, reader, task_id)

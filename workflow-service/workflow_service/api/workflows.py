@@ -18,17 +18,17 @@ from ..engine import controls
 from ..models import Run
 from ..schemas import EventRead, WorkflowRead
 from ..streams import Streams
-from .dependencies import HINT, ONCE, Reader, Starter
+from .dependencies import IDEMPOTENT, NOTIFY_WORKERS, WorkflowReader, WorkflowStarter
 
 router = APIRouter(prefix="/workflows", route_class=IdempotentRoute)
 
-Position = Annotated[int, Header(ge=0, le=2**63 - 1)]
+LastEventId = Annotated[int, Header(ge=0, le=2**63 - 1)]
 
 
-def visible_workflow(workflow_id: UUID, reader: Reader) -> UUID:
+def require_visible_workflow(workflow_id: UUID, reader: WorkflowReader) -> UUID:
     """Asked in a session of its own, which does not stay open while the stream does."""
     with session_maker() as session:
-        return workflows.find_workflow(session, reader, workflow_id).id
+        return workflows.get_workflow(session, reader, workflow_id).id
 
 
 def room_for_one(request: Request) -> Iterator[Streams]:
@@ -37,14 +37,16 @@ def room_for_one(request: Request) -> Iterator[Streams]:
         yield streams
 
 
-Visible = Annotated[UUID, Depends(visible_workflow)]
+Visible = Annotated[UUID, Depends(require_visible_workflow)]
 Room = Annotated[Streams, Depends(room_for_one)]
 Days = Annotated[int, Query(ge=1, le=366)]
 
 
-@router.post("", response_model=WorkflowRead, status_code=201, dependencies=[*ONCE, *HINT])
+@router.post(
+    "", response_model=WorkflowRead, status_code=201, dependencies=[*IDEMPOTENT, *NOTIFY_WORKERS]
+)
 def start_workflow(
-    new: schemas.WorkflowStart, starter: Starter, session: DbSession, response: Response
+    new: schemas.WorkflowStart, starter: WorkflowStarter, session: DbSession, response: Response
 ) -> Run:
     """Start a run of a definition, with your rights; 200 when its business key has one already."""
     run, is_new = workflows.start_workflow(session, starter, new)
@@ -53,32 +55,32 @@ def start_workflow(
 
 
 @router.get("", response_model=Page[WorkflowRead])
-def list_workflows(reader: Reader, session: DbSession, page: PageRequest) -> dict[str, Any]:
+def list_workflows(reader: WorkflowReader, session: DbSession, page: PageRequest) -> dict[str, Any]:
     """The runs you started; an administrator sees everybody's."""
     return workflows.list_workflows(session, reader, page)
 
 
 @router.get("/stats", response_model=schemas.Stats)
-def read_stats(reader: Reader, session: DbSession, days: Days = 30) -> dict[str, Any]:
+def read_stats(reader: WorkflowReader, session: DbSession, days: Days = 30) -> dict[str, Any]:
     """Numbers about the runs you started, or all for an administrator, of the last days."""
-    return stats.of_runs(session, reader, days)
+    return stats.compute_stats(session, reader, days)
 
 
 @router.get("/sla-check", response_model=Page[schemas.SlaRead])
-def check_sla(reader: Reader, session: DbSession, page: PageRequest) -> dict[str, Any]:
+def check_sla(reader: WorkflowReader, session: DbSession, page: PageRequest) -> dict[str, Any]:
     """Your runs that have a time, or a late step: in time, at risk, breached; newest first."""
-    return stats.sla_check(session, reader, page)
+    return stats.check_sla(session, reader, page)
 
 
 @router.get("/{workflow_id}", response_model=schemas.WorkflowWithSteps)
-def read_workflow(workflow_id: UUID, reader: Reader, session: DbSession) -> dict[str, Any]:
+def read_workflow(workflow_id: UUID, reader: WorkflowReader, session: DbSession) -> dict[str, Any]:
     """A run and its steps."""
-    return workflows.with_steps(session, reader, workflow_id)
+    return workflows.get_workflow_with_steps(session, reader, workflow_id)
 
 
-@router.get("/{workflow_id}/steps", response_model=Page[schemas.StepInFull])
+@router.get("/{workflow_id}/steps", response_model=Page[schemas.StepDetail])
 def list_steps(
-    workflow_id: UUID, reader: Reader, session: DbSession, page: PageRequest
+    workflow_id: UUID, reader: WorkflowReader, session: DbSession, page: PageRequest
 ) -> dict[str, Any]:
     """Its steps with what went in and came out, oldest first."""
     return workflows.list_steps(session, reader, workflow_id, page)
@@ -86,7 +88,7 @@ def list_steps(
 
 @router.get("/{workflow_id}/history", response_model=Page[EventRead])
 def read_history(
-    workflow_id: UUID, reader: Reader, session: DbSession, page: PageRequest
+    workflow_id: UUID, reader: WorkflowReader, session: DbSession, page: PageRequest
 ) -> dict[str, Any]:
     """Everything that happened in a run, oldest first."""
     return workflows.list_history(session, reader, workflow_id, page)
@@ -96,10 +98,10 @@ def read_history(
 async def stream_workflow(
     workflow_id: UUID,
     request: Request,
-    reader: Reader,
+    reader: WorkflowReader,
     visible: Visible,
     room: Room,
-    last_event_id: Position = 0,
+    last_event_id: LastEventId = 0,
 ) -> EventSourceResponse:
     """Its history as it happens, until it ends; resumes after `Last-Event-ID`."""
     check = partial(request.app.state.authenticate, get_bearer_token(request))
@@ -110,56 +112,56 @@ async def stream_workflow(
 @router.get("/{workflow_id}/graph")
 def draw_workflow(
     workflow_id: UUID,
-    reader: Reader,
+    reader: WorkflowReader,
     session: DbSession,
     format: Literal["mermaid", "svg"] = "mermaid",
 ) -> Response:
     """Its steps and their states, as a Mermaid flowchart or a picture."""
-    definition, states = workflows.states(session, reader, workflow_id)
+    definition, states = workflows.count_step_states(session, reader, workflow_id)
     if format == "svg":
         return Response(graph.svg(definition, states), media_type="image/svg+xml")
     return Response(graph.mermaid(definition, states), media_type="text/plain; charset=utf-8")
 
 
 @router.post("/{workflow_id}/pause", response_model=WorkflowRead)
-def pause_workflow(workflow_id: UUID, starter: Starter, session: DbSession) -> Run:
+def pause_workflow(workflow_id: UUID, starter: WorkflowStarter, session: DbSession) -> Run:
     """No further step starts; those under way end."""
-    return workflows.control(session, starter, workflow_id, controls.pause)
+    return workflows.control_workflow(session, starter, workflow_id, controls.pause)
 
 
-@router.post("/{workflow_id}/resume", response_model=WorkflowRead, dependencies=HINT)
-def resume_workflow(workflow_id: UUID, starter: Starter, session: DbSession) -> Run:
+@router.post("/{workflow_id}/resume", response_model=WorkflowRead, dependencies=NOTIFY_WORKERS)
+def resume_workflow(workflow_id: UUID, starter: WorkflowStarter, session: DbSession) -> Run:
     """A paused run goes on."""
-    return workflows.control(session, starter, workflow_id, controls.resume)
+    return workflows.control_workflow(session, starter, workflow_id, controls.resume)
 
 
-@router.post("/{workflow_id}/cancel", response_model=WorkflowRead, dependencies=HINT)
-def cancel_workflow(workflow_id: UUID, starter: Starter, session: DbSession) -> Run:
+@router.post("/{workflow_id}/cancel", response_model=WorkflowRead, dependencies=NOTIFY_WORKERS)
+def cancel_workflow(workflow_id: UUID, starter: WorkflowStarter, session: DbSession) -> Run:
     """End a run; what it did is undone where its definition says how."""
-    return workflows.control(session, starter, workflow_id, controls.cancel)
+    return workflows.control_workflow(session, starter, workflow_id, controls.cancel)
 
 
 @router.post(
     "/{workflow_id}/retry",
     response_model=WorkflowRead,
     status_code=201,
-    dependencies=[*ONCE, *HINT],
+    dependencies=[*IDEMPOTENT, *NOTIFY_WORKERS],
 )
 def retry_workflow(
-    workflow_id: UUID, wanted: schemas.Retry, starter: Starter, session: DbSession
+    workflow_id: UUID, wanted: schemas.Retry, starter: WorkflowStarter, session: DbSession
 ) -> Run:
     """A new run that goes on where this one failed or was cancelled."""
-    return workflows.retry(session, starter, workflow_id, wanted)
+    return workflows.retry_workflow(session, starter, workflow_id, wanted)
 
 
 @router.post(
     "/{workflow_id}/rerun",
     response_model=WorkflowRead,
     status_code=201,
-    dependencies=[*ONCE, *HINT],
+    dependencies=[*IDEMPOTENT, *NOTIFY_WORKERS],
 )
 def rerun_workflow(
-    workflow_id: UUID, wanted: schemas.Rerun, starter: Starter, session: DbSession
+    workflow_id: UUID, wanted: schemas.Rerun, starter: WorkflowStarter, session: DbSession
 ) -> Run:
     """A new run that repeats this one from a step on, or from the start."""
-    return workflows.rerun(session, starter, workflow_id, wanted)
+    return workflows.rerun_workflow(session, starter, workflow_id, wanted)

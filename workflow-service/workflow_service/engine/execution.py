@@ -18,10 +18,10 @@ from chassis.errors import Conflict, ServiceError, TooManyRequests, Unavailable,
 from chassis.schemas import check_json_object
 from chassis.service_client import get_requested_delay
 
-from ..ai.usage import Spent
+from ..ai.usage import ModelCall
 from ..definition.model import Retry, StepDefinition
 from ..models import AiCall, Event, Run, Step, Task
-from ..neighbours import OURS, Neighbours
+from ..neighbours import PLATFORM_SERVICES, Neighbours
 from ..steps import KINDS
 from ..steps.protocol import Answer, Call, Control, Done, Kind, Outcome, Terminal
 from . import budget, human_tasks, transitions
@@ -205,7 +205,7 @@ def outlasts(step: Step, defined: StepDefinition, error: ServiceError, at: datet
 
     For a day: so long it knows the step's key. What only looks, again and again, looks on.
     """
-    is_away = isinstance(error, Unavailable) and error.target in OURS
+    is_away = isinstance(error, Unavailable) and error.target in PLATFORM_SERVICES
     is_own_policy = "retry" in defined.model_fields_set
     is_look = bool(step.memory)
     return is_away and not is_own_policy and (is_look or at < step.created_at + OUTAGE)
@@ -231,6 +231,6 @@ def reason_of(error: ServiceError) -> str:
     return reason.encode(errors="replace").decode().replace("\x00", "")[:2000]
 
 
-def ai_call(call: Call, spent: Spent) -> AiCall:
+def ai_call(call: Call, spent: ModelCall) -> AiCall:
     about = {"run_id": call.run.id, "step_id": call.step.id, "user_id": call.run.started_by}
     return AiCall(**about, **asdict(spent))

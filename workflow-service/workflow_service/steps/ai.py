@@ -13,7 +13,7 @@ from chassis.schemas import Text
 from chassis.service_client import ServiceClient
 
 from ..ai import prompts
-from ..ai.prompts import Question
+from ..ai.prompts import Prompt
 from ..ai.providers import ModelRefused
 from ..definition.model import InputSchema
 from ..neighbours import Neighbours
@@ -53,13 +53,13 @@ class AiKind(Material, Kind):
     needs: ClassVar[str] = "ai:use"
 
     @abstractmethod
-    def question(self, text: str) -> Question:
+    def question(self, text: str) -> Prompt:
         """What to ask about the text."""
 
     def perform(self, call: Call) -> Done:
         text = self.read(call.neighbours, call.run.started_by)
         try:
-            answer = call.neighbours.models.ask(self.question(text), call.spent)
+            answer = call.neighbours.models.complete(self.question(text), call.spent)
         except ModelRefused as error:
             raise Terminal(error.message) from error
         return Done({**answer.value, "provider": answer.provider, "model": answer.model})
@@ -68,8 +68,8 @@ class AiKind(Material, Kind):
 class Summarize(AiKind):
     """Example: {"kind": "ai.summarize", "with": {"document_id": "input.document_id"}}"""
 
-    def question(self, text: str) -> Question:
-        return prompts.summarize(text)
+    def question(self, text: str) -> Prompt:
+        return prompts.build_summary_prompt(text)
 
 
 class Classify(AiKind):
@@ -77,8 +77,8 @@ class Classify(AiKind):
 
     labels: list[Label] = Field(min_length=2, max_length=50)
 
-    def question(self, text: str) -> Question:
-        return prompts.classify(text, self.labels)
+    def question(self, text: str) -> Prompt:
+        return prompts.build_classification_prompt(text, self.labels)
 
 
 class Extract(AiKind):
@@ -97,8 +97,8 @@ class Extract(AiKind):
             raise ValueError("must be of type object, and have properties")
         return schema
 
-    def question(self, text: str) -> Question:
-        return prompts.extract(text, self.into.plain())
+    def question(self, text: str) -> Prompt:
+        return prompts.build_extraction_prompt(text, self.into.plain())
 
 
 def text_of(content: ServiceClient, document_id: UUID | None, reader_id: str) -> str:

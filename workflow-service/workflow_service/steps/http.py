@@ -39,7 +39,7 @@ class Request(Kind):
         headers["Content-Length"] = str(len(content))
         host = parse_url(self.url).host
         try:
-            answer = call.neighbours.outbound.request_from_thread(
+            answer = call.neighbours.untrusted_http.request_from_thread(
                 self.method, self.url, headers=headers, content=content
             )
         except NoResponse as error:

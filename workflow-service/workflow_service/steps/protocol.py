@@ -11,7 +11,7 @@ from pydantic import model_validator
 from chassis.errors import Forbidden, ServiceError, Unprocessable
 from chassis.service_client import ServiceClient
 
-from ..ai.usage import Spent
+from ..ai.usage import ModelCall
 from ..definition.expressions import Scope
 from ..definition.model import StepDefinition, Strict
 from ..models import Run, Step
@@ -32,7 +32,7 @@ class Call(Here):
     """One attempt at a step. `spent` is what models were asked meanwhile, kept in any case."""
 
     neighbours: Neighbours
-    spent: list[Spent] = field(default_factory=list)
+    spent: list[ModelCall] = field(default_factory=list)
 
     def ask(
         self,
