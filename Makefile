@@ -18,6 +18,9 @@ CHOOSE := if test -d .local; \
 	then echo docker; echo "With Docker, since an engine answers (STACK=local: without)" >&2; \
 	else echo local; echo "Without Docker, since no engine answers" >&2; fi
 
+# The services, and the template of new ones.
+SERVICES := $(patsubst %/layers.toml,%,$(wildcard *-service/layers.toml tools/forking/template/*-service/layers.toml))
+
 # Many tests mostly wait.
 WORKERS ?= $(shell expr 2 + $$(getconf _NPROCESSORS_ONLN))
 
@@ -69,11 +72,12 @@ test: install ## All tests but those that need Docker
 
 test-compose: install ## The tests across services against the stack in Docker
 	@STACK=docker $(PYTHON_IN_VENV) -m pytest tests
-	@for more in $(wildcard */tests/test_in_docker.py); do $(PYTHON_IN_VENV) -m pytest $$more || exit 1; done
+	@for more in $(wildcard tools/*/tests/test_in_docker.py); do $(PYTHON_IN_VENV) -m pytest $$more || exit 1; done
 
-lint: install ## Rules and format of the code
+lint: install ## Check the rules, the format and the layers of the code
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
+	@PYTHONPATH=$$(ls -d $(SERVICES) | paste -sd:) $(VENV)/bin/lint-imports --no-logo pyproject.toml $(SERVICES:=/layers.toml)
 
 format: install ## Write the code in its format
 	@$(VENV)/bin/ruff check --fix
@@ -81,7 +85,7 @@ format: install ## Write the code in its format
 
 types: install ## Check the types
 	@MYPYPATH=$$(ls -d *-service | paste -sd:) $(VENV)/bin/mypy $(wildcard chassis docs tools/*.py tools/benchmarks tools/conformance tools/forking/*.py tools/forking/tests tools/localdev tools/samples tests) conftest.py
-	@for service in *-service $(wildcard tools/forking/template/*-service); do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
+	@for service in $(SERVICES); do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
 
 install: $(VENV)/installed ## Make .venv with everything in it
 	@:

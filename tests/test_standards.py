@@ -23,7 +23,7 @@ from .security.policies import policies
 
 FOLDERS = sorted(path.parent for path in ROOT.glob("*-service/main.py"))
 FILES = """
-    service.toml main.py Dockerfile requirements.txt .env.example README.md alembic.ini
+    service.toml layers.toml main.py Dockerfile requirements.txt .env.example README.md alembic.ini
     migrations/env.py tests/policies.txt
     {package}/main.py {package}/settings.py {package}/database.py {package}/health.py
 """
