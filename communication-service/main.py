@@ -3,11 +3,9 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the chassis is
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the folder of the chassis
 
 from communication_service.main import app
-
-__all__ = ["app"]
 
 if __name__ == "__main__":
     from chassis.app import serve

@@ -1,9 +1,9 @@
-"""Starts the content service: `python main.py`, `uvicorn main:app` or `from main import app`."""
+"""Starts the content service: `python main.py`, `uvicorn main:app`, or import `app`."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the chassis is
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the folder of the chassis
 
 from content_service.main import app
 

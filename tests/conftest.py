@@ -6,17 +6,25 @@ STACK=docker (`make test-compose`). Both have the same handles, by the names of 
 back), `stack.stop(name)`, `stack.start(name)`, `stack.logs(name)`, `stack.flush_redis("workflow")`.
 """
 
+import importlib
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from starlette.datastructures import State
 
+from chassis.settings import Settings
 from tools.localdev.compose_stack import ComposeStack
+from tools.localdev.fake_identity import FakeIdentity
 from tools.localdev.layout import free_ports
 from tools.localdev.services import SERVICES
 from tools.localdev.stack import LocalDevStack
+
+from .services_under_test import SERVICE_FOLDERS
 
 Stack = LocalDevStack | ComposeStack
 
@@ -61,3 +69,50 @@ def pytest_runtest_makereport(
                 name = f"{service.short}-{kind}"
                 report.sections.append((f"log of {name}", stack.logs(name)[-LENGTH_OF_LOG:]))
     return report
+
+
+# -- each service in turn ----------------------------------------------------------------------
+
+STARTED_STATE = {"redis", "identity", "account", "authenticate"}  # of app.state, set at start-up
+
+
+@pytest.fixture(params=SERVICE_FOLDERS, ids=lambda folder: str(folder.name))
+def folder(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+@pytest.fixture
+def package(folder: Path) -> str:
+    return folder.name.replace("-", "_")
+
+
+@pytest.fixture
+def settings(package: str) -> Settings:
+    found: Settings = importlib.import_module(f"{package}.settings").settings
+    return found
+
+
+@pytest.fixture
+def app(package: str) -> Iterator[FastAPI]:
+    """Hide what start-up gave the app, in case its own service's tests keep it started."""
+    found: FastAPI = importlib.import_module(f"{package}.main").app
+    complete = found.state
+    found.state = State({name: complete[name] for name in complete if name not in STARTED_STATE})
+    yield found
+    found.state = complete
+
+
+@pytest.fixture
+def client(app: FastAPI) -> TestClient:
+    """Call the app before its start-up: these things must hold even then."""
+    return TestClient(app)
+
+
+@pytest.fixture
+def started(folder: Path, app: FastAPI, migrated: Callable[[str], None]) -> Iterator[TestClient]:
+    migrated(folder.name)
+    app.state.transport = FakeIdentity()
+    with TestClient(app) as client:
+        yield client
+    app.state.transport = None

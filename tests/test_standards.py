@@ -3,25 +3,18 @@
 import ast
 import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 from pydantic import AliasChoices
 from sqlalchemy.engine import make_url
-from starlette.datastructures import State
 
 from chassis.settings import Settings
-from tools.localdev.fake_identity import FakeIdentity
 from tools.localdev.services import ROOT
 
-from .security.policies import policies
+from .services_under_test import SERVICE_FOLDERS, assert_problem
 
-FOLDERS = sorted(path.parent for path in ROOT.glob("*-service/main.py"))
 FILES = """
     service.toml layers.toml main.py Dockerfile requirements.txt .env.example README.md alembic.ini
     migrations/env.py tests/policies.txt
@@ -37,60 +30,6 @@ DRIVERS = {"asyncpg", "psycopg", "psycopg2", "psycopg2-binary"}
 AVOIDED = {"common", "utils", "helpers", "core", "base", "manager"}
 HEALTH = {"service", "status", "version", "port", "dependencies", "metrics"}
 METRICS = {"uptime_seconds", "active_connections", "memory_usage_mb"}
-PROBLEM = {"type", "title", "status", "detail", "instance", "code", "trace_id"}
-
-OPEN = {"redis", "identity", "account", "authenticate"}
-HEALTH_ROUTES = {"GET /health", "GET /health/live", "GET /health/ready"}
-STANDARD_PATHS = (
-    "/health",
-    "/metrics",
-    "/docs",
-    "/redoc",
-    "/openapi.json",
-    "/static-offline-docs",
-    "/.well-known",
-)
-
-
-@pytest.fixture(params=FOLDERS, ids=lambda folder: str(folder.name))
-def folder(request: pytest.FixtureRequest) -> Path:
-    path: Path = request.param
-    return path
-
-
-@pytest.fixture
-def package(folder: Path) -> str:
-    return folder.name.replace("-", "_")
-
-
-@pytest.fixture
-def settings(package: str) -> Settings:
-    found: Settings = importlib.import_module(f"{package}.settings").settings
-    return found
-
-
-@pytest.fixture
-def app(package: str, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
-    """Without what start-up gave it, if tests of its own service keep it started meanwhile."""
-    found: FastAPI = importlib.import_module(f"{package}.main").app
-    state = {name: value for name, value in vars(found.state)["_state"].items() if name not in OPEN}
-    monkeypatch.setattr(found, "state", State(state))
-    return found
-
-
-@pytest.fixture
-def client(app: FastAPI) -> TestClient:
-    """The app as it stands before start-up: these things must hold even then."""
-    return TestClient(app)
-
-
-@pytest.fixture
-def started(folder: Path, app: FastAPI, migrated: Callable[[str], None]) -> Iterator[TestClient]:
-    migrated(folder.name)
-    app.state.transport = FakeIdentity()
-    with TestClient(app) as client:
-        yield client
-    app.state.transport = None
 
 
 # -- files --------------------------------------------------------------------------------------
@@ -193,13 +132,13 @@ def test_modules_say_what_they_are_and_have_telling_names(folder: Path, package:
 
 
 def test_the_chassis_imports_no_service() -> None:
-    services = {folder.name.replace("-", "_") for folder in FOLDERS}
+    services = {folder.name.replace("-", "_") for folder in SERVICE_FOLDERS}
 
     assert imported_under(ROOT / "chassis") & services == set()
 
 
 def test_no_service_imports_another(folder: Path, package: str) -> None:
-    others = {other.name.replace("-", "_") for other in FOLDERS} - {package}
+    others = {other.name.replace("-", "_") for other in SERVICE_FOLDERS} - {package}
 
     assert imported_under(folder) & others == set()
 
@@ -279,96 +218,6 @@ def test_browsers_may_call_from_the_two_default_origins_only(
         assert (response.headers.get("access-control-allow-origin") == origin) == allowed
 
 
-def test_every_route_has_a_policy_and_every_policy_a_route(folder: Path, app: FastAPI) -> None:
-    routes = {
-        f"{method} {str(route.path).removeprefix('/api/v1')}"
-        for route in iter_route_contexts(app.routes)
-        for method in route.methods or ()
-        if not str(route.path).startswith(STANDARD_PATHS)
-    }
-
-    assert routes == policies(folder).keys()
-
-
-def test_routes_ask_for_a_token_unless_their_policy_lets_anybody_in(
-    folder: Path, app: FastAPI
-) -> None:
-    open_routes = {
-        name for name, operation in operations(app).items() if not operation.get("security")
-    }
-
-    assert open_routes == public(folder) | HEALTH_ROUTES
-
-
-def public(folder: Path) -> set[str]:
-    declared = policies(folder).items()
-    return {name.replace(" ", " /api/v1") for name, policy in declared if policy.is_public}
-
-
-def test_business_routes_are_under_the_versioned_prefix(app: FastAPI) -> None:
-    paths = {name.partition(" ")[2] for name in operations(app)}
-
-    assert [p for p in paths if not p.startswith("/api/v1/") and not p.startswith("/health")] == []
-
-
-def test_protected_routes_refuse_a_request_without_a_token(
-    folder: Path, app: FastAPI, started: TestClient
-) -> None:
-    for name in operations(app).keys() - public(folder) - HEALTH_ROUTES:
-        method, path = name.split()
-
-        response = started.request(method, re.sub(r"\{\w+\}", "x", path))
-
-        assert_problem(response, 401)
-        assert response.headers["www-authenticate"] == "Bearer", name
-
-
-def test_a_strangers_body_is_not_looked_at(folder: Path, app: FastAPI, started: TestClient) -> None:
-    for name in operations(app).keys() - public(folder):
-        method, path = name.split()
-        if method in ("POST", "PUT", "PATCH"):
-            for kind in ("application/json", "multipart/form-data"):
-                response = started.request(
-                    method,
-                    re.sub(r"\{\w+\}", "x", path),
-                    headers={"Content-Type": kind, "Idempotency-Key": "a-key"},
-                    content=b"{",
-                )
-
-                assert response.status_code == 401, f"{name}: {response.text}"
-
-
-def test_request_models_refuse_unknown_fields(app: FastAPI) -> None:
-    schemas = app.openapi().get("components", {}).get("schemas", {})
-    bodies = [
-        operation["requestBody"]["content"]["application/json"]["schema"]
-        for operation in operations(app).values()
-        if "application/json" in operation.get("requestBody", {}).get("content", {})
-    ]
-
-    lenient = {title for body in bodies for title in lenient_objects(body, schemas, set())}
-
-    assert lenient == set()
-
-
-def lenient_objects(schema: Any, schemas: Mapping[str, Any], seen: set[str]) -> Iterator[str]:
-    """The titles of objects with named fields, anywhere in a schema, that take others too."""
-    if isinstance(schema, list):
-        schema = dict(enumerate(schema))
-    if not isinstance(schema, dict):
-        return
-    # By its type: a model may have a field called "properties".
-    is_object = schema.get("type") == "object" and "properties" in schema
-    if is_object and schema.get("additionalProperties", True):
-        yield str(schema.get("title"))
-    name = str(schema.get("$ref", "")).removeprefix("#/components/schemas/")
-    if name and name not in seen:
-        seen.add(name)
-        yield from lenient_objects(schemas[name], schemas, seen)
-    for part in schema.values():
-        yield from lenient_objects(part, schemas, seen)
-
-
 def test_errors_are_problems(client: TestClient) -> None:
     assert_problem(client.get("/no/such/route"), 404)
     assert_problem(client.delete("/health"), 405)
@@ -378,20 +227,3 @@ def test_a_trace_id_is_taken_returned_and_put_into_errors(client: TestClient) ->
     response = client.get("/no/such/route", headers={"X-Trace-ID": "a-trace-of-mine"})
 
     assert response.headers["x-trace-id"] == response.json()["trace_id"] == "a-trace-of-mine"
-
-
-def operations(app: FastAPI) -> dict[str, dict[str, Any]]:
-    """The documented operations by "METHOD /path"."""
-    return {
-        f"{method.upper()} {path}": operation
-        for path, methods in app.openapi()["paths"].items()
-        for method, operation in methods.items()
-    }
-
-
-def assert_problem(response: Any, status: int) -> None:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    assert response.json().keys() >= PROBLEM
-    assert response.json()["status"] == status
-    assert response.json()["detail"]

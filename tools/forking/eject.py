@@ -13,8 +13,8 @@ from .new_service import Refused, rendered
 OVERLAY = Path(__file__).with_name("ejected")
 KEPT = """
     chassis/ tools/__init__.py tools/localdev/ tools/conformance/ .ci/ .github/
-    tests/conftest.py tests/people.py tests/security/policies.py
-    tests/test_standards.py tests/test_conformance.py
+    tests/conftest.py tests/people.py tests/security/policies.py tests/services_under_test.py
+    tests/test_standards.py tests/test_routes.py tests/test_sameness.py tests/test_conformance.py
     .dockerignore .env.shared .gitignore .pre-commit-config.yaml LICENSE Makefile conftest.py
     constraints.txt docker-compose.yml pyproject.toml requirements.
 """

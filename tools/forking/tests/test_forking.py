@@ -7,10 +7,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.repository import Repository, copy_of_this
-from tools.localdev.services import ROOT, SERVICES
+from tools.localdev.services import SERVICES
 
-TEMPLATE = ROOT / "tools/forking/template/acme-service"
-LIKE_CONTENT = ["main.py", "alembic.ini", "migrations/script.py.mako", "{package}/health.py"]
 PROCESSES = """
 from pathlib import Path
 from tools.localdev.layout import Layout, default_ports
@@ -34,7 +32,7 @@ def test_a_new_service_keeps_all_rules_and_passes_all_tests_without_one_edit(
     fork: Repository,
 ) -> None:
     fork.must("make", "lint")
-    across = ("standards", "docs", "conformance")
+    across = ("standards", "routes", "sameness", "docs", "conformance")
     tests = ["billing-service", *(f"tests/test_{name}.py" for name in across)]
     passed = fork.must(".venv/bin/python", "-m", "pytest", "-q", *tests)
 
@@ -152,14 +150,6 @@ def test_what_was_not_made_here_is_not_taken_out(
     assert done.returncode != 0
     assert why in done.stderr
     assert unchanged.changes() == ""
-
-
-@pytest.mark.parametrize("name", LIKE_CONTENT)
-def test_the_template_is_content_service_where_every_service_is_the_same(name: str) -> None:
-    there = (ROOT / "content-service" / name.format(package="content_service")).read_text()
-    here = (TEMPLATE / name.format(package="acme_service")).read_text()
-
-    assert here == there.replace("content", "acme")
 
 
 # -- a repository of its own --------------------------------------------------------------------
