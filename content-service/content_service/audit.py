@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from chassis.auth import User
 from chassis.pagination import PageParameters, paginate
 
-from .access import EVERY_DOCUMENT, find_document
+from .access import ALL_DOCUMENTS_PERMISSION, get_document
 from .models import AuditEntry, Level
-from .statements import add_row
+from .statements import insert_row
 
 
 def record(
@@ -21,7 +21,7 @@ def record(
 
     No user means nobody known, who came by a share link, or the service itself.
     """
-    add_row(
+    insert_row(
         session,
         AuditEntry,
         document_id=document_id,
@@ -36,8 +36,8 @@ def list_entries(
     session: Session, user: User, document_id: UUID, page: PageParameters
 ) -> dict[str, Any]:
     if not user.has_permission(
-        EVERY_DOCUMENT
+        ALL_DOCUMENTS_PERMISSION
     ):  # whoever may see all also sees what became of a purged one
-        find_document(session, user, document_id, Level.MANAGE)
+        get_document(session, user, document_id, Level.MANAGE)
     entries = select(AuditEntry).where(AuditEntry.document_id == document_id)
     return paginate(session, entries, page, AuditEntry.id)

@@ -33,7 +33,7 @@ async def background_work(app: FastAPI) -> AsyncIterator[None]:
     stopping = Event()
     rounds: dict[str, tuple[Work, float]] = {
         "extraction": (read_next, IDLE_SECONDS),
-        "housekeeping": (tidy_up, settings.housekeeping_seconds),
+        "housekeeping": (tidy_up, settings.cleanup_interval_seconds),
     }
     for name, work in rounds.items():
         Thread(target=repeat, args=[stopping, name, *work], name=name, daemon=True).start()

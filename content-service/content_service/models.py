@@ -26,7 +26,7 @@ class Level(StrEnum):
     MANAGE = "manage"
 
 
-USER, ROLE = "user:", "role:"  # what the name of a grantee begins with
+USER_PREFIX, ROLE_PREFIX = "user:", "role:"  # what the name of a grantee begins with
 
 
 def now() -> datetime:
@@ -34,20 +34,20 @@ def now() -> datetime:
 
 
 Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
-Since = Annotated[datetime, mapped_column(default=now)]
+Timestamp = Annotated[datetime, mapped_column(default=now)]
 TraceId = Annotated[str | None, mapped_column(default=get_trace_id)]
 # A person lives in identity's database: here an id as text, as tokens carry it.
-PersonId = Annotated[str, mapped_column(sa.Uuid(as_uuid=False))]
+UserId = Annotated[str, mapped_column(sa.Uuid(as_uuid=False))]
 
 idempotency_keys = define_keys_table(Base.metadata)
 
 
-def file_index(table: str) -> sa.Index:
+def build_file_index(table: str) -> sa.Index:
     """Who uses a file; texts are not in it."""
     return sa.Index(f"ix_{table}_file", "sha256", postgresql_where=sa.text("body IS NULL"))
 
 
-def due_index(table: str) -> sa.Index:
+def build_due_index(table: str) -> sa.Index:
     is_open = sa.text("status IN ('pending', 'running')")
     return sa.Index(f"ix_{table}_due", "run_at", postgresql_where=is_open)
 
@@ -56,7 +56,7 @@ class Queued:
     """What a row that is claimed and worked on has (see chassis.job_queue)."""
 
     status: Mapped[str] = mapped_column(default=PENDING)
-    run_at: Mapped[Since]
+    run_at: Mapped[Timestamp]
     attempts: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[datetime | None]
     fence: Mapped[int] = mapped_column(default=0)
@@ -90,17 +90,17 @@ class Document(Snapshot, Base):
             "deleted_at",
             postgresql_where=sa.text("deleted_at IS NOT NULL"),
         ),
-        file_index("content_documents"),
+        build_file_index("content_documents"),
     )
 
     # PostgreSQL computes `search`, and nobody wants it back.
     __mapper_args__ = MappingProxyType({"eager_defaults": False})
 
     id: Mapped[Id]
-    owner_id: Mapped[PersonId]
+    owner_id: Mapped[UserId]
     version: Mapped[int] = mapped_column(default=1)
-    created_at: Mapped[Since]
-    updated_at: Mapped[Since]
+    created_at: Mapped[Timestamp]
+    updated_at: Mapped[Timestamp]
     deleted_at: Mapped[datetime | None]
     # The text found in the file, here so that one index serves every kind of document.
     extracted: Mapped[str | None] = mapped_column(deferred=True)
@@ -115,16 +115,16 @@ class Version(Snapshot, Base):
     """Immutable, but for its label: the database refuses (see the fourth migration)."""
 
     __tablename__ = "content_versions"
-    __table_args__ = (file_index("content_versions"),)
+    __table_args__ = (build_file_index("content_versions"),)
 
     document_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Document.id), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
-    author_id: Mapped[PersonId]
-    created_at: Mapped[Since]
+    author_id: Mapped[UserId]
+    created_at: Mapped[Timestamp]
     label: Mapped[str | None]
 
 
-class Access(Base):
+class Grant(Base):
     """Who may do what with a document. The owner has a row too: nobody without one sees it."""
 
     __tablename__ = "content_access"
@@ -143,19 +143,19 @@ class Access(Base):
     document_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Document.id), primary_key=True)
     level: Mapped[str]
     expires_at: Mapped[datetime | None]
-    granted_by: Mapped[PersonId]
-    granted_at: Mapped[Since]
+    granted_by: Mapped[UserId]
+    granted_at: Mapped[Timestamp]
 
     @property
     def user_id(self) -> str | None:
-        return named(self.grantee, USER)
+        return strip_prefix(self.grantee, USER_PREFIX)
 
     @property
     def role(self) -> str | None:
-        return named(self.grantee, ROLE)
+        return strip_prefix(self.grantee, ROLE_PREFIX)
 
 
-def named(grantee: str, kind: str) -> str | None:
+def strip_prefix(grantee: str, kind: str) -> str | None:
     return grantee.removeprefix(kind) if grantee.startswith(kind) else None
 
 
@@ -166,7 +166,7 @@ class Processing(Queued, Base):
     __table_args__ = (
         sa.UniqueConstraint("document_id", "sha256"),  # what was read once is known for good
         sa.ForeignKeyConstraint(["document_id", "version"], [Version.document_id, Version.number]),
-        due_index("content_processings"),
+        build_due_index("content_processings"),
     )
 
     id: Mapped[Id]
@@ -195,11 +195,11 @@ class ShareLink(Base):
     expires_at: Mapped[datetime | None]
     max_uses: Mapped[int | None]
     uses: Mapped[int] = mapped_column(default=0)
-    created_by: Mapped[PersonId]
-    created_at: Mapped[Since]
+    created_by: Mapped[UserId]
+    created_at: Mapped[Timestamp]
     revoked_at: Mapped[datetime | None]
     # How often somebody tried to open it in the minute that began then.
-    minute: Mapped[Since]
+    minute: Mapped[Timestamp]
     tries: Mapped[int] = mapped_column(default=0)
 
     @property
@@ -216,13 +216,13 @@ class Notice(Queued, Base):
 
     __tablename__ = "content_notices"
     __table_args__ = (
-        due_index("content_notices"),
+        build_due_index("content_notices"),
         sa.Index("ix_content_notices_document", "document_id"),
     )
 
     id: Mapped[Id]
     document_id: Mapped[UUID]
-    recipient_id: Mapped[PersonId]
+    recipient_id: Mapped[UserId]
     subject: Mapped[str]
     body: Mapped[str]
 
@@ -236,8 +236,8 @@ class AuditEntry(Base):
     id: Mapped[Id]
     document_id: Mapped[UUID]  # no foreign key: the trail outlives the document
     action: Mapped[str]
-    actor_id: Mapped[PersonId | None]  # nobody known, through a share link; or the service itself
+    actor_id: Mapped[UserId | None]  # nobody known, through a share link; or the service itself
     acting_service: Mapped[str | None]
-    at: Mapped[Since]
+    at: Mapped[Timestamp]
     trace_id: Mapped[TraceId]
     details: Mapped[dict[str, Any]]

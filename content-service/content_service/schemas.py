@@ -23,7 +23,7 @@ from chassis.schemas import STRICT, Text, check_text
 from .models import Level
 
 
-def in_ten_years(time: datetime) -> datetime:
+def check_expiry(time: datetime) -> datetime:
     """Within them: what expires in the year 9999 never does, and overflows in some time zones."""
     left = time - datetime.now(UTC)
     if not timedelta(0) < left < timedelta(days=3653):
@@ -32,12 +32,12 @@ def in_ten_years(time: datetime) -> datetime:
 
 
 # In this order: what is stripped away does not count.
-Stripped = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Title = Annotated[Stripped, Field(max_length=200), AfterValidator(check_text)]
-Tag = Annotated[Stripped, Field(max_length=50), AfterValidator(check_text)]
+StrippedText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Title = Annotated[StrippedText, Field(max_length=200), AfterValidator(check_text)]
+Tag = Annotated[StrippedText, Field(max_length=50), AfterValidator(check_text)]
 Body = Annotated[Text, Field(max_length=1_000_000)]
 Tags = Annotated[list[Tag], Field(max_length=20)]
-Expiry = Annotated[AwareDatetime, AfterValidator(in_ten_years)]
+Expiry = Annotated[AwareDatetime, AfterValidator(check_expiry)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SearchWords = Annotated[Text, Field(min_length=1, max_length=200)]
 
@@ -112,7 +112,7 @@ class SearchFilters(BaseModel):
     created_before: AwareDatetime | None = None
 
 
-class Match(DocumentRead):
+class SearchResult(DocumentRead):
     rank: float
     snippet: str = Field(description="HTML: escaped text in which <mark> is around what was found.")
 
@@ -121,7 +121,7 @@ class Suggestions(BaseModel):
     items: list[str]
 
 
-class Stats(BaseModel):
+class DocumentStats(BaseModel):
     """Counts what the caller may see."""
 
     documents: int
@@ -147,13 +147,13 @@ class BulkRequest(Given):
 
     @field_validator("tags")
     @classmethod
-    def for_the_action_tag(cls, tags: list[str], info: ValidationInfo) -> list[str]:
+    def check_tags(cls, tags: list[str], info: ValidationInfo) -> list[str]:
         if "action" in info.data and bool(tags) != (info.data["action"] == "tag"):
             raise ValueError("are for the action tag, which needs at least one, and for no other")
         return tags
 
 
-class Outcome(BaseModel):
+class BulkOutcome(BaseModel):
     """As the same request for this document alone would have ended."""
 
     document_id: UUID
@@ -163,12 +163,12 @@ class Outcome(BaseModel):
 
 
 class BulkResult(BaseModel):
-    results: list[Outcome]
+    results: list[BulkOutcome]
     succeeded: int
     failed: int
 
 
-class VersionNumber(BaseModel):
+class VersionReference(BaseModel):
     document_id: UUID
     number: int
 
@@ -176,7 +176,7 @@ class VersionNumber(BaseModel):
 class DamagedFile(BaseModel):
     sha256: str
     fault: Literal["missing", "damaged"]
-    versions: list[VersionNumber] = Field(description="Those that name it, at most a hundred.")
+    versions: list[VersionReference] = Field(description="Those that name it, at most a hundred.")
 
 
 class IntegrityReport(BaseModel):
@@ -196,14 +196,16 @@ class VersionWithBody(VersionRead):
     body: str | None
 
 
-def state_of(status: str) -> str:
+def translate_status(status: str) -> str:
     return "queued" if status == PENDING else status  # the queue's own word for it
 
 
 class ProcessingRead(BaseModel):
     document_id: UUID
     version: int
-    status: Annotated[Literal["queued", "running", "done", "failed"], BeforeValidator(state_of)]
+    status: Annotated[
+        Literal["queued", "running", "done", "failed"], BeforeValidator(translate_status)
+    ]
     attempts: int
     error: str | None = Field(validation_alias="last_error", description="Of the last attempt.")
     text: str | None
@@ -264,7 +266,7 @@ class ShareLinkCreate(Given):
     )
 
     @model_validator(mode="after")
-    def only_a_pin_has_a_version(self) -> "ShareLinkCreate":
+    def check_version(self) -> "ShareLinkCreate":
         if self.policy == "latest" and self.version is not None:
             raise ValueError("version: is only for the policy pinned")
         return self

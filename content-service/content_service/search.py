@@ -31,24 +31,35 @@ from sqlalchemy import (
 from chassis.auth import User
 from chassis.pagination import PageParameters, decode_cursor, encode_cursor
 
-from .access import LOWEST, before, names_of, newest, span, visible
+from .access import (
+    LOWEST_ID,
+    filter_visible,
+    get_preceding_id,
+    names_of,
+    select_newest_visible,
+    span,
+)
 from .models import Document
 from .schemas import DocumentRead, SearchFilters
 
-WINDOW = 500  # matches that are ranked against each other
-FREQUENT = 25  # matches in one window: what has fewer is looked for in all titles
-LONGEST_READ = 20_000  # characters in which a snippet is looked for
-WORD = re.compile(r"\w+")
+RANKED_WINDOW_SIZE = 500  # matches that are ranked against each other
+MIN_RECENT_SUGGESTIONS = 25  # matches in one window: what has fewer is looked for in all titles
+MAX_SNIPPET_SOURCE_CHARACTERS = 20_000  # characters in which a snippet is looked for
+WORD_PATTERN = re.compile(r"\w+")
 
-COLUMNS = [getattr(Document, name) for name in DocumentRead.model_fields]
+RESULT_COLUMNS = [getattr(Document, name) for name in DocumentRead.model_fields]
 
 # Characters that no text can smuggle in: they are taken out of it first.
-START, STOP = "\x01", "\x02"
-HEADLINE = f"StartSel={START}, StopSel={STOP}, MaxFragments=2, MaxWords=25, MinWords=8"
-TEXT = func.left(func.coalesce(Document.body, Document.extracted, ""), LONGEST_READ)
+MARK_START, MARK_STOP = "\x01", "\x02"
+HEADLINE_OPTIONS = (
+    f"StartSel={MARK_START}, StopSel={MARK_STOP}, MaxFragments=2, MaxWords=25, MinWords=8"
+)
+SNIPPET_SOURCE = func.left(
+    func.coalesce(Document.body, Document.extracted, ""), MAX_SNIPPET_SOURCE_CHARACTERS
+)
 
 
-class Position(BaseModel):
+class SearchPosition(BaseModel):
     """Where a page ended: the window of matches, both ends included, and the last one shown.
 
     Without a bottom there were no older matches.
@@ -60,7 +71,7 @@ class Position(BaseModel):
     last: UUID | None = None
 
 
-POSITION = TypeAdapter(Position)
+POSITION_ADAPTER = TypeAdapter(SearchPosition)
 
 
 def search_documents(
@@ -71,15 +82,18 @@ def search_documents(
     At the end of a window a page may be shorter than its limit, although there is a next one.
     """
     query = func.websearch_to_tsquery("english", filters.q)
-    position = decode_cursor(POSITION, page.cursor) if page.cursor else None
-    window = matches(connection, reader, conditions(query, filters), position)
-    rows = best(connection, query, window, position, page.limit + 1)
-    items = [shown(row) for row in rows[: page.limit]]
-    after = next_position(position, window, items, is_full=len(rows) > page.limit)
-    return {"items": items, "next_cursor": encode_cursor(POSITION, after) if after else None}
+    position = decode_cursor(POSITION_ADAPTER, page.cursor) if page.cursor else None
+    window = find_matches(connection, reader, build_conditions(query, filters), position)
+    rows = rank_matches(connection, query, window, position, page.limit + 1)
+    items = [mark_snippet(row) for row in rows[: page.limit]]
+    after = get_next_position(position, window, items, is_full=len(rows) > page.limit)
+    return {
+        "items": items,
+        "next_cursor": encode_cursor(POSITION_ADAPTER, after) if after else None,
+    }
 
 
-def conditions(query: Any, filters: SearchFilters) -> list[ColumnElement[bool]]:
+def build_conditions(query: Any, filters: SearchFilters) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = [Document.search.bool_op("@@")(query)]
     if filters.tag:
         found.append(Document.tags.contains(filters.tag))
@@ -94,17 +108,21 @@ def conditions(query: Any, filters: SearchFilters) -> list[ColumnElement[bool]]:
     return found
 
 
-def matches(
-    connection: Connection, reader: User, where: list[Any], position: Position | None
+def find_matches(
+    connection: Connection, reader: User, where: list[Any], position: SearchPosition | None
 ) -> Sequence[UUID]:
     """The newest documents that match, newest first."""
-    ends = (position.top, position.bottom or LOWEST) if position else ()
-    statement = newest(names_of(reader), [Document.id], *where)
-    return connection.execute(statement, span(reader, WINDOW, *ends)).scalars().all()
+    ends = (position.top, position.bottom or LOWEST_ID) if position else ()
+    statement = select_newest_visible(names_of(reader), [Document.id], *where)
+    return connection.execute(statement, span(reader, RANKED_WINDOW_SIZE, *ends)).scalars().all()
 
 
-def best(
-    connection: Connection, query: Any, ids: Sequence[UUID], after: Position | None, limit: int
+def rank_matches(
+    connection: Connection,
+    query: Any,
+    ids: Sequence[UUID],
+    after: SearchPosition | None,
+    limit: int,
 ) -> Sequence[RowMapping]:
     rank: ColumnElement[float] = cast(func.ts_rank(Document.search, query), Double)
     is_in_window = Document.id == any_(literal(ids, ARRAY(Uuid)))  # IN would be 500 parameters
@@ -112,29 +130,38 @@ def best(
     if after and after.rank is not None:
         ranked = ranked.where(tuple_(rank, Document.id) < tuple_(after.rank, after.last))
     top = ranked.order_by(rank.desc(), Document.id.desc()).limit(limit).subquery()
-    snippet = func.ts_headline("english", func.translate(TEXT, START + STOP, ""), query, HEADLINE)
-    columns = [*COLUMNS, top.c.rank, snippet.label("snippet")]
+    snippet = func.ts_headline(
+        "english",
+        func.translate(SNIPPET_SOURCE, MARK_START + MARK_STOP, ""),
+        query,
+        HEADLINE_OPTIONS,
+    )
+    columns = [*RESULT_COLUMNS, top.c.rank, snippet.label("snippet")]
     found = select(*columns).join(top, top.c.id == Document.id)
     return connection.execute(found.order_by(top.c.rank.desc(), top.c.id.desc())).mappings().all()
 
 
-def shown(row: RowMapping) -> dict[str, Any]:
+def mark_snippet(row: RowMapping) -> dict[str, Any]:
     """The snippet is HTML in which nothing is marked up but the words that were found."""
-    marked = escape(row["snippet"]).replace(START, "<mark>").replace(STOP, "</mark>")
+    marked = escape(row["snippet"]).replace(MARK_START, "<mark>").replace(MARK_STOP, "</mark>")
     return {**row, "snippet": marked}
 
 
-def next_position(
-    position: Position | None, window: Sequence[UUID], items: list[dict[str, Any]], *, is_full: bool
-) -> Position | None:
+def get_next_position(
+    position: SearchPosition | None,
+    window: Sequence[UUID],
+    items: list[dict[str, Any]],
+    *,
+    is_full: bool,
+) -> SearchPosition | None:
     """`bottom` is set where there may be older matches: also if the window has fewer by now."""
     bottom = position and position.bottom
-    if bottom is None and len(window) == WINDOW:
+    if bottom is None and len(window) == RANKED_WINDOW_SIZE:
         bottom = window[-1]
     if is_full:
         last = items[-1]
-        return Position(top=window[0], bottom=bottom, rank=last["rank"], last=last["id"])
-    return Position(top=before(bottom)) if bottom else None
+        return SearchPosition(top=window[0], bottom=bottom, rank=last["rank"], last=last["id"])
+    return SearchPosition(top=get_preceding_id(bottom)) if bottom else None
 
 
 def suggest_words(connection: Connection, reader: User, prefix: str, limit: int) -> list[str]:
@@ -143,19 +170,25 @@ def suggest_words(connection: Connection, reader: User, prefix: str, limit: int)
     What is frequent is so among the newest titles. Only of the rest the index is asked, for some
     titles and not for the newest: to gather all matches of a short prefix would take seconds.
     """
-    words = WORD.findall(prefix.lower())
+    words = WORD_PATTERN.findall(prefix.lower())
     if not words:
         return []
-    titles = connection.scalars(newest(names_of(reader), [Document.title]), span(reader, WINDOW))
-    found = counted(titles, words[-1])
-    if found.total() < FREQUENT:
+    titles = connection.scalars(
+        select_newest_visible(names_of(reader), [Document.title]), span(reader, RANKED_WINDOW_SIZE)
+    )
+    found = count_words(titles, words[-1])
+    if found.total() < MIN_RECENT_SUGGESTIONS:
         query = func.to_tsquery("simple", f"'{words[-1]}':*B")
-        some = select(Document.title).where(Document.search.bool_op("@@")(query)).limit(WINDOW)
-        found = counted(connection.scalars(visible(some, reader)), words[-1])
+        some = (
+            select(Document.title)
+            .where(Document.search.bool_op("@@")(query))
+            .limit(RANKED_WINDOW_SIZE)
+        )
+        found = count_words(connection.scalars(filter_visible(some, reader)), words[-1])
     return [word for word, _ in found.most_common(limit)]
 
 
-def counted(titles: Iterable[str], prefix: str) -> Counter[str]:
+def count_words(titles: Iterable[str], prefix: str) -> Counter[str]:
     """How many titles have each word with the prefix."""
-    words = (word for title in titles for word in set(WORD.findall(title.lower())))
+    words = (word for title in titles for word in set(WORD_PATTERN.findall(title.lower())))
     return Counter(word for word in words if word.startswith(prefix))

@@ -23,21 +23,21 @@ class Settings(chassis.Settings):
     max_upload_bytes: int = Field(default=256 * 1024**2, ge=1)
     duplicates: Literal["flag", "reject"] = "flag"
     trash_days: float = Field(default=30, ge=0)
-    housekeeping_seconds: float = Field(default=300, gt=0)
+    cleanup_interval_seconds: float = Field(default=300, gt=0)
     extraction_seconds: float = Field(default=20.0, gt=0)
     extraction_memory_bytes: int = Field(default=512 * 1024**2, ge=128 * 1024**2)
     extraction_characters: int = Field(default=2_000_000, ge=1)
 
     @field_validator("max_upload_bytes")
     @classmethod
-    def of_a_size_that_is_kept(cls, size: int) -> int:
+    def check_max_upload_bytes(cls, size: int) -> int:
         if size >= 2**31:
             raise ValueError("must be below 2 GiB, or 2147483648: no larger size can be kept")
         return size
 
     @field_validator("storage_url")
     @classmethod
-    def with_a_driver(cls, url: str) -> str:
+    def check_storage_driver(cls, url: str) -> str:
         try:
             get_filesystem_class(get_protocol(url))
         except (ImportError, ValueError) as error:

@@ -11,7 +11,7 @@ from .database import Base, engine
 
 
 @contextmanager
-def autocommit() -> Iterator[Connection]:
+def connect_autocommit() -> Iterator[Connection]:
     """A connection for single statements without a transaction around: two round trips less.
 
     SQLAlchemy's own option for it takes as many: psycopg2 tells the server of either change.
@@ -26,6 +26,6 @@ def autocommit() -> Iterator[Connection]:
                 driver.autocommit = False
 
 
-def add_row(session: Session, model: type[Base], **values: Any) -> None:
+def insert_row(session: Session, model: type[Base], **values: Any) -> None:
     """For a row that nobody needs as an object: at once, and at half the price of `add`."""
     session.execute(insert(cast(Table, model.__table__)), values)

@@ -18,9 +18,9 @@ from httpx2 import Response
 from sqlalchemy import update
 
 from content_service.database import engine
-from content_service.files.storage import LONGEST_UPLOAD
+from content_service.files.storage import MAX_UPLOAD_DURATION
 from content_service.main import app
-from content_service.models import Access
+from content_service.models import Grant
 from tools.localdev.fake_identity import FakeIdentity
 
 MEMBER = ("documents:read", "documents:write")
@@ -98,14 +98,14 @@ def in_an_hour() -> str:
 def run_out(document: dict[str, Any], grantee: str) -> None:
     """As if the time of the permission were over."""
     with engine.begin() as connection:
-        mine = update(Access).where(Access.document_id == document["id"])
-        ended = mine.where(Access.grantee == grantee)
+        mine = update(Grant).where(Grant.document_id == document["id"])
+        ended = mine.where(Grant.grantee == grantee)
         connection.execute(ended.values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
 
 
 def grow_old(*files: Path) -> None:
     """As if they had been there for longer than any upload takes."""
-    long_ago = time.time() - LONGEST_UPLOAD.total_seconds() - 1
+    long_ago = time.time() - MAX_UPLOAD_DURATION.total_seconds() - 1
     for file in files:
         os.utime(file, (long_ago, long_ago))
 

@@ -73,7 +73,7 @@ class Server:
         self.database = servers.postgres.create("content", f"content_{uuid4().hex}")
         path = os.pathsep.join([str(ROOT), str(SERVICE_FOLDER)])
         files = {"DATABASE_URL": self.database, "STORAGE_URL": self.files.as_uri()}
-        own = {"PYTHONPATH": path, "HOUSEKEEPING_SECONDS": "1"}
+        own = {"PYTHONPATH": path, "CLEANUP_INTERVAL_SECONDS": "1"}
         self.environment = {**servers.environment(content), **os.environ, **files, **own}
         migrate = [sys.executable, "-m", "alembic", "upgrade", "head"]
         subprocess.run(migrate, cwd=SERVICE_FOLDER, env=self.environment, check=True)

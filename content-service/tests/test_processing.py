@@ -185,7 +185,7 @@ def wait_for_reader() -> psutil.Process:
     while time.monotonic() < until:
         for child in psutil.Process().children():
             with suppress(psutil.NoSuchProcess):
-                if any(part.endswith("extraction.py") for part in child.cmdline()):
+                if any(part.endswith("extractor.py") for part in child.cmdline()):
                     return child
     raise AssertionError("no reader was started")
 

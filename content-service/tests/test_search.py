@@ -72,8 +72,8 @@ def pages(caller: Caller, words: str, limit: int) -> list[list[str]]:
 def test_pages_hold_every_match_once_though_others_come_and_go(
     author: Caller, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ranked are the newest matches, then the ones before them: see search.WINDOW."""
-    monkeypatch.setattr(search, "WINDOW", window)
+    """Ranked are the newest matches, then the ones before them: see search.RANKED_WINDOW_SIZE."""
+    monkeypatch.setattr(search, "RANKED_WINDOW_SIZE", window)
     bodies = ["sluice", "sluice " * 3, "sluice " * 9]
     made = [author.create(title=str(n), body=bodies[n % 3]) for n in range(7)]
     first = author.get("/search?q=sluice&limit=2").json()
@@ -95,7 +95,7 @@ def test_pages_hold_every_match_once_though_others_come_and_go(
 def test_older_matches_follow_though_a_newer_one_went(
     author: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "WINDOW", 4)
+    monkeypatch.setattr(search, "RANKED_WINDOW_SIZE", 4)
     made = [author.create(title=f"Leat {n}") for n in range(6)]
     page = author.get("/search?q=leat&limit=2").json()
     author.delete(f"/documents/{made[2]['id']}")
@@ -111,7 +111,7 @@ def test_older_matches_follow_though_a_newer_one_went(
 def test_what_others_have_takes_no_place_among_the_ranked(
     author: Caller, reviewer: Caller, stranger: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "WINDOW", 4)
+    monkeypatch.setattr(search, "RANKED_WINDOW_SIZE", 4)
     mine = [author.create(title=f"Culvert {n}") for n in range(3)]
     shared = reviewer.create(title="Culvert shared")
     reviewer.share(shared, author)
@@ -125,7 +125,7 @@ def test_what_others_have_takes_no_place_among_the_ranked(
 
 
 def test_pages_end(author: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "WINDOW", 2)
+    monkeypatch.setattr(search, "RANKED_WINDOW_SIZE", 2)
     for number in range(4):
         author.create(title=f"Weir {number}")
 

@@ -12,11 +12,11 @@ from sqlalchemy import select
 
 from chassis.app import create_app
 from chassis.pagination import Page, PageRequest, paginate
-from content_service.access import visible
+from content_service.access import filter_visible
 from content_service.api import router as content
 from content_service.api.documents import read_document
 from content_service.database import DbSession
-from content_service.documents.service import text_facts
+from content_service.documents.service import describe_text
 from content_service.health import router as health_router
 from content_service.models import Document
 from content_service.schemas import DocumentCreate, DocumentRead, DocumentWithBody
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/bench")
 @router.get("/orm", response_model=Page[DocumentRead])
 def list_objects(page: PageRequest, session: DbSession) -> dict[str, Any]:
     """The page of the list, as ORM objects that response_model turns into JSON."""
-    return paginate(session, visible(select(Document), READER), page, Document.id)
+    return paginate(session, filter_visible(select(Document), READER), page, Document.id)
 
 
 router.get("/protected/{document_id}")(read_document)
@@ -43,7 +43,7 @@ async def read(document_id: UUID, request: Request) -> Response:
 @router.post("/bare", response_model=DocumentWithBody, status_code=201)
 def insert(new: DocumentCreate, session: DbSession) -> Document:
     """One row and its index entries: no access, no version, no audit trail, nobody asked."""
-    facts = {**text_facts(new.body), "content_type": "text/plain"}
+    facts = {**describe_text(new.body), "content_type": "text/plain"}
     document = Document(owner_id=os.environ["BENCH_USER_ID"], **new.model_dump(), **facts)
     session.add(document)
     session.flush()

@@ -16,10 +16,10 @@ Author = Annotated[User, require_permission("documents:write")]
 Idempotent = idempotent(DbSession)
 
 
-async def given_etag(if_match: Annotated[str | None, Header(max_length=200)] = None) -> str:
+async def require_if_match(if_match: Annotated[str | None, Header(max_length=200)] = None) -> str:
     if if_match is None:
         raise PreconditionRequired("If-Match: send the ETag of the version you are changing")
     return if_match
 
 
-GivenETag = Annotated[str, Depends(given_etag)]
+IfMatch = Annotated[str, Depends(require_if_match)]

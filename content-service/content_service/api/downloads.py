@@ -15,10 +15,10 @@ from fastapi.responses import StreamingResponse
 from chassis.errors import ServiceError
 
 from ..files import storage
-from ..files.content_types import safe_name
+from ..files.content_types import make_safe_name
 from ..models import Snapshot
 
-RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+RANGE_PATTERN = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 
 class RangeNotSatisfiable(ServiceError):
@@ -27,28 +27,28 @@ class RangeNotSatisfiable(ServiceError):
     status_code = 416
 
 
-class Wanted(NamedTuple):
+class RangeHeaders(NamedTuple):
     """The headers Range and If-Range."""
 
     range: str | None
     if_range: str | None
 
 
-async def wanted_part(request: Request) -> Wanted:
+async def get_range_headers(request: Request) -> RangeHeaders:
     """Not declared as parameters: a Range that makes no sense is not refused, but ignored."""
-    return Wanted(request.headers.get("Range"), request.headers.get("If-Range"))
+    return RangeHeaders(request.headers.get("Range"), request.headers.get("If-Range"))
 
 
-WantedPart = Annotated[Wanted, Depends(wanted_part)]
+RequestedRange = Annotated[RangeHeaders, Depends(get_range_headers)]
 
 
-def attachment(found: Snapshot, wanted: Wanted) -> StreamingResponse:
+def build_attachment(found: Snapshot, wanted: RangeHeaders) -> StreamingResponse:
     """A document or one of its versions. Raises RangeNotSatisfiable and StorageFailed."""
     tag = f'"{found.sha256}"'
     is_same = wanted.if_range in (None, tag)
-    part = part_of(wanted.range, found.size) if wanted.range and is_same else None
+    part = parse_range(wanted.range, found.size) if wanted.range and is_same else None
     start, end = part or (0, found.size)
-    name = found.filename or f"{safe_name(found.title)}.txt"
+    name = found.filename or f"{make_safe_name(found.title)}.txt"
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Disposition": f"attachment; filename*=utf-8''{quote(name, safe='')}",
@@ -59,12 +59,14 @@ def attachment(found: Snapshot, wanted: Wanted) -> StreamingResponse:
     if part:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size}"
     status, kind = (206 if part else 200), found.content_type
-    return StreamingResponse(chunks(opened(found), start, end), status, headers, media_type=kind)
+    return StreamingResponse(
+        read_chunks(open_content(found), start, end), status, headers, media_type=kind
+    )
 
 
-def part_of(given: str, size: int) -> tuple[int, int] | None:
+def parse_range(given: str, size: int) -> tuple[int, int] | None:
     """Where the part begins and ends; None when all is meant, as by what is no range of bytes."""
-    match = RANGE.fullmatch(given)
+    match = RANGE_PATTERN.fullmatch(given)
     if match is None or not any(match.groups()):
         return None
     first, last = match.groups()
@@ -78,14 +80,14 @@ def part_of(given: str, size: int) -> tuple[int, int] | None:
     return start, end
 
 
-def opened(found: Snapshot) -> BinaryIO:
+def open_content(found: Snapshot) -> BinaryIO:
     """Before the answer begins, so that it can still be an error."""
-    return storage.opened(found.sha256) if found.body is None else BytesIO(found.body.encode())
+    return storage.open_file(found.sha256) if found.body is None else BytesIO(found.body.encode())
 
 
-def chunks(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+def read_chunks(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
     with file:
         file.seek(start)
-        while start < end and (chunk := file.read(min(storage.CHUNK, end - start))):
+        while start < end and (chunk := file.read(min(storage.CHUNK_BYTES, end - start))):
             start += len(chunk)
             yield chunk

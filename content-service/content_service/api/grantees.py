@@ -8,13 +8,13 @@ from fastapi import Depends, Path, Query, Request
 from chassis.auth import User
 from chassis.errors import NotFound, Unprocessable
 
-from ..models import ROLE, USER, now
+from ..models import ROLE_PREFIX, USER_PREFIX, now
 from .dependencies import Reader
 
 RoleName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,49}$")]
 
 
-async def ask(request: Request, path: str) -> Any:
+async def find_in_identity(request: Request, path: str) -> Any:
     """None when identity says that there is none, or never can be."""
     try:
         return await request.app.state.identity.make_request("GET", f"/api/v1/{path}")
@@ -22,16 +22,20 @@ async def ask(request: Request, path: str) -> Any:
         return None
 
 
-async def known_person(user_id: UUID, request: Request) -> str | None:
+async def find_user_grantee(user_id: UUID, request: Request) -> str | None:
     """How grants name the person; None when there is no such person."""
-    return f"{USER}{user_id}" if await ask(request, f"users/{user_id}/profile") else None
+    return (
+        f"{USER_PREFIX}{user_id}"
+        if await find_in_identity(request, f"users/{user_id}/profile")
+        else None
+    )
 
 
-async def known_role(role: RoleName, request: Request) -> str | None:
-    return f"{ROLE}{role}" if await ask(request, f"roles/{role}") else None
+async def find_role_grantee(role: RoleName, request: Request) -> str | None:
+    return f"{ROLE_PREFIX}{role}" if await find_in_identity(request, f"roles/{role}") else None
 
 
-async def person_in_question(
+async def find_user(
     request: Request,
     reader: Reader,
     user: Annotated[UUID | None, Query(description="Yourself, when not given.")] = None,
@@ -39,13 +43,13 @@ async def person_in_question(
     """With the rights they have now; None when there is no such person."""
     if user is None or str(user) == reader.user_id:
         return reader
-    rights = await ask(request, f"users/{user}/permissions")
+    rights = await find_in_identity(request, f"users/{user}/permissions")
     if rights is None:
         return None
     roles, permissions = tuple(rights["roles"]), frozenset(rights["permissions"])
     return User(str(user), None, roles, permissions, expires_at=now())
 
 
-Person = Annotated[str | None, Depends(known_person)]
-Role = Annotated[str | None, Depends(known_role)]
-PersonInQuestion = Annotated[User | None, Depends(person_in_question)]
+UserGrantee = Annotated[str | None, Depends(find_user_grantee)]
+RoleGrantee = Annotated[str | None, Depends(find_role_grantee)]
+QueriedUser = Annotated[User | None, Depends(find_user)]

@@ -7,17 +7,17 @@ from fastapi import APIRouter
 from chassis.auth import User, require_permission
 from chassis.pagination import PageRequest
 
-from ..access import EVERY_DOCUMENT
+from ..access import ALL_DOCUMENTS_PERMISSION
 from ..database import DbSession
 from ..files import integrity
 from ..schemas import IntegrityReport
 
 router = APIRouter()
 
-Operator = Annotated[User, require_permission(EVERY_DOCUMENT)]
+Administrator = Annotated[User, require_permission(ALL_DOCUMENTS_PERMISSION)]
 
 
 @router.get("/integrity")
-def check_files(operator: Operator, session: DbSession, page: PageRequest) -> IntegrityReport:
+def check_files(operator: Administrator, session: DbSession, page: PageRequest) -> IntegrityReport:
     """Read the stored files and name those that are missing or have changed."""
-    return integrity.check(session, page)
+    return integrity.check_files(session, page)

@@ -7,15 +7,15 @@ from fastapi import APIRouter, Query, Response
 from chassis.pagination import Page, PageRequest
 
 from .. import search
-from ..schemas import Match, SearchFilters, SearchWords, Suggestions
-from ..statements import autocommit
+from ..schemas import SearchFilters, SearchResult, SearchWords, Suggestions
+from ..statements import connect_autocommit
 from .dependencies import Reader
-from .documents import as_json
+from .documents import render_json
 
 router = APIRouter(prefix="/search")
 
 
-@router.get("", response_model=Page[Match])
+@router.get("", response_model=Page[SearchResult])
 def search_documents(
     filters: Annotated[SearchFilters, Query()], reader: Reader, page: PageRequest
 ) -> Response:
@@ -24,8 +24,8 @@ def search_documents(
     The newest 500 matches are ranked together and older ones follow, 500 by 500; so a page may be
     short and have a next_cursor all the same.
     """
-    with autocommit() as connection:
-        return as_json(search.search_documents(connection, reader, filters, page))
+    with connect_autocommit() as connection:
+        return render_json(search.search_documents(connection, reader, filters, page))
 
 
 @router.get("/suggestions")
@@ -35,5 +35,5 @@ def suggest_words(
     limit: Annotated[int, Query(ge=1, le=20)] = 10,
 ) -> Suggestions:
     """Words that begin so, from the titles of documents the caller may see."""
-    with autocommit() as connection:
+    with connect_autocommit() as connection:
         return Suggestions(items=search.suggest_words(connection, reader, q, limit))

@@ -14,26 +14,26 @@ from ..database import DbSession, session_maker
 from ..schemas import ShareLinkCreate, ShareLinkCreated, ShareLinkRead
 from ..settings import settings
 from ..sharing import links
-from ..statements import autocommit
+from ..statements import connect_autocommit
 from .dependencies import Author, Reader
-from .downloads import WantedPart, attachment
+from .downloads import RequestedRange, build_attachment
 
 router = APIRouter()
 
-Token = Annotated[str, Query(max_length=100)]  # in the query, and so in no log, unlike the path
-BASIC = HTTPBasic(auto_error=False)
+LinkToken = Annotated[str, Query(max_length=100)]  # in the query, and so in no log, unlike the path
+BASIC_AUTH = HTTPBasic(auto_error=False)
 
 
-async def given_password(request: Request) -> str:
+async def get_link_password(request: Request) -> str:
     """Not declared as the route's security: of most links there is nothing to be shown."""
-    credentials = await BASIC(request)
+    credentials = await BASIC_AUTH(request)
     return credentials.password if credentials else ""
 
 
-Password = Annotated[str, Depends(given_password)]
+LinkPassword = Annotated[str, Depends(get_link_password)]
 
 # Nobody keeps a copy, and no page that the document links to hears of the token.
-PRIVATE = {"Cache-Control": "private, no-store", "Referrer-Policy": "no-referrer"}
+PRIVATE_HEADERS = {"Cache-Control": "private, no-store", "Referrer-Policy": "no-referrer"}
 
 
 # Takes no Idempotency-Key: the answer would be kept, and with it the token.
@@ -61,18 +61,20 @@ def revoke_share_link(document_id: UUID, link_id: UUID, author: Author, session:
 
 @router.get("/shared", response_class=StreamingResponse)
 def open_share_link(
-    token: Token, password: Password, wanted: WantedPart, request: Request
+    token: LinkToken, password: LinkPassword, wanted: RequestedRange, request: Request
 ) -> Response:
     """What a share link opens, as an attachment; its password, if any, goes as HTTP Basic."""
-    with autocommit() as connection:
-        link_id = links.admit(connection, token, password)
+    with connect_autocommit() as connection:
+        link_id = links.check_link(connection, token, password)
     with session_maker.begin() as session:  # nothing is used up when there is nothing to show
-        answer = attachment(links.use(session, link_id, ip_hash(request)), wanted)
-    answer.headers.update(PRIVATE)
+        answer = build_attachment(
+            links.use_link(session, link_id, hash_client_address(request)), wanted
+        )
+    answer.headers.update(PRIVATE_HEADERS)
     return answer
 
 
-def ip_hash(request: Request) -> str:
+def hash_client_address(request: Request) -> str:
     """Tells visitors apart, and who has the database only cannot tell who they are."""
     secret = settings.jwt_secret_key.get_secret_value().encode()
     host = request.client.host if request.client else ""

@@ -12,7 +12,7 @@ from ..documents import trash
 from ..models import Document
 from ..schemas import DocumentWithBody, TrashedDocument
 from .dependencies import Author, Reader
-from .documents import tagged
+from .documents import set_etag
 
 router = APIRouter()
 
@@ -28,7 +28,7 @@ def restore_document(
     document_id: UUID, author: Author, session: DbSession, response: Response
 ) -> Document:
     """Take a document out of the trash, with its versions and permissions as they were."""
-    return tagged(response, trash.restore_document(session, author, document_id))
+    return set_etag(response, trash.restore_document(session, author, document_id))
 
 
 @router.delete("/trash/{document_id}", status_code=204)

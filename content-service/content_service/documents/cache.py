@@ -17,10 +17,10 @@ from chassis.redis_client import RedisClient
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 0.2  # seconds: a Redis slower than this is no cache
+REDIS_TIMEOUT_SECONDS = 0.2  # seconds: a Redis slower than this is no cache
 
 
-class State(Protocol):
+class DocumentState(Protocol):
     """A document or a row with its version and time. A version restored from a backup and
     changed again has the same number, but another time."""
 
@@ -35,24 +35,24 @@ class CachedDocument:
         self._redis = redis
         self._key = redis.key("cache", f"document_{document_id}")
 
-    async def json_of(self, state: State) -> str | None:
+    async def find_json(self, state: DocumentState) -> str | None:
         """Ask for it only when the caller may see the document: the time it takes tells of it."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
                 entry = await self._redis.get(self._key)
         except (RedisError, TimeoutError) as error:
             logger.debug("read without cache: %r", error)
             return None
         kept, _, json = (entry or "").partition("\n")
-        return json if kept == stamp(state) else None
+        return json if kept == format_state(state) else None
 
-    async def keep(self, state: State, json: str) -> None:
+    async def store_json(self, state: DocumentState, json: str) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
-                await self._redis.set_with_expiry(self._key, f"{stamp(state)}\n{json}")
+            async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+                await self._redis.set_with_expiry(self._key, f"{format_state(state)}\n{json}")
         except (RedisError, TimeoutError) as error:
             logger.debug("not cached: %r", error)
 
 
-def stamp(state: State) -> str:
+def format_state(state: DocumentState) -> str:
     return f"{state.version} {state.updated_at.isoformat()}"

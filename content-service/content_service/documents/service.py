@@ -18,45 +18,47 @@ from chassis.pagination import PageParameters, decode_cursor, encode_cursor
 
 from .. import audit
 from ..access import (
-    EVERY_DOCUMENT,
-    HIGHEST,
+    ALL_DOCUMENTS_PERMISSION,
+    HIGHEST_ID,
     UnknownDocument,
-    before,
-    find_document,
-    grantees,
+    filter_by_grantees,
+    filter_visible,
+    get_document,
+    get_grantees,
+    get_preceding_id,
     names_of,
-    narrowed,
-    newest,
+    select_newest_visible,
     span,
-    visible,
 )
 from ..files import storage
-from ..files.content_types import PLAIN, content_type_of, safe_name
-from ..models import USER, Access, Document, Level
+from ..files.content_types import PLAIN_TEXT, detect_content_type, make_safe_name
+from ..models import USER_PREFIX, Document, Grant, Level
 from ..schemas import (
     DocumentCreate,
     DocumentRead,
+    DocumentStats,
     DocumentUpdate,
     DocumentUpload,
     DocumentUploaded,
     DocumentWithBody,
-    Stats,
 )
 from ..settings import settings
-from ..statements import add_row
-from .versions import find_to_change, keep_version, move_on
+from ..statements import insert_row
+from .versions import get_document_to_change, insert_version, save_new_version
 
-SHOWN = tuple(DocumentRead.model_fields)
-COLUMNS = [getattr(Document, name) for name in SHOWN]  # without the body
+LISTED_FIELDS = tuple(DocumentRead.model_fields)
+LISTED_COLUMNS = [getattr(Document, name) for name in LISTED_FIELDS]  # without the body
 
 # Built once, since to build a statement takes longer than to run this one.
-STATE = select(Document.version, Document.updated_at).where(Document.id == bindparam("document_id"))
-STATE_OF_ALL, STATE_OF_VISIBLE = (
-    narrowed(STATE, None),
-    narrowed(STATE, bindparam("names", type_=ARRAY(Text))),
+SELECT_STATE = select(Document.version, Document.updated_at).where(
+    Document.id == bindparam("document_id")
+)
+SELECT_ANY_STATE, SELECT_VISIBLE_STATE = (
+    filter_by_grantees(SELECT_STATE, None),
+    filter_by_grantees(SELECT_STATE, bindparam("names", type_=ARRAY(Text))),
 )
 
-POSITION: TypeAdapter[Any] = TypeAdapter(UUID)  # the last id of a page
+POSITION_ADAPTER: TypeAdapter[Any] = TypeAdapter(UUID)  # the last id of a page
 
 
 class DuplicateFile(Conflict):
@@ -64,97 +66,115 @@ class DuplicateFile(Conflict):
 
 
 def create_document(session: Session, author: User, new: DocumentCreate) -> Document:
-    content = {**new.model_dump(), **text_facts(new.body), "content_type": PLAIN}
-    return add(session, author, "document.created", content)
+    content = {**new.model_dump(), **describe_text(new.body), "content_type": PLAIN_TEXT}
+    return insert_document(session, author, "document.created", content)
 
 
 def upload_document(session: Session, author: User, new: DocumentUpload) -> DocumentUploaded:
     """Raises Unprocessable, UnsupportedFile or DuplicateFile, and then keeps nothing."""
-    file = received(session, new.file)
-    twin = find_twin(session, author, file["sha256"])
+    file = store_upload(session, new.file)
+    twin = find_duplicate(session, author, file["sha256"])
     content = {"title": new.title or file["filename"], "tags": new.tags, **file}
-    document = add(session, author, "document.uploaded", content)
+    document = insert_document(session, author, "document.uploaded", content)
     shown = DocumentWithBody.model_validate(document, from_attributes=True)
     return DocumentUploaded(**shown.model_dump(), duplicate_of=twin)
 
 
-def received(session: Session, file: UploadFile) -> dict[str, Any]:
+def store_upload(session: Session, file: UploadFile) -> dict[str, Any]:
     """What a document is told about an uploaded file, which is in the storage now."""
     if not file.size:
         raise Unprocessable.for_field("file", "is empty")
-    name = safe_name(file.filename or "")
-    kind = content_type_of(file.file, name)
+    name = make_safe_name(file.filename or "")
+    kind = detect_content_type(file.file, name)
     return {
         "body": None,
         "filename": name,
         "content_type": kind,
-        **storage.save(session, file.file),
+        **storage.save_file(session, file.file),
     }
 
 
-def find_twin(session: Session, author: User, sha256: str, but: UUID | None = None) -> UUID | None:
+def find_duplicate(
+    session: Session, author: User, sha256: str, but: UUID | None = None
+) -> UUID | None:
     """Only among documents that the author may see: others' files are nobody's business.
 
     The storage has the file locked: of two uploads at the same time the second finds the first.
     """
     twins = select(Document.id).where(Document.sha256 == sha256, Document.body.is_(None))
-    others = visible(twins, author).where(Document.id.is_distinct_from(but))
+    others = filter_visible(twins, author).where(Document.id.is_distinct_from(but))
     twin = session.scalar(others.order_by(Document.id).limit(1))
     if twin and settings.duplicates == "reject":
         raise DuplicateFile(f"file: the document {twin} holds this very file already")
     return twin
 
 
-def add(session: Session, author: User, action: str, content: Mapping[str, Any]) -> Document:
+def insert_document(
+    session: Session, author: User, action: str, content: Mapping[str, Any]
+) -> Document:
     document = Document(owner_id=author.user_id, **content)
     session.add(document)
     session.flush()
-    mine = {"grantee": USER + author.user_id, "level": Level.MANAGE, "granted_by": author.user_id}
-    add_row(session, Access, document_id=document.id, **mine)
-    keep_version(session, document, author)
+    mine = {
+        "grantee": USER_PREFIX + author.user_id,
+        "level": Level.MANAGE,
+        "granted_by": author.user_id,
+    }
+    insert_row(session, Grant, document_id=document.id, **mine)
+    insert_version(session, document, author)
     audit.record(session, author, document.id, action, version=document.version)
     return document
 
 
-def text_facts(body: str) -> dict[str, Any]:
+def describe_text(body: str) -> dict[str, Any]:
     encoded = body.encode()
     return {"size": len(encoded), "sha256": hashlib.sha256(encoded).hexdigest()}
 
 
 def list_documents(connection: Connection, reader: User, page: PageParameters) -> dict[str, Any]:
     """Rows and not objects: to make those would take as long as all the rest."""
-    top = before(decode_cursor(POSITION, page.cursor)) if page.cursor else HIGHEST
+    top = (
+        get_preceding_id(decode_cursor(POSITION_ADAPTER, page.cursor))
+        if page.cursor
+        else HIGHEST_ID
+    )
     within = span(reader, page.limit + 1, top)
     rows = connection.execute(page_of(names_of(reader)), within).all()
-    items = [dict(zip(SHOWN, row, strict=True)) for row in rows[: page.limit]]
+    items = [dict(zip(LISTED_FIELDS, row, strict=True)) for row in rows[: page.limit]]
     more = len(rows) > page.limit
     return {
         "items": items,
-        "next_cursor": encode_cursor(POSITION, items[-1]["id"]) if more else None,
+        "next_cursor": encode_cursor(POSITION_ADAPTER, items[-1]["id"]) if more else None,
     }
 
 
 @cache
 def page_of(names: int | None) -> Select[Any]:
     """Kept for each number of names: to build it takes longer than to run it."""
-    return newest(names, COLUMNS)
+    return select_newest_visible(names, LISTED_COLUMNS)
 
 
-def stats(session: Session, reader: User) -> Stats:
+def get_stats(session: Session, reader: User) -> DocumentStats:
     """What the reader may see, counted."""
     size, owned = func.sum(Document.size), Document.owner_id == reader.user_id
     columns = (Document.content_type, func.count(), size, func.count().filter(owned))
-    statement = visible(select(*columns), reader).group_by(Document.content_type)
+    statement = filter_visible(select(*columns), reader).group_by(Document.content_type)
     rows = session.execute(statement).all()
     kinds, counts, sizes, own = zip(*rows, strict=True) if rows else ((), (), (), ())
     by_type = dict(zip(kinds, counts, strict=True))
-    return Stats(documents=sum(counts), bytes=sum(sizes), by_type=by_type, owned=sum(own))
+    return DocumentStats(documents=sum(counts), bytes=sum(sizes), by_type=by_type, owned=sum(own))
 
 
-def current_state(connection: Connection, reader: User, document_id: UUID) -> Row[int, datetime]:
+def get_current_state(
+    connection: Connection, reader: User, document_id: UUID
+) -> Row[int, datetime]:
     """What tells whether a copy of the document is the newest. UnknownDocument if invisible."""
-    statement = STATE_OF_ALL if reader.has_permission(EVERY_DOCUMENT) else STATE_OF_VISIBLE
-    parameters = {"document_id": document_id, "names": grantees(reader)}
+    statement = (
+        SELECT_ANY_STATE
+        if reader.has_permission(ALL_DOCUMENTS_PERMISSION)
+        else SELECT_VISIBLE_STATE
+    )
+    parameters = {"document_id": document_id, "names": get_grantees(reader)}
     found = connection.execute(statement, parameters).one_or_none()
     if found is None:
         raise UnknownDocument("There is no such document")
@@ -164,32 +184,34 @@ def current_state(connection: Connection, reader: User, document_id: UUID) -> Ro
 def change_document(
     session: Session, editor: User, document_id: UUID, if_match: str, changes: DocumentUpdate
 ) -> Document:
-    document = find_to_change(session, editor, document_id, if_match)
+    document = get_document_to_change(session, editor, document_id, if_match)
     values = changes.model_dump(exclude_none=True)
     if not values:
         raise Unprocessable("Give at least one of title, body and tags")
     if changes.body is not None:
-        refuse_text_for_file(document)
-        values |= text_facts(changes.body)
-    return move_on(session, document, editor, "document.updated", values)
+        check_is_text(document)
+        values |= describe_text(changes.body)
+    return save_new_version(session, document, editor, "document.updated", values)
 
 
 def replace_file(
     session: Session, editor: User, document_id: UUID, if_match: str, new: UploadFile
 ) -> Document:
     """Title and tags stay; what was there before, a text too, stays in its version."""
-    document = find_to_change(session, editor, document_id, if_match)
-    file = received(session, new)
-    find_twin(session, editor, file["sha256"], but=document_id)  # which raises where none may be
-    return move_on(session, document, editor, "file.replaced", file)
+    document = get_document_to_change(session, editor, document_id, if_match)
+    file = store_upload(session, new)
+    find_duplicate(
+        session, editor, file["sha256"], but=document_id
+    )  # which raises where none may be
+    return save_new_version(session, document, editor, "file.replaced", file)
 
 
-def refuse_text_for_file(document: Document) -> None:
+def check_is_text(document: Document) -> None:
     if document.body is None:
         raise Unprocessable.for_field("body", "is not for this document, which is an uploaded file")
 
 
 def download_document(session: Session, reader: User, document_id: UUID) -> Document:
-    document = find_document(session, reader, document_id)
+    document = get_document(session, reader, document_id)
     audit.record(session, reader, document_id, "document.downloaded", version=document.version)
     return document

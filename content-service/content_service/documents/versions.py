@@ -13,13 +13,13 @@ from chassis.job_queue import DONE
 from chassis.pagination import PageParameters, paginate
 
 from .. import audit
-from ..access import find_document
+from ..access import get_document
 from ..models import Document, Level, Processing, Snapshot, Version, now
 from ..schemas import VersionRead
-from ..statements import add_row
+from ..statements import insert_row
 
-PRESERVED = tuple(Snapshot.__annotations__)
-COLUMNS = [getattr(Version, name) for name in VersionRead.model_fields]  # without the body
+SNAPSHOT_FIELDS = tuple(Snapshot.__annotations__)
+LISTED_COLUMNS = [getattr(Version, name) for name in VersionRead.model_fields]  # without the body
 
 
 class StaleVersion(PreconditionFailed):
@@ -30,24 +30,26 @@ class UnknownVersion(NotFound):
     """The document never had this version."""
 
 
-def etag(version: int) -> str:
+def format_etag(version: int) -> str:
     return f'"{version}"'
 
 
-def find_to_change(session: Session, editor: User, document_id: UUID, if_match: str) -> Document:
+def get_document_to_change(
+    session: Session, editor: User, document_id: UUID, if_match: str
+) -> Document:
     """Locked: parallel writers wait here, and all but the first then find a newer version.
 
     `*` would match anything, and so overwrite what the caller has never seen: refused too.
     """
-    document = find_document(session, editor, document_id, Level.WRITE, lock=True)
-    current = etag(document.version)
+    document = get_document(session, editor, document_id, Level.WRITE, lock=True)
+    current = format_etag(document.version)
     if current not in (tag.strip() for tag in if_match.split(",")):
         message = f"If-Match: the document has changed, its ETag is {current} now"
         raise StaleVersion(message, headers={"ETag": current})
     return document
 
 
-def move_on(
+def save_new_version(
     session: Session,
     document: Document,
     editor: User,
@@ -60,15 +62,15 @@ def move_on(
     for name, value in values.items():
         setattr(document, name, value)
     if is_other:
-        document.extracted = known_text(document)
+        document.extracted = select_known_text(document)
     document.version += 1
     document.updated_at = now()
-    keep_version(session, document, editor)
+    insert_version(session, document, editor)
     audit.record(session, editor, document.id, action, version=document.version, **details)
     return document
 
 
-def known_text(document: Document) -> Any:
+def select_known_text(document: Document) -> Any:
     """What was found in this very file before: a restored version is found again."""
     text = select(Processing.text).where(
         Processing.document_id == document.id,
@@ -78,26 +80,26 @@ def known_text(document: Document) -> Any:
     return text.limit(1).scalar_subquery()
 
 
-def keep_version(session: Session, document: Document, author: User) -> None:
-    content = {name: getattr(document, name) for name in PRESERVED}
+def insert_version(session: Session, document: Document, author: User) -> None:
+    content = {name: getattr(document, name) for name in SNAPSHOT_FIELDS}
     key = {"document_id": document.id, "number": document.version}
-    add_row(session, Version, **key, **content, author_id=author.user_id)
+    insert_row(session, Version, **key, **content, author_id=author.user_id)
 
 
 def list_versions(
     session: Session, reader: User, document_id: UUID, page: PageParameters
 ) -> dict[str, Any]:
-    find_document(session, reader, document_id)
-    versions = select(*COLUMNS).where(Version.document_id == document_id)
+    get_document(session, reader, document_id)
+    versions = select(*LISTED_COLUMNS).where(Version.document_id == document_id)
     return paginate(session, versions, page, Version.number)
 
 
-def find_version(session: Session, reader: User, document_id: UUID, number: int) -> Version:
-    find_document(session, reader, document_id)
-    return version_of(session, document_id, number)
+def get_version(session: Session, reader: User, document_id: UUID, number: int) -> Version:
+    get_document(session, reader, document_id)
+    return load_version(session, document_id, number)
 
 
-def version_of(session: Session, document_id: UUID, number: int) -> Version:
+def load_version(session: Session, document_id: UUID, number: int) -> Version:
     version = session.get(Version, (document_id, number))
     if version is None:
         raise UnknownVersion(f"The document has no version {number}")
@@ -105,7 +107,7 @@ def version_of(session: Session, document_id: UUID, number: int) -> Version:
 
 
 def download_version(session: Session, reader: User, document_id: UUID, number: int) -> Version:
-    version = find_version(session, reader, document_id, number)
+    version = get_version(session, reader, document_id, number)
     audit.record(session, reader, document_id, "document.downloaded", version=number)
     return version
 
@@ -114,17 +116,17 @@ def restore_version(
     session: Session, editor: User, document_id: UUID, number: int, if_match: str
 ) -> Document:
     """As a new version: nothing that came after is lost."""
-    document = find_to_change(session, editor, document_id, if_match)
-    old = version_of(session, document_id, number)
-    values = {name: getattr(old, name) for name in PRESERVED}
-    return move_on(session, document, editor, "version.restored", values, restored=number)
+    document = get_document_to_change(session, editor, document_id, if_match)
+    old = load_version(session, document_id, number)
+    values = {name: getattr(old, name) for name in SNAPSHOT_FIELDS}
+    return save_new_version(session, document, editor, "version.restored", values, restored=number)
 
 
 def label_version(
     session: Session, editor: User, document_id: UUID, number: int, label: str | None
 ) -> Version:
-    find_document(session, editor, document_id, Level.WRITE)
-    version = version_of(session, document_id, number)
+    get_document(session, editor, document_id, Level.WRITE)
+    version = load_version(session, document_id, number)
     named = update(Version).filter_by(document_id=document_id, number=number)
     session.execute(named.values(label=label))
     session.refresh(version)

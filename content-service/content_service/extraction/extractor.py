@@ -13,55 +13,55 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 
-class TooLong(Exception):
+class TooMuchText(Exception):
     """More text than is kept of any document."""
 
 
 # What the person whose file it is gets to read, by the name of the exception.
-REASONS = {
+ERROR_MESSAGES = {
     "FileNotDecryptedError": "the file is encrypted",
     "MemoryError": "reading the file takes too much memory",
     "LimitReachedError": "reading the file takes too much memory",
-    "TooLong": "the file holds too much text",
+    "TooMuchText": "the file holds too much text",
 }
-LONGEST_LETTER = 6  # bytes of one character in JSON: \\u00e4
+MAX_JSON_BYTES_PER_CHARACTER = 6  # bytes of one character in JSON: \\u00e4
 
 # Of Office's XML: what stands between words, and what nobody sees in the document or sees twice.
-GAPS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
-UNSEEN = {"pPr", "rPr", "del", "moveFrom", "Fallback"}
+OFFICE_WHITESPACE = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+OFFICE_SKIPPED_ELEMENTS = {"pPr", "rPr", "del", "moveFrom", "Fallback"}
 
 # Of HTML: where a word ends. All other elements may begin in the middle of one.
-BLOCKS = re.compile(
+HTML_BLOCK_PATTERN = re.compile(
     "address|article|aside|blockquote|body|br|caption|center|dd|details|dialog|dir|div|dl|dt"
     "|fieldset|figcaption|figure|footer|form|h[1-6r]|head|header|hgroup|legend|li|main|menu|nav|ol"
     "|optgroup|option|p|pre|search|section|select|summary|table|tbody|td|textarea|tfoot|th|thead"
     "|title|tr|ul"
 )
-HIDDEN = {"script", "style", "template"}
+HTML_SKIPPED_ELEMENTS = {"script", "style", "template"}
 
 
 def main(kind: str, memory: int, seconds: int, characters: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     # Also the end of a child whose parent was killed and can no longer stop it.
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    longest = characters * LONGEST_LETTER * 2 + 10_000
+    longest = characters * MAX_JSON_BYTES_PER_CHARACTER * 2 + 10_000
     resource.setrlimit(resource.RLIMIT_FSIZE, (longest, longest))
-    json.dump(report(sys.stdin.buffer, kind, characters), sys.stdout)
+    json.dump(extract_or_explain(sys.stdin.buffer, kind, characters), sys.stdout)
 
 
-def report(file: BinaryIO, kind: str, characters: int) -> dict[str, Any]:
+def extract_or_explain(file: BinaryIO, kind: str, characters: int) -> dict[str, Any]:
     try:
         return extract(file, kind, characters)
     except Exception as error:  # readers raise anything at all for a broken file
         name = type(error).__name__
-        return {"error": REASONS.get(name, f"the file is broken ({name})")}
+        return {"error": ERROR_MESSAGES.get(name, f"the file is broken ({name})")}
 
 
 def extract(file: BinaryIO, kind: str, characters: int) -> dict[str, Any]:
     sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     file.seek(0)
     pages, parts = READERS[kind](file)
-    text = storable(joined(parts, characters))
+    text = make_storable(join_lines(parts, characters))
     return {
         "text": text,
         "page_count": pages,
@@ -86,15 +86,15 @@ def read_docx(file: BinaryIO) -> tuple[None, Iterable[str]]:
         for part in document.part.rels.values()
         if part.reltype.endswith(("/header", "/footer"))
     ]
-    return None, (line for part in [document.element, *around] for line in office_lines(part))
+    return None, (line for part in [document.element, *around] for line in read_office_lines(part))
 
 
-def office_lines(root: Any) -> list[str]:
+def read_office_lines(root: Any) -> list[str]:
     """A line for each paragraph, wherever in the document it is."""
-    return lines_of(office_pieces(root))
+    return split_lines(yield_office_text(root))
 
 
-def office_pieces(root: Any) -> Iterator[str]:
+def yield_office_text(root: Any) -> Iterator[str]:
     from lxml import etree  # type: ignore[import-untyped]
 
     walk = etree.iterwalk(root, events=("start", "end"))
@@ -104,13 +104,13 @@ def office_pieces(root: Any) -> Iterator[str]:
             yield "\n"
         elif event == "end":
             continue
-        elif name in UNSEEN:
+        elif name in OFFICE_SKIPPED_ELEMENTS:
             walk.skip_subtree()
         else:
-            yield GAPS.get(name, "") if name != "t" else element.text or ""
+            yield OFFICE_WHITESPACE.get(name, "") if name != "t" else element.text or ""
 
 
-def lines_of(pieces: Iterable[str]) -> list[str]:
+def split_lines(pieces: Iterable[str]) -> list[str]:
     """Pieces may be parts of one word: only what is in them keeps words apart."""
     lines = (line.strip() for line in "".join(pieces).splitlines())
     return [line for line in lines if line]
@@ -120,10 +120,10 @@ def read_xlsx(file: BinaryIO) -> tuple[int, Iterable[str]]:
     import openpyxl  # type: ignore[import-untyped]
 
     sheets = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets
-    return len(sheets), (line for sheet in sheets for line in lines(sheet))
+    return len(sheets), (line for sheet in sheets for line in read_sheet_lines(sheet))
 
 
-def lines(sheet: Any) -> Iterator[str]:
+def read_sheet_lines(sheet: Any) -> Iterator[str]:
     sheet.reset_dimensions()  # what the file says of its size may be a lie of a billion cells
     yield sheet.title
     for row in sheet.iter_rows(values_only=True):
@@ -136,11 +136,11 @@ def read_pptx(file: BinaryIO) -> tuple[int, Iterable[str]]:
     import pptx
 
     slides = pptx.Presentation(file).slides
-    return len(slides), (text for slide in slides for text in texts(slide))
+    return len(slides), (text for slide in slides for text in read_slide_lines(slide))
 
 
-def texts(slide: Any) -> Iterator[str]:
-    yield from office_lines(slide.element)
+def read_slide_lines(slide: Any) -> Iterator[str]:
+    yield from read_office_lines(slide.element)
     if slide.has_notes_slide:
         yield slide.notes_slide.notes_text_frame.text
 
@@ -150,19 +150,19 @@ def read_html(file: BinaryIO) -> tuple[None, Iterable[str]]:
 
     parser = lxml.html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
     root = lxml.html.parse(file, parser).getroot()
-    return None, [] if root is None else lines_of(html_pieces(root))
+    return None, [] if root is None else split_lines(yield_html_text(root))
 
 
-def html_pieces(root: Any) -> Iterator[str]:
+def yield_html_text(root: Any) -> Iterator[str]:
     from lxml import etree
 
     walk = etree.iterwalk(root, events=("start", "end"))
     for event, element in walk:
-        if BLOCKS.fullmatch(element.tag):
+        if HTML_BLOCK_PATTERN.fullmatch(element.tag):
             yield "\n"
         if event == "end":
             yield element.tail or ""
-        elif element.tag in HIDDEN:
+        elif element.tag in HTML_SKIPPED_ELEMENTS:
             walk.skip_subtree()
         else:
             yield element.text or ""
@@ -185,17 +185,17 @@ READERS = {
 }
 
 
-def joined(parts: Iterable[str], characters: int) -> str:
+def join_lines(parts: Iterable[str], characters: int) -> str:
     kept, length = [], 0
     for part in parts:
         kept.append(part)
         length += len(part) + 1
         if length > characters:
-            raise TooLong
+            raise TooMuchText
     return "\n".join(kept)
 
 
-def storable(text: str) -> str:
+def make_storable(text: str) -> str:
     """PostgreSQL stores neither NUL nor lone surrogates, and PDFs contain both."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 

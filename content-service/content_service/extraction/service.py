@@ -11,7 +11,7 @@ from chassis.errors import NotFound
 from chassis.job_queue import DONE, PENDING
 
 from .. import audit
-from ..access import find_document
+from ..access import get_document
 from ..models import Document, Processing, now
 from ..schemas import ProcessingRead
 
@@ -27,7 +27,7 @@ def request_processing(session: Session, user: User, document_id: UUID) -> Proce
 
     A version with the content of an earlier one takes that one's result over.
     """
-    document = find_document(session, user, document_id)
+    document = get_document(session, user, document_id)
     content = {"document_id": document_id, "sha256": document.sha256}
     row = insert(Processing).values(**content, version=document.version)
     taken_over = {"version": document.version}
@@ -38,22 +38,22 @@ def request_processing(session: Session, user: User, document_id: UUID) -> Proce
     session.execute(again.values(status=PENDING, run_at=now(), attempts=0, finished_at=None))
     action = "document.processing_requested"
     audit.record(session, user, document_id, action, version=document.version)
-    found = find_processing(session, user, document_id)
+    found = get_processing(session, user, document_id)
     if found.status == DONE:
-        recall(session, found)
+        restore_extracted_text(session, found)
     return found
 
 
-def recall(session: Session, found: ProcessingRead) -> None:
+def restore_extracted_text(session: Session, found: ProcessingRead) -> None:
     """For the search, of a version that was restored in the moment in which its text was found."""
     missing = update(Document).filter_by(id=found.document_id, sha256=found.sha256)
     missing = missing.filter_by(body=None, extracted=None)
     session.execute(missing.values(extracted=found.text))
 
 
-def find_processing(session: Session, user: User, document_id: UUID) -> ProcessingRead:
+def get_processing(session: Session, user: User, document_id: UUID) -> ProcessingRead:
     """The newest request's state and result."""
-    document = find_document(session, user, document_id)
+    document = get_document(session, user, document_id)
     newest = (
         select(Processing)
         .where(Processing.document_id == document_id)

@@ -20,14 +20,19 @@ from chassis.errors import Gone, NotFound, TooManyRequests, Unauthenticated
 from chassis.pagination import PageParameters, paginate
 
 from .. import audit
-from ..access import find_document
-from ..documents.versions import find_version
-from ..models import Access, Document, Level, ShareLink, Snapshot, Version, now
+from ..access import get_document
+from ..documents.versions import get_version
+from ..models import Document, Grant, Level, ShareLink, Snapshot, Version, now
 from ..schemas import ShareLinkCreate, ShareLinkCreated, ShareLinkRead
 
 MINUTE = timedelta(minutes=1)
-TRIES, GUESSES = 60, 10  # a minute and link; guesses, where there is a password to guess
-HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # as OWASP has it
+MAX_TRIES_PER_MINUTE, MAX_PASSWORD_TRIES_PER_MINUTE = (
+    60,
+    10,
+)  # a minute and link; guesses, where there is a password to guess
+PASSWORD_HASHER = PasswordHasher(
+    time_cost=2, memory_cost=19 * 1024, parallelism=1
+)  # as OWASP has it
 
 
 class UnknownShareLink(NotFound):
@@ -53,13 +58,13 @@ class TriedTooOften(TooManyRequests):
 def create_link(
     session: Session, manager: User, document_id: UUID, new: ShareLinkCreate
 ) -> ShareLinkCreated:
-    document = find_document(session, manager, document_id, Level.MANAGE)
+    document = get_document(session, manager, document_id, Level.MANAGE)
     token = secrets.token_urlsafe(32)
     link = ShareLink(
         document_id=document_id,
-        token_hash=hashed(token),
-        password_hash=HASHER.hash(new.password) if new.password else None,
-        version=pinned_version(session, manager, document, new),
+        token_hash=hash_token(token),
+        password_hash=PASSWORD_HASHER.hash(new.password) if new.password else None,
+        version=get_pinned_version(session, manager, document, new),
         expires_at=new.expires_at,
         max_uses=new.max_uses,
         created_by=manager.user_id,
@@ -71,17 +76,17 @@ def create_link(
     return ShareLinkCreated(**shown, token=token, url=f"/api/v1/shared?token={token}")
 
 
-def pinned_version(
+def get_pinned_version(
     session: Session, manager: User, document: Document, new: ShareLinkCreate
 ) -> int | None:
     """Raises UnknownVersion."""
     if new.policy == "latest":
         return None
     number = new.version or document.version
-    return find_version(session, manager, document.id, number).number
+    return get_version(session, manager, document.id, number).number
 
 
-def hashed(token: str) -> str:
+def hash_token(token: str) -> str:
     """Without salt: nobody can guess at 256 random bits."""
     return sha256(token.encode()).hexdigest()
 
@@ -89,14 +94,14 @@ def hashed(token: str) -> str:
 def list_links(
     session: Session, manager: User, document_id: UUID, page: PageParameters
 ) -> dict[str, Any]:
-    find_document(session, manager, document_id, Level.MANAGE)
+    get_document(session, manager, document_id, Level.MANAGE)
     links = select(ShareLink).where(ShareLink.document_id == document_id)
     return paginate(session, links, page, ShareLink.id)
 
 
 def revoke_link(session: Session, manager: User, document_id: UUID, link_id: UUID) -> None:
     """Revoked once more, it stays revoked since the first time."""
-    find_document(session, manager, document_id, Level.MANAGE)
+    get_document(session, manager, document_id, Level.MANAGE)
     link = session.get(ShareLink, link_id, with_for_update=True)
     if link is None or link.document_id != document_id:
         raise UnknownShareLink("The document has no such share link")
@@ -105,7 +110,7 @@ def revoke_link(session: Session, manager: User, document_id: UUID, link_id: UUI
         audit.record(session, manager, document_id, "share.revoked", link_id=str(link_id))
 
 
-def revoke_links_of(session: Session, revoker: User | None, lost: Access) -> None:
+def revoke_links_of_grantee(session: Session, revoker: User | None, lost: Grant) -> None:
     """With the permission by which somebody made them: they would go on reading through them."""
     if lost.user_id is None or lost.level != Level.MANAGE:
         return
@@ -115,16 +120,19 @@ def revoke_links_of(session: Session, revoker: User | None, lost: Access) -> Non
         audit.record(session, revoker, lost.document_id, "share.revoked", link_id=str(link_id))
 
 
-def admit(connection: Connection, token: str, password: str) -> UUID:
+def check_link(connection: Connection, token: str, password: str) -> UUID:
     """The link's id, once the try was counted and the password is right.
 
     Committed before the password is looked at, so that guesses are counted however they end.
     """
     is_new_minute = ShareLink.minute < func.now() - MINUTE
-    most = case((ShareLink.password_hash.is_(None), TRIES), else_=GUESSES)
+    most = case(
+        (ShareLink.password_hash.is_(None), MAX_TRIES_PER_MINUTE),
+        else_=MAX_PASSWORD_TRIES_PER_MINUTE,
+    )
     count = (
         update(ShareLink)
-        .where(ShareLink.token_hash == hashed(token), is_open())
+        .where(ShareLink.token_hash == hash_token(token), is_open())
         .where(or_(is_new_minute, ShareLink.tries < most))
         .values(
             minute=case((is_new_minute, func.now()), else_=ShareLink.minute),
@@ -133,8 +141,8 @@ def admit(connection: Connection, token: str, password: str) -> UUID:
     )
     link = connection.execute(count.returning(ShareLink.id, ShareLink.password_hash)).one_or_none()
     if link is None:
-        raise refusal(connection, token)
-    if link.password_hash is not None and not is_right(link.password_hash, password):
+        raise build_link_error(connection, token)
+    if link.password_hash is not None and not is_correct_password(link.password_hash, password):
         raise WrongPassword
     link_id: UUID = link.id
     return link_id
@@ -148,8 +156,8 @@ def is_open() -> ColumnElement[bool]:
     )
 
 
-def refusal(connection: Connection, token: str) -> Exception:
-    opens = connection.scalar(select(is_open()).where(ShareLink.token_hash == hashed(token)))
+def build_link_error(connection: Connection, token: str) -> Exception:
+    opens = connection.scalar(select(is_open()).where(ShareLink.token_hash == hash_token(token)))
     if opens is None:
         return UnknownShareLink("There is no such share link")
     if not opens:
@@ -158,14 +166,14 @@ def refusal(connection: Connection, token: str) -> Exception:
     return TriedTooOften("This share link was tried too often in this minute", headers=headers)
 
 
-def is_right(password_hash: str, password: str) -> bool:
+def is_correct_password(password_hash: str, password: str) -> bool:
     try:
-        return HASHER.verify(password_hash, password)
+        return PASSWORD_HASHER.verify(password_hash, password)
     except VerifyMismatchError:
         return False
 
 
-def use(session: Session, link_id: UUID, ip_hash: str) -> Snapshot:
+def use_link(session: Session, link_id: UUID, ip_hash: str) -> Snapshot:
     """What the link opens. Parallel uses wait for the row, and the last finds none left."""
     count = update(ShareLink).where(ShareLink.id == link_id, is_open())
     link = session.scalar(count.values(uses=ShareLink.uses + 1).returning(ShareLink))

@@ -17,9 +17,9 @@ from chassis.job_queue import DEAD, RetryPolicy, claim_jobs, finish_job, retry_j
 from chassis.service_client import ServiceClient
 from chassis.tracing import trace_context
 
-from ..access import narrowed
+from ..access import filter_by_grantees
 from ..database import session_maker
-from ..models import USER, Access, Document, Notice
+from ..models import USER_PREFIX, Document, Grant, Notice
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ LONGEST_SUBJECT = 300
 KEPT = timedelta(days=7)  # what was given up, with its reason
 
 
-def tell(session: Session, sharer: User, document: Document, grant: Access) -> None:
+def tell(session: Session, sharer: User, document: Document, grant: Grant) -> None:
     """In place of what still waits to be told of an earlier grant."""
     forget(session, grant)
     who = sharer.email or "Somebody"
@@ -42,7 +42,7 @@ def tell(session: Session, sharer: User, document: Document, grant: Access) -> N
     session.add(Notice(document_id=document.id, recipient_id=grant.user_id, **texts))
 
 
-def forget(session: Session, grant: Access) -> None:
+def forget(session: Session, grant: Grant) -> None:
     waiting = {"document_id": grant.document_id, "recipient_id": grant.user_id}
     session.execute(delete(Notice).filter_by(**waiting))
 
@@ -79,10 +79,10 @@ def hand_over(communication: ServiceClient, notice: Notice) -> None:
 
 def is_true(notice: Notice) -> bool:
     """Whether the recipient may see the document now; it names its title."""
-    names = literal([USER + notice.recipient_id], ARRAY(Text))
+    names = literal([USER_PREFIX + notice.recipient_id], ARRAY(Text))
     document = select(Document.id).where(Document.id == notice.document_id)
     with session_maker() as session:
-        return session.scalar(narrowed(document, names)) is not None
+        return session.scalar(filter_by_grantees(document, names)) is not None
 
 
 def put_back(notice: Notice, error: ServiceError) -> None:

@@ -11,12 +11,12 @@ from chassis.errors import Conflict, NotFound
 from chassis.pagination import PageParameters, paginate
 
 from .. import audit
-from ..access import EVERY_DOCUMENT, LEVELS, allows, find_document, grantees
-from ..models import USER, Access, Document, Level, now
+from ..access import ALL_DOCUMENTS_PERMISSION, LEVELS, get_document, get_grantees, has_level
+from ..models import USER_PREFIX, Document, Grant, Level, now
 from ..schemas import EffectivePermission, PermissionSource, PermissionWrite
 from . import links, outbox
 
-BATCH = 1000
+EXPIRY_BATCH_SIZE = 1000
 
 
 class UnknownGrantee(NotFound):
@@ -34,65 +34,65 @@ class OwnersPermission(Conflict):
 def list_permissions(
     session: Session, manager: User, document_id: UUID, page: PageParameters
 ) -> dict[str, Any]:
-    find_document(session, manager, document_id, Level.MANAGE)
-    permissions = select(Access).where(Access.document_id == document_id, allows(Level.READ))
-    return paginate(session, permissions, page, Access.grantee)
+    get_document(session, manager, document_id, Level.MANAGE)
+    permissions = select(Grant).where(Grant.document_id == document_id, has_level(Level.READ))
+    return paginate(session, permissions, page, Grant.grantee)
 
 
-def grant(
+def grant_permission(
     session: Session, manager: User, document_id: UUID, grantee: str | None, new: PermissionWrite
-) -> Access:
+) -> Grant:
     """The same once more changes nothing, and nobody is told again."""
-    document = find_document(session, manager, document_id, Level.MANAGE, lock=True)
+    document = get_document(session, manager, document_id, Level.MANAGE, lock=True)
     if grantee is None:  # only now: who may not share the document learns nothing about people
         raise UnknownGrantee("There is no such person or role")
-    refuse_owner(document, grantee)
-    permission = session.get(Access, (grantee, document_id), with_for_update=True)
+    check_not_owner(document, grantee)
+    permission = session.get(Grant, (grantee, document_id), with_for_update=True)
     if permission and (permission.level, permission.expires_at) == (new.level, new.expires_at):
         return permission
     if permission is None:
-        permission = Access(grantee=grantee, document_id=document_id)
+        permission = Grant(grantee=grantee, document_id=document_id)
         session.add(permission)
     if new.level != Level.MANAGE:
-        links.revoke_links_of(session, manager, permission)
+        links.revoke_links_of_grantee(session, manager, permission)
     permission.level, permission.expires_at = new.level, new.expires_at
     permission.granted_by, permission.granted_at = manager.user_id, now()
     if permission.user_id:
         outbox.tell(session, manager, document, permission)
-    audit.record(session, manager, document_id, "permission.granted", **facts(permission))
+    audit.record(session, manager, document_id, "permission.granted", **describe_grant(permission))
     return permission
 
 
-def revoke(session: Session, manager: User, document_id: UUID, grantee: str) -> None:
-    document = find_document(session, manager, document_id, Level.MANAGE, lock=True)
-    refuse_owner(document, grantee)
-    gone = delete(Access).where(Access.document_id == document_id, Access.grantee == grantee)
-    permission = session.scalar(gone.returning(Access))
+def revoke_permission(session: Session, manager: User, document_id: UUID, grantee: str) -> None:
+    document = get_document(session, manager, document_id, Level.MANAGE, lock=True)
+    check_not_owner(document, grantee)
+    gone = delete(Grant).where(Grant.document_id == document_id, Grant.grantee == grantee)
+    permission = session.scalar(gone.returning(Grant))
     if permission is None:
         raise UnknownPermission("This person or role has no permission on the document")
     if permission.user_id:
         outbox.forget(session, permission)
-    links.revoke_links_of(session, manager, permission)
-    audit.record(session, manager, document_id, "permission.revoked", **facts(permission))
+    links.revoke_links_of_grantee(session, manager, permission)
+    audit.record(session, manager, document_id, "permission.revoked", **describe_grant(permission))
 
 
-def take_back_expired(session: Session) -> int:
+def delete_expired_grants(session: Session) -> int:
     """Some of what has expired, which lists would have to pass over; how many, 0 if that was all.
 
     It opens nothing since the moment it expired.
     """
-    over = select(Access.grantee, Access.document_id).where(Access.expires_at < func.now())
-    some = over.limit(BATCH).with_for_update(skip_locked=True).cte()
-    is_over = (Access.grantee == some.c.grantee) & (Access.document_id == some.c.document_id)
-    gone = session.scalars(delete(Access).where(is_over).returning(Access)).all()
+    over = select(Grant.grantee, Grant.document_id).where(Grant.expires_at < func.now())
+    some = over.limit(EXPIRY_BATCH_SIZE).with_for_update(skip_locked=True).cte()
+    is_over = (Grant.grantee == some.c.grantee) & (Grant.document_id == some.c.document_id)
+    gone = session.scalars(delete(Grant).where(is_over).returning(Grant)).all()
     for permission in gone:
-        links.revoke_links_of(session, None, permission)
+        links.revoke_links_of_grantee(session, None, permission)
         action = "permission.expired"
-        audit.record(session, None, permission.document_id, action, **facts(permission))
+        audit.record(session, None, permission.document_id, action, **describe_grant(permission))
     return len(gone)
 
 
-def facts(permission: Access) -> dict[str, Any]:
+def describe_grant(permission: Grant) -> dict[str, Any]:
     """What the audit trail keeps."""
     until = permission.expires_at
     values = {
@@ -104,20 +104,20 @@ def facts(permission: Access) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def refuse_owner(document: Document, grantee: str) -> None:
-    if grantee == USER + document.owner_id:
+def check_not_owner(document: Document, grantee: str) -> None:
+    if grantee == USER_PREFIX + document.owner_id:
         raise OwnersPermission("user_id: the owner's permission cannot be changed")
 
 
-def effective(
+def get_effective_permission(
     session: Session, reader: User, document_id: UUID, person: User | None
 ) -> EffectivePermission:
     """Everybody may ask for themselves; who manages the document, for anybody."""
     needed = Level.READ if person is reader else Level.MANAGE
-    document = find_document(session, reader, document_id, needed)
+    document = get_document(session, reader, document_id, needed)
     if person is None:
         raise UnknownGrantee("user: there is no such person")
-    sources = sources_of(session, document, person)
+    sources = find_sources(session, document, person)
     level = max((source.level for source in sources), key=LEVELS.index, default=None)
     reaches = [] if level is None else LEVELS[: LEVELS.index(level) + 1]
     may_change = person.has_permission("documents:write")
@@ -131,17 +131,17 @@ def effective(
     )
 
 
-def sources_of(session: Session, document: Document, person: User) -> list[PermissionSource]:
+def find_sources(session: Session, document: Document, person: User) -> list[PermissionSource]:
     """Every reason for which the person may do something with the document."""
-    is_theirs = Access.grantee.in_(grantees(person))
-    grants = select(Access).where(Access.document_id == document.id, is_theirs, allows(Level.READ))
-    found = [source_of(document, grant) for grant in session.scalars(grants)]
-    if person.has_permission(EVERY_DOCUMENT):
+    is_theirs = Grant.grantee.in_(get_grantees(person))
+    grants = select(Grant).where(Grant.document_id == document.id, is_theirs, has_level(Level.READ))
+    found = [describe_source(document, grant) for grant in session.scalars(grants)]
+    if person.has_permission(ALL_DOCUMENTS_PERMISSION):
         found.append(PermissionSource(source="administrator", level=Level.MANAGE))
     return found
 
 
-def source_of(document: Document, grant: Access) -> PermissionSource:
+def describe_source(document: Document, grant: Grant) -> PermissionSource:
     is_owner = grant.user_id == document.owner_id
     kind: Any = "role" if grant.role else "owner" if is_owner else "user"
     level = Level(grant.level)
