@@ -27,6 +27,7 @@ Written by `{UPDATE}`. All paths are under `/api/v1`; `*` is every permission.
 |---|---|
 """
 ANYBODYS, PERSONS = ("any token", ""), ("a person's own token", "")
+CHECKED = ["guarantees", "patterns", "failure-matrix"]
 PATTERNS = (ROOT / "docs/patterns.md").read_text()
 REFERENCE = re.compile(r"`([\w./-]+/[\w.-]+\.\w+)(?:::(\w+))?`")  # `file` or `file::function`
 EXCERPT = re.compile(r"^```\w+\n# (\S+)\n(.+?)^```", re.M | re.S)
@@ -67,7 +68,7 @@ def permissions(dependant: Any) -> Iterator[tuple[str, str]]:
         yield from permissions(dependency)
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/patterns.md", "docs/failure-matrix.md"])
+@pytest.mark.parametrize("document", ["README.md", *(f"docs/{name}.md" for name in CHECKED)])
 def test_the_files_and_tests_that_a_document_names_are_there(document: str) -> None:
     for path, function in REFERENCE.findall((ROOT / document).read_text()):
         assert (ROOT / path).exists(), path
