@@ -1,29 +1,45 @@
-"""The queue of record: rows in the service's own table, claimed with a lease and a fence.
+"""The queue of record: rows in a service's own table, claimed with a lease and a fencing token.
 
-A queue table has the columns id, status, run_at, attempts, lease_until, fence and last_error.
-A worker claims due rows in one short transaction, works, and finishes them in another. Should it
-die or freeze, its lease runs out, the next claim takes the row with a higher fence, and whatever
-the old worker still says is refused. Celery messages only hint that a claim is worth while.
+A worker claims due rows in one short transaction, works, and finishes them in another. When it
+crashes or hangs, its lease expires and the next claim takes the row with a higher fencing token;
+from then on every write of the old worker is rejected. Celery messages only say that a claim is
+worthwhile.
 """
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, TypeVar
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, func, or_, select, true, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 PENDING, RUNNING, DONE, DEAD = "pending", "running", "done", "dead"
 
-Row = TypeVar("Row")
+
+class QueuedJobMixin:
+    """Adds the columns of a queue to a table, which has an `id` of its own."""
+
+    if TYPE_CHECKING:
+        id: Mapped[Any]
+
+    status: Mapped[str] = mapped_column(default=PENDING)
+    run_at: Mapped[datetime] = mapped_column(default=func.now())
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[datetime | None]
+    fence: Mapped[int] = mapped_column(default=0)  # the fencing token: grows with each claim
+    last_error: Mapped[str | None]
+
+
+Job = TypeVar("Job", bound=QueuedJobMixin)
+JobTable = type[QueuedJobMixin]
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Exponential with jitter, up to a number of attempts. Delays are in seconds."""
+    """Spaces out retries: exponential delays with jitter, in seconds."""
 
     max_attempts: int = 8
     first_delay: float = 1.0
@@ -34,85 +50,90 @@ class RetryPolicy:
         return random.uniform(ceiling / 2, ceiling)
 
 
-def is_waiting(table: Any) -> ColumnElement[bool]:
-    """Nobody's, and due."""
+def is_waiting(table: JobTable) -> ColumnElement[bool]:
+    """Match rows that are due and that no worker holds."""
     return and_(table.status == PENDING, table.run_at <= func.now())
 
 
-def lease_expired(table: Any) -> ColumnElement[bool]:
-    """Claimed by a worker whose lease ran out."""
+def lease_expired(table: JobTable) -> ColumnElement[bool]:
+    """Match rows whose worker did not finish in time."""
     return and_(table.status == RUNNING, table.lease_until < func.now())
 
 
-def is_due(table: Any) -> ColumnElement[bool]:
-    # What was claimed was due then: run_at holds for both, so that an index on it is enough.
+def is_due(table: JobTable) -> ColumnElement[bool]:
+    # Claimed rows also have run_at in the past, so one index serves both cases.
     return and_(table.run_at <= func.now(), or_(is_waiting(table), lease_expired(table)))
 
 
 def claim_jobs(
-    session: Session, table: type[Row], *, limit: int, lease: timedelta, only: Any = True
-) -> Sequence[Row]:
-    """Takes up to `limit` due rows, oldest first; commit before working on them."""
-    queue: Any = table
+    session: Session,
+    table: type[Job],
+    *,
+    limit: int,
+    lease: timedelta,
+    only: ColumnElement[bool] | None = None,
+) -> Sequence[Job]:
+    """Claim up to `limit` due rows, oldest first; commit before working on them."""
     due = (
-        select(queue.id)
-        .where(is_due(queue), only)
-        .order_by(queue.run_at)
+        select(table.id)
+        .where(is_due(table), true() if only is None else only)
+        .order_by(table.run_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
-        .cte()  # run once; inside an IN, PostgreSQL may run it for every row and take them all
+        # A CTE runs once; inside an IN, PostgreSQL may run it for every row and claim them all.
+        .cte()
     )
-    taken = (
-        update(queue)
-        .where(queue.id == due.c.id)
+    claimed = (
+        update(table)
+        .where(table.id == due.c.id)
         .values(
             status=RUNNING,
-            attempts=queue.attempts + 1,
-            fence=queue.fence + 1,
+            attempts=table.attempts + 1,
+            fence=table.fence + 1,
             lease_until=func.now() + lease,
         )
-        .returning(queue)
+        .returning(table)
         .execution_options(synchronize_session=False, populate_existing=True)
     )
-    return session.scalars(taken).all()
+    return session.scalars(claimed).all()
 
 
-def finish_job(session: Session, row: Any, status: str = DONE, **values: Any) -> bool:
-    """Ends the claim; False, and nothing changed, when another worker has taken the row since."""
+def finish_job(session: Session, job: QueuedJobMixin, status: str = DONE, **values: Any) -> bool:
+    """End the claim; return False, and change nothing, when another worker has taken the row."""
     values = {"last_error": None, "lease_until": None, **values}
-    return _update_claimed(session, row, status=status, **values)
+    return _update_claimed(session, job, status=status, **values)
 
 
 def retry_job(
-    session: Session, row: Any, error: str, policy: RetryPolicy, after: float = 0
+    session: Session, job: QueuedJobMixin, error: str, policy: RetryPolicy, after: float = 0
 ) -> bool:
-    """Puts the row back with a delay of at least `after` seconds, or to rest when tried enough."""
-    if row.attempts >= policy.max_attempts:
-        return finish_job(session, row, DEAD, last_error=error)
-    delay = timedelta(seconds=max(after, policy.get_delay(row.attempts)))
-    return finish_job(session, row, PENDING, run_at=func.now() + delay, last_error=error)
+    """Put the row back, due in at least `after` seconds; after the last attempt it is dead."""
+    if job.attempts >= policy.max_attempts:
+        return finish_job(session, job, DEAD, last_error=error)
+    delay = timedelta(seconds=max(after, policy.get_delay(job.attempts)))
+    return finish_job(session, job, PENDING, run_at=func.now() + delay, last_error=error)
 
 
-def renew_lease(session: Session, row: Any, lease: timedelta) -> bool:
-    """A heartbeat; False when the row was taken over, and the work should stop."""
-    return _update_claimed(session, row, lease_until=func.now() + lease)
+def renew_lease(session: Session, job: QueuedJobMixin, lease: timedelta) -> bool:
+    """Extend the claim; return False when another worker has taken the row: stop working then."""
+    return _update_claimed(session, job, lease_until=func.now() + lease)
 
 
 def mark_exhausted_dead(
-    session: Session, table: Any, max_attempts: int, error: str
+    session: Session, table: JobTable, max_attempts: int, error: str
 ) -> Sequence[Any]:
-    """The ids of rows that are dead now: tried so often, and the last worker did not come back.
+    """Give up rows whose last worker did not finish, after `max_attempts`; return their ids.
 
-    To be called before a claim, or a row that kills whoever works on it would do so forever.
+    Call it before each claim: a row that crashes every worker would be claimed forever otherwise.
     """
-    hopeless = and_(lease_expired(table), table.attempts >= max_attempts)
-    ended = update(table).where(hopeless).values(status=DEAD, lease_until=None, last_error=error)
+    exhausted = and_(lease_expired(table), table.attempts >= max_attempts)
+    ended = update(table).where(exhausted).values(status=DEAD, lease_until=None, last_error=error)
     return session.scalars(ended.returning(table.id)).all()
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """How a claim ends. With `delay`, in seconds, it is due again then; see `settle`."""
+    """How a claim ends. With `delay`, in seconds, it is due again then; see `finish_jobs`."""
 
     row: Any
     status: str = DONE
@@ -153,13 +174,13 @@ def finish_jobs(session: Session, table: Any, verdicts: Sequence[JobResult]) -> 
     return set(session.scalars(settled))
 
 
-def _update_claimed(session: Session, row: Any, **values: Any) -> bool:
-    queue = type(row)
+def _update_claimed(session: Session, job: QueuedJobMixin, **values: Any) -> bool:
+    table = type(job)
     written = session.execute(
-        update(queue)
-        .where(queue.id == row.id, queue.fence == row.fence, queue.status == RUNNING)
+        update(table)
+        .where(table.id == job.id, table.fence == job.fence, table.status == RUNNING)
         .values(**values)
         .execution_options(synchronize_session=False)
-        .returning(queue.id)
+        .returning(table.id)
     )
     return written.one_or_none() is not None

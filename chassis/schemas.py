@@ -1,15 +1,27 @@
-"""What every request model is made of: strict objects, and text that PostgreSQL can store."""
+"""Base models of requests and responses, and the texts and JSON objects PostgreSQL can store."""
 
 from math import isfinite
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 STRICT = ConfigDict(extra="forbid")
 """Unknown fields are refused: `model_config = STRICT` in every request model."""
 
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
+
+
+class RequestModel(BaseModel):
+    """Validates what a client sends; a field that the model does not name is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ResponseModel(BaseModel):
+    """Shows a row, or any object with these attributes, to a client."""
+
+    model_config = ConfigDict(from_attributes=True)
 
 
 def check_text(text: str) -> str:

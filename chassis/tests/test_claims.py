@@ -15,6 +15,7 @@ from chassis.job_queue import (
     DONE,
     PENDING,
     JobResult,
+    QueuedJobMixin,
     RetryPolicy,
     claim_jobs,
     finish_job,
@@ -31,16 +32,10 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: sa.DateTime(timezone=True)}  # noqa: RUF012
 
 
-class Job(Base):
+class Job(QueuedJobMixin, Base):
     __tablename__ = "jobs"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    status: Mapped[str] = mapped_column(default=PENDING)
-    run_at: Mapped[datetime] = mapped_column(server_default=sa.func.now())
-    attempts: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[datetime | None]
-    fence: Mapped[int] = mapped_column(default=0)
-    last_error: Mapped[str | None]
     result: Mapped[str | None]
     kind: Mapped[str] = mapped_column(default="any")
 

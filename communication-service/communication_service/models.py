@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
 from chassis.idempotency import define_keys_table
-from chassis.job_queue import DEAD, PENDING, RUNNING
+from chassis.job_queue import DEAD, PENDING, RUNNING, QueuedJobMixin
 
 from .database import Base
 
@@ -124,7 +124,7 @@ class Endpoint(Base):
     created_at: Mapped[Time]
 
 
-class Delivery(Base):
+class Delivery(QueuedJobMixin, Base):
     __tablename__ = "communication_deliveries"
     __table_args__ = (
         UniqueConstraint(
@@ -161,13 +161,7 @@ class Delivery(Base):
         primaryjoin="foreign(Delivery.endpoint_id) == Endpoint.id", viewonly=True, lazy="raise"
     )
 
-    status: Mapped[str] = mapped_column(default=PENDING)
-    run_at: Mapped[Time]
     queued_at: Mapped[Time]  # when it was due first, or was put back: from here its age counts
-    attempts: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[datetime | None]
-    fence: Mapped[int] = mapped_column(default=0)
-    last_error: Mapped[str | None]
 
     def claimed_at(self, lease: timedelta) -> datetime:
         """By the database's clock: a worker whose own is days ahead must give nothing up."""

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
 from chassis.idempotency import define_keys_table
-from chassis.job_queue import PENDING
+from chassis.job_queue import QueuedJobMixin
 from chassis.tracing import get_trace_id
 
 from .database import Base
@@ -50,18 +50,6 @@ def build_file_index(table: str) -> sa.Index:
 def build_due_index(table: str) -> sa.Index:
     is_open = sa.text("status IN ('pending', 'running')")
     return sa.Index(f"ix_{table}_due", "run_at", postgresql_where=is_open)
-
-
-class Queued:
-    """What a row that is claimed and worked on has (see chassis.job_queue)."""
-
-    status: Mapped[str] = mapped_column(default=PENDING)
-    run_at: Mapped[Timestamp]
-    attempts: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[datetime | None]
-    fence: Mapped[int] = mapped_column(default=0)
-    last_error: Mapped[str | None]
-    trace_id: Mapped[TraceId]
 
 
 class Snapshot:
@@ -159,7 +147,7 @@ def strip_prefix(grantee: str, kind: str) -> str | None:
     return grantee.removeprefix(kind) if grantee.startswith(kind) else None
 
 
-class Processing(Queued, Base):
+class Processing(QueuedJobMixin, Base):
     """The queue of record of text extraction (see chassis.job_queue), and its results."""
 
     __tablename__ = "content_processings"
@@ -173,6 +161,7 @@ class Processing(Queued, Base):
     document_id: Mapped[UUID]
     version: Mapped[int]
     sha256: Mapped[str]
+    trace_id: Mapped[TraceId]
 
     text: Mapped[str | None]
     language: Mapped[str | None]
@@ -211,7 +200,7 @@ class ShareLink(Base):
         return self.password_hash is not None
 
 
-class Notice(Queued, Base):
+class Notice(QueuedJobMixin, Base):
     """Outbox of notifications for communication (see chassis.job_queue); rows go once sent."""
 
     __tablename__ = "content_notices"
@@ -225,6 +214,7 @@ class Notice(Queued, Base):
     recipient_id: Mapped[UserId]
     subject: Mapped[str]
     body: Mapped[str]
+    trace_id: Mapped[TraceId]
 
 
 class AuditEntry(Base):

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 from uuid_utils.compat import uuid7
 
 from chassis.idempotency import define_keys_table
-from chassis.job_queue import PENDING
+from chassis.job_queue import QueuedJobMixin
 
 from .database import Base, now
 
@@ -134,7 +134,7 @@ class RefreshToken(Base):
     used_at: Mapped[datetime | None]
 
 
-class Mail(Base):
+class Mail(QueuedJobMixin, Base):
     """A mail that communication has or will get (chassis.job_queue), and the link in it, if any."""
 
     __tablename__ = "mails"
@@ -148,13 +148,6 @@ class Mail(Base):
     link_digest: Mapped[bytes | None] = mapped_column(unique=True)
     link_expires_at: Mapped[datetime | None]
     link_used_at: Mapped[datetime | None]
-
-    status: Mapped[str] = mapped_column(default=PENDING)
-    run_at: Mapped[datetime] = mapped_column(default=func.now())
-    attempts: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[datetime | None]
-    fence: Mapped[int] = mapped_column(default=0)
-    last_error: Mapped[str | None]
 
     __table_args__ = (
         Index("ix_mails_status_run_at", "status", "run_at"),

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
 from chassis.idempotency import define_keys_table
-from chassis.job_queue import PENDING
+from chassis.job_queue import QueuedJobMixin
 
 from .database import Base
 
@@ -102,7 +102,7 @@ class Run(Base):
     )
 
 
-class Step(Base):
+class Step(QueuedJobMixin, Base):
     """A step of a run: a row of the queue of record (chassis/job_queue.py) and what came of it.
 
     `scope` is the lane it runs in: empty, or for example `each.3/both.left`, which is the lane left
@@ -140,13 +140,6 @@ class Step(Base):
     breached_at: Mapped[datetime | None]
     created_at: Mapped[Since]
     finished_at: Mapped[datetime | None]
-
-    status: Mapped[str] = mapped_column(default=PENDING)
-    run_at: Mapped[Since]
-    attempts: Mapped[int] = mapped_column(default=0)
-    lease_until: Mapped[datetime | None]
-    fence: Mapped[int] = mapped_column(default=0)
-    last_error: Mapped[str | None]
 
     @property
     def path(self) -> str:
