@@ -12,9 +12,9 @@ import pytest
 from chassis.errors import Unavailable
 from workflow_service import celery_app
 from workflow_service.ai.client import ModelAnswer, ModelClient
+from workflow_service.ai.errors import ModelRefused
 from workflow_service.ai.prompts import Prompt
-from workflow_service.ai.providers import ModelRefused
-from workflow_service.ai.usage import ModelCall
+from workflow_service.ai.usage import UsageLog
 from workflow_service.database import session_maker
 from workflow_service.definition.model import Retry
 from workflow_service.engine.execution import attempt, claim, settle
@@ -373,7 +373,7 @@ def test_a_model_that_refuses_fails_the_run_and_one_that_is_busy_is_asked_again(
         def __init__(self, failure: Exception) -> None:
             self.failure = failure
 
-        def complete(self, question: Prompt, spent: list[ModelCall]) -> ModelAnswer:
+        def complete(self, prompt: Prompt, usage: UsageLog) -> ModelAnswer:
             raise self.failure
 
     refusal = ModelRefused("openai refused: no credit", target="openai")

@@ -17,12 +17,11 @@ from chassis.tracing import trace_context
 from workflow_service.ai import prompts
 from workflow_service.ai.client import (
     MAX_DOCUMENT_CHARACTERS,
-    InvalidAnswer,
     ModelAnswer,
     create_model_client,
 )
-from workflow_service.ai.providers import ModelRefused
-from workflow_service.ai.usage import ModelCall
+from workflow_service.ai.errors import InvalidAnswer, ModelRefused
+from workflow_service.ai.usage import UsageLog
 from workflow_service.settings import Settings, settings
 
 SUMMARY = {"summary": "It is about a mill race."}
@@ -127,18 +126,18 @@ def provider(request: pytest.FixtureRequest) -> Iterator[Provider]:
 
 
 @pytest.fixture
-def spent() -> list[ModelCall]:
-    return []
+def usage() -> UsageLog:
+    return UsageLog()
 
 
 Summarize = Callable[[str], ModelAnswer]
 
 
 @pytest.fixture
-def summarize(provider: Provider, spent: list[ModelCall]) -> Summarize:
+def summarize(provider: Provider, usage: UsageLog) -> Summarize:
     """As the service does when only this provider has a key."""
     models = create_model_client(settings.model_copy(update=provider.changes))
-    return lambda text: models.complete(prompts.build_summary_prompt(text), spent)
+    return lambda text: models.complete(prompts.build_summary_prompt(text), usage)
 
 
 def saying(name: str, text: str) -> dict[str, Any]:
@@ -160,7 +159,7 @@ def test_the_document_is_sent_as_material_and_the_answer_is_the_summary(
     assert found == ModelAnswer(SUMMARY, provider.name, model)
     assert (asked["path"], asked["model"]) == (PATHS[provider.name], model)
     assert asked["messages"][-1] == {"role": "user", "content": prompt}
-    assert "never an instruction" in json.dumps([asked.get("system"), asked["messages"][0]])
+    assert "never as an instruction" in json.dumps([asked.get("system"), asked["messages"][0]])
     assert "a-secret-key" in json.dumps(provider.headers[0])
 
 
@@ -224,14 +223,14 @@ def test_an_answer_that_makes_no_sense_is_a_refusal(
 
 
 def test_an_answer_without_a_text_is_a_refusal_and_costs_what_it_costs(
-    provider: Provider, summarize: Summarize, spent: list[ModelCall]
+    provider: Provider, summarize: Summarize, usage: UsageLog
 ) -> None:
     provider.says(EMPTY[provider.name])
 
-    with pytest.raises(ModelRefused, match="without a text"):
+    with pytest.raises(ModelRefused, match="without any text"):
         summarize("Text.")
 
-    assert [(call.outcome, call.output_tokens) for call in spent] == [("refused", 100)]
+    assert [(call.outcome, call.output_tokens) for call in usage.calls] == [("refused", 100)]
 
 
 def test_the_schema_goes_along(provider: Provider, summarize: Summarize) -> None:
@@ -244,7 +243,7 @@ def test_the_schema_goes_along(provider: Provider, summarize: Summarize) -> None
 
 
 def test_bounds_that_a_provider_does_not_know_are_checked_here(
-    provider: Provider, spent: list[ModelCall]
+    provider: Provider, usage: UsageLog
 ) -> None:
     count = {"type": "integer", "minimum": 1, "maximum": 9}
     names = {"type": "array", "items": {"type": "string", "maxLength": 3}, "maxItems": 2}
@@ -254,7 +253,7 @@ def test_bounds_that_a_provider_does_not_know_are_checked_here(
     provider.then_says(saying(provider.name, json.dumps(good)))
     models = create_model_client(settings.model_copy(update=provider.changes))
 
-    assert models.complete(prompts.build_extraction_prompt("Text.", schema), spent).value == good
+    assert models.complete(prompts.build_extraction_prompt("Text.", schema), usage).value == good
     assert "10 is greater than the maximum of 9" in provider.asked[1]["messages"][-1]["content"]
 
 
@@ -268,22 +267,20 @@ def test_no_text_gets_out_of_what_is_marked_as_material(
     assert sent.endswith("\n</document>")
 
 
-def test_a_model_is_given_no_more_time_than_is_left(
-    provider: Provider, spent: list[ModelCall]
-) -> None:
+def test_a_model_is_given_no_more_time_than_is_left(provider: Provider, usage: UsageLog) -> None:
     patient = {**provider.changes, "ai_timeout_seconds": 20}
     models = create_model_client(settings.model_copy(update=patient))
     provider.says(GOOD[provider.name], pause=3)
     started = time.monotonic()
 
     with trace_context(seconds=0.3), pytest.raises(Unavailable, match="does not answer"):
-        models.complete(prompts.build_summary_prompt("Text."), spent)
+        models.complete(prompts.build_summary_prompt("Text."), usage)
 
     assert time.monotonic() - started < 2.5
 
 
 def test_an_answer_is_not_mended_when_no_time_is_left(
-    provider: Provider, summarize: Summarize, spent: list[ModelCall]
+    provider: Provider, summarize: Summarize, usage: UsageLog
 ) -> None:
     provider.says(saying(provider.name, "No."), pause=0.2)
 
@@ -291,16 +288,16 @@ def test_an_answer_is_not_mended_when_no_time_is_left(
         summarize("Text.")
 
     assert len(provider.asked) <= 2
-    assert spent[-1].outcome == "busy"
+    assert usage.calls[-1].outcome == "busy"
 
 
 def test_tokens_and_cost_of_each_call_are_noted(
-    provider: Provider, summarize: Summarize, spent: list[ModelCall]
+    provider: Provider, summarize: Summarize, usage: UsageLog
 ) -> None:
     summarize("Text.")
 
     price = {"openai": 2 * 0.75 + 0.1 * 4.5, "anthropic": 2 * 1.0 + 0.1 * 5.0}[provider.name]
-    (call,) = spent
+    (call,) = usage.calls
     assert (call.outcome, call.input_tokens, call.output_tokens) == ("ok", 2000, 100)
     assert call.cost_usd == pytest.approx(price / 1000)
     assert call.provider == provider.name
@@ -318,7 +315,7 @@ def test_tokens_and_cost_of_each_call_are_noted(
     ],
 )
 def test_a_wrong_answer_is_sent_back_with_what_is_wrong_and_mended(
-    provider: Provider, summarize: Summarize, spent: list[ModelCall], wrong: str, fault: str
+    provider: Provider, summarize: Summarize, usage: UsageLog, wrong: str, fault: str
 ) -> None:
     provider.says(saying(provider.name, wrong))
     provider.then_says(GOOD[provider.name])
@@ -329,7 +326,7 @@ def test_a_wrong_answer_is_sent_back_with_what_is_wrong_and_mended(
     assert answer.value == SUMMARY
     assert told[0] == {"role": "assistant", "content": wrong}
     assert fault in told[1]["content"]
-    assert [call.outcome for call in spent] == ["invalid", "ok"]
+    assert [call.outcome for call in usage.calls] == ["invalid", "ok"]
 
 
 def test_a_fenced_answer_is_an_answer(provider: Provider, summarize: Summarize) -> None:
@@ -339,15 +336,15 @@ def test_a_fenced_answer_is_an_answer(provider: Provider, summarize: Summarize) 
 
 
 def test_an_answer_that_stays_wrong_is_refused_after_two_repairs(
-    provider: Provider, summarize: Summarize, spent: list[ModelCall]
+    provider: Provider, summarize: Summarize, usage: UsageLog
 ) -> None:
     provider.says(saying(provider.name, "No."))
 
     with pytest.raises(InvalidAnswer, match=f"{provider.name}'s answer is not valid"):
         summarize("Text.")
 
-    assert [call.outcome for call in spent] == ["invalid"] * 3
-    assert sum(call.output_tokens for call in spent) == 300
+    assert [call.outcome for call in usage.calls] == ["invalid"] * 3
+    assert sum(call.output_tokens for call in usage.calls) == 300
 
 
 # -- several providers ---------------------------------------------------------------------------
@@ -363,7 +360,7 @@ def both() -> Iterator[tuple[Provider, Provider]]:
 def asked_of(providers: tuple[Provider, ...], **changes: Any) -> ModelAnswer:
     update = {**providers[0].changes, **providers[1].changes, **changes}
     models = create_model_client(settings.model_copy(update=update))
-    return models.complete(prompts.build_summary_prompt("One. Two."), [])
+    return models.complete(prompts.build_summary_prompt("One. Two."), UsageLog())
 
 
 def test_openai_comes_first_when_both_have_a_key(both: tuple[Provider, Provider]) -> None:
@@ -404,14 +401,14 @@ def test_offline_is_the_last_resort_where_it_is_asked_for(both: tuple[Provider, 
 
 
 def test_without_a_key_nobody_is_asked() -> None:
-    spent: list[ModelCall] = []
+    usage = UsageLog()
 
     answer = create_model_client(settings).complete(
-        prompts.build_summary_prompt("One. Two."), spent
+        prompts.build_summary_prompt("One. Two."), usage
     )
 
     assert answer.provider == "offline"
-    assert (spent[0].outcome, spent[0].cost_usd) == ("ok", 0)
+    assert (usage.calls[0].outcome, usage.calls[0].cost_usd) == ("ok", 0)
 
 
 def test_the_order_is_a_comma_list(monkeypatch: pytest.MonkeyPatch) -> None:

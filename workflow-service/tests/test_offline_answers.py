@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from workflow_service.ai import prompts
-from workflow_service.ai.client import InvalidAnswer, ModelAnswer, ModelClient
+from workflow_service.ai.client import ModelAnswer, ModelClient
+from workflow_service.ai.errors import InvalidAnswer
 from workflow_service.ai.prompts import Prompt
 from workflow_service.ai.providers import Offline
+from workflow_service.ai.usage import UsageLog
 from workflow_service.settings import settings
 
 from .conftest import PROSE
@@ -21,7 +23,7 @@ Priority is HIGH; the deadline was 2026-04-01.
 
 
 def ask(question: Prompt) -> ModelAnswer:
-    return ModelClient([Offline(settings)]).complete(question, [])
+    return ModelClient([Offline(settings)]).complete(question, UsageLog())
 
 
 def extracted(**fields: dict[str, Any]) -> dict[str, Any]:

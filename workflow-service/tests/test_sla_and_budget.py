@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, update
 
 from workflow_service.ai.client import ModelClient
-from workflow_service.ai.providers import Reply
+from workflow_service.ai.providers import Prices, Reply
 from workflow_service.database import session_maker
 from workflow_service.models import DefinitionVersion, Run, Step
 from workflow_service.neighbours import Neighbours
@@ -158,7 +158,7 @@ def test_the_stats_count_ones_own_runs(starter: Caller, stranger: Caller, work: 
 class Costly:
     """A model: it answers each question at a dollar."""
 
-    name, model, prices, max_repairs = "openai", "m", (1.0, 0.0), 0
+    name, model, prices, max_repairs = "openai", "m", Prices(1.0, 0.0), 0
 
     def generate_reply(self, prompt: Any, conversation: Any) -> Reply:
         return Reply(json.dumps({"summary": "Short."}), 1_000_000, 0)

@@ -18,7 +18,7 @@ from .engine.statuses import PENDING, WAITING, now
 from .engine.transaction import Move
 from .models import Run, Step, Task
 from .neighbours import Neighbours
-from .schemas import Decision
+from .schemas.tasks import Decision
 
 APPROVE, REJECT = "approve", "reject"
 LONGEST_LOOK = 2.0  # seconds: who decides has one of the sessions meanwhile

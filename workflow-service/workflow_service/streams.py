@@ -22,7 +22,7 @@ from chassis.errors import ServiceError, Unavailable
 
 from .database import session_maker
 from .models import Event
-from .schemas import EventRead
+from .schemas.workflows import EventRead
 from .workflows import get_workflow
 
 LOOK_SECONDS = 0.25

@@ -23,7 +23,7 @@ from .engine.reruns import BusinessKeyTaken
 from .engine.statuses import CANCELLED, FAILED, tells
 from .engine.transaction import Move
 from .models import AiCall, DefinitionVersion, Event, Run, Step, Task
-from .schemas import Rerun, Retry, WorkflowStart
+from .schemas.workflows import WorkflowRerun, WorkflowRetry, WorkflowStart
 
 ALL_WORKFLOWS_PERMISSION = "workflows:all"  # given to no role: only a permission of * holds it
 MAX_STEPS_SHOWN = 1000  # steps of a run
@@ -147,14 +147,14 @@ def get_controlled_run(session: Session, user: User, workflow_id: UUID) -> Run:
     return run
 
 
-def retry_workflow(session: Session, user: User, workflow_id: UUID, wanted: Retry) -> Run:
+def retry_workflow(session: Session, user: User, workflow_id: UUID, wanted: WorkflowRetry) -> Run:
     old = get_controlled_run(session, user, workflow_id)
     version = choose_version(session, old, wanted)
     with session.no_autoflush:
         return reruns.retry(session, old, version, str(get_trace_id()), user.user_id)
 
 
-def rerun_workflow(session: Session, user: User, workflow_id: UUID, wanted: Rerun) -> Run:
+def rerun_workflow(session: Session, user: User, workflow_id: UUID, wanted: WorkflowRerun) -> Run:
     old = get_controlled_run(session, user, workflow_id)
     version = choose_version(session, old, wanted)
     with session.no_autoflush:
@@ -163,7 +163,7 @@ def rerun_workflow(session: Session, user: User, workflow_id: UUID, wanted: Reru
         )
 
 
-def choose_version(session: Session, old: Run, wanted: Retry) -> DefinitionVersion:
+def choose_version(session: Session, old: Run, wanted: WorkflowRetry) -> DefinitionVersion:
     """Pinned: that of the old run. Raises InvalidInput when the latest takes another input."""
     if wanted.version == "pinned":
         return old.published

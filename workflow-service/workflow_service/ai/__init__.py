@@ -1,1 +1,1 @@
-"""Help from language models; without a key, from algorithms that need none. Start in asking.py."""
+"""Calls to language models, and algorithms that answer without one. Start reading in client.py."""

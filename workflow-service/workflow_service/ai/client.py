@@ -1,22 +1,23 @@
-"""Asking a question: one provider after the other, each answer checked, and repaired if need be."""
+"""Completes a prompt: tries each provider in turn, checks its answer and asks for corrections."""
 
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import monotonic
-from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
 from chassis.errors import Unavailable
+from chassis.schemas import JsonObject
 
 from ..settings import Settings
-from .prompts import Object, Prompt
-from .providers import Anthropic, ChatMessage, ModelRefused, Offline, OpenAI, Provider, Reply
-from .usage import ModelCall
+from .errors import InvalidAnswer, ModelRefused
+from .prompts import Prompt
+from .providers import Anthropic, ChatMessage, Offline, OpenAI, Provider
+from .usage import UsageLog
 
-MAX_DOCUMENT_CHARACTERS = 100_000  # of a text that is sent to a model; about 25,000 tokens
+MAX_DOCUMENT_CHARACTERS = 100_000  # about 25,000 tokens
+MAX_FAULT_CHARACTERS = 500
 CODE_FENCE_PATTERN = re.compile(r"\A\s*```\w*\n(.*)\n```\s*\Z", re.DOTALL)
 
 PROVIDER_CLASSES: dict[str, type[Provider]] = {
@@ -26,108 +27,99 @@ PROVIDER_CLASSES: dict[str, type[Provider]] = {
 }
 
 
-class InvalidAnswer(ModelRefused):
-    """The answer is not what was asked for, not even after the model was told so."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """`value` is an object of the question's schema."""
+    """Holds a checked answer: `value` matches the schema of its prompt."""
 
-    value: Object
+    value: JsonObject
     provider: str
     model: str
 
 
 class ModelClient:
-    """The providers there are, in the order in which they are asked."""
+    """Calls the configured providers, in order, until one gives a valid answer."""
 
     def __init__(self, providers: Sequence[Provider]) -> None:
         self._providers = providers
 
-    def complete(self, prompt: Prompt, spent: list[ModelCall]) -> ModelAnswer:
-        """The first good answer. Each call of a model is added to `spent`, whatever came of it.
+    def complete(self, prompt: Prompt, usage: UsageLog) -> ModelAnswer:
+        """Return the first valid answer, and add every call to `usage`.
 
         Raises Unavailable when another attempt may work, ModelRefused when none will.
         """
         failures: list[Unavailable | ModelRefused] = []
         for provider in self._providers:
             try:
-                value = complete_with_provider(provider, prompt, spent)
+                value = complete_with_provider(provider, prompt, usage)
                 return ModelAnswer(value, provider.name, provider.model)
             except (Unavailable, ModelRefused) as error:
                 failures.append(error)
-        raise next((e for e in failures if isinstance(e, Unavailable)), failures[-1])
+        for failure in failures:
+            if isinstance(failure, Unavailable):
+                raise failure
+        raise failures[-1]
 
 
 def create_model_client(settings: Settings) -> ModelClient:
-    """Those of AI_PROVIDERS that have a key, in its order; without any, nobody is asked."""
+    """Use the providers in AI_PROVIDERS that have a key, in that order; without any, `Offline`."""
     names = [name for name in settings.ai_providers if settings.has_provider(name)]
     return ModelClient([PROVIDER_CLASSES[name](settings) for name in names or ["offline"]])
 
 
-def complete_with_provider(provider: Provider, prompt: Prompt, spent: list[ModelCall]) -> Object:
-    # Not taken out: what stands around a mark that is may form another.
-    material = prompt.text[:MAX_DOCUMENT_CHARACTERS].replace("</document>", "<\\/document>")
-    turns: list[ChatMessage] = [{"role": "user", "content": f"<document>\n{material}\n</document>"}]
-    fault = ""
-    for _ in range(1 + provider.max_repairs):
-        reply, seconds = request_reply(provider, prompt, turns, spent)
-        value, fault = parse_answer(reply.text, prompt.schema)
-        spent.append(note(provider, "invalid" if fault else "ok", seconds, reply))
-        if not fault:
-            return dict(value)
-        turns.append({"role": "assistant", "content": reply.text})
-        turns.append({"role": "user", "content": f"This is wrong: {fault}. Answer again, mended."})
-    raise InvalidAnswer(f"{provider.name}'s answer is not valid: {fault}", target=provider.name)
+def complete_with_provider(provider: Provider, prompt: Prompt, usage: UsageLog) -> JsonObject:
+    """Call one provider; return an invalid answer to it for correction, up to `max_repairs` times.
+
+    Raises InvalidAnswer when the last answer is still invalid.
+    """
+    conversation: list[ChatMessage] = [{"role": "user", "content": quote_document(prompt.text)}]
+    for _ in range(provider.max_repairs):
+        try:
+            return request_answer(provider, prompt, conversation, usage)
+        except InvalidAnswer as error:
+            correction = f"This answer is not valid: {error.fault}. Send a corrected answer."
+            conversation.append({"role": "assistant", "content": error.text})
+            conversation.append({"role": "user", "content": correction})
+    return request_answer(provider, prompt, conversation, usage)
 
 
-def request_reply(
-    provider: Provider, prompt: Prompt, turns: list[ChatMessage], spent: list[ModelCall]
-) -> tuple[Reply, float]:
-    started = monotonic()
-    try:
-        reply = provider.generate_reply(prompt, turns)
-    except (Unavailable, ModelRefused) as error:
-        outcome = "busy" if isinstance(error, Unavailable) else "refused"
-        spent.append(note(provider, outcome, monotonic() - started))
-        raise
-    if not reply.text:
-        spent.append(note(provider, "refused", monotonic() - started, reply))
-        raise ModelRefused(f"{provider.name} answered without a text", target=provider.name)
-    return reply, monotonic() - started
+def quote_document(text: str) -> str:
+    """Wrap the text in document tags that it cannot close.
+
+    A closing tag in the text is escaped, not removed: the parts around it could form a new one.
+    """
+    safe_text = text[:MAX_DOCUMENT_CHARACTERS].replace("</document>", "<\\/document>")
+    return f"<document>\n{safe_text}\n</document>"
 
 
-NOTHING = Reply("", 0, 0)
+def request_answer(
+    provider: Provider, prompt: Prompt, conversation: list[ChatMessage], usage: UsageLog
+) -> JsonObject:
+    """Make one call and check its answer. Raises InvalidAnswer, and the provider's errors."""
+    with usage.record_call(provider.name, provider.model) as call:
+        reply = provider.generate_reply(prompt, conversation)
+        call.input_tokens = reply.input_tokens
+        call.output_tokens = reply.output_tokens
+        call.cost_usd = provider.prices.compute_cost(reply)
+        if not reply.text:
+            raise ModelRefused(f"{provider.name} answered without any text", target=provider.name)
+        return parse_answer(provider.name, reply.text, prompt.schema)
 
 
-def note(provider: Provider, outcome: str, seconds: float, reply: Reply = NOTHING) -> ModelCall:
-    per_input, per_output = provider.prices
-    cost = (reply.input_tokens * per_input + reply.output_tokens * per_output) / 1_000_000
-    return ModelCall(
-        provider.name,
-        provider.model,
-        outcome,
-        reply.input_tokens,
-        reply.output_tokens,
-        cost,
-        round(seconds, 3),
-    )
-
-
-def parse_answer(text: str, schema: Object) -> tuple[Any, str]:
-    """What the text says, and what is wrong with it; nothing, if the second is empty."""
+def parse_answer(provider: str, text: str, schema: JsonObject) -> JsonObject:
+    """Read the JSON object in a reply, also from a code fence. Raises InvalidAnswer."""
     fenced = CODE_FENCE_PATTERN.match(text)
     try:
         value = json.loads(fenced[1] if fenced else text, parse_constant=reject_constant)
-    except ValueError:
-        return None, "it is not JSON"
+    except ValueError as error:
+        raise InvalidAnswer(provider, "it is not JSON", text) from error
     validator = Draft202012Validator(schema, format_checker=FormatChecker())
-    for error in validator.iter_errors(value):
-        return None, f"{error.json_path}: {error.message}"[:500]
-    return value, ""
+    fault = next(validator.iter_errors(value), None)
+    if fault is not None:
+        message = f"{fault.json_path}: {fault.message}"[:MAX_FAULT_CHARACTERS]
+        raise InvalidAnswer(provider, message, text)
+    return dict(value)
 
 
 def reject_constant(name: str) -> None:
-    """NaN and Infinity, which Python would take for JSON."""
+    """Refuse NaN and Infinity, which Python accepts and JSON does not have."""
     raise ValueError(name)

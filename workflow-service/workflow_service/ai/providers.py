@@ -1,66 +1,78 @@
-"""Who answers: OpenAI, Anthropic, or whatever speaks their APIs, through the official SDKs."""
+"""The model providers: OpenAI, Anthropic or a compatible server, and one that works offline."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from json import dumps
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
-from chassis.errors import BadGateway, Unavailable
+from chassis.errors import Unavailable
 from chassis.service_client import parse_retry_after
 from chassis.tracing import get_seconds_left
 
 from ..settings import Settings
+from .errors import ModelRefused
 from .prompts import Prompt
 
-MAX_ANSWER_TOKENS = 4_000  # of an answer, a model's thinking included
+MAX_ANSWER_TOKENS = 4_000  # including what a model spends on reasoning
 
 ChatMessage = dict[str, str]
-"""What was said: {"role": "user" or "assistant", "content": ...}."""
+"""A message of a conversation: {"role": "user" or "assistant", "content": ...}."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reply:
+    """Holds what a model answered, not yet checked, and the tokens that it took."""
+
     text: str
     input_tokens: int
     output_tokens: int
 
 
-class ModelRefused(BadGateway):
-    """The provider declined, or said nothing: a wrong key, no credit, a filter."""
+class Prices(NamedTuple):
+    """Holds prices in US dollars for a million tokens."""
+
+    input: float
+    output: float
+
+    def compute_cost(self, reply: Reply) -> float:
+        """Return the cost of one reply in US dollars."""
+        cost = reply.input_tokens * self.input + reply.output_tokens * self.output
+        return cost / 1_000_000
 
 
 class Provider(Protocol):
-    """`prices` are US dollars for a million tokens, of what is asked and of what is answered.
-
-    `repairs` is how often it is told what is wrong with its answer.
-    """
+    """Describes a provider. `max_repairs` says how often it may correct an invalid answer."""
 
     name: ClassVar[str]
     max_repairs: ClassVar[int] = 2
     model: str
-    prices: tuple[float, float]
+    prices: Prices
 
     def __init__(self, settings: Settings) -> None: ...
 
     def generate_reply(self, prompt: Prompt, conversation: list[ChatMessage]) -> Reply:
-        """Raises Unavailable when another attempt may work, ModelRefused when none will."""
+        """Send the conversation to the model and return its reply.
+
+        Raises Unavailable when another attempt may work, ModelRefused when none will.
+        """
 
 
 class OpenAI(Provider):
     name = "openai"
 
     def __init__(self, settings: Settings) -> None:
-        import openai  # an SDK takes a second or two to import, so only those in use are
+        import openai  # imported here because an SDK takes a second or two to load
 
         self._sdk = openai
         self._client = openai.OpenAI(
             api_key=settings.openai_api_key.get_secret_value(),
             base_url=settings.openai_base_url,
-            max_retries=0,  # the engine retries, and remembers that it did
+            max_retries=0,  # the engine retries and records each attempt
         )
-        self.model, self._seconds = settings.openai_model, settings.ai_timeout_seconds
-        self.prices = settings.openai_input_price, settings.openai_output_price
+        self.model = settings.openai_model
+        self.prices = Prices(settings.openai_input_price, settings.openai_output_price)
+        self._timeout_seconds = settings.ai_timeout_seconds
 
     def generate_reply(self, prompt: Prompt, conversation: list[ChatMessage]) -> Reply:
         shape: Any = {"name": "answer", "schema": prompt.schema}
@@ -71,12 +83,12 @@ class OpenAI(Provider):
                 max_completion_tokens=MAX_ANSWER_TOKENS,
                 messages=messages,
                 response_format={"type": "json_schema", "json_schema": shape},
-                timeout=limit_timeout(self.name, self._seconds),
+                timeout=limit_timeout(self.name, self._timeout_seconds),
             )
-            text, usage = answer.choices[0].message.content or "", answer.usage
-            if usage is None:  # not every server that speaks this API counts
-                return Reply(text.strip(), 0, 0)
-            return Reply(text.strip(), usage.prompt_tokens, usage.completion_tokens)
+            text = (answer.choices[0].message.content or "").strip()
+            if answer.usage is None:  # some compatible servers do not count tokens
+                return Reply(text, 0, 0)
+            return Reply(text, answer.usage.prompt_tokens, answer.usage.completion_tokens)
 
 
 class Anthropic(Provider):
@@ -91,13 +103,14 @@ class Anthropic(Provider):
             base_url=settings.anthropic_base_url,
             max_retries=0,
         )
-        self.model, self._seconds = settings.anthropic_model, settings.ai_timeout_seconds
-        self.prices = settings.anthropic_input_price, settings.anthropic_output_price
+        self.model = settings.anthropic_model
+        self.prices = Prices(settings.anthropic_input_price, settings.anthropic_output_price)
+        self._timeout_seconds = settings.ai_timeout_seconds
 
     def generate_reply(self, prompt: Prompt, conversation: list[ChatMessage]) -> Reply:
         messages: Any = conversation
         with translate_sdk_errors(self.name, self._sdk):
-            # Without lengths and bounds, which this API refuses; we check the answer for them.
+            # This API rejects lengths and bounds in schemas; parse_answer checks them instead.
             schema = self._sdk.transform_schema(prompt.schema)
             answer = self._client.messages.create(
                 model=self.model,
@@ -105,35 +118,37 @@ class Anthropic(Provider):
                 system=prompt.system_message,
                 messages=messages,
                 output_config={"format": {"type": "json_schema", "schema": schema}},
-                timeout=limit_timeout(self.name, self._seconds),
+                timeout=limit_timeout(self.name, self._timeout_seconds),
             )
             text = "".join(block.text for block in answer.content if block.type == "text")
             return Reply(text.strip(), answer.usage.input_tokens, answer.usage.output_tokens)
 
 
 class Offline(Provider):
-    """Works on the text itself: always there, always the same, and free."""
+    """Answers with algorithms that work on the text itself: always available and free."""
 
     name = "offline"
-    max_repairs = 0  # it would only say the same again
+    max_repairs = 0  # a second answer would be the same
 
     def __init__(self, settings: Settings) -> None:
-        self.model, self.prices = "extractive", (0.0, 0.0)
+        self.model = "extractive"
+        self.prices = Prices(0.0, 0.0)
 
     def generate_reply(self, prompt: Prompt, conversation: list[ChatMessage]) -> Reply:
         return Reply(dumps(prompt.answer_offline(prompt.text)), 0, 0)
 
 
 def limit_timeout(provider: str, seconds: float) -> float:
-    """No more than what is left to the step or the request that asks."""
-    if (left := get_seconds_left()) <= 0:
-        raise Unavailable(f"There was no time left to ask {provider}", target=provider)
-    return min(seconds, left)
+    """Return the time that a call may take, within the deadline of its step or request."""
+    seconds_left = get_seconds_left()
+    if seconds_left <= 0:
+        raise Unavailable(f"No time was left to call {provider}", target=provider)
+    return min(seconds, seconds_left)
 
 
 @contextmanager
 def translate_sdk_errors(provider: str, sdk: Any) -> Iterator[None]:
-    """An SDK's errors as ours; those of both SDKs have the same names."""
+    """Raise an SDK's errors as ours. Both SDKs use the same names for them."""
     try:
         yield
     except sdk.APIConnectionError as error:
@@ -141,11 +156,11 @@ def translate_sdk_errors(provider: str, sdk: Any) -> Iterator[None]:
     except sdk.APIStatusError as error:
         raise translate_status_error(provider, error) from error
     except (sdk.APIError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise ModelRefused(f"{provider}'s answer makes no sense", target=provider) from error
+        raise ModelRefused(f"{provider}'s answer cannot be read", target=provider) from error
 
 
 def translate_status_error(provider: str, error: Any) -> Unavailable | ModelRefused:
-    """A provider's 4xx or 5xx as ours."""
+    """Convert a provider's 4xx or 5xx to our error."""
     if error.status_code < 500 and error.status_code not in (408, 409, 429):
         return ModelRefused(f"{provider} refused: {error.message[:500]}", target=provider)
     seconds = parse_retry_after(error.response.headers) or 1

@@ -1,16 +1,50 @@
-"""What was asked of a model, and what it cost."""
+"""What calls to models cost: one record for each call, collected in a log."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+
+from chassis.errors import Unavailable
+
+from .errors import InvalidAnswer, ModelRefused
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class ModelCall:
-    """One question to one model, answered or not. `outcome` is ok, invalid, busy or refused."""
+    """Describes one call to one model. `outcome` is ok, invalid, busy or refused."""
 
     provider: str
     model: str
-    outcome: str
+    outcome: str = "ok"
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
     seconds: float = 0.0
+
+
+@dataclass
+class UsageLog:
+    """Collects every call that an answer took, also the calls that failed: they cost money too."""
+
+    calls: list[ModelCall] = field(default_factory=list)
+
+    @contextmanager
+    def record_call(self, provider: str, model: str) -> Iterator[ModelCall]:
+        """Add the call made inside the `with` block, with its duration and its outcome."""
+        call = ModelCall(provider, model)
+        started = monotonic()
+        try:
+            yield call
+        except (Unavailable, ModelRefused) as error:
+            call.outcome = get_outcome(error)
+            raise
+        finally:
+            call.seconds = round(monotonic() - started, 3)
+            self.calls.append(call)
+
+
+def get_outcome(error: Unavailable | ModelRefused) -> str:
+    if isinstance(error, InvalidAnswer):
+        return "invalid"
+    return "busy" if isinstance(error, Unavailable) else "refused"

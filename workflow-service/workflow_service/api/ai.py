@@ -1,104 +1,62 @@
-"""POST /ai/...: a model's help with one document or text, for a person who asks."""
+"""POST /ai/...: a model works on one document or text for the caller."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, Field
+from fastapi import APIRouter
 
-from chassis.auth import User, require_permission
+from chassis.auth import User
 
 from ..ai import prompts
 from ..ai.prompts import Prompt
-from ..ai.usage import ModelCall
+from ..ai.usage import ModelCall, UsageLog
 from ..database import session_maker
 from ..models import AiCall
 from ..neighbours import Neighbours
+from ..schemas.ai import Analysis, Suggestion, Summary, Usage
 from ..steps.ai import Material
-
-MAX_CONCURRENT_MODEL_REQUESTS = (
-    8  # a model takes its time: those who ask must not fill all the service's threads
-)
+from .dependencies import ModelUser, NeighboursInTurn
 
 router = APIRouter()
 
-ModelUser = Annotated[User, require_permission("ai:use")]
-
-
-def get_neighbours_in_turn(request: Request) -> Iterator[Neighbours]:
-    yield request.app.state.neighbours
-
-
-InTurn = Annotated[
-    Neighbours,
-    Depends(
-        get_neighbours_in_turn, scope="function", max_concurrency=MAX_CONCURRENT_MODEL_REQUESTS
-    ),
-]
-
-
-class Usage(BaseModel):
-    """Of all calls of models that the answer took."""
-
-    input_tokens: int
-    output_tokens: int
-    cost_usd: float
-
-
-class ModelResponse(BaseModel):
-    provider: str = Field(description="openai, anthropic, or offline: no model, but an algorithm.")
-    model: str
-    usage: Usage
-
-
-class Summary(ModelResponse):
-    summary: str
-
-
-class Suggestion(ModelResponse):
-    title: str
-    tags: list[str]
-
-
-class Analysis(ModelResponse):
-    topics: list[str]
-    key_points: list[str]
-    figures: list[str] = Field(description="Statements with a number in them.")
-    questions: list[str]
-
 
 @router.post("/summarize", response_model=Summary)
-def summarize(new: Material, user: ModelUser, neighbours: InTurn) -> dict[str, Any]:
-    """A few sentences on a text, or on a document that you may read."""
-    return answer_request(new, user, neighbours, prompts.build_summary_prompt)
+def summarize(material: Material, user: ModelUser, neighbours: NeighboursInTurn) -> dict[str, Any]:
+    """Summarise a text, or a document that you may read, in a few sentences."""
+    return complete_for_user(material, user, neighbours, prompts.build_summary_prompt)
 
 
 @router.post("/suggest", response_model=Suggestion)
-def suggest(new: Material, user: ModelUser, neighbours: InTurn) -> dict[str, Any]:
-    """A title and tags for a text, or for a document that you may read."""
-    return answer_request(new, user, neighbours, prompts.build_suggestion_prompt)
+def suggest(material: Material, user: ModelUser, neighbours: NeighboursInTurn) -> dict[str, Any]:
+    """Suggest a title and tags for a text, or for a document that you may read."""
+    return complete_for_user(material, user, neighbours, prompts.build_suggestion_prompt)
 
 
 @router.post("/analyze", response_model=Analysis)
-def analyze(new: Material, user: ModelUser, neighbours: InTurn) -> dict[str, Any]:
-    """Topics, key points, figures and questions of a text, or of a document that you may read."""
-    return answer_request(new, user, neighbours, prompts.build_analysis_prompt)
+def analyze(material: Material, user: ModelUser, neighbours: NeighboursInTurn) -> dict[str, Any]:
+    """List the topics, key points, figures and questions of a text or a readable document."""
+    return complete_for_user(material, user, neighbours, prompts.build_analysis_prompt)
 
 
-def answer_request(
-    new: Material, user: User, neighbours: Neighbours, build_prompt: Callable[[str], Prompt]
+def complete_for_user(
+    material: Material, user: User, neighbours: Neighbours, build_prompt: Callable[[str], Prompt]
 ) -> dict[str, Any]:
-    text = new.read(neighbours, user.user_id)
-    spent: list[ModelCall] = []
+    """Return the model's answer with its cost; store every call, also when there is no answer."""
+    text = material.read(neighbours, user.user_id)
+    usage = UsageLog()
     try:
-        answer = neighbours.models.complete(build_prompt(text), spent)
-    finally:  # what was asked is kept, also when nothing came of it
+        answer = neighbours.models.complete(build_prompt(text), usage)
+    finally:
         with session_maker.begin() as session:
-            session.add_all(AiCall(user_id=user.user_id, **asdict(each)) for each in spent)
-    usage = {
-        "input_tokens": sum(call.input_tokens for call in spent),
-        "output_tokens": sum(call.output_tokens for call in spent),
-        "cost_usd": sum(call.cost_usd for call in spent),
-    }
-    return {**answer.value, "provider": answer.provider, "model": answer.model, "usage": usage}
+            session.add_all(AiCall(user_id=user.user_id, **asdict(call)) for call in usage.calls)
+    about = {"provider": answer.provider, "model": answer.model, "usage": sum_usage(usage.calls)}
+    return {**answer.value, **about}
+
+
+def sum_usage(calls: list[ModelCall]) -> Usage:
+    return Usage(
+        input_tokens=sum(call.input_tokens for call in calls),
+        output_tokens=sum(call.output_tokens for call in calls),
+        cost_usd=sum(call.cost_usd for call in calls),
+    )

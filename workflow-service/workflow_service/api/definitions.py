@@ -1,23 +1,21 @@
 """Definitions: what can be run."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
 from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 
-from .. import definitions, graph, schemas
+from .. import definitions, graph
 from ..database import DbSession
 from ..definition.model import Definition
-from ..schemas import DefinitionName, DefinitionRead
+from ..schemas.definitions import DefinitionCreate, DefinitionName, DefinitionRead
 from ..validation import check
-from .dependencies import IDEMPOTENT, DefinitionAuthor, DefinitionReader
+from .dependencies import IDEMPOTENT, DefinitionAuthor, DefinitionReader, VersionNumber
 
 router = APIRouter(prefix="/definitions", route_class=IdempotentRoute)
-
-VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 @router.get("", response_model=Page[DefinitionRead])
@@ -30,7 +28,7 @@ def list_definitions(
 
 @router.post("", response_model=DefinitionRead, status_code=201, dependencies=IDEMPOTENT)
 def create_definition(
-    new: schemas.DefinitionCreate, author: DefinitionAuthor, session: DbSession
+    new: DefinitionCreate, author: DefinitionAuthor, session: DbSession
 ) -> dict[str, Any]:
     """Publish the first version of a definition."""
     return definitions.build_response(definitions.publish_version(session, author, new.name, new))

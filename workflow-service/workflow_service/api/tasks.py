@@ -8,10 +8,10 @@ from fastapi import APIRouter
 from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 
-from .. import approvals, schemas
+from .. import approvals
 from ..database import DbSession, session_maker
 from ..models import Task
-from ..schemas import TaskRead
+from ..schemas.tasks import Decision, TaskRead
 from .dependencies import NOTIFY_WORKERS, NeighbourClients, WorkflowReader
 
 router = APIRouter(prefix="/tasks", route_class=IdempotentRoute)
@@ -32,7 +32,7 @@ def read_task(task_id: UUID, reader: WorkflowReader, session: DbSession) -> Task
 @router.post("/{task_id}/complete", response_model=TaskRead, dependencies=NOTIFY_WORKERS)
 def complete_task(
     task_id: UUID,
-    decided: schemas.Decision,
+    decided: Decision,
     reader: WorkflowReader,
     others: NeighbourClients,
     session: DbSession,

@@ -12,11 +12,21 @@ from chassis.auth import get_bearer_token
 from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 
-from .. import graph, schemas, stats, workflows
+from .. import graph, stats, workflows
 from ..database import DbSession, session_maker
 from ..engine import controls
 from ..models import Run
-from ..schemas import EventRead, WorkflowRead
+from ..schemas.workflows import (
+    EventRead,
+    SlaRead,
+    StepDetail,
+    WorkflowRead,
+    WorkflowRerun,
+    WorkflowRetry,
+    WorkflowStart,
+    WorkflowStats,
+    WorkflowWithSteps,
+)
 from ..streams import Streams
 from .dependencies import IDEMPOTENT, NOTIFY_WORKERS, WorkflowReader, WorkflowStarter
 
@@ -46,7 +56,7 @@ Days = Annotated[int, Query(ge=1, le=366)]
     "", response_model=WorkflowRead, status_code=201, dependencies=[*IDEMPOTENT, *NOTIFY_WORKERS]
 )
 def start_workflow(
-    new: schemas.WorkflowStart, starter: WorkflowStarter, session: DbSession, response: Response
+    new: WorkflowStart, starter: WorkflowStarter, session: DbSession, response: Response
 ) -> Run:
     """Start a run of a definition, with your rights; 200 when its business key has one already."""
     run, is_new = workflows.start_workflow(session, starter, new)
@@ -60,25 +70,25 @@ def list_workflows(reader: WorkflowReader, session: DbSession, page: PageRequest
     return workflows.list_workflows(session, reader, page)
 
 
-@router.get("/stats", response_model=schemas.Stats)
+@router.get("/stats", response_model=WorkflowStats)
 def read_stats(reader: WorkflowReader, session: DbSession, days: Days = 30) -> dict[str, Any]:
     """Numbers about the runs you started, or all for an administrator, of the last days."""
     return stats.compute_stats(session, reader, days)
 
 
-@router.get("/sla-check", response_model=Page[schemas.SlaRead])
+@router.get("/sla-check", response_model=Page[SlaRead])
 def check_sla(reader: WorkflowReader, session: DbSession, page: PageRequest) -> dict[str, Any]:
     """Your runs that have a time, or a late step: in time, at risk, breached; newest first."""
     return stats.check_sla(session, reader, page)
 
 
-@router.get("/{workflow_id}", response_model=schemas.WorkflowWithSteps)
+@router.get("/{workflow_id}", response_model=WorkflowWithSteps)
 def read_workflow(workflow_id: UUID, reader: WorkflowReader, session: DbSession) -> dict[str, Any]:
     """A run and its steps."""
     return workflows.get_workflow_with_steps(session, reader, workflow_id)
 
 
-@router.get("/{workflow_id}/steps", response_model=Page[schemas.StepDetail])
+@router.get("/{workflow_id}/steps", response_model=Page[StepDetail])
 def list_steps(
     workflow_id: UUID, reader: WorkflowReader, session: DbSession, page: PageRequest
 ) -> dict[str, Any]:
@@ -148,7 +158,7 @@ def cancel_workflow(workflow_id: UUID, starter: WorkflowStarter, session: DbSess
     dependencies=[*IDEMPOTENT, *NOTIFY_WORKERS],
 )
 def retry_workflow(
-    workflow_id: UUID, wanted: schemas.Retry, starter: WorkflowStarter, session: DbSession
+    workflow_id: UUID, wanted: WorkflowRetry, starter: WorkflowStarter, session: DbSession
 ) -> Run:
     """A new run that goes on where this one failed or was cancelled."""
     return workflows.retry_workflow(session, starter, workflow_id, wanted)
@@ -161,7 +171,7 @@ def retry_workflow(
     dependencies=[*IDEMPOTENT, *NOTIFY_WORKERS],
 )
 def rerun_workflow(
-    workflow_id: UUID, wanted: schemas.Rerun, starter: WorkflowStarter, session: DbSession
+    workflow_id: UUID, wanted: WorkflowRerun, starter: WorkflowStarter, session: DbSession
 ) -> Run:
     """A new run that repeats this one from a step on, or from the start."""
     return workflows.rerun_workflow(session, starter, workflow_id, wanted)

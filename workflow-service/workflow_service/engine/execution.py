@@ -168,7 +168,7 @@ def settle(session: Session, answered: Sequence[Answered]) -> None:
     with blaming(runs):
         moves = {run_id: Move(session, run) for run_id, run in runs.items()}
         for call, outcome in answered:
-            session.add_all(ai_call(call, spent) for spent in call.spent)
+            session.add_all(ai_call(call, model_call) for model_call in call.usage.calls)
             settle_one(moves[call.run.id], steps[call.step.id], call, outcome)
         write(session, moves.values())
 
@@ -231,6 +231,6 @@ def reason_of(error: ServiceError) -> str:
     return reason.encode(errors="replace").decode().replace("\x00", "")[:2000]
 
 
-def ai_call(call: Call, spent: ModelCall) -> AiCall:
+def ai_call(call: Call, model_call: ModelCall) -> AiCall:
     about = {"run_id": call.run.id, "step_id": call.step.id, "user_id": call.run.started_by}
-    return AiCall(**about, **asdict(spent))
+    return AiCall(**about, **asdict(model_call))

@@ -13,8 +13,8 @@ from chassis.schemas import Text
 from chassis.service_client import ServiceClient
 
 from ..ai import prompts
+from ..ai.errors import ModelRefused
 from ..ai.prompts import Prompt
-from ..ai.providers import ModelRefused
 from ..definition.model import InputSchema
 from ..neighbours import Neighbours
 from .protocol import Call, Done, Given, Kind, Terminal
@@ -59,7 +59,7 @@ class AiKind(Material, Kind):
     def perform(self, call: Call) -> Done:
         text = self.read(call.neighbours, call.run.started_by)
         try:
-            answer = call.neighbours.models.complete(self.question(text), call.spent)
+            answer = call.neighbours.models.complete(self.question(text), call.usage)
         except ModelRefused as error:
             raise Terminal(error.message) from error
         return Done({**answer.value, "provider": answer.provider, "model": answer.model})

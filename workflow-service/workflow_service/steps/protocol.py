@@ -11,7 +11,7 @@ from pydantic import model_validator
 from chassis.errors import Forbidden, ServiceError, Unprocessable
 from chassis.service_client import ServiceClient
 
-from ..ai.usage import ModelCall
+from ..ai.usage import UsageLog
 from ..definition.expressions import Scope
 from ..definition.model import StepDefinition, Strict
 from ..models import Run, Step
@@ -29,10 +29,10 @@ class Here:
 
 @dataclass(frozen=True)
 class Call(Here):
-    """One attempt at a step. `spent` is what models were asked meanwhile, kept in any case."""
+    """One attempt at a step. `usage` collects its calls to models, kept in any case."""
 
     neighbours: Neighbours
-    spent: list[ModelCall] = field(default_factory=list)
+    usage: UsageLog = field(default_factory=UsageLog)
 
     def ask(
         self,
