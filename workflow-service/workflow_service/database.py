@@ -1,4 +1,4 @@
-"""The database: engine, declarative base, and the session of a request."""
+"""The database: engine, declarative base, and the session that a request works with."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -26,7 +26,7 @@ session_maker = sessionmaker(engine, expire_on_commit=False)
 
 
 class Base(DeclarativeBase):
-    """The tables of this service, and what their columns' Python types are in PostgreSQL."""
+    """The base of all tables; maps Python types of columns to types of PostgreSQL."""
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text,

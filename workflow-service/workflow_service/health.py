@@ -1,4 +1,4 @@
-"""What must work for this service to be healthy."""
+"""The checks behind /health: this service is healthy when all of them pass."""
 
 from functools import partial
 

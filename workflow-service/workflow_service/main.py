@@ -1,4 +1,4 @@
-"""The workflow service. Start reading here; then engine/."""
+"""The composition root: reads as the list of what this service is made of. Next, read engine/."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +17,7 @@ from .streams import Streams
 
 @asynccontextmanager
 async def open_neighbours(app: FastAPI) -> AsyncIterator[None]:
+    """Open the clients for neighbour services and models, and the streams, for the app's life."""
     app.state.neighbours = create_neighbours(settings, app.state.account, app.state.transport)
     app.state.streams = Streams()
     yield

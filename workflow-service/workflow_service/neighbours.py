@@ -1,4 +1,4 @@
-"""The services and models this service asks."""
+"""The clients for everything that this service calls: services, other sites, models."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,8 @@ PLATFORM_SERVICES = ("content-service", "communication-service", "identity-servi
 
 @dataclass(frozen=True)
 class Neighbours:
+    """Holds the open clients. `untrusted_http` calls URLs that users give."""
+
     content: ServiceClient
     communication: ServiceClient
     identity: ServiceClient
@@ -30,7 +32,7 @@ class Neighbours:
 def create_neighbours(
     settings: Settings, account: ServiceAccount, transport: Any = None
 ) -> Neighbours:
-    """Nothing is connected before the first call."""
+    """Create all clients; none of them connects before its first call."""
     client = partial(
         ServiceClient, service_name=settings.service_name, account=account, transport=transport
     )

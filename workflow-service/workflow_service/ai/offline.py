@@ -1,7 +1,7 @@
-"""Answers without any model: the sentences and words that say most of what a text keeps saying.
+"""Answers without a model: picks the sentences and words that carry most of a text's content.
 
-A word counts the more, the more sentences hold it (Luhn's idea, 1958), unless nearly all of them
-do: then it says nothing. That needs no list of stop words and so works in any language.
+A word weighs more the more sentences it occurs in (Luhn, 1958), and little if it occurs in nearly
+all of them. No list of stop words is needed, so this works in any language.
 """
 
 import re
@@ -9,32 +9,33 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import log, sqrt
 from textwrap import shorten
-from typing import Any
+
+from chassis.schemas import JsonObject
 
 SENTENCE_END_PATTERN = re.compile(r"(?<=[.!?…])[\"'”)]*\s+|\u2029")
 WORD_PATTERN = re.compile(r"\w{4,}")
+MIN_SCORED_WORDS = 6  # keeps very short sentences from winning
 MAX_SENTENCES = 5
 MAX_LIST_ITEMS = 8
-STEM_CHARACTERS = 5  # letters: words that begin alike are taken for forms of one word
-MAX_SENTENCE_CHARACTERS = 400  # characters: what is longer is a table or a list, not a sentence
-HEADING_LENGTH_RATIO = (
-    0.6  # of the longest line: what is longer and has no full stop goes on in the next line
-)
+STEM_CHARACTERS = 5  # words that begin alike are treated as forms of one word
+MAX_SENTENCE_CHARACTERS = 400  # anything longer is probably a table or a list
+HEADING_LENGTH_RATIO = 0.6  # a heading is shorter than this share of the longest line
+PARAGRAPH_SEPARATOR = "\u2029"
 
 
-def summarize(text: str) -> dict[str, Any]:
-    """The most telling sentences in their order; the text itself when it is short."""
+def summarize(text: str) -> JsonObject:
+    """Return the key sentences in their order; a short text is its own summary."""
     return {"summary": " ".join(select_key_sentences(split_sentences(text)))}
 
 
-def suggest(text: str) -> dict[str, Any]:
-    """For a title, its heading or first sentence; for tags, what it is about."""
+def suggest(text: str) -> JsonObject:
+    """Use the heading or first sentence as the title, and the main topics as tags."""
     sentences = split_sentences(text)
     title = shorten(sentences[0], 80, placeholder=" …") if sentences else ""
     return {"title": title, "tags": rank_topics(sentences)[:MAX_SENTENCES]}
 
 
-def analyze(text: str) -> dict[str, Any]:
+def analyze(text: str) -> JsonObject:
     sentences = split_sentences(text)
     figures = [sentence for sentence in sentences if re.search(r"\d", sentence)]
     questions = [sentence for sentence in sentences if sentence.endswith("?")]
@@ -46,8 +47,8 @@ def analyze(text: str) -> dict[str, Any]:
     }
 
 
-def classify(text: str, labels: Sequence[str]) -> dict[str, Any]:
-    """The label whose words the text uses most; the first one, if it uses none of any."""
+def classify(text: str, labels: Sequence[str]) -> JsonObject:
+    """Choose the label whose words the text uses most, or the first label if it uses none."""
     stems = Counter(stem_words(text))
     scores = [sum(stems[stem] for stem in set(stem_words(label))) for label in labels]
     best = scores.index(max(scores))
@@ -59,7 +60,7 @@ def stem_words(text: str) -> list[str]:
 
 
 def select_key_sentences(sentences: list[str]) -> list[str]:
-    """The most telling ones, in their order."""
+    """Return the sentences with the highest scores, in the order of the text."""
     weights = weigh_words(sentences)
     ranked = sorted(
         range(len(sentences)), key=lambda n: (-score_sentence(sentences[n], weights), n)
@@ -68,7 +69,7 @@ def select_key_sentences(sentences: list[str]) -> list[str]:
 
 
 def rank_topics(sentences: list[str]) -> list[str]:
-    """The words that weigh most, the heaviest first."""
+    """Sort the words by weight, heaviest first."""
     weights = weigh_words(sentences)
     return sorted(weights, key=lambda word: (-weights[word], word))
 
@@ -79,19 +80,19 @@ def weigh_words(sentences: list[str]) -> dict[str, float]:
 
 
 def split_sentences(text: str) -> list[str]:
-    """Its sentences with single spaces, each once; an overlong one is cut."""
+    """Return each sentence once, with single spaces, shortened if it is too long."""
     parts = SENTENCE_END_PATTERN.split("\n".join(mark_headings(text)))
     found = (shorten(part, MAX_SENTENCE_CHARACTERS, placeholder=" …") for part in parts)
     return list(dict.fromkeys(filter(None, found)))
 
 
 def mark_headings(text: str) -> Iterator[str]:
-    """Its lines, each heading with a mark at its end."""
+    """Yield the lines of the text, with a paragraph separator at the end of each heading."""
     lines = [line.strip() for line in text.splitlines()]
-    short = HEADING_LENGTH_RATIO * max(map(len, lines), default=0)
+    max_length = HEADING_LENGTH_RATIO * max(map(len, lines), default=0)
     for line, following in zip(lines, [*lines[1:], ""], strict=False):
-        heads = len(line) < short and line[-1:].isalnum() and following[:1].isupper()
-        yield f"{line}\u2029" if heads else line
+        is_heading = len(line) < max_length and line[-1:].isalnum() and following[:1].isupper()
+        yield line + PARAGRAPH_SEPARATOR if is_heading else line
 
 
 def find_words(sentence: str) -> set[str]:
@@ -99,6 +100,6 @@ def find_words(sentence: str) -> set[str]:
 
 
 def score_sentence(sentence: str, weights: dict[str, float]) -> float:
-    """What its words weigh, with less and less for each further one."""
+    """Add up the weights of the words, divided so that long sentences do not always win."""
     found = find_words(sentence)
-    return sum(weights.get(word, 1) for word in found) / sqrt(max(len(found), 6))
+    return sum(weights.get(word, 1) for word in found) / sqrt(max(len(found), MIN_SCORED_WORDS))
