@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from workflow_service.steps import KINDS
+from workflow_service.steps import STEP_TYPES
 
 from .people import (
     Person,
@@ -129,7 +129,7 @@ def tour(stack: Stack) -> Tour:
 def test_a_run_of_every_kind_completes(tour: Tour) -> None:
     assert tour.run["status"] == "completed", tour.run["error"]
     assert tour.run["output"] == {"n": 12}
-    assert {step["kind"] for step in tour.run["steps"]} == KINDS.keys() - OUTSIDE
+    assert {step["kind"] for step in tour.run["steps"]} == STEP_TYPES.keys() - OUTSIDE
     assert {step["status"] for step in tour.run["steps"]} == {"done"}
 
 

@@ -312,7 +312,13 @@ def worker(neighbours: Neighbours) -> Worker:
 
 
 def new_worker(neighbours: Neighbours, **more: Any) -> Worker:
-    about: dict[str, Any] = {"lease": LEASE, "timeout": 20, "hands": 8, "linger": 0, **more}
+    about: dict[str, Any] = {
+        "lease": LEASE,
+        "timeout": 20,
+        "concurrency": 8,
+        "idle_timeout": 0,
+        **more,
+    }
     return Worker(session_maker, neighbours, **about)
 
 

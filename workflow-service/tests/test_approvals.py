@@ -103,7 +103,7 @@ def test_who_started_a_run_does_not_decide_on_it_unless_the_definition_says_so(
     run = started(starter, work, assignee_id=starter.user_id, by_starter=True)
     allowed = decide(starter)
 
-    assert (refused.status_code, refused.json()["code"]) == (403, "NotYours")
+    assert (refused.status_code, refused.json()["code"]) == (403, "NotAssigned")
     assert allowed.status_code == 200
     work()
     assert starter.run(run)["status"] == "completed"

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from workflow_service.database import session_maker
-from workflow_service.engine.execution import attempt, claim, settle
+from workflow_service.engine.execution import claim_steps, finish_attempts, run_attempt
 from workflow_service.engine.worker import Worker
 from workflow_service.neighbours import Neighbours
-from workflow_service.steps.protocol import Call
+from workflow_service.steps.protocol import StepAttempt
 
 from .conftest import LEASE, Caller, Platform, Work, long_after, problem
 
@@ -77,10 +77,10 @@ def test_a_step_that_is_under_way_when_its_run_is_paused_ends_and_the_next_one_w
 ) -> None:
     run = starter.start(starter.publish(TWO))
     with session_maker.begin() as session, session.no_autoflush:
-        (call,) = claim(session, neighbours, 1, LEASE)
+        (call,) = claim_steps(session, neighbours, 1, LEASE)
     post(starter, run, "pause")
     with session_maker.begin() as session, session.no_autoflush:
-        settle(session, [(call, attempt(call))])
+        finish_attempts(session, [(call, run_attempt(call))])
     work()
 
     assert statuses(starter, run) == {"one": "done", "two": "held"}
@@ -195,11 +195,11 @@ def test_a_worker_that_dies_while_it_undoes_leaves_an_undoing_that_is_done_once(
     run = starter.start(starter.publish(SAGA, on_failure="compensate"))
     for _ in "12":
         with session_maker.begin() as session, session.no_autoflush:
-            (call,) = claim(session, neighbours, 1, LEASE)
-            settle(session, [(call, attempt(call))])
+            (call,) = claim_steps(session, neighbours, 1, LEASE)
+            finish_attempts(session, [(call, run_attempt(call))])
     with session_maker.begin() as session, session.no_autoflush:
-        (undoing,) = claim(session, neighbours, 1, timedelta(0))
-    attempt(undoing)  # and is never heard of again
+        (undoing,) = claim_steps(session, neighbours, 1, timedelta(0))
+    run_attempt(undoing)  # and is never heard of again
 
     work()
 
@@ -213,10 +213,10 @@ def test_what_was_under_way_when_the_run_was_cancelled_is_undone_too(
 ) -> None:
     run = starter.start(starter.publish({"one": SAGA["one"] | {"next": None}}))
     with session_maker.begin() as session, session.no_autoflush:
-        (call,) = claim(session, neighbours, 1, LEASE)
+        (call,) = claim_steps(session, neighbours, 1, LEASE)
     assert post(starter, run, "cancel").json()["status"] == "compensating"
     with session_maker.begin() as session, session.no_autoflush:
-        settle(session, [(call, attempt(call))])
+        finish_attempts(session, [(call, run_attempt(call))])
 
     work()
 
@@ -248,15 +248,15 @@ def test_a_run_that_winds_down_waits_for_nobody_and_for_no_time(
     assert said(platform, starter) == ["1", "un1"]
 
 
-def claimed_alone(neighbours: Neighbours) -> Call:
+def claimed_alone(neighbours: Neighbours) -> StepAttempt:
     with session_maker.begin() as session, session.no_autoflush:
-        (call,) = claim(session, neighbours, 1, LEASE)
+        (call,) = claim_steps(session, neighbours, 1, LEASE)
     return call
 
 
-def settled(call: Call) -> None:
+def settled(call: StepAttempt) -> None:
     with session_maker.begin() as session, session.no_autoflush:
-        settle(session, [(call, attempt(call))])
+        finish_attempts(session, [(call, run_attempt(call))])
 
 
 def test_cancelling_a_run_cancels_the_runs_that_it_started(starter: Caller, work: Work) -> None:
@@ -359,7 +359,7 @@ def test_a_retry_goes_on_in_lanes_that_were_under_way_when_the_run_was_cancelled
     steps |= {"end": tell("end", undo=undo("un"))} | ({"a2": tell("a2")} if more else {})
     run = starter.start(starter.publish(steps))
     with session_maker.begin() as session, session.no_autoflush:
-        calls = claim(session, neighbours, 2, LEASE)
+        calls = claim_steps(session, neighbours, 2, LEASE)
     post(starter, run, "cancel")
     for call in calls:
         settled(call)
@@ -404,7 +404,7 @@ def test_a_retry_takes_what_a_run_gave_that_had_ended_well(
     steps = {"both": BOTH, "a1": call, "b1": tell("bad")}
     run = starter.start(starter.publish(steps, output={"n": "steps.both.a.output.n"}))
     with session_maker.begin() as session, session.no_autoflush:
-        calls = claim(session, neighbours, 2, LEASE)
+        calls = claim_steps(session, neighbours, 2, LEASE)
     for each in sorted(calls, key=lambda call: call.run.definition != child):
         settled(each)
     assert starter.run(run)["status"] == "failed"

@@ -17,10 +17,10 @@ from workflow_service.ai.prompts import Prompt
 from workflow_service.ai.usage import UsageLog
 from workflow_service.database import session_maker
 from workflow_service.definition.model import Retry
-from workflow_service.engine.execution import attempt, claim, settle
+from workflow_service.engine.execution import claim_steps, finish_attempts, run_attempt
 from workflow_service.engine.worker import Worker
 from workflow_service.neighbours import Neighbours
-from workflow_service.steps.protocol import Call
+from workflow_service.steps.protocol import StepAttempt
 
 from .conftest import LEASE, Caller, Platform, Work, new_worker, problem
 
@@ -122,16 +122,16 @@ def test_an_answer_that_makes_no_sense_is_a_failed_attempt(
     assert "failed unexpectedly (KeyError)" in starter.run(run)["error"]
 
 
-def claimed(neighbours: Neighbours, lease: timedelta) -> Call:
+def claimed(neighbours: Neighbours, lease: timedelta) -> StepAttempt:
     with session_maker.begin() as session, session.no_autoflush:
-        (call,) = claim(session, neighbours, 1, lease)
+        (call,) = claim_steps(session, neighbours, 1, lease)
     return call
 
 
-def settled(call: Call) -> None:
-    outcome = attempt(call)
+def settled(call: StepAttempt) -> None:
+    outcome = run_attempt(call)
     with session_maker.begin() as session, session.no_autoflush:
-        settle(session, [(call, outcome)])
+        finish_attempts(session, [(call, outcome)])
 
 
 def test_what_a_frozen_worker_says_late_is_noted_and_not_done(
@@ -158,7 +158,7 @@ def test_a_worker_that_dies_after_its_call_leaves_a_step_that_is_done_again_with
     starter: Caller, platform: Platform, neighbours: Neighbours, work: Work
 ) -> None:
     run = starter.start(starter.publish({"tell": TELL}))
-    attempt(claimed(neighbours, AT_ONCE))  # and is never heard of again
+    run_attempt(claimed(neighbours, AT_ONCE))  # and is never heard of again
 
     work()
 
@@ -196,10 +196,10 @@ def test_many_workers_share_the_work_and_do_each_step_once(
 
 
 def test_threads_that_begin_together_share_one_worker() -> None:
-    celery_app.made.cache_clear()
+    celery_app.build_worker.cache_clear()
 
     with ThreadPoolExecutor(4) as threads:
-        workers = {*threads.map(lambda _: celery_app.the_worker(), range(4))}
+        workers = {*threads.map(lambda _: celery_app.get_worker(), range(4))}
 
     assert len(workers) == 1
 

@@ -8,13 +8,13 @@ import pytest
 
 from workflow_service.definition.expressions import (
     ExpressionError,
+    build_scope,
     evaluate,
     evaluate_all,
-    faults,
-    scope,
+    find_expression_faults,
 )
 
-SEES = scope(
+SEES = build_scope(
     input={
         "n": 7,
         "items": [1, 2],
@@ -48,7 +48,7 @@ SEES = scope(
     ],
 )
 def test_expressions_have_json_values(text: str, value: Any) -> None:
-    assert list(faults(text, {"review", "nobody"})) == []
+    assert list(find_expression_faults(text, {"review", "nobody"})) == []
     assert evaluate(text, SEES) == value
     assert type(evaluate(text, SEES)) is type(value)
 
@@ -85,7 +85,7 @@ def test_an_expression_without_a_value_says_so(text: str) -> None:
 def test_odd_expressions_are_refused_before_they_run_and_quickly(text: str) -> None:
     started = time.perf_counter()
 
-    assert list(faults(text, {"review"}))
+    assert list(find_expression_faults(text, {"review"}))
     assert time.perf_counter() - started < 1
 
 
@@ -109,7 +109,7 @@ def test_costly_expressions_are_over_soon(text: str) -> None:
 
 def test_a_number_beyond_64_bits_is_refused() -> None:
     with pytest.raises(ExpressionError, match="64 bits"):
-        scope(input={"n": 2**64})
+        build_scope(input={"n": 2**64})
 
 
 def test_every_string_of_a_json_value_is_an_expression_and_the_rest_stays() -> None:
@@ -126,7 +126,7 @@ def test_the_place_of_a_fault_is_named() -> None:
 
 
 def test_many_values_have_a_limit_together() -> None:
-    sees = scope(input={"text": "x" * 150_000})
+    sees = build_scope(input={"text": "x" * 150_000})
 
     with pytest.raises(ExpressionError, match=r"^with\.6: all values have more than 1000000"):
         evaluate_all(["input.text"] * 10_000, sees, "with")

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from workflow_service.database import session_maker
 from workflow_service.models import Step
 from workflow_service.neighbours import Neighbours
-from workflow_service.steps import KINDS
+from workflow_service.steps import STEP_TYPES
 
 from .conftest import Caller, Platform, Work, long_after, new_worker, problem
 
@@ -442,7 +442,7 @@ def test_a_run_of_every_kind_completes_and_its_history_names_each(
 
     found = starter.get(f"/workflows/{run['id']}/steps").json()["items"]
     assert starter.run(run)["status"] == "completed", starter.run(run)["error"]
-    assert {step["kind"] for step in found} == set(KINDS)
+    assert {step["kind"] for step in found} == set(STEP_TYPES)
     assert {e["step"] for e in starter.history(run) if e["type"] == "step.done"} >= set(steps) - {
         "in_left", "in_right", "in_each"
     }  # fmt: skip

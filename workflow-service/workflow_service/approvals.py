@@ -15,13 +15,13 @@ from chassis.pagination import PageParameters, paginate
 from .engine import budget, human_tasks, transaction, transitions
 from .engine.human_tasks import TASK_COMPLETED, TASK_OPEN
 from .engine.statuses import PENDING, WAITING, now
-from .engine.transaction import Move
+from .engine.transaction import RunTransaction
 from .models import Run, Step, Task
 from .neighbours import Neighbours
 from .schemas.tasks import Decision
 
 APPROVE, REJECT = "approve", "reject"
-LONGEST_LOOK = 2.0  # seconds: who decides has one of the sessions meanwhile
+DOCUMENT_CHECK_SECONDS = 2.0  # seconds: who decides has one of the sessions meanwhile
 
 
 class UnknownTask(NotFound):
@@ -36,22 +36,22 @@ class Outdated(Conflict):
     """What is to be decided on is not what was seen."""
 
 
-class NotYours(Forbidden):
+class NotAssigned(Forbidden):
     """Somebody else is asked, or it is one's own run."""
 
 
-def asked_of(user: User) -> ColumnElement[bool]:
+def is_assigned_to(user: User) -> ColumnElement[bool]:
     return or_(Task.assignee_id == user.user_id, Task.role.in_(user.roles))
 
 
 def list_tasks(session: Session, user: User, page: PageParameters) -> dict[str, Any]:
     columns = (Task.status, Task.created_at, Task.id)  # open, completed, closed
-    return paginate(session, select(Task).where(asked_of(user)), page, *columns)
+    return paginate(session, select(Task).where(is_assigned_to(user)), page, *columns)
 
 
-def find_task(session: Session, user: User, task_id: UUID) -> Task:
+def get_task(session: Session, user: User, task_id: UUID) -> Task:
     """One that the user is asked, or of a run that the user started."""
-    visible = or_(asked_of(user), Run.started_by == user.user_id)
+    visible = or_(is_assigned_to(user), Run.started_by == user.user_id)
     found = select(Task).join(Run, Task.workflow_id == Run.id).where(Task.id == task_id, visible)
     task = session.scalar(found)
     if task is None:
@@ -61,25 +61,25 @@ def find_task(session: Session, user: User, task_id: UUID) -> Task:
 
 def complete_task(session: Session, user: User, task_id: UUID, decided: Decision) -> Task:
     """A decision is final. When enough have decided, the step is done and the run goes on."""
-    task = find_task(session, user, task_id)
-    refuse_others(user, task)
-    with transaction.moving(session, task.workflow_id) as move:
-        session.refresh(task)  # as it is now that nobody else can move the run
-        votes = session.scalars(asked_with(task)).all()
-        refuse_outdated(user, task, decided, votes)
+    task = get_task(session, user, task_id)
+    check_assignee(user, task)
+    with transaction.lock_run(session, task.workflow_id) as tx:
+        session.refresh(task)  # as it is now that the run is locked
+        votes = session.scalars(select_round(task)).all()
+        check_open(user, task, decided, votes)
         task.status, task.decided_at, task.decided_by = TASK_COMPLETED, now(), user.user_id
         task.decision, task.comment = decided.decision, decided.comment
         step = session.get_one(Step, task.step_id)
         about = {"task_id": str(task.id), **decided.model_dump(exclude={"subject_hash"})}
-        move.record("task.completed", step, user.user_id, **about)
+        tx.record("task.completed", step, user.user_id, **about)
         if task.purpose == "budget":
-            settle_budget(move, step, task)
+            apply_budget_decision(tx, step, task)
         else:
-            settle_votes(move, step, task, votes)
+            count_votes(tx, step, task, votes)
     return task
 
 
-def asked_with(task: Task) -> Select[Task]:
+def select_round(task: Task) -> Select[Task]:
     """The tasks of one round: opened in one transaction, and so at one time.
 
     What was decided before others were asked instead counts no more.
@@ -87,14 +87,14 @@ def asked_with(task: Task) -> Select[Task]:
     return select(Task).filter_by(step_id=task.step_id, created_at=task.created_at)
 
 
-def refuse_others(user: User, task: Task) -> None:
+def check_assignee(user: User, task: Task) -> None:
     if task.assignee_id != user.user_id and task.role not in user.roles:
-        raise NotYours("Somebody else is asked to decide this")
+        raise NotAssigned("Somebody else is asked to decide this")
     if task.not_by == user.user_id:
-        raise NotYours("Who started a run does not decide on it")
+        raise NotAssigned("Who started a run does not decide on it")
 
 
-def refuse_outdated(user: User, task: Task, decided: Decision, votes: Sequence[Task]) -> None:
+def check_open(user: User, task: Task, decided: Decision, votes: Sequence[Task]) -> None:
     if task.status != TASK_OPEN:
         raise TaskClosed(f"This task is {task.status}: {task.reason or task.decision}")
     if decided.subject_hash not in (None, task.subject_hash):
@@ -103,7 +103,7 @@ def refuse_outdated(user: User, task: Task, decided: Decision, votes: Sequence[T
         raise TaskClosed("You have decided on this already")
 
 
-def settle_votes(move: Move, step: Step, task: Task, votes: Sequence[Task]) -> None:
+def count_votes(tx: RunTransaction, step: Step, task: Task, votes: Sequence[Task]) -> None:
     """Approved when enough have; rejected as soon as enough cannot any more."""
     decided = [vote for vote in votes if vote.decision]
     approvals = sum(vote.decision == APPROVE for vote in decided)
@@ -119,32 +119,32 @@ def settle_votes(move: Move, step: Step, task: Task, votes: Sequence[Task]) -> N
             for v in sorted(decided, key=lambda vote: str(vote.decided_at))
         ],
     }
-    human_tasks.close_tasks(move, [step], "Others have decided", told=False)
-    transitions.finish(move, step, output, by=task.decided_by)
+    human_tasks.close_tasks(tx, [step], "Others have decided", notify=False)
+    transitions.finish_step(tx, step, output, by=task.decided_by)
 
 
-def settle_budget(move: Move, step: Step, task: Task) -> None:
+def apply_budget_decision(tx: RunTransaction, step: Step, task: Task) -> None:
     if task.decision == REJECT:
-        return transitions.fail(move, step, "the run was not allowed to cost more")
-    budget.raise_budget(move, str(task.decided_by))
+        return transitions.fail_step(tx, step, "the run was not allowed to cost more")
+    budget.raise_budget(tx, str(task.decided_by))
     step.attempts = 0
-    return move.put_back(step, "step.again", now(), PENDING)
+    return tx.reschedule_step(step, "step.again", now(), PENDING)
 
 
-def refuse_changed(
+def check_document_unchanged(
     sessions: sessionmaker[Session], neighbours: Neighbours, user: User, task_id: UUID
 ) -> None:
     """Raises Outdated when the document that is decided on has changed, in which case the step is
     made due, and finds so too. Looks in no transaction: content may take its time."""
     with sessions() as session:
-        task = find_task(session, user, task_id)
+        task = get_task(session, user, task_id)
         seen, step_id = task.seen, task.step_id
         starter_id = session.get_one(Run, task.workflow_id).started_by
     if task.status != TASK_OPEN or "document_id" not in seen:
         return
     path, version = f"/api/v1/documents/{seen['document_id']}", None
     with suppress(Forbidden, NotFound):  # then it is gone, for whoever started the run
-        who = {"on_behalf_of": starter_id, "timeout": LONGEST_LOOK}
+        who = {"on_behalf_of": starter_id, "timeout": DOCUMENT_CHECK_SECONDS}
         version = neighbours.content.call_from_thread("GET", path, **who)["version"]
     if version == seen["version"]:
         return

@@ -27,36 +27,36 @@ from .settings import settings
 celery = create_celery(settings, settings.celery_broker_url)
 schedule_task(celery, "workflow.work", seconds=1)
 
-_one_at_a_time = Lock()
+_building = Lock()
 
 
-def the_worker() -> Worker:
+def get_worker() -> Worker:
     """One for all threads of the process, also for those that ask for it together."""
-    with _one_at_a_time:
-        return made()
+    with _building:
+        return build_worker()
 
 
 @cache
-def made() -> Worker:
+def build_worker() -> Worker:
     return Worker(
         session_maker,
         create_neighbours(settings, ServiceAccount(settings)),
         lease=timedelta(seconds=settings.step_lease_seconds),
         timeout=settings.step_timeout_seconds,
-        hands=settings.max_concurrent_steps,
-        more=lambda: notify_workers(work),
+        concurrency=settings.max_concurrent_steps,
+        on_saturated=lambda: notify_workers(work),
     )
 
 
 @celery.task(name="workflow.work")
 def work() -> None:
-    the_worker().work()
+    get_worker().work()
 
 
 @signals.worker_shutting_down.connect
 def stop(**_: Any) -> None:
     """What is under way is ended; nothing new is begun."""
-    the_worker().stopping = True
+    get_worker().stopping = True
 
 
-Hint = notify_workers_after_commit(work)
+WakeWorkers = notify_workers_after_commit(work)

@@ -11,9 +11,9 @@ from chassis.errors import Conflict, NotFound
 from chassis.pagination import PageParameters, paginate
 
 from .definition.model import Definition
-from .engine.transaction import parsed
+from .engine.transaction import parse_definition
 from .models import DefinitionVersion
-from .validation import check
+from .validation import check_definition
 
 
 class UnknownDefinition(NotFound):
@@ -45,7 +45,7 @@ def get_definition(session: Session, name: str) -> DefinitionVersion:
 
 
 def get_parsed_definition(session: Session, name: str) -> Definition:
-    return parsed(get_definition(session, name))
+    return parse_definition(get_definition(session, name))
 
 
 def list_versions(session: Session, name: str, page: PageParameters) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def publish_version(
     session: Session, author: User, name: str, new: Definition
 ) -> DefinitionVersion:
     """The version after the newest, of a name that has no current one."""
-    check(new)
+    check_definition(new)
     newest = select(func.max(DefinitionVersion.version)).where(DefinitionVersion.name == name)
     version = (session.scalar(newest) or 0) + 1
     published = DefinitionVersion(

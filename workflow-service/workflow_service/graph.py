@@ -8,14 +8,14 @@ from re import compile
 
 from .definition.model import Definition
 
-States = Mapping[str, Counter[str]]
+StatusCounts = Mapping[str, Counter[str]]
 """How many of a step are in which state: {"fetch": {"done": 3, "running": 1}}."""
 
-COLOURS = {  # the first that any of a step is in is its colour
+STATUS_COLOURS = {  # the first that any of a step is in is its colour
     "dead": "#f4b6b6", "running": "#b9d7f5", "pending": "#dde9f5", "held": "#e3d9f2",
     "waiting": "#fbe7ae", "done": "#bfe5c1", "cancelled": "#dddddd", "": "#ffffff",
 }  # fmt: skip
-NOT_XML = compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+FORBIDDEN_IN_XML = compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 WIDTH, HEIGHT, GAP_X, GAP_Y = 180, 46, 40, 50  # of a box, and between boxes
 
 
@@ -26,53 +26,55 @@ class Edge:
     label: str = ""
 
 
-def edges(definition: Definition) -> Iterator[Edge]:
+def list_edges(definition: Definition) -> Iterator[Edge]:
     """The ways on, into lanes, and from the end of each lane to what follows it."""
-    following = definition.following()
+    following = definition.get_next_steps()
     for name, step in definition.steps.items():
         for choice in step.choices:
             yield Edge(name, choice.next, choice.when)
         if step.otherwise:
             yield Edge(name, step.otherwise, "otherwise")
-        lanes = step.ways_in()
+        lanes = step.get_branch_starts()
         for place, first in lanes.items():
             yield Edge(name, first, place.removeprefix("branches."))
-            for last in sorted(one for one in definition.lane(first) if not following[one]):
+            for last in sorted(one for one in definition.get_branch(first) if not following[one]):
                 yield from [Edge(last, step.next)] if step.next else []
         if step.next and not lanes:
             yield Edge(name, step.next)
 
 
-def state_of(name: str, states: States) -> str:
+def get_status(name: str, states: StatusCounts) -> str:
     counts = states.get(name, Counter())
-    return next((state for state in COLOURS if counts[state]), "")
+    return next((state for state in STATUS_COLOURS if counts[state]), "")
 
 
-def words_of(name: str, states: States) -> str:
+def describe_statuses(name: str, states: StatusCounts) -> str:
     """`3 done, 1 running`; the state alone when there is one of the step."""
     counts = states.get(name, Counter())
     if sum(counts.values()) == 1:
-        return state_of(name, states)
+        return get_status(name, states)
     return ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
 
 
-def mermaid(definition: Definition, states: States | None = None) -> str:
+def render_mermaid(definition: Definition, states: StatusCounts | None = None) -> str:
     states = states or {}
     lines = ["flowchart TD"]
     for name, step in definition.steps.items():
         left, right = ("{{", "}}") if step.kind == "branch" else ("[", "]")
-        text = "<br/>".join(filter(None, [name, step.kind, words_of(name, states)]))
-        lines.append(f'    s_{name}{left}"{quoted(text)}"{right}')
-        if state := state_of(name, states):
+        text = "<br/>".join(filter(None, [name, step.kind, describe_statuses(name, states)]))
+        lines.append(f'    s_{name}{left}"{escape_for_mermaid(text)}"{right}')
+        if state := get_status(name, states):
             lines.append(f"    class s_{name} {state}")
-    for edge in edges(definition):
-        label = f'|"{quoted(edge.label)}"|' if edge.label else ""
+    for edge in list_edges(definition):
+        label = f'|"{escape_for_mermaid(edge.label)}"|' if edge.label else ""
         lines.append(f"    s_{edge.source} -->{label} s_{edge.target}")
-    lines += [f"    classDef {state} fill:{colour}" for state, colour in COLOURS.items() if state]
+    lines += [
+        f"    classDef {state} fill:{colour}" for state, colour in STATUS_COLOURS.items() if state
+    ]
     return "\n".join(lines) + "\n"
 
 
-def quoted(text: str) -> str:
+def escape_for_mermaid(text: str) -> str:
     """What would end a text in Mermaid, or be read as markup, by its number."""
     kept = text.replace("<br/>", "\n")
     for sign in '#%"<>&|`':
@@ -80,14 +82,14 @@ def quoted(text: str) -> str:
     return kept.replace("\n", "<br/>")
 
 
-def svg(definition: Definition, states: States | None = None) -> str:
+def render_svg(definition: Definition, states: StatusCounts | None = None) -> str:
     states = states or {}
-    ways = list(edges(definition))
-    places = layout(definition, ways)
+    ways = list(list_edges(definition))
+    places = place_boxes(definition, ways)
     width = max(x for x, _ in places.values()) + WIDTH + GAP_X
     height = max(y for _, y in places.values()) + HEIGHT + GAP_Y
-    body = [arrow(edge, places) for edge in ways]
-    body += [box(name, definition, states, *places[name]) for name in definition.steps]
+    body = [render_arrow(edge, places) for edge in ways]
+    body += [render_box(name, definition, states, *places[name]) for name in definition.steps]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" font-family="sans-serif" font-size="12">'
@@ -96,7 +98,7 @@ def svg(definition: Definition, states: States | None = None) -> str:
     )
 
 
-def layout(definition: Definition, ways: list[Edge]) -> dict[str, tuple[int, int]]:
+def place_boxes(definition: Definition, ways: list[Edge]) -> dict[str, tuple[int, int]]:
     """Each step a row below all that lead to it, side by side with the others of its row."""
     rows = {name: 0 for name in definition.steps}
     for _ in rows:  # the longest way has no more edges than there are steps
@@ -110,11 +112,11 @@ def layout(definition: Definition, ways: list[Edge]) -> dict[str, tuple[int, int
     return places
 
 
-def box(name: str, definition: Definition, states: States, x: int, y: int) -> str:
-    colour, middle = COLOURS[state_of(name, states)], x + WIDTH // 2
-    about = " · ".join(filter(None, [definition.steps[name].kind, words_of(name, states)]))
+def render_box(name: str, definition: Definition, states: StatusCounts, x: int, y: int) -> str:
+    colour, middle = STATUS_COLOURS[get_status(name, states)], x + WIDTH // 2
+    about = " · ".join(filter(None, [definition.steps[name].kind, describe_statuses(name, states)]))
     return (
-        f'<g id="step-{name}" class="{state_of(name, states)}"><rect x="{x}" y="{y}" rx="6" '
+        f'<g id="step-{name}" class="{get_status(name, states)}"><rect x="{x}" y="{y}" rx="6" '
         f'width="{WIDTH}" height="{HEIGHT}" fill="{colour}" stroke="#555"/>'
         f'<text x="{middle}" y="{y + 20}" text-anchor="middle">{escape(name)}</text>'
         f'<text x="{middle}" y="{y + 36}" text-anchor="middle" fill="#555">{escape(about)}</text>'
@@ -122,10 +124,10 @@ def box(name: str, definition: Definition, states: States, x: int, y: int) -> st
     )
 
 
-def arrow(edge: Edge, places: Mapping[str, tuple[int, int]]) -> str:
+def render_arrow(edge: Edge, places: Mapping[str, tuple[int, int]]) -> str:
     (x1, y1), (x2, y2) = places[edge.source], places[edge.target]
     x1, x2, y1 = x1 + WIDTH // 2, x2 + WIDTH // 2, y1 + HEIGHT
-    label = escape(NOT_XML.sub("", edge.label)[:40])
+    label = escape(FORBIDDEN_IN_XML.sub("", edge.label)[:40])
     return (
         f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="#555" marker-end="url(#end)"/>'
         f'<text x="{(x1 + x2) // 2 + 4}" y="{(y1 + y2) // 2}" fill="#555">{label}</text>'

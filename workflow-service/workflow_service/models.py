@@ -15,12 +15,12 @@ from .database import Base
 
 define_keys_table(Base.metadata)
 
-Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
-RunId = Annotated[UUID, mapped_column(sa.ForeignKey("workflow_runs.id"))]
-Since = Annotated[datetime, mapped_column(server_default=sa.func.now())]
+PrimaryKey = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
+RunReference = Annotated[UUID, mapped_column(sa.ForeignKey("workflow_runs.id"))]
+CreatedAt = Annotated[datetime, mapped_column(server_default=sa.func.now())]
 
 
-def due_index(table: str) -> sa.Index:
+def build_due_index(table: str) -> sa.Index:
     """What has to be done by some time, and is not, and nobody has been told so."""
     open_ = "due_at IS NOT NULL AND breached_at IS NULL AND finished_at IS NULL"
     return sa.Index(f"ix_{table}_due_at", "due_at", postgresql_where=sa.text(open_))
@@ -40,12 +40,12 @@ class DefinitionVersion(Base):
         ),
     )
 
-    id: Mapped[Id]
+    id: Mapped[PrimaryKey]
     name: Mapped[str]
     version: Mapped[int]
     content: Mapped[dict[str, Any]] = mapped_column(sa.JSON)  # not JSONB: steps keep their order
     created_by: Mapped[str | None]  # None: came with the service
-    created_at: Mapped[Since]
+    created_at: Mapped[CreatedAt]
     retired_at: Mapped[datetime | None]  # replaced by a version, or deleted
 
 
@@ -70,10 +70,10 @@ class Run(Base):
         sa.Index("ix_workflow_runs_root_id", "root_id"),
         sa.Index("ix_workflow_runs_parent_id", "parent_id"),
         sa.Index("ix_workflow_runs_created_at", "created_at"),
-        due_index("workflow_runs"),
+        build_due_index("workflow_runs"),
     )
 
-    id: Mapped[Id]
+    id: Mapped[PrimaryKey]
     definition_id: Mapped[UUID] = mapped_column(sa.ForeignKey(DefinitionVersion.id))
     definition: Mapped[str]
     version: Mapped[int]
@@ -93,7 +93,7 @@ class Run(Base):
     budget_usd: Mapped[float | None] = mapped_column(sa.Double)
     due_at: Mapped[datetime | None]  # as the definition's sla says
     breached_at: Mapped[datetime | None]
-    created_at: Mapped[Since]
+    created_at: Mapped[CreatedAt]
     finished_at: Mapped[datetime | None]
 
     published: Mapped[DefinitionVersion] = relationship()
@@ -123,11 +123,11 @@ class Step(QueuedJobMixin, Base):
             "run_at",
             postgresql_where=sa.text("status = 'waiting' AND run_at < '9999-12-31+00'"),
         ),
-        due_index("workflow_steps"),
+        build_due_index("workflow_steps"),
     )
 
-    id: Mapped[Id]
-    run_id: Mapped[RunId]
+    id: Mapped[PrimaryKey]
+    run_id: Mapped[RunReference]
     scope: Mapped[str] = mapped_column(default="")
     name: Mapped[str]
     kind: Mapped[str]
@@ -138,7 +138,7 @@ class Step(QueuedJobMixin, Base):
     memory: Mapped[dict[str, Any]] = mapped_column(default=dict)  # from one call to the next
     due_at: Mapped[datetime | None]  # as the definition's sla says
     breached_at: Mapped[datetime | None]
-    created_at: Mapped[Since]
+    created_at: Mapped[CreatedAt]
     finished_at: Mapped[datetime | None]
 
     @property
@@ -157,9 +157,9 @@ class Task(Base):
         sa.Index("ix_workflow_tasks_step_id", "step_id"),
     )
 
-    id: Mapped[Id]
+    id: Mapped[PrimaryKey]
     step_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Step.id))
-    workflow_id: Mapped[RunId]
+    workflow_id: Mapped[RunReference]
     step: Mapped[str]
     purpose: Mapped[str]
     title: Mapped[str]
@@ -175,7 +175,7 @@ class Task(Base):
     decision: Mapped[str | None]
     decided_by: Mapped[str | None]
     comment: Mapped[str | None]
-    created_at: Mapped[Since]
+    created_at: Mapped[CreatedAt]
     decided_at: Mapped[datetime | None]
 
 
@@ -188,7 +188,7 @@ class AiCall(Base):
         sa.Index("ix_workflow_ai_calls_created_at", "created_at"),
     )
 
-    id: Mapped[Id]
+    id: Mapped[PrimaryKey]
     run_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey(Run.id))
     step_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey(Step.id))
     user_id: Mapped[str]
@@ -199,7 +199,7 @@ class AiCall(Base):
     output_tokens: Mapped[int]
     cost_usd: Mapped[float] = mapped_column(sa.Double)
     seconds: Mapped[float] = mapped_column(sa.Double)
-    created_at: Mapped[Since]
+    created_at: Mapped[CreatedAt]
 
 
 class Event(Base):
@@ -212,7 +212,7 @@ class Event(Base):
     __table_args__ = (sa.Index("ix_workflow_history_run_id", "run_id", "id"),)
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
-    run_id: Mapped[RunId]
+    run_id: Mapped[RunReference]
     type: Mapped[str]
     at: Mapped[datetime] = mapped_column(server_default=sa.func.clock_timestamp())
     step_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey(Step.id))

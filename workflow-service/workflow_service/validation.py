@@ -10,10 +10,18 @@ from pydantic import ValidationError
 from chassis.errors import Unprocessable
 from chassis.schemas import JsonObject
 
-from .definition.expressions import EVERYWHERE, IN_LANES, faults
-from .definition.model import Definition, Fault, Graph, Sla, StepDefinition, refuse, steps_after
-from .steps import KINDS
-from .steps.protocol import Control, Given
+from .definition.expressions import GLOBAL_NAMES, ITEM_NAMES, find_expression_faults
+from .definition.model import (
+    Definition,
+    Fault,
+    Graph,
+    Sla,
+    StepDefinition,
+    find_reachable_steps,
+    raise_for_faults,
+)
+from .steps import STEP_TYPES
+from .steps.protocol import ControlStep, StepInput
 
 BRANCH = "branch"
 
@@ -22,26 +30,28 @@ class InvalidDefinition(Unprocessable):
     """A definition that could not run to its end."""
 
 
-def check(definition: Definition) -> None:
+def check_definition(definition: Definition) -> None:
     """Raises InvalidDefinition with everything that is wrong."""
-    refuse(definition_faults(definition), InvalidDefinition)
+    raise_for_faults(definition_faults(definition), InvalidDefinition)
 
 
 def definition_faults(definition: Definition) -> Iterator[Fault]:
     if definition.input.type != "object":
         yield "input.type", "must be object"
     steps = definition.steps
-    following = definition.following()
-    reached = {name: following[name] | {*steps[name].ways_in().values()} for name in steps}
+    following = definition.get_next_steps()
+    reached = {
+        name: following[name] | {*steps[name].get_branch_starts().values()} for name in steps
+    }
     broken = list(target_faults(definition)) or list(order_faults(reached, definition.start))
     yield from broken or lane_faults(definition)
-    later = {name: steps_after(name, reached) for name in steps}
+    later = {name: find_reachable_steps(name, reached) for name in steps}
     lanes = {
         one for first in firsts_of_items(definition) for one in {first} | later.get(first, set())
     }
     for name, step in steps.items():
         before = {earlier for earlier in later if name in later[earlier]}
-        names = EVERYWHERE | (IN_LANES if name in lanes else set())
+        names = GLOBAL_NAMES | (ITEM_NAMES if name in lanes else set())
         yield from kind_faults(f"steps.{name}", step)
         yield from step_faults(f"steps.{name}", step, before, names)
         if step.undo:
@@ -50,11 +60,11 @@ def definition_faults(definition: Definition) -> Iterator[Fault]:
             yield from expression_faults(undo, f"steps.{name}.undo", before | {name}, names)
         yield from sla_faults(f"steps.{name}.sla", step.sla)
     yield from sla_faults("sla", definition.sla)
-    main = definition.lane(definition.start)
-    yield from expression_faults(definition.output, "output", main, EVERYWHERE)
+    main = definition.get_branch(definition.start)
+    yield from expression_faults(definition.output, "output", main, GLOBAL_NAMES)
     if definition.budget and definition.budget.assignee_id:
         asked = definition.budget.assignee_id
-        yield from expression_faults(asked, "budget.assignee_id", set(), EVERYWHERE)
+        yield from expression_faults(asked, "budget.assignee_id", set(), GLOBAL_NAMES)
 
 
 def sla_faults(place: str, sla: Sla | None) -> Iterator[Fault]:
@@ -69,7 +79,7 @@ def sla_faults(place: str, sla: Sla | None) -> Iterator[Fault]:
 def target_faults(definition: Definition) -> Iterator[Fault]:
     targets = {"start": definition.start}
     for name, step in definition.steps.items():
-        ways = step.ways_on() | step.ways_in()
+        ways = step.get_next_steps() | step.get_branch_starts()
         targets |= {f"steps.{name}.{place}": target for place, target in ways.items()}
     for place, target in targets.items():
         if target not in definition.steps:
@@ -84,16 +94,16 @@ def order_faults(reached: Graph, start: str) -> Iterator[Fault]:
     except CycleError as error:
         way = " -> ".join(reversed(error.args[1]))
         yield f"steps.{error.args[1][0]}", f"comes back to itself: {way}; a run must have an end"
-    for name in reached.keys() - steps_after(start, reached) - {start}:
+    for name in reached.keys() - find_reachable_steps(start, reached) - {start}:
         yield f"steps.{name}", "no step leads here: name it in another step's next, or remove it"
 
 
 def lane_faults(definition: Definition) -> Iterator[Fault]:
     """A step belongs to one lane: the main one, or one that runs inside another step."""
-    owners = dict.fromkeys(definition.lane(definition.start), "start")
+    owners = dict.fromkeys(definition.get_branch(definition.start), "start")
     for name, step in definition.steps.items():
-        for place, first in step.ways_in().items():
-            for one in definition.lane(first):
+        for place, first in step.get_branch_starts().items():
+            for one in definition.get_branch(first):
                 lane = f"steps.{name}.{place}"
                 if one in owners:
                     yield lane, f"leads to {one}, which {owners[one]} leads to as well"
@@ -106,9 +116,12 @@ def firsts_of_items(definition: Definition) -> list[str]:
 
 def kind_faults(place: str, step: Any) -> Iterator[Fault]:
     """Of a step, or of what undoes it."""
-    kind = KINDS.get(step.kind)
+    kind = STEP_TYPES.get(step.kind)
     if kind is None:
-        yield f"{place}.kind", f"there is no kind {step.kind}; the kinds are: {', '.join(KINDS)}"
+        yield (
+            f"{place}.kind",
+            f"there is no kind {step.kind}; the kinds are: {', '.join(STEP_TYPES)}",
+        )
         return
     fields = kind.model_fields
     for name in step.inputs.keys() - fields.keys():
@@ -117,15 +130,15 @@ def kind_faults(place: str, step: Any) -> Iterator[Fault]:
     for name, field in fields.items():
         if field.is_required() and name not in step.inputs:
             yield f"{place}.with.{name}", f"is missing: {step.kind} needs it"
-    one_of = kind.either or kind.any_of
+    one_of = kind.exactly_one_of or kind.at_least_one_of
     if one_of and not step.inputs.keys() & {*one_of}:
         yield f"{place}.with.{one_of[0]}", f"is missing: give {' or '.join(one_of)}"
     yield from constant_faults(place, kind, step.inputs)
-    if place.endswith(".undo") and issubclass(kind, Control):
+    if place.endswith(".undo") and issubclass(kind, ControlStep):
         yield f"{place}.kind", f"{step.kind} undoes nothing: use a kind that calls somebody"
 
 
-def constant_faults(place: str, kind: type[Given], inputs: JsonObject) -> Iterator[Fault]:
+def constant_faults(place: str, kind: type[StepInput], inputs: JsonObject) -> Iterator[Fault]:
     """What is no expression is known already."""
     known = {name: inputs[name] for name in kind.model_fields.keys() & inputs.keys()}
     known = {name: value for name, value in known.items() if is_constant(value)}
@@ -153,7 +166,7 @@ def step_faults(
         yield f"{place}.choices", "a branch has choices, and otherwise in place of next"
     if step.kind != BRANCH and (step.choices or step.otherwise):
         yield f"{place}.kind", f"only the kind {BRANCH} has choices and otherwise; use next"
-    needed = getattr(KINDS.get(step.kind), "lanes", "")
+    needed = getattr(STEP_TYPES.get(step.kind), "branches_field", "")
     for field in ("branches", "do"):
         if bool(getattr(step, field)) != (field == needed):
             verb = "needs" if field == needed else "has no"
@@ -163,7 +176,7 @@ def step_faults(
 def expression_faults(value: Any, place: str, seen: set[str], names: set[str]) -> Iterator[Fault]:
     """Of every expression in a JSON value, each with the path to it. They see the steps `seen`."""
     if isinstance(value, str):
-        yield from ((place, fault) for fault in faults(value, seen, names))
+        yield from ((place, fault) for fault in find_expression_faults(value, seen, names))
     elif isinstance(value, dict | list):
         for key, part in value.items() if isinstance(value, dict) else enumerate(value):
             yield from expression_faults(part, f"{place}.{key}", seen, names)

@@ -15,13 +15,13 @@ from chassis.job_queue import RUNNING
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import get_trace_id
 
-from .approvals import asked_of
-from .definition.model import Definition, refuse
+from .approvals import is_assigned_to
+from .definition.model import Definition, raise_for_faults
 from .definitions import get_definition
 from .engine import reruns, transaction, transitions
 from .engine.reruns import BusinessKeyTaken
-from .engine.statuses import CANCELLED, FAILED, tells
-from .engine.transaction import Move
+from .engine.statuses import CANCELLED, FAILED, is_notice
+from .engine.transaction import RunTransaction
 from .models import AiCall, DefinitionVersion, Event, Run, Step, Task
 from .schemas.workflows import WorkflowRerun, WorkflowRetry, WorkflowStart
 
@@ -47,7 +47,7 @@ def start_workflow(session: Session, starter: User, new: WorkflowStart) -> tuple
         input=new.input, trace_id=get_trace_id(), started_by=starter.user_id,
         business_key=new.business_key,
     )  # fmt: skip
-    refuse(transaction.definition_of(run).input.faults(run.input), InvalidInput)
+    raise_for_faults(transaction.get_definition(run).input.find_faults(run.input), InvalidInput)
     try:
         with session.begin_nested():
             session.add(run)
@@ -57,9 +57,9 @@ def start_workflow(session: Session, starter: User, new: WorkflowStart) -> tuple
             raise
         return known, False
     with session.no_autoflush:
-        move = Move(session, run)
-        transitions.begin(move)
-        transaction.write(session, [move])
+        tx = RunTransaction(session, run)
+        transitions.start_run(tx)
+        transaction.save_transactions(session, [tx])
     return run, True
 
 
@@ -80,7 +80,7 @@ def list_workflows(session: Session, user: User, page: PageParameters) -> dict[s
 
 def get_workflow(session: Session, user: User, workflow_id: UUID) -> Run:
     """One's own, or one with a task that one was asked to decide."""
-    asked = select(Task.id).where(Task.workflow_id == Run.id, asked_of(user))
+    asked = select(Task.id).where(Task.workflow_id == Run.id, is_assigned_to(user))
     run = session.scalar(
         select(Run).where(Run.id == workflow_id, or_(is_owned_by(user), asked.exists()))
     )
@@ -97,7 +97,7 @@ def is_owned_by(user: User) -> ColumnElement[bool]:
 
 def get_workflow_with_steps(session: Session, user: User, workflow_id: UUID) -> dict[str, Any]:
     run = get_workflow(session, user, workflow_id)
-    newest = select(Step).where(Step.run_id == run.id, ~tells(Step)).order_by(Step.id.desc())
+    newest = select(Step).where(Step.run_id == run.id, ~is_notice(Step)).order_by(Step.id.desc())
     steps = session.scalars(newest.limit(MAX_STEPS_SHOWN)).all()
     return {**vars(run), "steps": steps[::-1], "usage": sum_usage(session, AiCall.run_id == run.id)}
 
@@ -131,13 +131,16 @@ def list_steps(
 
 
 def control_workflow(
-    session: Session, user: User, workflow_id: UUID, action: Callable[[Move, str | None], None]
+    session: Session,
+    user: User,
+    workflow_id: UUID,
+    action: Callable[[RunTransaction, str | None], None],
 ) -> Run:
     """Pause, resume, cancel: for whoever started the run, and administrators."""
     run = get_controlled_run(session, user, workflow_id)
-    with transaction.moving(session, run.id) as move:
-        action(move, user.user_id)
-    return move.run
+    with transaction.lock_run(session, run.id) as tx:
+        action(tx, user.user_id)
+    return tx.run
 
 
 def get_controlled_run(session: Session, user: User, workflow_id: UUID) -> Run:
@@ -151,14 +154,14 @@ def retry_workflow(session: Session, user: User, workflow_id: UUID, wanted: Work
     old = get_controlled_run(session, user, workflow_id)
     version = choose_version(session, old, wanted)
     with session.no_autoflush:
-        return reruns.retry(session, old, version, str(get_trace_id()), user.user_id)
+        return reruns.retry_run(session, old, version, str(get_trace_id()), user.user_id)
 
 
 def rerun_workflow(session: Session, user: User, workflow_id: UUID, wanted: WorkflowRerun) -> Run:
     old = get_controlled_run(session, user, workflow_id)
     version = choose_version(session, old, wanted)
     with session.no_autoflush:
-        return reruns.rerun(
+        return reruns.rerun_from_step(
             session, old, version, str(get_trace_id()), user.user_id, wanted.from_step
         )
 
@@ -168,7 +171,9 @@ def choose_version(session: Session, old: Run, wanted: WorkflowRetry) -> Definit
     if wanted.version == "pinned":
         return old.published
     latest = get_definition(session, old.definition)
-    refuse(transaction.parsed(latest).input.faults(old.input), InvalidInput)
+    raise_for_faults(
+        transaction.parse_definition(latest).input.find_faults(old.input), InvalidInput
+    )
     return latest
 
 
@@ -181,4 +186,4 @@ def count_step_states(
     counts = select(Step.name, Step.status, func.count()).where(Step.run_id == run.id)
     for name, status, count in session.execute(counts.group_by(Step.name, Step.status)):
         found.setdefault(name, Counter())[status] = count
-    return transaction.definition_of(run), found
+    return transaction.get_definition(run), found

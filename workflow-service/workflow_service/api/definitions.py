@@ -12,7 +12,7 @@ from .. import definitions, graph
 from ..database import DbSession
 from ..definition.model import Definition
 from ..schemas.definitions import DefinitionCreate, DefinitionName, DefinitionRead
-from ..validation import check
+from ..validation import check_definition
 from .dependencies import IDEMPOTENT, DefinitionAuthor, DefinitionReader, VersionNumber
 
 router = APIRouter(prefix="/definitions", route_class=IdempotentRoute)
@@ -37,7 +37,7 @@ def create_definition(
 @router.post("/validate")
 def validate_definition(new: Definition, reader: DefinitionReader) -> dict[str, bool]:
     """Whether a definition could be published; otherwise everything that is wrong with it."""
-    check(new)
+    check_definition(new)
     return {"valid": True}
 
 
@@ -90,4 +90,4 @@ def change_version(
 @router.get("/{name}/diagram", response_class=PlainTextResponse)
 def draw_definition(name: DefinitionName, reader: DefinitionReader, session: DbSession) -> str:
     """The steps of the current version, as a Mermaid flowchart."""
-    return graph.mermaid(definitions.get_parsed_definition(session, name))
+    return graph.render_mermaid(definitions.get_parsed_definition(session, name))

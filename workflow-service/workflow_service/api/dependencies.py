@@ -8,7 +8,7 @@ from fastapi import Depends, Path, Request
 from chassis.auth import User, require_permission
 from chassis.idempotency import idempotent
 
-from ..celery_app import Hint
+from ..celery_app import WakeWorkers
 from ..database import DbSession
 from ..neighbours import Neighbours
 
@@ -23,7 +23,7 @@ ModelUser = Annotated[User, require_permission("ai:use")]
 VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 IDEMPOTENT = [idempotent(DbSession)]
-NOTIFY_WORKERS = [Hint]  # after the commit
+NOTIFY_WORKERS = [WakeWorkers]  # after the commit
 
 
 async def get_neighbours(request: Request) -> AsyncIterator[Neighbours]:

@@ -26,7 +26,7 @@ def list_tasks(reader: WorkflowReader, session: DbSession, page: PageRequest) ->
 @router.get("/{task_id}", response_model=TaskRead)
 def read_task(task_id: UUID, reader: WorkflowReader, session: DbSession) -> Task:
     """A task that you are asked, or of a run that you started."""
-    return approvals.find_task(session, reader, task_id)
+    return approvals.get_task(session, reader, task_id)
 
 
 @router.post("/{task_id}/complete", response_model=TaskRead, dependencies=NOTIFY_WORKERS)
@@ -38,5 +38,5 @@ def complete_task(
     session: DbSession,
 ) -> Task:
     """Decide a task that you are asked, once and for all."""
-    approvals.refuse_changed(session_maker, others, reader, task_id)
+    approvals.check_document_unchanged(session_maker, others, reader, task_id)
     return approvals.complete_task(session, reader, task_id, decided)

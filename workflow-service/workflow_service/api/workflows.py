@@ -129,26 +129,28 @@ def draw_workflow(
     """Its steps and their states, as a Mermaid flowchart or a picture."""
     definition, states = workflows.count_step_states(session, reader, workflow_id)
     if format == "svg":
-        return Response(graph.svg(definition, states), media_type="image/svg+xml")
-    return Response(graph.mermaid(definition, states), media_type="text/plain; charset=utf-8")
+        return Response(graph.render_svg(definition, states), media_type="image/svg+xml")
+    return Response(
+        graph.render_mermaid(definition, states), media_type="text/plain; charset=utf-8"
+    )
 
 
 @router.post("/{workflow_id}/pause", response_model=WorkflowRead)
 def pause_workflow(workflow_id: UUID, starter: WorkflowStarter, session: DbSession) -> Run:
     """No further step starts; those under way end."""
-    return workflows.control_workflow(session, starter, workflow_id, controls.pause)
+    return workflows.control_workflow(session, starter, workflow_id, controls.pause_run)
 
 
 @router.post("/{workflow_id}/resume", response_model=WorkflowRead, dependencies=NOTIFY_WORKERS)
 def resume_workflow(workflow_id: UUID, starter: WorkflowStarter, session: DbSession) -> Run:
     """A paused run goes on."""
-    return workflows.control_workflow(session, starter, workflow_id, controls.resume)
+    return workflows.control_workflow(session, starter, workflow_id, controls.resume_run)
 
 
 @router.post("/{workflow_id}/cancel", response_model=WorkflowRead, dependencies=NOTIFY_WORKERS)
 def cancel_workflow(workflow_id: UUID, starter: WorkflowStarter, session: DbSession) -> Run:
     """End a run; what it did is undone where its definition says how."""
-    return workflows.control_workflow(session, starter, workflow_id, controls.cancel)
+    return workflows.control_workflow(session, starter, workflow_id, controls.cancel_run)
 
 
 @router.post(

@@ -18,13 +18,13 @@ from celpy.evaluation import CELEvalError, base_functions
 
 from chassis.schemas import check_json_object
 
-EVERYWHERE = {"input", "steps", "run"}
-IN_LANES = {"item", "index"}  # of foreach
+GLOBAL_NAMES = {"input", "steps", "run"}
+ITEM_NAMES = {"item", "index"}  # of foreach
 FUNCTIONS = {*base_functions, "has", "dyn"} - {"map", "list"}
-MOST_SIGNS = 20  # of + and comma: each may add a copy of everything there is
-MOST_BACKSLASHES = 8  # cel-python's lexer takes twice as long for each one in an unclosed string
-LONGEST = 200_000  # characters of a value, as JSON
-MOST_TOGETHER = 1_000_000  # characters of all values of a step's input, or of a run's output
+MAX_OPERATORS = 20  # of + and comma: each may add a copy of everything there is
+MAX_BACKSLASHES = 8  # cel-python's lexer takes twice as long for each one in an unclosed string
+MAX_VALUE_CHARACTERS = 200_000  # characters of a value, as JSON
+MAX_TOTAL_CHARACTERS = 1_000_000  # characters of all values of a step's input, or of a run's output
 
 Tree = lark.Tree[Any]
 Scope = Mapping[str, Any]
@@ -38,10 +38,10 @@ class ExpressionError(Exception):
 
 
 @lru_cache(maxsize=4096)
-def parse(text: str) -> Tree:
-    if text.count("\\") > MOST_BACKSLASHES or text.count("+") + text.count(",") > MOST_SIGNS:
+def parse_expression(text: str) -> Tree:
+    if text.count("\\") > MAX_BACKSLASHES or text.count("+") + text.count(",") > MAX_OPERATORS:
         raise ExpressionError(
-            f"has more than {MOST_BACKSLASHES} backslashes, or {MOST_SIGNS} of + and comma"
+            f"has more than {MAX_BACKSLASHES} backslashes, or {MAX_OPERATORS} of + and comma"
         )
     try:
         return environment.compile(text)
@@ -50,35 +50,37 @@ def parse(text: str) -> Tree:
         raise ExpressionError(f"is not a CEL expression, at character {column}: {text}") from error
 
 
-def faults(text: str, steps: set[str], names: set[str] = EVERYWHERE) -> Iterator[str]:
+def find_expression_faults(
+    text: str, steps: set[str], names: set[str] = GLOBAL_NAMES
+) -> Iterator[str]:
     """What is wrong with an expression before it is evaluated; `steps` and `names` it can see."""
     try:
-        tree = parse(text)
+        tree = parse_expression(text)
     except ExpressionError as error:
         yield str(error)
         return
     known = ", ".join(sorted(names))
-    for name in sorted(firsts(tree, "ident", "dot_ident") - names - {*base_functions}):
+    for name in sorted(collect_names(tree, "ident", "dot_ident") - names - {*base_functions}):
         yield f"{name} is not known: write {known} or '...' around a text"
     methods = {str(call.children[1]) for call in tree.find_data("member_dot_arg")}
-    for name in sorted((firsts(tree, "ident_arg", "dot_ident_arg") | methods) - FUNCTIONS):
+    for name in sorted((collect_names(tree, "ident_arg", "dot_ident_arg") | methods) - FUNCTIONS):
         yield f"there is no function {name}"
-    for name in sorted(steps_seen(tree) - steps):
+    for name in sorted(collect_step_names(tree) - steps):
         yield f"steps.{name} is no step that comes before this one"
 
 
-def firsts(tree: Tree, *rules: str) -> set[str]:
+def collect_names(tree: Tree, *rules: str) -> set[str]:
     """The name that each node of these rules begins with."""
     return {str(node.children[0]) for rule in rules for node in tree.find_data(rule)}
 
 
-def steps_seen(tree: Tree) -> set[str]:
+def collect_step_names(tree: Tree) -> set[str]:
     """`extract` of `steps.extract.text`."""
     nodes = [node.children for node in tree.find_data("member_dot")]
     return {str(name) for source, name in nodes if [*source.scan_values(bool)] == ["steps"]}
 
 
-def scope(**values: Any) -> Scope:
+def build_scope(**values: Any) -> Scope:
     """What expressions see."""
     try:
         return {name: json_to_cel(value) for name, value in values.items()}
@@ -88,12 +90,12 @@ def scope(**values: Any) -> Scope:
 
 def evaluate(text: str, sees: Scope) -> Any:
     """The expression's value as JSON."""
-    return json.loads(written(text, sees))
+    return json.loads(evaluate_to_json(text, sees))
 
 
-def written(text: str, sees: Scope) -> str:
+def evaluate_to_json(text: str, sees: Scope) -> str:
     try:
-        found = environment.program(parse(text)).evaluate(dict(sees))
+        found = environment.program(parse_expression(text)).evaluate(dict(sees))
         value = json.dumps(found, cls=CELJSONEncoder, allow_nan=False)
         check_json_object({"value": json.loads(value)})
     except CELEvalError as error:
@@ -102,30 +104,32 @@ def written(text: str, sees: Scope) -> str:
         raise ExpressionError(f"{text} has no value: {reason}") from error
     except (RecursionError, TypeError, ValueError, LookupError) as error:
         raise ExpressionError(f"{text} cannot be evaluated: {error}") from error
-    if len(value) > LONGEST:
-        raise ExpressionError(f"{text} has a value of more than {LONGEST} characters")
+    if len(value) > MAX_VALUE_CHARACTERS:
+        raise ExpressionError(f"{text} has a value of more than {MAX_VALUE_CHARACTERS} characters")
     return value
 
 
 def evaluate_all(value: Any, sees: Scope, place: str) -> Any:
     """A JSON value with each string, which is an expression, replaced by its value."""
-    left = MOST_TOGETHER
+    left = MAX_TOTAL_CHARACTERS
 
-    def worked_out(value: Any, place: str) -> Any:
+    def evaluate_part(value: Any, place: str) -> Any:
         nonlocal left
         if isinstance(value, dict):
-            return {key: worked_out(part, f"{place}.{key}") for key, part in value.items()}
+            return {key: evaluate_part(part, f"{place}.{key}") for key, part in value.items()}
         if isinstance(value, list):
-            return [worked_out(part, f"{place}.{n}") for n, part in enumerate(value)]
+            return [evaluate_part(part, f"{place}.{n}") for n, part in enumerate(value)]
         if not isinstance(value, str):
             return value
         try:
-            text = written(value, sees)
+            text = evaluate_to_json(value, sees)
         except ExpressionError as error:
             raise ExpressionError(f"{place}: {error}") from error
         left -= len(text)
         if left < 0:
-            raise ExpressionError(f"{place}: all values have more than {MOST_TOGETHER} characters")
+            raise ExpressionError(
+                f"{place}: all values have more than {MAX_TOTAL_CHARACTERS} characters"
+            )
         return json.loads(text)
 
-    return worked_out(value, place)
+    return evaluate_part(value, place)

@@ -14,7 +14,7 @@ Fault = tuple[str, str]
 """Where and what: ("steps.review.next", "there is no step 'decison'")."""
 
 
-def refuse(found: Iterable[Fault], error: type[Unprocessable]) -> None:
+def raise_for_faults(found: Iterable[Fault], error: type[Unprocessable]) -> None:
     """Raises the error with all faults, if there are any."""
     if faults := list(found)[:50]:
         errors = [{"field": field, "message": message} for field, message in faults]
@@ -56,12 +56,12 @@ class InputSchema(Strict):
     required: list[Text] | None = None
     additionalProperties: bool = False
 
-    def plain(self) -> dict[str, Any]:
+    def to_json_schema(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_none=True)
 
-    def faults(self, given: Any, place: str = "input") -> Iterator[Fault]:
+    def find_faults(self, given: Any, place: str = "input") -> Iterator[Fault]:
         """What is wrong with a value. Fields that are not declared are refused."""
-        validator = Draft202012Validator(self.plain(), format_checker=FormatChecker())
+        validator = Draft202012Validator(self.to_json_schema(), format_checker=FormatChecker())
         for error in validator.iter_errors(given):
             yield ".".join([place, *map(str, error.absolute_path)]), error.message[:500]
 
@@ -126,13 +126,13 @@ class StepDefinition(Strict):
     undo: Undo | None = None
     sla: Sla | None = None
 
-    def ways_on(self) -> dict[str, str]:
+    def get_next_steps(self) -> dict[str, str]:
         """Each step that may follow by the place that names it: {"choices.0.next": "approved"}."""
         ways = {f"choices.{number}.next": choice.next for number, choice in enumerate(self.choices)}
         ways |= {"otherwise": self.otherwise} if self.otherwise else {}
         return ways | ({"next": self.next} if self.next else {})
 
-    def ways_in(self) -> dict[str, str]:
+    def get_branch_starts(self) -> dict[str, str]:
         """The first step of each lane that runs inside this one."""
         ways = {f"branches.{lane}": first for lane, first in self.branches.items()}
         return ways | ({"do": self.do} if self.do else {})
@@ -151,16 +151,16 @@ class Definition(Strict):
     sla: Sla | None = None
     budget: Budget | None = None
 
-    def following(self) -> dict[str, set[str]]:
+    def get_next_steps(self) -> dict[str, set[str]]:
         """The steps that may come right after each, in its own lane."""
-        return {name: {*step.ways_on().values()} for name, step in self.steps.items()}
+        return {name: {*step.get_next_steps().values()} for name, step in self.steps.items()}
 
-    def lane(self, first: str) -> set[str]:
+    def get_branch(self, first: str) -> set[str]:
         """All steps of the lane that begins with this one."""
-        return {first} | steps_after(first, self.following())
+        return {first} | find_reachable_steps(first, self.get_next_steps())
 
 
-def steps_after(name: str, following: Graph) -> set[str]:
+def find_reachable_steps(name: str, following: Graph) -> set[str]:
     """Every step that may come after this one."""
     found, added = set[str](), following.get(name, set())
     while added:

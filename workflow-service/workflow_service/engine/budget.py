@@ -5,47 +5,47 @@ from sqlalchemy.orm import Session
 
 from ..definition.expressions import ExpressionError, evaluate
 from ..models import AiCall, Run
-from ..steps.protocol import Ask, Assignee
-from .transaction import Move
+from ..steps.protocol import Assignee, RequestApproval
+from .transaction import RunTransaction
 
 
-def cost(session: Session, run: Run) -> float:
+def get_cost(session: Session, run: Run) -> float:
     """In USD."""
     return session.scalar(select(func.sum(AiCall.cost_usd)).where(AiCall.run_id == run.id)) or 0.0
 
 
-def question(move: Move) -> Ask | None:
+def check_budget(tx: RunTransaction) -> RequestApproval | None:
     """Whether the run may go on spending; nothing while it is within its budget."""
-    budget, run = move.definition.budget, move.run
+    budget, run = tx.definition.budget, tx.run
     if budget is None:
         return None
-    allowed, spent = run.budget_usd or budget.usd, cost(move.session, run)
+    allowed, spent = run.budget_usd or budget.usd, get_cost(tx.session, run)
     if spent < allowed:
         return None
-    return Ask(
-        assignees=[assignee(move)],
+    return RequestApproval(
+        assignees=[get_assignee(tx)],
         title=f"The models of {run.definition} have cost {spent:.4f} USD: may they cost more?",
         subject={"workflow_id": str(run.id), "spent_usd": spent, "budget_usd": allowed},
         purpose="budget",
     )
 
 
-def assignee(move: Move) -> Assignee:
+def get_assignee(tx: RunTransaction) -> Assignee:
     """As the definition says, else whoever started the run."""
-    budget = move.definition.budget
+    budget = tx.definition.budget
     if budget and budget.role:
         return Assignee(role=budget.role)
     if budget and budget.assignee_id:
         try:
-            return Assignee(str(evaluate(budget.assignee_id, move.sight.scope("", None))))
+            return Assignee(str(evaluate(budget.assignee_id, tx.context.build_scope("", None))))
         except ExpressionError:
             pass  # then the starter, who can ask for it to be corrected
-    return Assignee(move.run.started_by)
+    return Assignee(tx.run.started_by)
 
 
-def raise_budget(move: Move, by: str) -> None:
+def raise_budget(tx: RunTransaction, by: str) -> None:
     """By as much again."""
-    budget = move.definition.budget
+    budget = tx.definition.budget
     if budget:
-        move.run.budget_usd = (move.run.budget_usd or budget.usd) + budget.usd
-        move.record("run.budget_raised", None, by, budget_usd=move.run.budget_usd)
+        tx.run.budget_usd = (tx.run.budget_usd or budget.usd) + budget.usd
+        tx.record("run.budget_raised", None, by, budget_usd=tx.run.budget_usd)

@@ -18,48 +18,48 @@ from .statuses import (  # fmt: skip
     PENDING,
     UNDO,
     WAITING,
+    is_notice,
     now,
-    tells,
 )
-from .transaction import Move
+from .transaction import RunTransaction
 
-UNTOUCHED = (PENDING, WAITING, HELD)
+NOT_UNDER_WAY = (PENDING, WAITING, HELD)
 
 
-def stop(move: Move, status: str, reason: str | None, by: str | None = None) -> None:
+def stop_run(tx: RunTransaction, status: str, reason: str | None, by: str | None = None) -> None:
     """The run will be failed or cancelled, as soon as what has to be undone is undone."""
-    if move.run.finished_at or move.run.ends_as:
+    if tx.run.finished_at or tx.run.ends_as:
         return
-    move.run.ends_as, move.run.error = status, reason
-    cancel_steps(move, *interrupted(move, status))
-    if undoes(move, status):
-        move.show_status(COMPENSATING, by, error=reason, ends_as=status)
-        wind_down(move)
+    tx.run.ends_as, tx.run.error = status, reason
+    cancel_steps(tx, *get_interruptible_statuses(tx, status))
+    if will_compensate(tx, status):
+        tx.set_status(COMPENSATING, by, error=reason, ends_as=status)
+        compensate_next(tx)
     else:
-        end_run(move, status, by, error=reason)
+        end_run(tx, status, by, error=reason)
 
 
-def undoes(move: Move, status: str = FAILED) -> bool:
+def will_compensate(tx: RunTransaction, status: str = FAILED) -> bool:
     """Whether something would be undone if the run came to this end."""
-    wanted = status == CANCELLED or move.definition.on_failure == "compensate"
-    return wanted and any(step.undo for step in move.definition.steps.values())
+    wanted = status == CANCELLED or tx.definition.on_failure == "compensate"
+    return wanted and any(step.undo for step in tx.definition.steps.values())
 
 
-def interrupted(move: Move, status: str = FAILED) -> tuple[str, ...]:
+def get_interruptible_statuses(tx: RunTransaction, status: str = FAILED) -> tuple[str, ...]:
     """What is under way may have had its effect: to undo that, one has to see how it ends."""
-    return UNTOUCHED if undoes(move, status) else OPEN
+    return NOT_UNDER_WAY if will_compensate(tx, status) else OPEN
 
 
-def wind_down(move: Move) -> None:
+def compensate_next(tx: RunTransaction) -> None:
     """Undoes the newest step that is done and not undone; when none is left, the run ends."""
-    if move.run.finished_at:
+    if tx.run.finished_at:
         return
-    move.session.flush()
-    own = select(Step).where(Step.run_id == move.run.id)
-    if move.session.scalar(own.where(Step.status.in_(OPEN), ~tells(Step)).limit(1)):
+    tx.session.flush()
+    own = select(Step).where(Step.run_id == tx.run.id)
+    if tx.session.scalar(own.where(Step.status.in_(OPEN), ~is_notice(Step)).limit(1)):
         return
     undone = aliased(Step)
-    undoable = [name for name, step in move.definition.steps.items() if step.undo]
+    undoable = [name for name, step in tx.definition.steps.items() if step.undo]
     attempts = select(undone.id).where(
         undone.run_id == Step.run_id,
         undone.scope == Step.scope,
@@ -67,47 +67,49 @@ def wind_down(move: Move) -> None:
     )
     left = own.where(Step.status == DONE, Step.name.in_(undoable), ~attempts.exists())
     newest = left.order_by(Step.finished_at.desc(), Step.id.desc()).limit(1)
-    step = move.session.scalar(newest)
+    step = tx.session.scalar(newest)
     if step is None:
-        end_run(move, move.run.ends_as or FAILED, error=failure(move))
+        end_run(tx, tx.run.ends_as or FAILED, error=describe_failure(tx))
         return
-    undo = move.definition.steps[step.name].undo
+    undo = tx.definition.steps[step.name].undo
     assert undo is not None
-    own_step = move.put(step.name + UNDO, undo.kind, step.scope, step.item)
-    transitions.prepare(move, own_step, undo.inputs, f"steps.{step.name}.undo.with")
+    own_step = tx.add_step(step.name + UNDO, undo.kind, step.scope, step.item)
+    transitions.prepare_step(tx, own_step, undo.inputs, f"steps.{step.name}.undo.with")
 
 
-def failure(move: Move) -> str | None:
+def describe_failure(tx: RunTransaction) -> str | None:
     """Why the run ends early, and what could not be undone."""
     dead = select(Step).where(
-        Step.run_id == move.run.id, Step.status == DEAD, Step.name.endswith(UNDO)
+        Step.run_id == tx.run.id, Step.status == DEAD, Step.name.endswith(UNDO)
     )
-    left = ", ".join(step.path.removesuffix(UNDO) for step in move.session.scalars(dead))
-    parts = [move.run.error, f"could not be undone: {left}" if left else None]
-    move.run.error = "; ".join(filter(None, parts)) or None
-    return move.run.error
+    left = ", ".join(step.path.removesuffix(UNDO) for step in tx.session.scalars(dead))
+    parts = [tx.run.error, f"could not be undone: {left}" if left else None]
+    tx.run.error = "; ".join(filter(None, parts)) or None
+    return tx.run.error
 
 
-def cancel_steps(move: Move, *statuses: str, inside: Step | None = None) -> None:
+def cancel_steps(tx: RunTransaction, *statuses: str, inside: Step | None = None) -> None:
     """Whoever works on one is fenced off, and the answer becomes evidence."""
-    move.session.flush()
-    found = select(Step).where(Step.run_id == move.run.id, Step.status.in_(statuses), ~tells(Step))
+    tx.session.flush()
+    found = select(Step).where(
+        Step.run_id == tx.run.id, Step.status.in_(statuses), ~is_notice(Step)
+    )
     if inside:
         found = found.where(Step.scope.startswith(f"{inside.path}.", autoescape=True))
-    steps = move.session.scalars(found.order_by(Step.id)).all()
-    human_tasks.close_tasks(move, steps, "It is not needed any more")
+    steps = tx.session.scalars(found.order_by(Step.id)).all()
+    human_tasks.close_tasks(tx, steps, "It is not needed any more")
     for step in steps:
-        cancel_step(move, step)
+        cancel_step(tx, step)
 
 
-def cancel_step(move: Move, step: Step) -> None:
-    subworkflows.cancel(move, step)
+def cancel_step(tx: RunTransaction, step: Step) -> None:
+    subworkflows.cancel_child(tx, step)
     step.fence += 1
-    transitions.end(move, step, CANCELLED, None, step.last_error)
-    move.record("step.cancelled", step)
+    transitions.end_step(tx, step, CANCELLED, None, step.last_error)
+    tx.record("step.cancelled", step)
 
 
-def end_run(move: Move, status: str, by: str | None = None, **data: Any) -> None:
-    move.run.finished_at = now()
-    move.show_status(status, by, **data)
-    subworkflows.tell_parent(move)
+def end_run(tx: RunTransaction, status: str, by: str | None = None, **data: Any) -> None:
+    tx.run.finished_at = now()
+    tx.set_status(status, by, **data)
+    subworkflows.wake_parent(tx)

@@ -5,41 +5,41 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ..definition.expressions import Scope, evaluate_all, scope
+from ..definition.expressions import Scope, build_scope, evaluate_all
 from ..models import Run, Step
 
 
-class Sight:
+class ExpressionContext:
     """Of one run, in one transaction."""
 
     def __init__(self, session: Session, run: Run) -> None:
         self.session, self.run = session, run
         self._outputs: dict[str, dict[str, Any]] = {}  # in the database, by scope
-        self._fresh: dict[str, dict[str, Any]] = {}  # not yet there
+        self._new_outputs: dict[str, dict[str, Any]] = {}  # not yet there
 
-    def note(self, step: Step) -> None:
+    def add_output(self, step: Step) -> None:
         """What the step gave is seen at once."""
         if step.output is not None:
-            self._fresh.setdefault(step.scope, {})[step.name] = step.output
+            self._new_outputs.setdefault(step.scope, {})[step.name] = step.output
 
     def evaluate(self, value: Any, lane: str, item: dict[str, Any] | None, place: str) -> Any:
-        return evaluate_all(value, self.scope(lane, item, "steps" in str(value)), place)
+        return evaluate_all(value, self.build_scope(lane, item, "steps" in str(value)), place)
 
-    def scope(self, lane: str, item: dict[str, Any] | None, with_steps: bool = True) -> Scope:
+    def build_scope(self, lane: str, item: dict[str, Any] | None, with_steps: bool = True) -> Scope:
         """What steps gave costs a query, so only when they are asked for."""
-        steps = self._seen_from(lane) if with_steps else {}
+        steps = self._find_visible_outputs(lane) if with_steps else {}
         about = {"id": str(self.run.id), "started_by": self.run.started_by}
         each = item or {"item": None, "index": None}
-        return scope(input=self.run.input, steps=steps, run=about, **each)
+        return build_scope(input=self.run.input, steps=steps, run=about, **each)
 
-    def _seen_from(self, lane: str) -> dict[str, Any]:
+    def _find_visible_outputs(self, lane: str) -> dict[str, Any]:
         names = lane.split("/") if lane else []
         seen: dict[str, Any] = {}
         for outer in ["/".join(names[:depth]) for depth in range(len(names) + 1)]:
-            seen |= self._given_in(outer) | self._fresh.get(outer, {})
+            seen |= self._load_outputs(outer) | self._new_outputs.get(outer, {})
         return seen
 
-    def _given_in(self, lane: str) -> dict[str, Any]:
+    def _load_outputs(self, lane: str) -> dict[str, Any]:
         if lane not in self._outputs:
             found = select(Step.name, Step.output).where(
                 Step.run_id == self.run.id, Step.scope == lane, Step.output.is_not(None)

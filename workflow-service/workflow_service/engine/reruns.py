@@ -1,6 +1,6 @@
 """A run once more: another run, which does not repeat what is done, and knows where it comes from.
 
-A run that has ended never moves again.
+A run that has ended never transactions again.
 """
 
 from collections.abc import Iterable
@@ -15,16 +15,16 @@ from chassis.errors import Conflict, Unprocessable
 
 from ..models import DefinitionVersion, Run, Step
 from . import subworkflows, transitions
-from .controls import NotNow
-from .statuses import CANCELLED, COMPLETED, DEAD, DONE, FOREVER, UNDO, WAITING
-from .transaction import Move, write
+from .controls import InvalidRunStatus
+from .statuses import CANCELLED, COMPLETED, DEAD, DONE, NEVER, UNDO, WAITING
+from .transaction import RunTransaction, save_transactions
 
 
 class BusinessKeyTaken(Conflict):
     """There is a run of this key, and it is not the one that was meant."""
 
 
-def retry(
+def retry_run(
     session: Session, old: Run, published: DefinitionVersion, trace_id: str, by: str,
     inside: Step | None = None,
 ) -> Run:  # fmt: skip
@@ -34,161 +34,166 @@ def retry(
     undone begins from the start. `inside`: the step of another run that waits for this one.
     """
     if not old.finished_at or old.status == COMPLETED:
-        raise NotNow(f"The run is {old.status}: only one that failed or was cancelled is retried")
-    move = successor(session, old, published, trace_id, by, inside)
-    steps = own_steps(session, old)
+        raise InvalidRunStatus(
+            f"The run is {old.status}: only one that failed or was cancelled is retried"
+        )
+    tx = create_successor(session, old, published, trace_id, by, inside)
+    steps = load_steps(session, old)
     if any(step.name.endswith(UNDO) for step in steps):
-        transitions.add(move, move.definition.start)
+        transitions.enter_step(tx, tx.definition.start)
     else:
-        revive(move, steps, by)
-    write(session, [move])
-    return move.run
+        restore_progress(tx, steps, by)
+    save_transactions(session, [tx])
+    return tx.run
 
 
-def rerun(
+def rerun_from_step(
     session: Session, old: Run, published: DefinitionVersion, trace_id: str, by: str,
     from_step: str | None,
 ) -> Run:  # fmt: skip
     """From a step of the main lane, with what the steps before it gave; else from the start."""
     if not old.finished_at:
-        raise NotNow(f"The run is {old.status}: wait for its end, or cancel it")
-    move = successor(session, old, published, trace_id, by)
-    first, steps = from_step or move.definition.start, own_steps(session, old)
-    main = move.definition.lane(move.definition.start)
+        raise InvalidRunStatus(f"The run is {old.status}: wait for its end, or cancel it")
+    tx = create_successor(session, old, published, trace_id, by)
+    first, steps = from_step or tx.definition.start, load_steps(session, old)
+    main = tx.definition.get_branch(tx.definition.start)
     if first not in main or not any(step.path == first for step in steps):
         raise Unprocessable.for_field("from_step", f"the run did not come to a step {first}")
-    before = {name for name in main - {first} if first in move.definition.lane(name)}
+    before = {name for name in main - {first} if first in tx.definition.get_branch(name)}
     steps = [s for s in steps if s.path.split("/")[0].split(".")[0].removesuffix(UNDO) in before]
     if undone := next((s.path.removesuffix(UNDO) for s in steps if s.name.endswith(UNDO)), None):
         raise Unprocessable.for_field("from_step", f"{undone}, which comes before it, was undone")
-    copy(move, filter(is_kept, steps))
-    transitions.add(move, first)
-    write(session, [move])
-    return move.run
+    copy_steps(tx, filter(has_result, steps))
+    transitions.enter_step(tx, first)
+    save_transactions(session, [tx])
+    return tx.run
 
 
-def successor(
+def create_successor(
     session: Session, old: Run, published: DefinitionVersion, trace_id: str, by: str,
     inside: Step | None = None,
-) -> Move:  # fmt: skip
+) -> RunTransaction:  # fmt: skip
     failed = old.status != COMPLETED
+    lineage: dict[str, Any] = {}
+    if inside:
+        lineage = subworkflows.build_lineage(session.get_one(Run, inside.run_id), inside)
     run = Run(
         id=uuid7(), published=published, definition=published.name, version=published.version,
         status="running", input=old.input, trace_id=trace_id, started_by=old.started_by,
         retry_of=old.id, business_key=old.business_key if failed else None,
-        **(subworkflows.below(session.get_one(Run, inside.run_id), inside) if inside else {}),
+        **lineage,
     )  # fmt: skip
     session.add(run)
     try:
         session.flush()
     except IntegrityError as error:
         raise BusinessKeyTaken("Another run has the business key of this one by now") from error
-    move = Move(session, run)
-    transitions.note_start(move, by)
-    return move
+    tx = RunTransaction(session, run)
+    transitions.record_start(tx, by)
+    return tx
 
 
-def own_steps(session: Session, run: Run) -> list[Step]:
+def load_steps(session: Session, run: Run) -> list[Step]:
     """But for those that only told somebody something."""
     steps = session.scalars(select(Step).where(Step.run_id == run.id).order_by(Step.id))
     return [step for step in steps if "~" not in step.name or step.name.endswith(UNDO)]
 
 
-def is_kept(step: Step) -> bool:
+def has_result(step: Step) -> bool:
     return step.status == DONE or (step.status == DEAD and step.output is not None)
 
 
-def copy(move: Move, steps: Iterable[Step]) -> list[Step]:
-    return [copied(move, step, step.status, step.memory) for step in steps]
+def copy_steps(tx: RunTransaction, steps: Iterable[Step]) -> list[Step]:
+    return [copy_step(tx, step, step.status, step.memory) for step in steps]
 
 
-def copied(move: Move, old: Step, status: str, memory: dict[str, Any]) -> Step:
+def copy_step(tx: RunTransaction, old: Step, status: str, memory: dict[str, Any]) -> Step:
     """The step as it ended, or as it waits for its lanes."""
-    step = move.put(
+    step = tx.add_step(
         old.name, old.kind, old.scope, old.item, input=old.input, output=old.output,
         attempts=old.attempts, last_error=old.last_error, finished_at=old.finished_at,
     )  # fmt: skip
     step.status, step.memory, step.key = status, memory, old.key
     if status == WAITING:
         # Its lanes move it, and nobody else: once due it would spread out a second time.
-        step.run_at, step.finished_at, step.last_error = FOREVER, None, None
+        step.run_at, step.finished_at, step.last_error = NEVER, None, None
     about: dict[str, Any] = {"status": status, "input": old.input, "output": old.output}
-    move.record("step.copied", step, of=str(old.id), error=step.last_error, **about)
-    move.sight.note(step)
+    tx.record("step.copied", step, of=str(old.id), error=step.last_error, **about)
+    tx.context.add_output(step)
     return step
 
 
-def revive(move: Move, steps: list[Step], by: str) -> None:
+def restore_progress(tx: RunTransaction, steps: list[Step], by: str) -> None:
     """What was done is copied, what was not is made ready, in the lanes it was in."""
-    joined = {step.path for step in steps if is_kept(step)}
+    joined = {step.path for step in steps if has_result(step)}
     steps = [step for step in steps if not is_inside(step, joined)]
-    failed = [step for step in steps if not is_kept(step)]
-    done = copy(move, (step for step in steps if is_kept(step)))
+    failed = [step for step in steps if not has_result(step)]
+    done = copy_steps(tx, (step for step in steps if has_result(step)))
     for step in failed:
         if "started" in step.memory:
             # Of these lanes none has ended: those that are at their end end once more below.
-            copied(move, step, WAITING, {**step.memory, "ended": 0})
+            copy_step(tx, step, WAITING, {**step.memory, "ended": 0})
     for step in failed:
         if "started" not in step.memory:
-            again(move, step, by)
-    for last in left_off(done, failed):
-        transitions.go_on(move, last)
+            repeat_step(tx, step, by)
+    for last in find_branch_ends(done, failed):
+        transitions.continue_after(tx, last)
     if not steps:
-        transitions.add(move, move.definition.start)
+        transitions.enter_step(tx, tx.definition.start)
 
 
-def left_off(done: list[Step], failed: list[Step]) -> list[Step]:
+def find_branch_ends(done: list[Step], failed: list[Step]) -> list[Step]:
     """The last step of each lane in which nothing failed, and which was not joined yet."""
     around = {step.path for step in failed if "started" in step.memory}
     last = {step.scope: step for step in done}
     return [
         step
         for lane, step in last.items()
-        if (not lane or container_of(lane) in around)
+        if (not lane or get_container(lane) in around)
         and not any(f"{one.scope}/".startswith(f"{lane}/" if lane else "") for one in failed)
     ]
 
 
-def again(move: Move, old: Step, by: str) -> None:
-    defined = move.definition.steps.get(old.name)
+def repeat_step(tx: RunTransaction, old: Step, by: str) -> None:
+    defined = tx.definition.steps.get(old.name)
     if defined is None or defined.kind != old.kind:
         message = f"step {old.path} is not in that version: rerun from another step"
         raise Unprocessable.for_field("version", message)
-    step = move.put(old.name, old.kind, old.scope, old.item)
-    if move.run.version == old_version(move, old):
+    step = tx.add_step(old.name, old.kind, old.scope, old.item)
+    if tx.run.version == get_version(tx, old):
         step.key = old.key
-    transitions.prepare(move, step, defined.inputs, f"steps.{step.name}.with")
+    transitions.prepare_step(tx, step, defined.inputs, f"steps.{step.name}.with")
     if step.input == old.input:
-        child_again(move, step, old, by)
+        retry_child(tx, step, old, by)
 
 
-def child_again(move: Move, step: Step, old: Step, by: str) -> None:
+def retry_child(tx: RunTransaction, step: Step, old: Step, by: str) -> None:
     """The run that the step had started goes on for it, and is not repeated."""
-    child = move.session.scalar(select(Run).where(Run.parent_id == old.id))
+    child = tx.session.scalar(select(Run).where(Run.parent_id == old.id))
     if child is None or not child.finished_at:
         return
     if child.status == COMPLETED:
         step.memory = {"run_id": str(child.id)}
     else:
-        move.session.flush()  # the step, to which the run refers
-        run = retry(move.session, child, child.published, move.run.trace_id, by, inside=step)
-        move.record("step.launched", step, workflow_id=str(run.id))
+        tx.session.flush()  # the step, to which the run refers
+        run = retry_run(tx.session, child, child.published, tx.run.trace_id, by, inside=step)
+        tx.record("step.launched", step, workflow_id=str(run.id))
 
 
-def old_version(move: Move, old: Step) -> int:
-    return move.session.get_one(Run, old.run_id).version
+def get_version(tx: RunTransaction, old: Step) -> int:
+    return tx.session.get_one(Run, old.run_id).version
 
 
 def is_inside(step: Step, joined: set[str]) -> bool:
     """In a lane of a step that has joined its lanes: nothing there is needed any more."""
     scope = step.scope
     while scope:
-        if container_of(scope) in joined:
+        if get_container(scope) in joined:
             return step.status in (CANCELLED, DEAD)
         scope = scope.rpartition("/")[0]
     return False
 
 
-def container_of(lane: str) -> str:
+def get_container(lane: str) -> str:
     """The path of the step that the lane runs inside of: `each.3/both` of `each.3/both.left`."""
     return lane.rpartition(".")[0]

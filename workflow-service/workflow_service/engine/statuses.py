@@ -17,7 +17,7 @@ OPEN = (PENDING, RUNNING, WAITING, HELD)
 PAUSED, COMPENSATING, COMPLETED, FAILED = "paused", "compensating", "completed", "failed"
 ENDED = (COMPLETED, FAILED, CANCELLED)
 
-FOREVER = datetime(9999, 12, 31, tzinfo=UTC)  # when a step is due that only others can move
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)  # when a step is due that only others can move
 UNDO = "~undo"  # after the name of a step: the engine's own that undoes it
 
 
@@ -25,7 +25,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def tells(step: Any) -> ColumnElement[bool]:
+def is_notice(step: Any) -> ColumnElement[bool]:
     """A step that only tells somebody: no part of the run's way."""
     found: ColumnElement[bool] = step.name.contains("~") & ~step.name.endswith(UNDO)
     return found

@@ -1,4 +1,4 @@
-"""A run that is held, and what happens to it in one transaction: nobody else moves it meanwhile."""
+"""A locked run, and what happens to it in one transaction."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,65 +13,65 @@ from uuid_utils.compat import uuid7
 
 from ..definition.model import Definition, StepDefinition
 from ..models import DefinitionVersion, Event, Run, Step
-from .context import Sight
-from .statuses import HELD, PAUSED, PENDING, RUNNING, WAITING, tells
+from .context import ExpressionContext
+from .statuses import HELD, PAUSED, PENDING, RUNNING, WAITING, is_notice
 
-MOST_PARSED = 500  # definitions kept ready
+MAX_CACHED_DEFINITIONS = 500  # definitions kept ready
 
 # Written past the ORM, which need not know lines that nobody reads.
-HISTORY = cast(Table, Event.__table__)
+HISTORY_TABLE = cast(Table, Event.__table__)
 
-_parsed: dict[UUID, Definition] = {}
+_definitions: dict[UUID, Definition] = {}
 
 
-def definition_of(run: Run) -> Definition:
+def get_definition(run: Run) -> Definition:
     """A version never changes, so it is parsed once."""
-    return _parsed.get(run.definition_id) or parsed(run.published)
+    return _definitions.get(run.definition_id) or parse_definition(run.published)
 
 
-def parsed(published: DefinitionVersion) -> Definition:
-    if len(_parsed) >= MOST_PARSED:
-        _parsed.clear()
-    return _parsed.setdefault(published.id, Definition.model_validate(published.content))
+def parse_definition(published: DefinitionVersion) -> Definition:
+    if len(_definitions) >= MAX_CACHED_DEFINITIONS:
+        _definitions.clear()
+    return _definitions.setdefault(published.id, Definition.model_validate(published.content))
 
 
-def hold(session: Session, ids: Iterable[UUID]) -> Sequence[Run]:
-    """The runs, locked: whoever wants to move one comes after the other."""
+def lock_runs(session: Session, ids: Iterable[UUID]) -> Sequence[Run]:
+    """The runs, locked: one transaction waits for the other."""
     # NO KEY UPDATE: a plain FOR UPDATE would also keep out whoever refers to the run.
     locked = select(Run).where(Run.id.in_(ids)).order_by(Run.id).with_for_update(key_share=True)
     return session.scalars(locked.execution_options(populate_existing=True)).all()
 
 
 @contextmanager
-def moving(session: Session, run_id: UUID) -> Iterator["Move"]:
+def lock_run(session: Session, run_id: UUID) -> Iterator["RunTransaction"]:
     """The run, held; what was done to it is written at the end."""
     with session.no_autoflush:
-        (run,) = hold(session, [run_id])
-        move = Move(session, run)
-        yield move
-        write(session, [move])
+        (run,) = lock_runs(session, [run_id])
+        tx = RunTransaction(session, run)
+        yield tx
+        save_transactions(session, [tx])
 
 
-def write(session: Session, moves: Iterable["Move"]) -> None:
+def save_transactions(session: Session, transactions: Iterable["RunTransaction"]) -> None:
     """What happened goes into the database: many runs in few statements."""
-    moves = [other for move in moves for other in move.close()]
+    transactions = [other for tx in transactions for other in tx.close()]
     session.flush()
-    if lines := [line for move in moves for line in move.lines]:
-        session.execute(insert(HISTORY), lines)
+    if lines := [line for tx in transactions for line in tx.history]:
+        session.execute(insert(HISTORY_TABLE), lines)
 
 
-class Move:
+class RunTransaction:
     """A run that is held, and what happens to it in one transaction."""
 
     def __init__(self, session: Session, run: Run) -> None:
         self.session, self.run = session, run
-        self.definition = definition_of(run)
-        self.sight = Sight(session, run)
-        self.lines: list[dict[str, Any]] = []  # of history
-        self.todo: deque[Callable[[], None]] = deque()  # in place of recursion without end
-        self.decisions = 0  # of controls so far
+        self.definition = get_definition(run)
+        self.context = ExpressionContext(session, run)
+        self.history: list[dict[str, Any]] = []  # of history
+        self.events: deque[Callable[[], None]] = deque()  # in place of recursion without end
+        self.controls_evaluated = 0  # of controls so far
         self._steps: dict[tuple[str, str], Step] = {}  # by scope and name
-        self._others: list[Move] = []
+        self._joined: list[RunTransaction] = []
 
     def record(
         self, type: str, step: Step | None = None, by: str | None = None, **data: Any
@@ -83,16 +83,18 @@ class Move:
         about: dict[str, Any] = {"step_id": None, "step": None, "attempt": None}
         if step:
             about = {"step_id": step.id, "step": step.path, "attempt": step.attempts}
-        self.lines.append(
+        self.history.append(
             {"run_id": self.run.id, "type": type, "actor_id": by, "data": data, **about}
         )
 
-    def show_status(self, status: str, by: str | None = None, **data: Any) -> None:
+    def set_status(self, status: str, by: str | None = None, **data: Any) -> None:
         if self.run.status != status:
             self.run.status = status
             self.record(f"run.{status}", None, by, **data)
 
-    def put(self, name: str, kind: str, scope: str = "", item: Any = None, **more: Any) -> Step:
+    def add_step(
+        self, name: str, kind: str, scope: str = "", item: Any = None, **more: Any
+    ) -> Step:
         """A new step of the run."""
         self.run.size += 1
         key = uuid7()
@@ -101,45 +103,45 @@ class Move:
             status=HELD if self.run.status == PAUSED else PENDING, memory={}, **more,
         )  # fmt: skip
         self.session.add(step)
-        self.knows(step)
+        self.track(step)
         return step
 
-    def put_back(self, step: Step, why: str, at: datetime, status: str) -> None:
+    def reschedule_step(self, step: Step, why: str, at: datetime, status: str) -> None:
         """The step is due then, or waits until then."""
         is_held = status == PENDING and self.run.status == PAUSED
         step.status, step.run_at, step.lease_until = HELD if is_held else status, at, None
         about = {"run_at": at.isoformat(), "error": step.last_error}
         self.record(why, step, status=step.status, **about)
 
-    def knows(self, step: Step) -> None:
+    def track(self, step: Step) -> None:
         self._steps[step.scope, step.name] = step
 
-    def step_at(self, scope: str, name: str) -> Step:
+    def get_step(self, scope: str, name: str) -> Step:
         if (scope, name) not in self._steps:
             place = select(Step).filter_by(run_id=self.run.id, scope=scope, name=name)
-            self.knows(self.session.scalars(place).one())
+            self.track(self.session.scalars(place).one())
         return self._steps[scope, name]
 
-    def defined(self, step: Step) -> StepDefinition:
+    def get_step_definition(self, step: Step) -> StepDefinition:
         """What the definition says of the step; of the engine's own there is only the kind."""
         return self.definition.steps.get(step.name) or StepDefinition(kind=step.kind)
 
-    def other(self, run: Run) -> "Move":
+    def join(self, run: Run) -> "RunTransaction":
         """Another run, moved in the same transaction."""
-        self._others.append(Move(self.session, run))
-        return self._others[-1]
+        self._joined.append(RunTransaction(self.session, run))
+        return self._joined[-1]
 
-    def held(self, run_id: UUID) -> "Move":
-        (run,) = hold(self.session, [run_id])
-        return self.other(run)
+    def lock_child(self, run_id: UUID) -> "RunTransaction":
+        (run,) = lock_runs(self.session, [run_id])
+        return self.join(run)
 
-    def close(self) -> list["Move"]:
+    def close(self) -> list["RunTransaction"]:
         """Does what is left to do; gives all runs that were moved with this one, and itself."""
-        while self.todo:
-            self.todo.popleft()()
+        while self.events:
+            self.events.popleft()()
         if self.run.status in (RUNNING, WAITING):
-            self.show_status(RUNNING if self._is_busy() else WAITING)
-        return [self, *(moved for other in self._others for moved in other.close())]
+            self.set_status(RUNNING if self._is_busy() else WAITING)
+        return [self, *(moved for other in self._joined for moved in other.close())]
 
     def _is_busy(self) -> bool:
         active = (step for step in self._steps.values() if "~" not in step.name)
@@ -147,6 +149,6 @@ class Move:
             return True
         self.session.flush()
         busy = select(Step.id).where(
-            Step.run_id == self.run.id, Step.status.in_((PENDING, RUNNING)), ~tells(Step)
+            Step.run_id == self.run.id, Step.status.in_((PENDING, RUNNING)), ~is_notice(Step)
         )
         return self.session.scalar(busy.limit(1)) is not None

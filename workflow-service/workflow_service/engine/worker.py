@@ -27,17 +27,28 @@ from chassis.tracing import trace_context
 
 from ..models import Step
 from ..neighbours import Neighbours
-from ..steps.protocol import Call
+from ..steps.protocol import StepAttempt
 from . import sla
-from .execution import Answered, Unmovable, attempt, claim, give_up, is_away, settle, until_due
-from .statuses import FOREVER, PENDING, WAITING
+from .execution import (
+    FinishedAttempt,
+    UnprocessableRun,
+    claim_steps,
+    fail_unprocessable_run,
+    finish_attempts,
+    get_seconds_until_due,
+    is_database_unavailable,
+    run_attempt,
+)
+from .statuses import NEVER, PENDING, WAITING
 
 logger = logging.getLogger(__name__)
 
-LINGER = 1.0  # seconds before the sweep comes by anyway
-PATIENCE = 1.0  # seconds between two questions whether the database is back
-GRACE = 5.0  # seconds that a step may be over its time before its worker is taken for stuck
-MOST_WOKEN = 1000
+IDLE_TIMEOUT_SECONDS = 1.0  # seconds before the sweep comes by anyway
+DATABASE_RETRY_SECONDS = 1.0  # seconds between two questions whether the database is back
+TIMEOUT_GRACE_SECONDS = (
+    5.0  # seconds that a step may be over its time before its worker is taken for stuck
+)
+MAX_WOKEN_STEPS = 1000
 
 
 class Worker:
@@ -54,87 +65,94 @@ class Worker:
         *,
         lease: timedelta,
         timeout: float,
-        hands: int,
-        more: Callable[[], None] = lambda: None,
-        linger: float = LINGER,
+        concurrency: int,
+        on_saturated: Callable[[], None] = lambda: None,
+        idle_timeout: float = IDLE_TIMEOUT_SECONDS,
     ) -> None:
         self.sessions, self.neighbours, self.lease, self.timeout = (
             sessions, neighbours, lease, timeout
         )  # fmt: skip
-        self.hands, self.more, self.linger = hands, more, linger
+        self.concurrency, self.on_saturated, self.idle_timeout = (
+            concurrency,
+            on_saturated,
+            idle_timeout,
+        )
         self.stopping = False
-        self._pool = ThreadPoolExecutor(hands, thread_name_prefix="step")
-        self._inbox: SimpleQueue[Answered | None] = SimpleQueue()
-        self._at_work: dict[tuple[UUID, int], tuple[Call, float]] = {}  # by id and fence
-        self._turning = Lock()
-        self._swept = self._asked_for_help = 0.0
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="step")
+        self._inbox: SimpleQueue[FinishedAttempt | None] = SimpleQueue()
+        self._under_way: dict[tuple[UUID, int], tuple[StepAttempt, float]] = {}  # by id and fence
+        self._loop_lock = Lock()
+        self._timers_checked = self._saturation_reported = 0.0
 
     def work(self) -> None:
         """Does what is due until nothing is."""
         self._inbox.put(None)  # whoever is at it looks again
-        while not self._inbox.empty() and self._turning.acquire(blocking=False):
+        while not self._inbox.empty() and self._loop_lock.acquire(blocking=False):
             try:
-                self._turn_until_nothing_is_due()
+                self._run_until_idle()
             finally:
-                self._turning.release()
+                self._loop_lock.release()
 
-    def _turn_until_nothing_is_due(self) -> None:
-        beat, self._swept = monotonic(), 0.0
-        answered: list[Answered] = []
+    def _run_until_idle(self) -> None:
+        beat, self._timers_checked = monotonic(), 0.0
+        answered: list[FinishedAttempt] = []
         while True:
-            pause = self._turn(answered)
-            if not self._at_work and self._inbox.empty() and pause > self.linger:
+            pause = self._run_cycle(answered)
+            if not self._under_way and self._inbox.empty() and pause > self.idle_timeout:
                 return
-            if len(self._at_work) >= self.hands and monotonic() > self._asked_for_help + 0.2:
-                self._asked_for_help = monotonic()
-                self.more()
+            if (
+                len(self._under_way) >= self.concurrency
+                and monotonic() > self._saturation_reported + 0.2
+            ):
+                self._saturation_reported = monotonic()
+                self.on_saturated()
             every = self.lease.total_seconds() / 3
-            answered = self._collect(min(pause, beat + every - monotonic()))
+            answered = self._collect_finished(min(pause, beat + every - monotonic()))
             if monotonic() >= beat + every:
                 self._renew_leases()
                 beat = monotonic()
 
-    def _turn(self, answered: list[Answered]) -> float:
+    def _run_cycle(self, answered: list[FinishedAttempt]) -> float:
         """Settles and claims; gives the seconds until something more is due."""
-        free = 0 if self.stopping else self.hands - len(self._at_work) + len(answered)
+        free = 0 if self.stopping else self.concurrency - len(self._under_way) + len(answered)
         try:
-            self._sweep()
+            self._check_timers()
             with self._transaction() as session:
-                settle(session, answered)
-                calls = claim(session, self.neighbours, free, self.lease) if free else []
-                pause = until_due(session) if len(calls) < free else inf
+                finish_attempts(session, answered)
+                attempts = claim_steps(session, self.neighbours, free, self.lease) if free else []
+                pause = get_seconds_until_due(session) if len(attempts) < free else inf
         except Exception as error:
-            self._make_up_for(error, answered, free)
+            self._recover(error, answered, free)
             return 0.0
-        self._let_go_of(answered)
-        self._begin(calls)
+        self._forget(answered)
+        self._submit(attempts)
         return pause
 
-    def _make_up_for(self, error: Exception, answered: list[Answered], free: int) -> None:
+    def _recover(self, error: Exception, answered: list[FinishedAttempt], free: int) -> None:
         """What was answered waits for the database; a run that cannot be moved stops no other."""
-        if is_away(error):
+        if is_database_unavailable(error):
             logger.warning("the database does not answer: %s", error)
             for item in answered:
                 self._inbox.put(item)
-            return sleep(PATIENCE)
+            return sleep(DATABASE_RETRY_SECONDS)
         logger.error("some run cannot be moved: one at a time", exc_info=error)
-        self._let_go_of(answered)
+        self._forget(answered)
         for item in answered:
-            self._alone(partial(settle, answered=[item]))
+            self._run_isolated(partial(finish_attempts, answered=[item]))
         if free:
-            one = partial(claim, neighbours=self.neighbours, limit=1, lease=self.lease)
-            self._begin(self._alone(one))
+            one = partial(claim_steps, neighbours=self.neighbours, limit=1, lease=self.lease)
+            self._submit(self._run_isolated(one))
         return None
 
-    def _alone(self, move: Callable[[Session], list[Call] | None]) -> list[Call]:
+    def _run_isolated(self, tx: Callable[[Session], list[StepAttempt] | None]) -> list[StepAttempt]:
         """In a transaction of its own. A run that cannot be moved has failed."""
         try:
             with self._transaction() as session:
-                return move(session) or []
-        except Unmovable as error:
+                return tx(session) or []
+        except UnprocessableRun as error:
             logger.exception("run %s cannot be moved", error.run_id)
             with self._transaction() as session:
-                give_up(session, error.run_id)
+                fail_unprocessable_run(session, error.run_id)
             return []
 
     @contextmanager
@@ -142,36 +160,39 @@ class Worker:
         with self.sessions.begin() as session, session.no_autoflush:
             yield session
 
-    def _begin(self, calls: list[Call]) -> None:
-        for call in calls:
-            seconds = call.defined.timeout or self.timeout
-            self._at_work[call.step.id, call.step.fence] = call, monotonic() + seconds + GRACE
-            self._pool.submit(self._attempt, call, seconds)
+    def _submit(self, attempts: list[StepAttempt]) -> None:
+        for attempt in attempts:
+            seconds = attempt.defined.timeout or self.timeout
+            self._under_way[attempt.step.id, attempt.step.fence] = (
+                attempt,
+                monotonic() + seconds + TIMEOUT_GRACE_SECONDS,
+            )
+            self._pool.submit(self._run_attempt, attempt, seconds)
 
-    def _let_go_of(self, answered: list[Answered]) -> None:
-        for call, _ in answered:
-            self._at_work.pop((call.step.id, call.step.fence))
+    def _forget(self, answered: list[FinishedAttempt]) -> None:
+        for attempt, _ in answered:
+            self._under_way.pop((attempt.step.id, attempt.step.fence))
 
-    def _sweep(self) -> None:
+    def _check_timers(self) -> None:
         """Once a second: whose time has come. Each run by itself, so that none stops the others."""
-        if monotonic() > self._swept + 1:
-            self._swept = monotonic()
+        if monotonic() > self._timers_checked + 1:
+            self._timers_checked = monotonic()
             with self._transaction() as session:
-                wake(session)
-                late = sla.late_runs(session)
+                wake_waiting_steps(session)
+                late = sla.find_late_runs(session)
             for run_id in late:
-                self._alone(partial(sla.breach, run_id=run_id))
+                self._run_isolated(partial(sla.handle_breaches, run_id=run_id))
 
-    def _attempt(self, call: Call, seconds: float) -> None:
-        with trace_context(call.run.trace_id, seconds):
-            outcome = attempt(call)
+    def _run_attempt(self, attempt: StepAttempt, seconds: float) -> None:
+        with trace_context(attempt.run.trace_id, seconds):
+            outcome = run_attempt(attempt)
             name = type(outcome).__name__
-            logger.info("step %s, attempt %d: %s", call.step.path, call.step.attempts, name)
-        self._inbox.put((call, outcome))
+            logger.info("step %s, attempt %d: %s", attempt.step.path, attempt.step.attempts, name)
+        self._inbox.put((attempt, outcome))
 
-    def _collect(self, seconds: float) -> list[Answered]:
+    def _collect_finished(self, seconds: float) -> list[FinishedAttempt]:
         """What has been answered; waits for something to happen, if nothing has."""
-        found: list[Answered] = []
+        found: list[FinishedAttempt] = []
         try:
             item = self._inbox.get(timeout=max(0.0, seconds))
             while True:
@@ -183,17 +204,17 @@ class Worker:
     def _renew_leases(self) -> None:
         """A heartbeat. A step that is far over its time gets none: another worker may take it."""
         with suppress(DBAPIError), self.sessions.begin() as session:
-            for call, until in self._at_work.values():
+            for attempt, until in self._under_way.values():
                 if monotonic() < until:
-                    job_queue.renew_lease(session, call.step, self.lease)
+                    job_queue.renew_lease(session, attempt.step, self.lease)
 
 
-def wake(session: Session) -> None:
+def wake_waiting_steps(session: Session) -> None:
     """Steps that wait for a time, and whose time has come, are due."""
     # < FOREVER says nothing new, but what the index is about.
     slept = select(Step.id).where(
-        Step.status == WAITING, Step.run_at <= func.now(), Step.run_at < FOREVER
+        Step.status == WAITING, Step.run_at <= func.now(), Step.run_at < NEVER
     )
-    some = slept.limit(MOST_WOKEN).with_for_update(skip_locked=True).cte()
+    some = slept.limit(MAX_WOKEN_STEPS).with_for_update(skip_locked=True).cte()
     awake = update(Step).where(Step.id == some.c.id).values(status=PENDING)
     session.execute(awake.execution_options(synchronize_session=False))

@@ -1,20 +1,20 @@
 """The step kinds. A new one is a class in a file here, and a line in the table."""
 
 from . import ai, approval, content, control, http, notify, wait
-from .protocol import Control, Kind
+from .protocol import ControlStep, StepType
 
-KINDS: dict[str, type[Kind] | type[Control]] = {
+STEP_TYPES: dict[str, type[StepType] | type[ControlStep]] = {
     "ai.classify": ai.Classify,
     "ai.extract": ai.Extract,
     "ai.summarize": ai.Summarize,
-    "approval": approval.Approve,
+    "approval": approval.Approval,
     "branch": control.Branch,
     "communication.notify": notify.Notify,
-    "content.fetch": content.Fetch,
-    "content.process": content.Process,
-    "content.share": content.Share,
+    "content.fetch": content.FetchDocument,
+    "content.process": content.ProcessDocument,
+    "content.share": content.ShareDocument,
     "foreach": control.ForEach,
-    "http": http.Request,
+    "http": http.HttpRequest,
     "parallel": control.Parallel,
     "set": control.Set,
     "wait": wait.Wait,

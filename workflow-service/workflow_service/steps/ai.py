@@ -17,7 +17,7 @@ from ..ai.errors import ModelRefused
 from ..ai.prompts import Prompt
 from ..definition.model import InputSchema
 from ..neighbours import Neighbours
-from .protocol import Call, Done, Given, Kind, Terminal
+from .protocol import Done, NonRetryableError, StepAttempt, StepInput, StepType
 
 Label = Annotated[Text, Field(min_length=1, max_length=100)]
 
@@ -26,62 +26,62 @@ class NoTextYet(Conflict):
     """A file whose text has not been extracted."""
 
 
-class Material(Given):
+class TextSource(StepInput):
     """What a model is asked about; also the body of POST /ai/...: one of the two."""
 
-    either: ClassVar[tuple[str, ...]] = ("document_id", "text")
+    exactly_one_of: ClassVar[tuple[str, ...]] = ("document_id", "text")
 
     document_id: UUID | None = None
     text: Text | None = Field(default=None, min_length=1, max_length=200_000)
 
     @field_validator("text")
     @classmethod
-    def not_blank(cls, text: str | None) -> str | None:
+    def check_not_blank(cls, text: str | None) -> str | None:
         if text is not None and not text.strip():
             raise ValueError("must not be blank")
         return text
 
-    def read(self, neighbours: Neighbours, reader_id: str) -> str:
+    def read_text(self, neighbours: Neighbours, reader_id: str) -> str:
         """The text, read with the reader's rights; raises NoTextYet, and content's errors."""
-        return self.text or text_of(neighbours.content, self.document_id, reader_id)
+        return self.text or read_document_text(neighbours.content, self.document_id, reader_id)
 
 
-class AiKind(Material, Kind):
+class AiStep(TextSource, StepType):
     """Its output is the answer, with the provider and the model that gave it."""
 
     uses_models: ClassVar[bool] = True
-    needs: ClassVar[str] = "ai:use"
+    required_permission: ClassVar[str] = "ai:use"
 
     @abstractmethod
-    def question(self, text: str) -> Prompt:
+    def build_prompt(self, text: str) -> Prompt:
         """What to ask about the text."""
 
-    def perform(self, call: Call) -> Done:
-        text = self.read(call.neighbours, call.run.started_by)
+    def perform(self, attempt: StepAttempt) -> Done:
+        text = self.read_text(attempt.neighbours, attempt.run.started_by)
         try:
-            answer = call.neighbours.models.complete(self.question(text), call.usage)
+            answer = attempt.neighbours.models.complete(self.build_prompt(text), attempt.usage)
         except ModelRefused as error:
-            raise Terminal(error.message) from error
+            raise NonRetryableError(error.message) from error
         return Done({**answer.value, "provider": answer.provider, "model": answer.model})
 
 
-class Summarize(AiKind):
+class Summarize(AiStep):
     """Example: {"kind": "ai.summarize", "with": {"document_id": "input.document_id"}}"""
 
-    def question(self, text: str) -> Prompt:
+    def build_prompt(self, text: str) -> Prompt:
         return prompts.build_summary_prompt(text)
 
 
-class Classify(AiKind):
+class Classify(AiStep):
     """Example: {"kind": "ai.classify", "with": {"text": "input.text", "labels": "['a', 'b']"}}"""
 
     labels: list[Label] = Field(min_length=2, max_length=50)
 
-    def question(self, text: str) -> Prompt:
+    def build_prompt(self, text: str) -> Prompt:
         return prompts.build_classification_prompt(text, self.labels)
 
 
-class Extract(AiKind):
+class Extract(AiStep):
     """`into` is a JSON schema of an object, as a definition's input is.
 
     Example: {"kind": "ai.extract", "with": {"text": "input.text",
@@ -92,16 +92,16 @@ class Extract(AiKind):
 
     @field_validator("into")
     @classmethod
-    def object_with_fields(cls, schema: InputSchema) -> InputSchema:
+    def check_object_with_fields(cls, schema: InputSchema) -> InputSchema:
         if schema.type != "object" or not schema.properties:
             raise ValueError("must be of type object, and have properties")
         return schema
 
-    def question(self, text: str) -> Prompt:
-        return prompts.build_extraction_prompt(text, self.into.plain())
+    def build_prompt(self, text: str) -> Prompt:
+        return prompts.build_extraction_prompt(text, self.into.to_json_schema())
 
 
-def text_of(content: ServiceClient, document_id: UUID | None, reader_id: str) -> str:
+def read_document_text(content: ServiceClient, document_id: UUID | None, reader_id: str) -> str:
     """A document's text, read with the reader's rights; raises NoTextYet, and content's errors."""
     path = f"/api/v1/documents/{document_id}"
     read = partial(content.call_from_thread, "GET", on_behalf_of=reader_id)

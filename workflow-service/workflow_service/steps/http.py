@@ -10,28 +10,39 @@ from chassis.schemas import Text
 from chassis.service_client import parse_retry_after
 from chassis.untrusted_http import MAX_RESPONSE_BYTES, NoResponse, UntrustedResponse, parse_url
 
-from .protocol import Call, Done, Kind, Terminal
+from .protocol import Done, NonRetryableError, StepAttempt, StepType
 
-BUSY = (408, 425, 429)
+RETRYABLE_STATUSES = (408, 425, 429)
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")]
 HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{0,2000}$")]
-OURS = ("host", "content-length", "transfer-encoding", "connection", "idempotency-key", "upgrade")
+RESERVED_HEADERS = (
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "idempotency-key",
+    "upgrade",
+)
 
 
-class Request(Kind):
+class HttpRequest(StepType):
     """Sends JSON and takes JSON or text. Carries the step's Idempotency-Key, and nobody's token."""
 
-    needs: ClassVar[str] = "workflows:start"
+    required_permission: ClassVar[str] = "workflows:start"
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     url: Text = Field(max_length=2000)
     headers: dict[HeaderName, HeaderValue] = Field(default={}, max_length=20)
     body: JsonValue = None
 
-    def perform(self, call: Call) -> Done:
-        given = {name: text for name, text in self.headers.items() if name.lower() not in OURS}
+    def perform(self, attempt: StepAttempt) -> Done:
+        given = {
+            name: text
+            for name, text in self.headers.items()
+            if name.lower() not in RESERVED_HEADERS
+        }
         headers = {"User-Agent": "workflow-service", **given}
-        headers["Idempotency-Key"] = str(call.step.key)
+        headers["Idempotency-Key"] = str(attempt.step.key)
         content = b""
         if self.body is not None:
             content = json.dumps(self.body).encode()
@@ -39,21 +50,21 @@ class Request(Kind):
         headers["Content-Length"] = str(len(content))
         host = parse_url(self.url).host
         try:
-            answer = call.neighbours.untrusted_http.request_from_thread(
+            answer = attempt.neighbours.untrusted_http.request_from_thread(
                 self.method, self.url, headers=headers, content=content
             )
         except NoResponse as error:
             raise Unavailable(str(error), target=host) from error
-        return Done(accepted(host, answer))
+        return Done(parse_response(host, answer))
 
 
-def accepted(host: str, answer: UntrustedResponse) -> dict[str, Any]:
+def parse_response(host: str, answer: UntrustedResponse) -> dict[str, Any]:
     """What a later step sees of an answer; raises when it is a refusal."""
-    if answer.status >= 500 or answer.status in BUSY:
+    if answer.status >= 500 or answer.status in RETRYABLE_STATUSES:
         message = f"answered {answer.status}"
         raise Unavailable(message, retry_after=parse_retry_after(answer.headers) or 1, target=host)
     if answer.status >= 300:
-        raise Terminal(f"answered {answer.status}", target=host)
+        raise NonRetryableError(f"answered {answer.status}", target=host)
     content_type = answer.headers.get("Content-Type", "")
     text = answer.content.decode(errors="replace").replace("\x00", "")
     found = {"status": answer.status, "content_type": content_type, "text": text, "json": None}
@@ -63,5 +74,7 @@ def accepted(host: str, answer: UntrustedResponse) -> dict[str, Any]:
         except (ValueError, RecursionError) as error:
             is_cut = len(answer.content) >= MAX_RESPONSE_BYTES
             fault = f"is longer than {MAX_RESPONSE_BYTES // 1024} KiB" if is_cut else "is not JSON"
-            raise Terminal(f"its answer should be JSON, and {fault}", target=host) from error
+            raise NonRetryableError(
+                f"its answer should be JSON, and {fault}", target=host
+            ) from error
     return found

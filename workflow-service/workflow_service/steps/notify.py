@@ -8,18 +8,18 @@ from pydantic import Field
 from chassis.schemas import JsonObject, Text
 
 from ..definition.model import RoleName
-from .protocol import Call, Done, Kind
+from .protocol import Done, StepAttempt, StepType
 
-MOST_MEMBERS = 50  # of a role who are told
+MAX_ROLE_MEMBERS = 50  # of a role who are told
 
 
-class Notify(Kind):
+class Notify(StepType):
     """Tells a person, or those who have a role.
 
     Takes a template with its variables, or a subject and a body; communication says what misses.
     """
 
-    either: ClassVar[tuple[str, ...]] = ("recipient_id", "role")
+    exactly_one_of: ClassVar[tuple[str, ...]] = ("recipient_id", "role")
 
     recipient_id: UUID | None = None
     role: RoleName | None = None
@@ -29,22 +29,27 @@ class Notify(Kind):
     subject: Text | None = None
     body: Text | None = None
 
-    def perform(self, call: Call) -> Done:
+    def perform(self, attempt: StepAttempt) -> Done:
         if self.recipient_id:
-            told = self.tell(call, str(self.recipient_id), str(call.step.key))
+            told = self.send(attempt, str(self.recipient_id), str(attempt.step.key))
             return Done({"notification_id": told["id"], "status": told["status"]})
-        keys = {user_id: f"{call.step.key}:{user_id}" for user_id in members(call, str(self.role))}
-        told = [self.tell(call, user_id, key) for user_id, key in keys.items()]
+        keys = {
+            user_id: f"{attempt.step.key}:{user_id}"
+            for user_id in list_members(attempt, str(self.role))
+        }
+        told = [self.send(attempt, user_id, key) for user_id, key in keys.items()]
         return Done({"notification_ids": [each["id"] for each in told]})
 
-    def tell(self, call: Call, recipient_id: str, key: str) -> Any:
+    def send(self, attempt: StepAttempt, recipient_id: str, key: str) -> Any:
         message = self.model_dump(exclude={"recipient_id", "role"}, exclude_none=True)
         data = {"recipient_id": recipient_id, "category": "workflow", **message}
-        return call.ask(call.neighbours.communication, "POST", "notifications", data, key=key)
+        return attempt.call_service(
+            attempt.neighbours.communication, "POST", "notifications", data, key=key
+        )
 
 
-def members(call: Call, role: str) -> list[str]:
+def list_members(attempt: StepAttempt, role: str) -> list[str]:
     """Who has the role, as this service may know; the starter need not know all users."""
-    params = {"role": role, "limit": MOST_MEMBERS}
-    page = call.neighbours.identity.call_from_thread("GET", "/api/v1/users", params=params)
+    params = {"role": role, "limit": MAX_ROLE_MEMBERS}
+    page = attempt.neighbours.identity.call_from_thread("GET", "/api/v1/users", params=params)
     return [user["id"] for user in page["items"]]

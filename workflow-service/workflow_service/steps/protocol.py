@@ -19,7 +19,7 @@ from ..neighbours import Neighbours
 
 
 @dataclass(frozen=True)
-class Here:
+class StepContext:
     """Where in a run we are."""
 
     run: Run
@@ -28,13 +28,13 @@ class Here:
 
 
 @dataclass(frozen=True)
-class Call(Here):
+class StepAttempt(StepContext):
     """One attempt at a step. `usage` collects its calls to models, kept in any case."""
 
     neighbours: Neighbours
     usage: UsageLog = field(default_factory=UsageLog)
 
-    def ask(
+    def call_service(
         self,
         neighbour: ServiceClient,
         method: str,
@@ -51,7 +51,7 @@ class Call(Here):
         more["headers"] = {"Idempotency-Key": key or str(self.step.key)}
         return neighbour.call_from_thread(method, f"/api/v1/{path}", *args, **more)
 
-    def require(self, permission: str) -> None:
+    def require_permission(self, permission: str) -> None:
         """Raises Forbidden when whoever started the run is not active, or may not do this now."""
         who = {"on_behalf_of": self.run.started_by}
         starter = self.neighbours.identity.call_from_thread("POST", "/api/v1/auth/validate", **who)
@@ -67,7 +67,7 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Again:
+class Pending:
     """Not finished yet: call again then, or when others move it. Meanwhile no worker is busy.
 
     `memory` is what the step will find in `step.memory` the next time. `waits`: what it waits for
@@ -76,7 +76,7 @@ class Again:
 
     at: datetime | None
     memory: dict[str, Any] = field(default_factory=dict)
-    waits: bool = False
+    is_long_wait: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Assignee:
 
 
 @dataclass(frozen=True)
-class Ask:
+class RequestApproval:
     """The step waits for people to decide. Tasks that it has open already are replaced by these.
 
     `seen` is what the decision is bound to beside the subject. `purpose` budget: approval lets the
@@ -102,69 +102,72 @@ class Ask:
     needed: int = 1
     not_by: str | None = None
     purpose: Literal["approval", "budget"] = "approval"
-    tell: dict[str, Any] = field(default_factory=dict)
+    message: dict[str, Any] = field(default_factory=dict)
     at: datetime | None = None
     memory: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Spread:
+class FanOut:
     """The step is done when its lanes have joined. Each lane: its name, first step and item."""
 
-    lanes: Sequence[tuple[str, str, Any]]
-    at_once: int
+    branches: Sequence[tuple[str, str, Any]]
+    max_parallel: int
 
 
 @dataclass(frozen=True)
-class Launch:
+class StartSubworkflow:
     """The step is done when the run that it starts is."""
 
     definition: str
     input: dict[str, Any]
 
 
-class Terminal(Unprocessable):
+class NonRetryableError(Unprocessable):
     """No further attempt would help: the step fails, with this reason."""
 
 
-Answer = Done | Again | Ask | Spread | Launch
-Outcome = Answer | ServiceError
+StepResult = Done | Pending | RequestApproval | FanOut | StartSubworkflow
+Outcome = StepResult | ServiceError
 
 
-class Given(Strict):
+class StepInput(Strict):
     """What a kind takes are its fields, under `with` in a definition."""
 
-    either: ClassVar[tuple[str, ...]] = ()
+    exactly_one_of: ClassVar[tuple[str, ...]] = ()
     """Fields of which it needs exactly one."""
-    any_of: ClassVar[tuple[str, ...]] = ()
+    at_least_one_of: ClassVar[tuple[str, ...]] = ()
     """Fields of which it needs one or more; which, it says itself."""
 
     @model_validator(mode="after")
-    def has_one_of_them(self) -> Self:
-        if self.either and sum(getattr(self, name) is not None for name in self.either) != 1:
-            raise ValueError(f"give either {' or '.join(self.either)}")
+    def check_exactly_one(self) -> Self:
+        if (
+            self.exactly_one_of
+            and sum(getattr(self, name) is not None for name in self.exactly_one_of) != 1
+        ):
+            raise ValueError(f"give either {' or '.join(self.exactly_one_of)}")
         return self
 
 
-class Kind(Given):
+class StepType(StepInput):
     """A step kind that calls somebody, or takes its time."""
 
     uses_models: ClassVar[bool] = False
     """It costs money, and so is asked for when a run has spent its budget."""
-    needs: ClassVar[str] = ""
+    required_permission: ClassVar[str] = ""
     """What its starter must be allowed, where no neighbour is asked with their rights and says."""
 
     @abstractmethod
-    def perform(self, call: Call) -> Answer:
-        """One attempt. Raises Terminal, or a neighbour's error, whose status says what to do."""
+    def perform(self, attempt: StepAttempt) -> StepResult:
+        """Makes one attempt. Raises NonRetryableError, or the error of a neighbour."""
 
 
-class Control(Given):
+class ControlStep(StepInput):
     """A kind that asks nobody: it is done in the transaction that makes it ready."""
 
-    lanes: ClassVar[Literal["", "branches", "do"]] = ""
+    branches_field: ClassVar[Literal["", "branches", "do"]] = ""
     """The field that a step of this kind must have, when other steps run inside it."""
 
     @abstractmethod
-    def decide(self, here: Here, sees: Callable[[], Scope]) -> Answer:
-        """What is to happen; the same for the same input. Raises Terminal."""
+    def decide(self, context: StepContext, sees: Callable[[], Scope]) -> StepResult:
+        """What is to happen; the same for the same input. Raises NonRetryableError."""

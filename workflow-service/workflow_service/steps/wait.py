@@ -5,20 +5,20 @@ from typing import ClassVar
 
 from pydantic import AwareDatetime, Field
 
-from .protocol import Again, Call, Done, Kind
+from .protocol import Done, Pending, StepAttempt, StepType
 
-LONGEST = 366 * 86400.0
+MAX_WAIT_SECONDS = 366 * 86400.0
 
 
-class Wait(Kind):
+class Wait(StepType):
     """Takes seconds, or until: a time with its zone. No worker is busy meanwhile."""
 
-    either: ClassVar[tuple[str, ...]] = ("seconds", "until")
+    exactly_one_of: ClassVar[tuple[str, ...]] = ("seconds", "until")
 
-    seconds: float | None = Field(default=None, ge=0, le=LONGEST)
+    seconds: float | None = Field(default=None, ge=0, le=MAX_WAIT_SECONDS)
     until: AwareDatetime | None = None
 
-    def perform(self, call: Call) -> Done | Again:
-        over = self.until or call.step.created_at + timedelta(seconds=self.seconds or 0)
+    def perform(self, attempt: StepAttempt) -> Done | Pending:
+        over = self.until or attempt.step.created_at + timedelta(seconds=self.seconds or 0)
         # It was due at run_at by the database's clock; that of this machine may be wrong.
-        return Done({"until": over.isoformat()}) if over <= call.step.run_at else Again(over)
+        return Done({"until": over.isoformat()}) if over <= attempt.step.run_at else Pending(over)
