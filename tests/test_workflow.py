@@ -181,7 +181,7 @@ def test_what_was_done_is_undone_newest_first(stack: Stack) -> None:
 
     assert run["status"] == "failed"
     assert [(step["path"], step["status"]) for step in run["steps"]] == [
-        ("one", "done"), ("two", "done"), ("three", "dead"),
+        ("one", "done"), ("two", "done"), ("three", "failed"),
         ("two~undo", "done"), ("one~undo", "done"),
     ]  # fmt: skip
 
@@ -192,7 +192,7 @@ def test_a_retry_goes_on_where_its_run_failed_and_says_whose_it_is(stack: Stack)
     fetch = {"kind": "content.fetch", "with": DOCUMENT}
     name = published(stack, {"say": tell("Once", next="fetch"), "fetch": fetch})
     run = finished(author, started(author, name, document_id=document["id"]), LEASE_OVER)
-    assert states(author, run) == {"say": "done", "fetch": "dead"}
+    assert states(author, run) == {"say": "done", "fetch": "failed"}
     path = f"/documents/{document['id']}/permissions/{author.user_id}"
     assert owner.ask("PUT", "content", path, json={"level": "read"}).is_success
 

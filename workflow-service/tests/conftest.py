@@ -398,12 +398,12 @@ def told_of_run(run: dict[str, Any], what: str, data: dict[str, Any]) -> None:
 
 def told_of_step(step: dict[str, Any], what: str, data: dict[str, Any]) -> None:
     states = {
-        "started": "running", "spread": "waiting", "launched": "waiting", "held": "held",
-        "resumed": "pending", "cancelled": "cancelled", "done": "done", "dead": "dead",
+        "started": "running", "fanned_out": "waiting", "child_started": "waiting", "held": "held",
+        "resumed": "pending", "cancelled": "cancelled", "done": "done", "failed": "failed",
     }  # fmt: skip
     data = {key: data[key] for key in ("status", "input", "output", "error") if key in data}
-    if what in states or what in ("ready", "copied", "again", "retrying"):
-        step |= {"error": None} if what in ("done", "spread", "launched") else {}
+    if what in states or what in ("ready", "copied", "rescheduled", "retrying"):
+        step |= {"error": None} if what in ("done", "fanned_out", "child_started") else {}
         step |= {"status": states.get(what), **data} if what in states else data
 
 

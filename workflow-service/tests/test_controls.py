@@ -386,7 +386,7 @@ def test_a_retry_goes_on_in_the_run_that_a_step_had_started(
 
     again = post(starter, run, "retry", version="pinned").json()
     work()
-    (launched,) = [e for e in starter.history(again) if e["type"] == "step.launched"]
+    (launched,) = [e for e in starter.history(again) if e["type"] == "step.child_started"]
     assert statuses(starter, again) == {"call": "waiting"}
     long_after(run_id=launched["data"]["workflow_id"])
     work()

@@ -102,7 +102,9 @@ def test_processing_is_asked_for_once_and_then_waited_for(
     asked = [(c.method, c.url.path) for c in platform.calls[first:]]
     assert asked.count(("POST", f"{document}/process")) == 1
     assert asked.count(("GET", f"{document}/processing")) >= platform.content.pace
-    assert [e["type"] for e in starter.history(run)].count("step.again") == platform.content.pace
+    assert [e["type"] for e in starter.history(run)].count(
+        "step.rescheduled"
+    ) == platform.content.pace
 
 
 def test_the_history_tells_the_whole_story_in_order(

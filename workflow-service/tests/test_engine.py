@@ -146,7 +146,7 @@ def test_what_a_frozen_worker_says_late_is_noted_and_not_done(
     work()
 
     history = starter.history(run)
-    late = [event for event in history if event["type"] == "step.late"]
+    late = [event for event in history if event["type"] == "step.result_discarded"]
     assert other.step.fence == frozen.step.fence + 1
     assert [(event["step"], event["attempt"]) for event in late] == [("tell", 1)]
     assert types(history).count("step.done") == 2

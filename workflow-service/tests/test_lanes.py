@@ -272,7 +272,7 @@ def test_a_wait_goes_by_the_clock_of_the_database_and_not_by_that_of_a_worker(
     work()
 
     types = [event["type"] for event in starter.history(run)]
-    assert types.count("step.again") == 1
+    assert types.count("step.rescheduled") == 1
     assert starter.run(run)["status"] == "completed"
 
 

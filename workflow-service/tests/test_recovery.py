@@ -204,9 +204,11 @@ def test_a_frozen_workers_step_is_taken_over_and_its_answer_is_evidence(
     os.kill(frozen.pid or 0, signal.SIGCONT)
     released.set()
 
-    late = eventually(lambda: [e for e in starter.history(run) if e["type"] == "step.late"])
+    late = eventually(
+        lambda: [e for e in starter.history(run) if e["type"] == "step.result_discarded"]
+    )
     assert (late[0]["step"], late[0]["attempt"]) == ("one", 1)
-    assert late[0]["data"]["late_result"]["output"]["status"] == "queued"
+    assert late[0]["data"]["result"]["output"]["status"] == "queued"
     assert len(platform.communication.to(starter.user_id)) == 2
 
 

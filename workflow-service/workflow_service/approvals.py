@@ -128,7 +128,7 @@ def apply_budget_decision(tx: RunTransaction, step: Step, task: Task) -> None:
         return transitions.fail_step(tx, step, "the run was not allowed to cost more")
     budget.raise_budget(tx, str(task.decided_by))
     step.attempts = 0
-    return tx.reschedule_step(step, "step.again", now(), PENDING)
+    return tx.reschedule_step(step, "step.rescheduled", now(), PENDING)
 
 
 def check_document_unchanged(

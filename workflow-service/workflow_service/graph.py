@@ -12,7 +12,7 @@ StatusCounts = Mapping[str, Counter[str]]
 """How many of a step are in which state: {"fetch": {"done": 3, "running": 1}}."""
 
 STATUS_COLOURS = {  # the first that any of a step is in is its colour
-    "dead": "#f4b6b6", "running": "#b9d7f5", "pending": "#dde9f5", "held": "#e3d9f2",
+    "failed": "#f4b6b6", "running": "#b9d7f5", "pending": "#dde9f5", "held": "#e3d9f2",
     "waiting": "#fbe7ae", "done": "#bfe5c1", "cancelled": "#dddddd", "": "#ffffff",
 }  # fmt: skip
 FORBIDDEN_IN_XML = compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -10,7 +10,6 @@ from . import human_tasks, subworkflows, transitions
 from .statuses import (  # fmt: skip
     CANCELLED,
     COMPENSATING,
-    DEAD,
     DONE,
     FAILED,
     HELD,
@@ -80,7 +79,7 @@ def compensate_next(tx: RunTransaction) -> None:
 def describe_failure(tx: RunTransaction) -> str | None:
     """Why the run ends early, and what could not be undone."""
     dead = select(Step).where(
-        Step.run_id == tx.run.id, Step.status == DEAD, Step.name.endswith(UNDO)
+        Step.run_id == tx.run.id, Step.status == FAILED, Step.name.endswith(UNDO)
     )
     left = ", ".join(step.path.removesuffix(UNDO) for step in tx.session.scalars(dead))
     parts = [tx.run.error, f"could not be undone: {left}" if left else None]

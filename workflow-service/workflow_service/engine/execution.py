@@ -191,7 +191,7 @@ def finish_attempt(tx: RunTransaction, step: Step, attempt: StepAttempt, outcome
     if step.status == RUNNING and step.fence == attempt.step.fence:
         return apply_outcome(tx, step, attempt.defined, outcome)
     evidence = asdict(outcome) if isinstance(outcome, Done) else repr(outcome)
-    return tx.record("step.late", attempt.step, None, late_result=evidence)
+    return tx.record("step.result_discarded", attempt.step, None, result=evidence)
 
 
 def apply_outcome(

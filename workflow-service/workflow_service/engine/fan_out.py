@@ -17,7 +17,7 @@ MAX_JOINED_CHARACTERS = 1_000_000  # characters that the lanes of a step may giv
 def start_fan_out(tx: RunTransaction, step: Step, spread: FanOut) -> None:
     step.status, step.run_at, step.lease_until = WAITING, NEVER, None
     step.memory = {"started": 0, "ended": 0}
-    tx.record("step.spread", step, lanes=len(spread.branches))
+    tx.record("step.fanned_out", step, branches=len(spread.branches))
     start_branches(tx, step, spread)
 
 

@@ -16,7 +16,7 @@ from chassis.errors import Conflict, Unprocessable
 from ..models import DefinitionVersion, Run, Step
 from . import subworkflows, transitions
 from .controls import InvalidRunStatus
-from .statuses import CANCELLED, COMPLETED, DEAD, DONE, NEVER, UNDO, WAITING
+from .statuses import CANCELLED, COMPLETED, DONE, FAILED, NEVER, UNDO, WAITING
 from .transaction import RunTransaction, save_transactions
 
 
@@ -100,7 +100,7 @@ def load_steps(session: Session, run: Run) -> list[Step]:
 
 
 def has_result(step: Step) -> bool:
-    return step.status == DONE or (step.status == DEAD and step.output is not None)
+    return step.status == DONE or (step.status == FAILED and step.output is not None)
 
 
 def copy_steps(tx: RunTransaction, steps: Iterable[Step]) -> list[Step]:
@@ -177,7 +177,7 @@ def retry_child(tx: RunTransaction, step: Step, old: Step, by: str) -> None:
     else:
         tx.session.flush()  # the step, to which the run refers
         run = retry_run(tx.session, child, child.published, tx.run.trace_id, by, inside=step)
-        tx.record("step.launched", step, workflow_id=str(run.id))
+        tx.record("step.child_started", step, workflow_id=str(run.id))
 
 
 def get_version(tx: RunTransaction, old: Step) -> int:
@@ -189,7 +189,7 @@ def is_inside(step: Step, joined: set[str]) -> bool:
     scope = step.scope
     while scope:
         if get_container(scope) in joined:
-            return step.status in (CANCELLED, DEAD)
+            return step.status in (CANCELLED, FAILED)
         scope = scope.rpartition("/")[0]
     return False
 

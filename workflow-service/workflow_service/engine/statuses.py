@@ -9,7 +9,9 @@ from chassis import job_queue
 
 # Of a step: those of the queue of record, and some more. It waits for people, a time or its
 # lanes; the run is paused; it was not needed any more.
-PENDING, RUNNING, DONE, DEAD = job_queue.PENDING, job_queue.RUNNING, job_queue.DONE, job_queue.DEAD
+PENDING = job_queue.PENDING
+RUNNING = job_queue.RUNNING
+DONE = job_queue.DONE
 WAITING, HELD, CANCELLED = "waiting", "held", "cancelled"
 OPEN = (PENDING, RUNNING, WAITING, HELD)
 

@@ -21,7 +21,7 @@ def follow_subworkflow(tx: RunTransaction, step: Step, wanted: StartSubworkflow)
     child = find_child(tx, step)
     if child is None:
         child = start_child(tx, step, wanted)
-        tx.record("step.launched", step, workflow_id=str(child.id))
+        tx.record("step.child_started", step, workflow_id=str(child.id))
     if child.status == COMPLETED:
         return transitions.finish_step(
             tx, step, {"workflow_id": str(child.id), "output": child.output}

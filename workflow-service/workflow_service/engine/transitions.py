@@ -31,7 +31,6 @@ from ..steps.protocol import (
 from . import compensation, fan_out, human_tasks, subworkflows
 from .statuses import (  # fmt: skip
     COMPLETED,
-    DEAD,
     DONE,
     FAILED,
     NEVER,
@@ -135,7 +134,7 @@ def apply_result(tx: RunTransaction, step: Step, answer: StepResult) -> None:
             step.memory, step.attempts = answer.memory, 0  # it has not failed
             at = answer.at or NEVER
             is_long = answer.is_long_wait or at - now() > SHORT_PAUSE
-            tx.reschedule_step(step, "step.again", at, WAITING if is_long else PENDING)
+            tx.reschedule_step(step, "step.rescheduled", at, WAITING if is_long else PENDING)
         case RequestApproval():
             human_tasks.open_tasks(tx, step, answer)
         case FanOut():
@@ -160,8 +159,8 @@ def fail_step(tx: RunTransaction, step: Step, reason: str) -> None:
     is_own = "~" in step.name
     goes_on = not is_own and tx.get_step_definition(step).on_failure == "continue"
     output = {"error": reason} if goes_on else None
-    end_step(tx, step, DEAD, output, reason)
-    tx.record("step.dead", step, error=reason, output=output)
+    end_step(tx, step, FAILED, output, reason)
+    tx.record("step.failed", step, error=reason, output=output)
     if "started" in step.memory:
         compensation.cancel_steps(tx, *compensation.get_interruptible_statuses(tx), inside=step)
     human_tasks.close_tasks(tx, [step], reason)

@@ -68,7 +68,7 @@ class StepRead(BaseModel):
         " each.3/both.left/name."
     )
     kind: str
-    status: Literal["pending", "running", "waiting", "held", "done", "dead", "cancelled"]
+    status: Literal["pending", "running", "waiting", "held", "done", "failed", "cancelled"]
     attempts: int
     error: str | None = Field(validation_alias="last_error")
     run_at: datetime
