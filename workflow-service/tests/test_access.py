@@ -1,4 +1,4 @@
-"""Who may see and do what: for everybody else it is not there."""
+"""Who may see and do what. For everyone else, the answer is 404."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +31,7 @@ NEEDS = [
 
 @pytest.fixture
 def run(starter: Caller, reviewer: Caller, platform: Platform, work: Work) -> dict[str, Any]:
-    """A run of the starter that waits for the reviewer."""
+    """Starts a run that waits for the reviewer."""
     given = {"document_id": platform.content.add(starter.user_id), "reviewer_id": reviewer.user_id}
     started = starter.start("document-review", **given)
     work()
@@ -45,14 +45,14 @@ def test_without_the_permission_it_is_403_and_without_a_token_401(
     others = {*EDITOR, "ai:use"} - {permission}
 
     refused = login(*others).request(method, path)
-    nobody = client.request(method, path)
+    anonymous = client.request(method, path)
 
     assert refused.status_code == 403
     assert permission in refused.json()["detail"]
-    assert nobody.status_code == 401
+    assert anonymous.status_code == 401
 
 
-def test_a_run_is_not_there_for_a_stranger(run: dict[str, Any], stranger: Caller) -> None:
+def test_a_run_is_404_for_a_stranger(run: dict[str, Any], stranger: Caller) -> None:
     path = f"/workflows/{run['id']}"
 
     seen = [stranger.get(path), stranger.get(f"{path}/history")]
@@ -78,7 +78,7 @@ def test_an_admin_sees_every_run(run: dict[str, Any], login: Callable[..., Calle
     assert admin.history(run)[0]["actor_id"] == run["started_by"]
 
 
-def test_a_task_is_there_for_its_assignee_only(
+def test_only_the_assignee_may_complete_a_task_and_others_get_404(
     run: dict[str, Any],
     starter: Caller,
     reviewer: Caller,

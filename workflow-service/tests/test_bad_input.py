@@ -1,4 +1,4 @@
-"""A page of bad input for each endpoint: a 4xx that names the field, and never a 500."""
+"""Bad input for each endpoint: the answer is a 4xx that names the field, never a 500."""
 
 import json
 from typing import Any
@@ -92,7 +92,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("path", "good", "change", "field"), BAD)
-def test_bad_input_is_refused_by_name(
+def test_bad_input_is_refused_with_the_name_of_the_field(
     starter: Caller, path: str, good: dict[str, Any], change: dict[str, Any], field: str
 ) -> None:
     body = json.dumps(good | change)
@@ -140,13 +140,13 @@ def test_a_forged_history_cursor_is_refused(starter: Caller) -> None:
         assert response.status_code == 422, (cursor, response.text)
 
 
-def test_a_body_beyond_the_limit_is_413(starter: Caller) -> None:
+def test_a_body_above_the_limit_is_413(starter: Caller) -> None:
     response = starter.post("/workflows", json=START | {"input": {"a": "x" * 1_100_000}})
 
     assert response.status_code == 413
 
 
-def test_a_schema_nested_without_end_is_refused(starter: Caller) -> None:
+def test_a_deeply_nested_schema_is_refused(starter: Caller) -> None:
     schema = '{"type": "object", "properties": {"a": ' * 500 + "{}" + "}}" * 500
     body = json.dumps(NAMED)[:-1] + f', "input": {schema}}}'
 

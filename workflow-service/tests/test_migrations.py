@@ -1,4 +1,4 @@
-"""A database with runs under way is upgraded, and they go on."""
+"""Upgrades a database that has unfinished runs; they continue afterwards."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def upgrade(url: str, revision: str) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_a_database_with_a_run_that_waits_is_upgraded(url: str) -> None:
+def test_a_database_with_a_waiting_run_is_upgraded(url: str) -> None:
     upgrade(url, "0001")
     engine = sa.create_engine(url)
     with engine.begin() as connection:

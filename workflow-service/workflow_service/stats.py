@@ -7,10 +7,11 @@ from sqlalchemy import and_, extract, func, or_, select
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
+from chassis.clock import now
 from chassis.pagination import PageParameters, paginate
 
 from .engine.human_tasks import TASK_OPEN
-from .engine.statuses import CANCELLED, COMPLETED, FAILED, now
+from .engine.statuses import CANCELLED, COMPLETED, FAILED
 from .models import AiCall, Run, Step, Task
 from .workflows import ALL_WORKFLOWS_PERMISSION, is_owned_by, sum_usage
 

@@ -1,9 +1,11 @@
 """Responses of /ai, and what calls to models cost."""
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from chassis.schemas import ResponseModel
 
 
-class Usage(BaseModel):
+class Usage(ResponseModel):
     """Adds up the calls to models that an answer took."""
 
     input_tokens: int
@@ -17,7 +19,7 @@ class UsageTotal(Usage):
     calls: int
 
 
-class AiResponse(BaseModel):
+class AiResponse(ResponseModel):
     """Says what every answer of a model says beside its content."""
 
     provider: str = Field(

@@ -4,14 +4,12 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from chassis.schemas import Text
-
-from ..definition.model import Strict
+from chassis.schemas import RequestModel, ResponseModel, Text
 
 
-class TaskRead(BaseModel):
+class TaskRead(ResponseModel):
     id: UUID
     created_at: datetime
     workflow_id: UUID
@@ -36,7 +34,7 @@ class TaskRead(BaseModel):
     decided_at: datetime | None
 
 
-class Decision(Strict):
+class Decision(RequestModel):
     decision: Literal["approve", "reject"]
     comment: Text = Field(default="", max_length=5000)
     subject_hash: Text | None = Field(

@@ -4,16 +4,16 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from chassis.schemas import JsonObject, Text
+from chassis.schemas import JsonObject, RequestModel, ResponseModel, Text
 
-from ..definition.model import StepName, Strict
+from ..definition.model import StepName
 from .ai import UsageTotal
 from .definitions import DefinitionName
 
 
-class WorkflowStart(Strict):
+class WorkflowStart(RequestModel):
     definition: DefinitionName
     input: JsonObject = Field(default={})
     business_key: Text | None = Field(
@@ -25,7 +25,7 @@ class WorkflowStart(Strict):
     )
 
 
-class WorkflowRetry(Strict):
+class WorkflowRetry(RequestModel):
     version: Literal["pinned", "latest"] = Field(
         default="pinned",
         description="`pinned` keeps the version of the definition that the run started with.",
@@ -39,7 +39,7 @@ class WorkflowRerun(WorkflowRetry):
     )
 
 
-class WorkflowRead(BaseModel):
+class WorkflowRead(ResponseModel):
     id: UUID
     created_at: datetime
     definition: str
@@ -59,7 +59,7 @@ class WorkflowRead(BaseModel):
     finished_at: datetime | None
 
 
-class StepRead(BaseModel):
+class StepRead(ResponseModel):
     id: UUID
     created_at: datetime
     name: str
@@ -85,7 +85,7 @@ class WorkflowWithSteps(WorkflowRead):
     usage: UsageTotal
 
 
-class EventRead(BaseModel):
+class EventRead(ResponseModel):
     id: int
     type: str
     at: datetime
@@ -96,7 +96,7 @@ class EventRead(BaseModel):
     data: dict[str, Any]
 
 
-class DefinitionStats(BaseModel):
+class DefinitionStats(ResponseModel):
     """Counts the runs of one definition. The durations are those of completed runs."""
 
     definition: str
@@ -109,14 +109,14 @@ class DefinitionStats(BaseModel):
     p95_seconds: float | None
 
 
-class WorkflowStats(BaseModel):
+class WorkflowStats(ResponseModel):
     by_status: dict[str, int]
     by_definition: list[DefinitionStats]
     open_tasks: int
     usage: UsageTotal
 
 
-class SlaRead(BaseModel):
+class SlaRead(ResponseModel):
     id: UUID
     definition: str
     status: str

@@ -1,4 +1,4 @@
-"""Labels, facts, suggestions and analyses from the text alone."""
+"""Labels, facts, suggestions and analyses that are made without a model."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from workflow_service.ai.providers import Offline
 from workflow_service.ai.usage import UsageLog
 from workflow_service.settings import settings
 
-from .conftest import PROSE
+from ..conftest import PROSE
 
 INVOICE = """Invoice number: 2024-0117
 Issued on 2026-03-02 to Mill Town Council, council@mill.example.
@@ -22,12 +22,12 @@ Priority is HIGH; the deadline was 2026-04-01.
 """
 
 
-def ask(question: Prompt) -> ModelAnswer:
-    return ModelClient([Offline(settings)]).complete(question, UsageLog())
+def complete_offline(prompt: Prompt) -> ModelAnswer:
+    return ModelClient([Offline(settings)]).complete(prompt, UsageLog())
 
 
-def extracted(**fields: dict[str, Any]) -> dict[str, Any]:
-    return ask(
+def extract_fields(**fields: dict[str, Any]) -> dict[str, Any]:
+    return complete_offline(
         prompts.build_extraction_prompt(INVOICE, {"type": "object", "properties": fields})
     ).value
 
@@ -50,22 +50,22 @@ def extracted(**fields: dict[str, Any]) -> dict[str, Any]:
         ({"sum": {"type": "number", "title": "Total"}}, 1250.5),
     ],
 )
-def test_a_fact_is_found_beside_its_name_or_by_its_looks(
+def test_a_fact_is_found_after_its_name_or_by_its_format(
     field: dict[str, Any], expected: Any
 ) -> None:
-    assert extracted(**field) == {next(iter(field)): expected}
+    assert extract_fields(**field) == {next(iter(field)): expected}
 
 
-def test_what_the_text_does_not_say_is_left_out() -> None:
-    assert extracted(discount={"type": "number"}) == {}
+def test_a_fact_that_the_text_does_not_mention_is_left_out() -> None:
+    assert extract_fields(discount={"type": "number"}) == {}
 
 
-def test_a_required_fact_that_is_not_there_is_no_answer() -> None:
+def test_an_answer_without_a_required_fact_is_invalid() -> None:
     schema = {"type": "object", "properties": {"discount": {"type": "number"}},
               "required": ["discount"]}  # fmt: skip
 
     with pytest.raises(InvalidAnswer, match="'discount' is a required property"):
-        ask(prompts.build_extraction_prompt(INVOICE, schema))
+        complete_offline(prompts.build_extraction_prompt(INVOICE, schema))
 
 
 @pytest.mark.parametrize(
@@ -73,27 +73,33 @@ def test_a_required_fact_that_is_not_there_is_no_answer() -> None:
     [("The sluices need repairing; repairs are due.", "Repair"), ("A budget for 2027.", "Budget")],
 )
 def test_the_label_is_the_one_whose_words_the_text_uses(text: str, label: str) -> None:
-    answer = ask(prompts.build_classification_prompt(text, ["Budget", "Repair"])).value
+    answer = complete_offline(prompts.build_classification_prompt(text, ["Budget", "Repair"])).value
 
     assert answer == {"label": label, "confidence": 1.0}
 
 
-def test_a_text_that_says_nothing_of_any_label_is_classified_without_confidence() -> None:
+def test_a_text_that_matches_no_label_is_classified_with_zero_confidence() -> None:
     assert (
-        ask(prompts.build_classification_prompt("Hello.", ["Budget", "Repair"])).value["confidence"]
+        complete_offline(prompts.build_classification_prompt("Hello.", ["Budget", "Repair"])).value[
+            "confidence"
+        ]
         == 0
     )
 
 
-def test_a_suggestion_is_a_title_and_what_the_text_is_about() -> None:
-    found = ask(prompts.build_suggestion_prompt("Closing the mill race\n" + PROSE)).value
+def test_a_suggestion_has_a_title_and_topics_as_tags() -> None:
+    found = complete_offline(
+        prompts.build_suggestion_prompt("Closing the mill race\n" + PROSE)
+    ).value
 
     assert found["title"] == "Closing the mill race"
     assert {"mill", "race"} <= set(found["tags"])
 
 
 def test_an_analysis_has_topics_points_figures_and_questions() -> None:
-    found = ask(prompts.build_analysis_prompt(PROSE + " Who pays for the 3 hinges?")).value
+    found = complete_offline(
+        prompts.build_analysis_prompt(PROSE + " Who pays for the 3 hinges?")
+    ).value
 
     assert "mill" in found["topics"]
     assert "The wheel has not turned since the flood of 1998." in found["figures"]
@@ -102,7 +108,7 @@ def test_an_analysis_has_topics_points_figures_and_questions() -> None:
 
 
 @pytest.mark.parametrize("text", ["   ", "...", "x", "🙂" * 10])
-def test_odd_texts_have_an_analysis_too(text: str) -> None:
-    assert set(ask(prompts.build_analysis_prompt(text)).value) == {
+def test_unusual_texts_have_an_analysis_too(text: str) -> None:
+    assert set(complete_offline(prompts.build_analysis_prompt(text)).value) == {
         "topics", "key_points", "figures", "questions",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The summary that needs no model."""
+"""Summaries that are made without a model."""
 
 import time
 
@@ -7,14 +7,14 @@ import pytest
 from workflow_service.ai import offline
 from workflow_service.ai.offline import MAX_SENTENCES, split_sentences
 
-from .conftest import PROSE
+from ..conftest import PROSE
 
 
 def summarize(text: str) -> str:
     return str(offline.summarize(text)["summary"])
 
 
-def test_it_picks_what_the_text_keeps_saying_in_its_order() -> None:
+def test_it_picks_the_sentences_with_frequent_words_in_their_order() -> None:
     aside = (
         " Lunch was served at noon." * 1 + " Umbrellas stayed in lockers." + " Bells rang twice."
     )
@@ -42,7 +42,7 @@ def test_a_text_without_sentences_does_no_harm(text: str) -> None:
     assert isinstance(summarize(text), str)
 
 
-def test_lines_broken_by_a_page_are_joined_and_repeated_ones_said_once() -> None:
+def test_broken_lines_are_joined_and_repeated_sentences_appear_once() -> None:
     assert summarize("The mill\nrace is\n old. Page 1.\nPage 1.") == "The mill race is old. Page 1."
 
 
@@ -58,11 +58,11 @@ def test_it_works_in_other_languages() -> None:
     assert "Suppe" not in summarize(german)
 
 
-def test_an_endless_text_is_done_soon_and_its_summary_is_short() -> None:
-    endless = "word " * 200_000 + ". ".join(f"Sentence number {n} of many" for n in range(20_000))
+def test_a_very_long_text_is_summarised_quickly_and_briefly() -> None:
+    long_text = "word " * 200_000 + ". ".join(f"Sentence number {n} of many" for n in range(20_000))
     started = time.perf_counter()
 
-    summary = summarize(endless)
+    summary = summarize(long_text)
 
     assert time.perf_counter() - started < 5
     assert len(summary) < MAX_SENTENCES * 450

@@ -1,10 +1,10 @@
-"""A model's help through HTTP and in runs, offline: it works on the text and needs no key."""
+"""The endpoints of /ai and the ai steps of runs, answered offline."""
 
 from collections.abc import Callable
 
 import pytest
 
-from .conftest import PROSE, Caller, Platform, Work
+from ..conftest import PROSE, Caller, Platform, Work
 
 FREE = {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0}
 
@@ -22,7 +22,7 @@ def document(starter: Caller, platform: Platform) -> str:
         ("analyze", {"topics", "key_points", "figures", "questions"}),
     ],
 )
-def test_a_text_or_a_document_that_one_may_read_is_worked_on(
+def test_a_text_and_a_readable_document_give_the_same_answer(
     starter: Caller, document: str, path: str, fields: set[str]
 ) -> None:
     of_text = starter.post(f"/ai/{path}", json={"text": PROSE})
@@ -37,7 +37,7 @@ def test_a_text_or_a_document_that_one_may_read_is_worked_on(
 
 
 @pytest.mark.parametrize("path", ["summarize", "suggest", "analyze"])
-def test_a_document_that_one_may_not_read_is_not_there(
+def test_a_document_that_the_caller_may_not_read_is_404(
     stranger: Caller, document: str, path: str
 ) -> None:
     response = stranger.post(f"/ai/{path}", json={"document_id": document})
@@ -78,9 +78,7 @@ def test_a_run_classifies_and_extracts(starter: Caller, work: Work) -> None:
     assert starter.run(run)["output"] == {"label": "Bill", "total": 12.5}
 
 
-def test_an_extraction_that_lacks_what_it_must_have_fails_the_run(
-    starter: Caller, work: Work
-) -> None:
+def test_an_extraction_without_a_required_field_fails_the_run(starter: Caller, work: Work) -> None:
     schema = (
         "{'type': 'object', 'properties': {'total': {'type': 'number'}}, 'required': ['total']}"
     )
