@@ -1,4 +1,4 @@
-"""The documentation says what is so; UPDATE_DOCS=1 writes what follows from the code."""
+"""Compares the documentation with the code; UPDATE_DOCS=1 writes what follows from the code."""
 
 import importlib
 import os
@@ -27,9 +27,10 @@ Written by `{UPDATE}`. All paths are under `/api/v1`; `*` is every permission.
 |---|---|
 """
 ANYBODYS, PERSONS = ("any token", ""), ("a person's own token", "")
-CHECKED = ["guarantees", "patterns", "failure-matrix"]
+CHECKED = ["background-work", "failure-matrix", "glossary", "guarantees", "patterns"]
 PATTERNS = (ROOT / "docs/patterns.md").read_text()
 REFERENCE = re.compile(r"`([\w./-]+/[\w.-]+\.\w+)(?:::(\w+))?`")  # `file` or `file::function`
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 EXCERPT = re.compile(r"^```\w+\n# (\S+)\n(.+?)^```", re.M | re.S)
 
 
@@ -73,6 +74,12 @@ def test_the_files_and_tests_that_a_document_names_are_there(document: str) -> N
     for path, function in REFERENCE.findall((ROOT / document).read_text()):
         assert (ROOT / path).exists(), path
         assert f"def {function}" in (ROOT / path).read_text() or not function, f"{path}::{function}"
+
+
+def test_relative_links_in_the_documents_lead_to_files() -> None:
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("docs/adr/*.md")]:
+        for target in LINK.findall(document.read_text()):
+            assert (document.parent / target).exists(), f"{document.relative_to(ROOT)}: {target}"
 
 
 def test_the_excerpts_in_the_patterns_are_the_code() -> None:
