@@ -10,14 +10,14 @@ from chassis.untrusted_http import UntrustedHttpClient
 
 from .api import router as api_router
 from .health import router as health_router
-from .inbox.streams import streams_of
+from .inbox.streams import open_streams
 from .settings import settings
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.outbound = UntrustedHttpClient(settings.webhook_allow_hosts)
-    async with streams_of(app):
+    async with open_streams(app):
         yield
     await app.state.outbound.aclose()
 

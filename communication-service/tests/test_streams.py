@@ -19,9 +19,10 @@ import httpx
 import pytest
 
 from chassis.auth import User
+from chassis.event_stream import EventStreams
 from communication_service.database import session_maker
 from communication_service.inbox import service as inbox
-from communication_service.inbox.streams import PAGE, Database, Follower
+from communication_service.inbox.streams import INBOXES, PAGE_SIZE
 from communication_service.settings import SERVICE_FOLDER
 from tools.localdev.child_process import leashed, let_go
 from tools.localdev.fake_identity import FakeIdentity, Person
@@ -267,22 +268,23 @@ def test_who_was_away_for_long_catches_up_without_waiting_for_the_next_look(
     sender: Caller, recipient: Caller
 ) -> None:
     user = User(recipient.user_id, None, (), frozenset(), datetime.now(UTC))
-    put(*[item_for(sender, recipient, f"No. {number}") for number in range(2 * PAGE + 1)])
+    put(*[item_for(sender, recipient, f"No. {number}") for number in range(2 * PAGE_SIZE + 1)])
 
     async def check_token() -> User:
         return user
 
     async def catch_up() -> list[str]:
         heard: list[str] = []
-        follower = Follower(user, check_token, Database())  # and nobody who looks
-        async with asyncio.timeout(10):
-            async for event in follower.events(after=0):
-                heard += [str(event.id)] if event.event == "item" else []
-                if len(heard) > 2 * PAGE:
-                    follower.leave.set()
+        streams = EventStreams(INBOXES, max_streams=1)  # without the task that looks for more
+        with streams.open(user.user_id, user, check_token) as stream:
+            async with asyncio.timeout(10):
+                async for event in stream.read_events(after=0):
+                    heard += [str(event.id)] if event.event == "item" else []
+                    if len(heard) > 2 * PAGE_SIZE:
+                        stream.closing.set()
         return heard
 
-    assert asyncio.run(catch_up()) == [str(position + 1) for position in range(2 * PAGE + 1)]
+    assert asyncio.run(catch_up()) == [str(position + 1) for position in range(2 * PAGE_SIZE + 1)]
 
 
 @pytest.mark.parametrize("position", ["-1", "x", str(2**63)])

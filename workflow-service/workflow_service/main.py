@@ -12,15 +12,15 @@ from .api.ai import router as ai_router
 from .health import router as health_router
 from .neighbours import create_neighbours
 from .settings import settings
-from .streams import Streams
+from .streams import open_streams
 
 
 @asynccontextmanager
 async def open_neighbours(app: FastAPI) -> AsyncIterator[None]:
     """Open the clients for neighbour services and models, and the streams, for the app's life."""
     app.state.neighbours = create_neighbours(settings, app.state.account, app.state.transport)
-    app.state.streams = Streams()
-    yield
+    async with open_streams(app):
+        yield
     await app.state.neighbours.aclose()
 
 

@@ -1,82 +1,56 @@
-"""A run as it happens: its history, line by line, sent on as soon as it is written.
+"""Live runs: each line of a run's history reaches its readers as soon as it is written.
 
-The table is the truth. A stream asks it four times a second, says which line each event is, and
-ends with the run; whoever comes back says what they have seen last and misses nothing.
+A stream ends with its run.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from threading import Lock
-from time import monotonic
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from uuid import UUID
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
-from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
+from fastapi import FastAPI
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 from sse_starlette import ServerSentEvent
 
 from chassis.auth import User
-from chassis.errors import ServiceError, Unavailable
+from chassis.event_stream import EventPage, EventSource, EventStreams
 
 from .database import session_maker
-from .models import Event
+from .models import Event, Run
 from .schemas.workflows import EventRead
 from .workflows import get_workflow
 
-LOOK_SECONDS = 0.25
-CHECK_SECONDS = 1.0  # how soon a token that has ended ends its streams
-MOST_STREAMS = 100  # of a process: each asks the database four times a second
-PAGE = 100
-
-CheckToken = Callable[[], Awaitable[User]]
+MAX_STREAMS = 100  # in one process
+PAGE_SIZE = 100
 
 
-class Streams:
-    """One thread and one connection at most for all streams of the process."""
-
-    def __init__(self) -> None:
-        self._open, self._counting = 0, Lock()
-        self._in_turn = CapacityLimiter(1)
-
-    @contextmanager
-    def room(self) -> Iterator[None]:
-        """Raises Unavailable where another replica may have some."""
-        with self._counting:
-            if self._open >= MOST_STREAMS:
-                raise Unavailable("Too many runs are followed", retry_after=5)
-            self._open += 1
-        try:
-            yield
-        finally:
-            with self._counting:
-                self._open -= 1
-
-    async def events(
-        self, user: User, run_id: UUID, after: int, check: CheckToken
-    ) -> AsyncIterator[ServerSentEvent]:
-        checked = monotonic()
-        try:
-            while True:
-                lines, has_ended = await run_sync(look, user, run_id, after, limiter=self._in_turn)
-                for line in lines:
-                    after = line.id
-                    data = EventRead.model_validate(line, from_attributes=True).model_dump_json()
-                    yield ServerSentEvent(event=line.type, id=str(line.id), data=data)
-                if has_ended and not lines:
-                    yield ServerSentEvent(event="end", data="{}")
-                    return
-                if monotonic() > checked + CHECK_SECONDS:
-                    user, checked = await check(), monotonic()
-                await asyncio.sleep(0 if lines else LOOK_SECONDS)
-        except (ServiceError, SQLAlchemyError):
-            return  # the client comes back, and is told why in the answer to that
+def find_newest_events(session: Session, run_ids: Collection[UUID]) -> dict[UUID, int]:
+    # One subquery for each run: PostgreSQL reads one index entry for the maximum.
+    newest = select(func.coalesce(func.max(Event.id), 0)).where(Event.run_id == Run.id)
+    rows = session.execute(select(Run.id, newest.scalar_subquery()).where(Run.id.in_(run_ids)))
+    return {run_id: position for run_id, position in rows}
 
 
-def look(user: User, run_id: UUID, after: int) -> tuple[Sequence[Event], bool]:
-    """The next lines, and whether the run had ended before they were looked for."""
-    with session_maker() as session:
-        has_ended = get_workflow(session, user, run_id).finished_at is not None
-        lines = select(Event).where(Event.run_id == run_id, Event.id > after).order_by(Event.id)
-        return session.scalars(lines.limit(PAGE)).all(), has_ended
+def read_events_after(session: Session, user: User, run_id: UUID, position: int) -> EventPage:
+    # Read before the lines: those of a run that has ended are complete.
+    has_ended = get_workflow(session, user, run_id).finished_at is not None
+    lines = select(Event).where(Event.run_id == run_id, Event.id > position).order_by(Event.id)
+    events = []
+    for line in session.scalars(lines.limit(PAGE_SIZE)):
+        data = EventRead.model_validate(line, from_attributes=True).model_dump_json()
+        events.append(ServerSentEvent(event=line.type, id=str(line.id), data=data))
+    has_more = len(events) == PAGE_SIZE
+    if has_ended and not has_more:
+        events.append(ServerSentEvent(event="end", data="{}"))
+    return EventPage(events, has_more, is_last=has_ended and not has_more)
+
+
+RUNS = EventSource(session_maker, find_newest_events, read_events_after)
+
+
+@asynccontextmanager
+async def open_streams(app: FastAPI) -> AsyncIterator[None]:
+    """Gives app.state its `streams`, by the id of the run."""
+    app.state.streams = EventStreams(RUNS, max_streams=MAX_STREAMS)
+    async with app.state.streams.run():
+        yield

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Depends, Header, Request
 from sse_starlette import EventSourceResponse
 
 from chassis.auth import CurrentUser, get_bearer_token
+from chassis.event_stream import EventStream, EventStreams
 from chassis.pagination import Page, PageRequest
 
 from ..database import DbSession
 from ..inbox import service as inbox
-from ..inbox.streams import CHECK_SECONDS, Follower, Streams
 from ..models import InboxItem
 from ..schemas.inbox import InboxItemRead, ReadCount, UnreadCount
 
@@ -22,12 +22,12 @@ router = APIRouter(prefix="/inbox")
 Position = Annotated[int | None, Header(ge=0, le=2**63 - 1)]
 
 
-async def follow(request: Request, user: CurrentUser) -> AsyncIterator[Follower]:
+async def open_stream(request: Request, user: CurrentUser) -> AsyncIterator[EventStream[str]]:
     """Until the stream has ended, however it does."""
-    streams: Streams = request.app.state.streams
+    streams: EventStreams[str] = request.app.state.streams
     check_token = partial(request.app.state.authenticate, get_bearer_token(request))
-    with streams.follow(user, check_token) as follower:
-        yield follower
+    with streams.open(user.user_id, user, check_token) as stream:
+        yield stream
 
 
 @router.get("", response_model=Page[InboxItemRead])
@@ -44,15 +44,10 @@ def list_items(
 
 @router.get("/stream", response_class=EventSourceResponse)
 async def stream(
-    follower: Annotated[Follower, Depends(follow)], last_event_id: Position = None
+    stream: Annotated[EventStream[str], Depends(open_stream)], last_event_id: Position = None
 ) -> EventSourceResponse:
     """What arrives in the caller's inbox, as it arrives; resumes after `Last-Event-ID`."""
-    return EventSourceResponse(
-        follower.events(last_event_id),
-        send_timeout=30,
-        shutdown_event=follower.leave,
-        shutdown_grace_period=2 * CHECK_SECONDS,
-    )
+    return stream.respond(last_event_id, announce=True)
 
 
 @router.get("/unread-count", response_model=UnreadCount)

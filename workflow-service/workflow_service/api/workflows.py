@@ -1,6 +1,6 @@
 """Runs: /workflows."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse
 
 from chassis.auth import get_bearer_token
+from chassis.event_stream import EventStream, EventStreams
 from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 
@@ -27,7 +28,6 @@ from ..schemas.workflows import (
     WorkflowStats,
     WorkflowWithSteps,
 )
-from ..streams import Streams
 from .dependencies import IDEMPOTENT, NOTIFY_WORKERS, WorkflowReader, WorkflowStarter
 
 router = APIRouter(prefix="/workflows", route_class=IdempotentRoute)
@@ -41,14 +41,19 @@ def require_visible_workflow(workflow_id: UUID, reader: WorkflowReader) -> UUID:
         return workflows.get_workflow(session, reader, workflow_id).id
 
 
-def room_for_one(request: Request) -> Iterator[Streams]:
-    streams: Streams = request.app.state.streams
-    with streams.room():
-        yield streams
-
-
 Visible = Annotated[UUID, Depends(require_visible_workflow)]
-Room = Annotated[Streams, Depends(room_for_one)]
+
+
+async def open_stream(
+    request: Request, reader: WorkflowReader, run_id: Visible
+) -> AsyncIterator[EventStream[UUID]]:
+    streams: EventStreams[UUID] = request.app.state.streams
+    check_token = partial(request.app.state.authenticate, get_bearer_token(request))
+    with streams.open(run_id, reader, check_token) as stream:
+        yield stream
+
+
+OpenStream = Annotated[EventStream[UUID], Depends(open_stream)]
 Days = Annotated[int, Query(ge=1, le=366)]
 
 
@@ -106,17 +111,10 @@ def read_history(
 
 @router.get("/{workflow_id}/stream", response_class=EventSourceResponse)
 async def stream_workflow(
-    workflow_id: UUID,
-    request: Request,
-    reader: WorkflowReader,
-    visible: Visible,
-    room: Room,
-    last_event_id: LastEventId = 0,
+    workflow_id: UUID, stream: OpenStream, last_event_id: LastEventId = 0
 ) -> EventSourceResponse:
     """Its history as it happens, until it ends; resumes after `Last-Event-ID`."""
-    check = partial(request.app.state.authenticate, get_bearer_token(request))
-    events = room.events(reader, visible, last_event_id, check)
-    return EventSourceResponse(events, send_timeout=30)
+    return stream.respond(last_event_id)
 
 
 @router.get("/{workflow_id}/graph")
