@@ -3,10 +3,10 @@
 from chassis.app import create_app
 
 from .api import router as api_router
-from .background_threads import background_work
+from .background import run_background_work
 from .health import router as health_router
 from .settings import settings
 
-app = create_app(settings, lifespan=background_work)
+app = create_app(settings, lifespan=run_background_work)
 app.include_router(health_router, tags=["Health"])
 app.include_router(api_router, prefix="/api/v1", tags=["API"])

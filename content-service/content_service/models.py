@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from chassis.idempotency import define_keys_table
 from chassis.job_queue import QueuedJobMixin
+from chassis.notification_outbox import OutboxMixin
 from chassis.tracing import get_trace_id
 
 from .database import Base
@@ -200,8 +201,8 @@ class ShareLink(Base):
         return self.password_hash is not None
 
 
-class Notice(QueuedJobMixin, Base):
-    """Outbox of notifications for communication (see chassis.job_queue); rows go once sent."""
+class Notice(OutboxMixin, Base):
+    """The outbox of notifications; rows are deleted once communication has them."""
 
     __tablename__ = "content_notices"
     __table_args__ = (
@@ -214,7 +215,6 @@ class Notice(QueuedJobMixin, Base):
     recipient_id: Mapped[UserId]
     subject: Mapped[str]
     body: Mapped[str]
-    trace_id: Mapped[TraceId]
 
 
 class AuditEntry(Base):

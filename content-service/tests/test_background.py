@@ -19,4 +19,4 @@ def test_a_service_that_stops_has_closed_its_clients() -> None:
     with replaced("transport", network), TestClient(app):
         pass
 
-    assert network.closed == 5  # three to authenticate, and those with which people are told
+    assert network.closed == 4  # three to authenticate, and one to communication

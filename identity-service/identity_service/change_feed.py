@@ -1,7 +1,6 @@
 """The change feed: whose kept answers the other services must drop, in the order of commit."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
@@ -12,15 +11,16 @@ from fastapi import FastAPI
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chassis.background import background_task
+
 from .database import engine, reader
 from .models import Change
-
-logger = logging.getLogger(__name__)
 
 CHANNEL = "identity_changes"
 LOCK = 7_214_020  # any number of its own; advisory locks are per database
 KEPT = 10_000  # changes; who is further behind starts anew
 BATCH = 1_000
+RECONNECT_SECONDS = 1.0
 
 TAKE_TURNS = select(func.pg_advisory_xact_lock(LOCK))
 TELL = insert(Change).returning(Change.seq, func.pg_notify(CHANNEL, ""))
@@ -51,15 +51,7 @@ class Bell:
         self.rung = asyncio.Event()
 
     async def listen(self) -> None:
-        """Runs for ever. While it is deaf, a poll still notices a change at its end."""
-        while True:
-            try:
-                await self._listen_once()
-            except Exception as error:  # whatever it is, it listens on
-                logger.warning("the database does not say when something changes: %s", error)
-            await asyncio.sleep(1)
-
-    async def _listen_once(self) -> None:
+        """Listens until the connection is lost; meanwhile a poll notices a change at its end."""
         async with engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             lost = asyncio.Event()
@@ -72,12 +64,8 @@ class Bell:
 @asynccontextmanager
 async def listening(app: FastAPI) -> AsyncIterator[None]:
     app.state.bell = Bell()
-    listener = asyncio.create_task(app.state.bell.listen())
-    try:
+    async with background_task("listening for changes", app.state.bell.listen, RECONNECT_SECONDS):
         yield
-    finally:
-        listener.cancel()
-        await asyncio.gather(listener, return_exceptions=True)
 
 
 async def poll(bell: Bell, after: int | None, wait: float) -> dict[str, Any]:

@@ -1,20 +1,16 @@
 """Removes what is over once an hour: of people, too, who never come back."""
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 
 from fastapi import FastAPI
 from sqlalchemy import delete, func, select
 
+from chassis.background import background_task
 from chassis.job_queue import DEAD, DONE
 
 from .database import session_maker
 from .models import Challenge, LoginSession, Mail
-
-logger = logging.getLogger(__name__)
 
 PAUSE = 3600.0  # seconds
 AT_ONCE = 1_000  # rows, so that no statement takes long
@@ -27,23 +23,8 @@ OVER = (
 )
 
 
-@asynccontextmanager
-async def sweeping(app: FastAPI) -> AsyncIterator[None]:
-    task = asyncio.create_task(sweep_for_ever())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def sweep_for_ever() -> None:
-    while True:
-        try:
-            await sweep()
-        except Exception as error:  # whatever it is, it will be over in an hour as well
-            logger.warning("what is over cannot be removed: %s", error)
-        await asyncio.sleep(PAUSE)
+def run_cleanup(_: FastAPI) -> AbstractAsyncContextManager[None]:
+    return background_task("cleanup", sweep, PAUSE)
 
 
 async def sweep() -> None:

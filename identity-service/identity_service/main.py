@@ -10,10 +10,10 @@ from chassis.app import create_app
 from .api import router as api_router
 from .api import unversioned_router, well_known
 from .change_feed import listening
-from .cleanup import sweeping
+from .cleanup import run_cleanup
 from .database import engine
 from .health import router as health_router
-from .mail.outbox import delivering
+from .mail.outbox import run_outbox
 from .rate_limits import Attempts
 from .seed import seed_once_there_is_a_database
 from .settings import settings
@@ -24,7 +24,7 @@ from .token_validation import locally
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.attempts = Attempts(app.state.redis)
     await seed_once_there_is_a_database()
-    async with listening(app), delivering(app), sweeping(app):
+    async with listening(app), run_outbox(app), run_cleanup(app):
         yield
     await engine.dispose()
 

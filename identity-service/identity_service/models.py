@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 from uuid_utils.compat import uuid7
 
 from chassis.idempotency import define_keys_table
-from chassis.job_queue import QueuedJobMixin
+from chassis.notification_outbox import OutboxMixin
 
 from .database import Base, now
 
@@ -134,8 +134,8 @@ class RefreshToken(Base):
     used_at: Mapped[datetime | None]
 
 
-class Mail(QueuedJobMixin, Base):
-    """A mail that communication has or will get (chassis.job_queue), and the link in it, if any."""
+class Mail(OutboxMixin, Base):
+    """An email in the outbox, and the link in it, if there is one."""
 
     __tablename__ = "mails"
 
@@ -143,7 +143,6 @@ class Mail(QueuedJobMixin, Base):
     user_id: Mapped[UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"))
     kind: Mapped[str]
     variables: Mapped[dict[str, str]] = mapped_column(JSONB)
-    trace_id: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     link_digest: Mapped[bytes | None] = mapped_column(unique=True)
     link_expires_at: Mapped[datetime | None]

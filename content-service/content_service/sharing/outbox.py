@@ -5,27 +5,21 @@ nobody who shares waits for communication. It is handed over under its own id as
 twice is once.
 """
 
-import logging
 from datetime import UTC, timedelta
+from typing import Any
 
 from sqlalchemy import ARRAY, Text, delete, func, literal, select
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
-from chassis.errors import ServiceError, Unprocessable
-from chassis.job_queue import DEAD, RetryPolicy, claim_jobs, finish_job, retry_job
-from chassis.service_client import ServiceClient
-from chassis.tracing import trace_context
+from chassis.errors import Unprocessable
+from chassis.job_queue import DEAD
+from chassis.notification_outbox import NotificationOutbox
 
 from ..access import filter_by_grantees
 from ..database import session_maker
 from ..models import USER_PREFIX, Document, Grant, Notice
 
-logger = logging.getLogger(__name__)
-
-AT_ONCE = 5
-LEASE = timedelta(minutes=1)  # longer than so many calls can take
-POLICY = RetryPolicy(max_attempts=2_000, max_delay=60)  # a day and more
 LONGEST_SUBJECT = 300
 KEPT = timedelta(days=7)  # what was given up, with its reason
 
@@ -52,44 +46,21 @@ def forget_dead(session: Session) -> None:
     session.execute(delete(Notice).where(Notice.status == DEAD, over))
 
 
-def hand_over_due(communication: ServiceClient) -> bool:
-    """False when nothing was due."""
-    with session_maker.begin() as session:
-        claimed = claim_jobs(session, Notice, limit=AT_ONCE, lease=LEASE)
-    for notice in claimed:
-        with trace_context(notice.trace_id):
-            hand_over(communication, notice)
-    return bool(claimed)
-
-
-def hand_over(communication: ServiceClient, notice: Notice) -> None:
-    """Unless it waited for so long that it is no longer true."""
-    texts = {"subject": notice.subject, "body": notice.body}
-    new = {"recipient_id": notice.recipient_id, "category": "sharing", **texts}
-    key = {"Idempotency-Key": str(notice.id)}
-    try:
-        if is_true(notice):
-            communication.call_from_thread("POST", "/api/v1/notifications", new, key)
-    except ServiceError as error:
-        put_back(notice, error)
-    else:
-        with session_maker.begin() as session:
-            session.execute(delete(Notice).filter_by(id=notice.id))
-
-
-def is_true(notice: Notice) -> bool:
-    """Whether the recipient may see the document now; it names its title."""
+def build_notification(session: Session, notice: Notice) -> dict[str, Any] | None:
+    """None when the recipient may not see the document any more; the text names its title."""
     names = literal([USER_PREFIX + notice.recipient_id], ARRAY(Text))
     document = select(Document.id).where(Document.id == notice.document_id)
-    with session_maker() as session:
-        return session.scalar(filter_by_grantees(document, names)) is not None
+    if session.scalar(filter_by_grantees(document, names)) is None:
+        return None
+    texts = {"subject": notice.subject, "body": notice.body}
+    return {"recipient_id": notice.recipient_id, "category": "sharing", **texts}
 
 
-def put_back(notice: Notice, error: ServiceError) -> None:
-    """What communication says is wrong rests, with its reason; all else is tried again."""
-    logger.warning("notice %s was not taken: %s", notice.id, error)
-    with session_maker.begin() as session:
-        if isinstance(error, Unprocessable):
-            finish_job(session, notice, DEAD, last_error=str(error))
-        else:
-            retry_job(session, notice, str(error), POLICY)
+OUTBOX = NotificationOutbox(
+    Notice,
+    session_maker,
+    build_notification,
+    keep_sent=False,
+    give_up_on=(Unprocessable,),
+    batch_size=5,
+)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from chassis.errors import Gone
 from chassis.tracing import get_trace_id
@@ -58,12 +59,12 @@ def address_of(mail: Mail) -> str:
     return f"{settings.public_url}/auth/{mail.kind}?token={tokens.of_link(mail.id)}"
 
 
-async def start_clock(session: AsyncSession, mail: Mail) -> None:
+def start_clock(session: Session, mail: Mail) -> None:
     """A link's time begins when the mail leaves, however long communication was down."""
     if lifetime := LETTERS[Kind(mail.kind)].lifetime:
         digest = tokens.digest(tokens.of_link(mail.id))
         opened = update(Mail).where(Mail.id == mail.id)
-        await session.execute(opened.values(link_digest=digest, link_expires_at=now() + lifetime))
+        session.execute(opened.values(link_digest=digest, link_expires_at=now() + lifetime))
 
 
 def good_link(kind: Kind, token: str) -> Select[Mail]:
