@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from ..contacts import Contacts, UnknownRecipient
+from .contacts import Contacts, UnknownRecipient
 from ..models import Content, Notification
 from ..schemas.templates import Rendered
 

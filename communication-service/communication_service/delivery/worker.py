@@ -33,7 +33,7 @@ from chassis.job_queue import (
 from chassis.service_client import ServiceClient, get_requested_delay, run_from_thread
 from chassis.untrusted_http import UntrustedHttpClient
 
-from ..contacts import Contacts
+from .contacts import Contacts
 from ..database import session_maker
 from ..inbox import service as inbox
 from ..models import DELIVERED, PRIORITIES, URGENT, Delivery, Notification

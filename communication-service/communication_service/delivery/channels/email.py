@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import idna
 
-from ...contacts import Contacts, UnknownRecipient
+from ..contacts import Contacts, UnknownRecipient
 from ...models import Content, Delivery, now
 from ...preferences.suppressions import unsubscribe_link
 from ...schemas.templates import Rendered

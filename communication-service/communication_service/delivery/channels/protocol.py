@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from chassis.untrusted_http import UntrustedHttpClient
 
-from ...contacts import Contacts
+from ..contacts import Contacts
 from ...models import Delivery
 from ...schemas.fields import SECURITY
 from ...settings import Settings

@@ -6,7 +6,7 @@ import httpx
 
 from chassis.service_client import parse_retry_after
 
-from ...contacts import Contacts, UnknownRecipient
+from ..contacts import Contacts, UnknownRecipient
 from ...models import Delivery
 from ..localization import words_for
 from .protocol import Batch, Receipt, TryLater, Unanswered, Undeliverable, excerpt
