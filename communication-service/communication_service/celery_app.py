@@ -28,27 +28,27 @@ from .models import PRIORITIES
 from .settings import settings
 
 celery = create_celery(settings, settings.celery_broker_url)
-schedule_task(celery, "communication.deliver_due", settings.sweep_seconds)
+schedule_task(celery, "communication.deliver_due", settings.schedule_seconds)
 
-LONGEST_TASK = 5.0  # seconds; a worker that is told to stop waits for its tasks
-BACKLOG = BoundedSemaphore(3)
+MAX_TASK_SECONDS = 5.0  # seconds; a worker that is told to stop waits for its tasks
+BACKLOG_SLOTS = BoundedSemaphore(3)
 """Held while working on anything. Of a worker's four threads one is left for what is urgent."""
 
 
 @signals.worker_ready.connect
-def take_short_turns(**_: Any) -> None:
+def shorten_switch_interval(**_: Any) -> None:
     """While others prepare a batch, who has something urgent waits for Python at each step."""
     sys.setswitchinterval(0.0005)
 
 
 @cache
-def identity() -> ServiceClient:
+def get_identity_client() -> ServiceClient:
     url, name = settings.identity_service_url, settings.service_name
     return ServiceClient(url, name, target="identity-service", account=ServiceAccount(settings))
 
 
 @cache
-def outbound() -> UntrustedHttpClient:
+def get_http_client() -> UntrustedHttpClient:
     return UntrustedHttpClient(
         settings.webhook_allow_hosts, timeout=settings.webhook_timeout_seconds
     )
@@ -56,22 +56,22 @@ def outbound() -> UntrustedHttpClient:
 
 @celery.task(name="communication.deliver_due")
 def deliver_due() -> None:
-    if BACKLOG.acquire(blocking=False):
+    if BACKLOG_SLOTS.acquire(blocking=False):
         try:
-            work_off(PRIORITIES)
+            deliver_batches(PRIORITIES)
         finally:
-            BACKLOG.release()
+            BACKLOG_SLOTS.release()
     else:
-        work_off(worker.URGENT_ALONE)
+        deliver_batches(worker.URGENT_ONLY)
 
 
-def work_off(priorities: Sequence[int]) -> None:
+def deliver_batches(priorities: Sequence[int]) -> None:
     """Batch after batch; while there is more, other threads are called to help."""
-    until = monotonic() + LONGEST_TASK
-    while worker.deliver_due(settings, identity(), outbound(), priorities):
+    until = monotonic() + MAX_TASK_SECONDS
+    while worker.deliver_due(settings, get_identity_client(), get_http_client(), priorities):
         notify_workers(deliver_due)
         if monotonic() > until:
             return
 
 
-Hint = notify_workers_after_commit(deliver_due)
+NotifyWorkers = notify_workers_after_commit(deliver_due)

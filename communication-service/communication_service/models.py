@@ -25,7 +25,7 @@ from chassis.job_queue import DEAD, PENDING, RUNNING, QueuedJobMixin
 from .database import Base
 
 DELIVERED, SUPPRESSED, CANCELLED = "delivered", "suppressed", "cancelled"
-STATUSES = (RUNNING, PENDING, DEAD, DELIVERED, SUPPRESSED, CANCELLED)
+DELIVERY_STATUSES = (RUNNING, PENDING, DEAD, DELIVERED, SUPPRESSED, CANCELLED)
 """Of a delivery; what comes first says most about a notification with several."""
 
 URGENT, NORMAL, BULK = PRIORITIES = (0, 1, 2)
@@ -38,8 +38,8 @@ def now() -> datetime:
 
 Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
 # A person lives in identity's database: here an id as text, as tokens carry it.
-PersonId = Annotated[str, mapped_column(Uuid(as_uuid=False))]
-Time = Annotated[datetime, mapped_column(default=now)]
+UserId = Annotated[str, mapped_column(Uuid(as_uuid=False))]
+Timestamp = Annotated[datetime, mapped_column(default=now)]
 
 idempotency_keys = define_keys_table(Base.metadata)
 
@@ -62,8 +62,8 @@ class Template(Content, Base):
     version: Mapped[int] = mapped_column(primary_key=True, default=1)
     name: Mapped[str]
     built_in: Mapped[bool] = mapped_column(default=False)
-    author_id: Mapped[PersonId | None]
-    created_at: Mapped[Time]
+    author_id: Mapped[UserId | None]
+    created_at: Mapped[Timestamp]
     # By language, of the shape of schemas.templates.Parts.
     translations: Mapped[dict[str, dict[str, Any]]] = mapped_column(JSONB, default=dict)
     variables_schema: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
@@ -76,8 +76,8 @@ class Notification(Content, Base):
     __table_args__ = (Index("ix_communication_notifications_sender", "sender_id", "id"),)
 
     id: Mapped[Id]
-    sender_id: Mapped[PersonId]
-    recipient_id: Mapped[PersonId]
+    sender_id: Mapped[UserId]
+    recipient_id: Mapped[UserId]
     category: Mapped[str]
     template: Mapped[str | None]
     template_version: Mapped[int | None]
@@ -85,7 +85,7 @@ class Notification(Content, Base):
     translations: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     send_at: Mapped[datetime | None]
     trace_id: Mapped[str | None]
-    created_at: Mapped[Time]
+    created_at: Mapped[Timestamp]
     deliveries: Mapped[list["Delivery"]] = relationship(
         back_populates="notification", order_by="Delivery.channel", lazy="selectin"
     )
@@ -97,20 +97,20 @@ class Notification(Content, Base):
     @property
     def status(self) -> str:
         found = {delivery.status for delivery in self.deliveries}
-        return next(status for status in STATUSES if status in found)
+        return next(status for status in DELIVERY_STATUSES if status in found)
 
 
 ENABLED, PAUSED, DISABLED = "enabled", "paused", "disabled"
 
 
-class Endpoint(Base):
+class WebhookEndpoint(Base):
     """Where a person wants webhooks to go."""
 
     __tablename__ = "communication_endpoints"
     __table_args__ = (Index("ix_communication_endpoints_owner", "owner_id", "id"),)
 
     id: Mapped[Id]
-    owner_id: Mapped[PersonId]
+    owner_id: Mapped[UserId]
     url: Mapped[str]
     categories: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # None: all
     secret: Mapped[str]
@@ -121,7 +121,7 @@ class Endpoint(Base):
     failures: Mapped[int] = mapped_column(default=0)  # in a row
     failing_since: Mapped[datetime | None]
     probe_at: Mapped[datetime | None]  # while it is paused: not before then
-    created_at: Mapped[Time]
+    created_at: Mapped[Timestamp]
 
 
 class Delivery(QueuedJobMixin, Base):
@@ -157,35 +157,35 @@ class Delivery(QueuedJobMixin, Base):
     priority: Mapped[int] = mapped_column(SmallInteger, default=NORMAL)
     endpoint_id: Mapped[UUID | None]  # of a webhook; it may have gone since
     notification: Mapped[Notification] = relationship(back_populates="deliveries")
-    endpoint: Mapped["Endpoint | None"] = relationship(
+    endpoint: Mapped["WebhookEndpoint | None"] = relationship(
         primaryjoin="foreign(Delivery.endpoint_id) == Endpoint.id", viewonly=True, lazy="raise"
     )
 
-    queued_at: Mapped[Time]  # when it was due first, or was put back: from here its age counts
+    queued_at: Mapped[Timestamp]  # when it was due first, or was put back: from here its age counts
 
-    def claimed_at(self, lease: timedelta) -> datetime:
+    def get_claim_time(self, lease: timedelta) -> datetime:
         """By the database's clock: a worker whose own is days ahead must give nothing up."""
         assert self.lease_until
         return self.lease_until - lease
 
-    def age(self, lease: timedelta) -> float:
+    def get_age_seconds(self, lease: timedelta) -> float:
         """Seconds from when it was due first, or was put back, to its claim with this lease."""
-        return (self.claimed_at(lease) - self.queued_at).total_seconds()
+        return (self.get_claim_time(lease) - self.queued_at).total_seconds()
 
 
-class Operation(Base):
+class DeadLetterOperation(Base):
     """What somebody did with dead letters: kept, for who asks later."""
 
     __tablename__ = "communication_operations"
 
     id: Mapped[Id]
     action: Mapped[str]
-    actor_id: Mapped[PersonId]
+    actor_id: Mapped[UserId]
     acting_service: Mapped[str | None]
     which: Mapped[dict[str, Any]] = mapped_column(JSONB)
     count: Mapped[int]
     trace_id: Mapped[str | None]
-    created_at: Mapped[Time]
+    created_at: Mapped[Timestamp]
 
 
 class Attempt(Base):
@@ -197,7 +197,7 @@ class Attempt(Base):
     id: Mapped[Id]
     delivery_id: Mapped[UUID] = mapped_column(ForeignKey(Delivery.id))
     number: Mapped[int]  # the fence of its claim
-    started_at: Mapped[Time]
+    started_at: Mapped[Timestamp]
     finished_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
     error: Mapped[str | None]
@@ -210,7 +210,7 @@ class Attempt(Base):
         return self.delivery.channel
 
 
-IN_INBOX = text("archived_at IS NULL")
+NOT_ARCHIVED = text("archived_at IS NULL")
 UNREAD = text("read_at IS NULL AND archived_at IS NULL")
 
 
@@ -219,7 +219,7 @@ class Inbox(Base):
 
     __tablename__ = "communication_inboxes"
 
-    user_id: Mapped[PersonId] = mapped_column(primary_key=True)
+    user_id: Mapped[UserId] = mapped_column(primary_key=True)
     newest: Mapped[int] = mapped_column(BigInteger)  # position
 
 
@@ -229,20 +229,20 @@ class InboxItem(Base):
     __tablename__ = "communication_inbox"
     __table_args__ = (
         UniqueConstraint("user_id", "position"),
-        Index("ix_communication_inbox_kept", "user_id", "position", postgresql_where=IN_INBOX),
+        Index("ix_communication_inbox_kept", "user_id", "position", postgresql_where=NOT_ARCHIVED),
         Index("ix_communication_inbox_unread", "user_id", "position", postgresql_where=UNREAD),
     )
 
     id: Mapped[Id]
     delivery_id: Mapped[UUID] = mapped_column(ForeignKey(Delivery.id), unique=True)
     notification_id: Mapped[UUID] = mapped_column(ForeignKey(Notification.id))
-    user_id: Mapped[PersonId]
+    user_id: Mapped[UserId]
     position: Mapped[int] = mapped_column(BigInteger)  # in the inbox, from 1, in order of arrival
-    sender_id: Mapped[PersonId]
+    sender_id: Mapped[UserId]
     category: Mapped[str]
     subject: Mapped[str]
     body: Mapped[str]
-    created_at: Mapped[Time]
+    created_at: Mapped[Timestamp]
     read_at: Mapped[datetime | None]
     archived_at: Mapped[datetime | None]
 
@@ -252,10 +252,10 @@ class Preferences(Base):
 
     __tablename__ = "communication_preferences"
 
-    user_id: Mapped[PersonId] = mapped_column(primary_key=True)
+    user_id: Mapped[UserId] = mapped_column(primary_key=True)
     # Of the shape of schemas.preferences.Wishes.
     wishes: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    updated_at: Mapped[Time]
+    updated_at: Mapped[Timestamp]
 
 
 class Suppression(Base):
@@ -265,12 +265,12 @@ class Suppression(Base):
     __table_args__ = (UniqueConstraint("user_id", "channel", "category"),)
 
     id: Mapped[Id]
-    user_id: Mapped[PersonId]
+    user_id: Mapped[UserId]
     channel: Mapped[str]
     category: Mapped[str]  # * is every one
     reason: Mapped[str]
-    author_id: Mapped[PersonId | None]  # nobody: the person followed a link in a mail
-    created_at: Mapped[Time]
+    author_id: Mapped[UserId | None]  # nobody: the person followed a link in a mail
+    created_at: Mapped[Timestamp]
 
 
 class Throttle(Base):
@@ -278,7 +278,7 @@ class Throttle(Base):
 
     __tablename__ = "communication_throttles"
 
-    user_id: Mapped[PersonId] = mapped_column(primary_key=True)
+    user_id: Mapped[UserId] = mapped_column(primary_key=True)
     category: Mapped[str] = mapped_column(primary_key=True)
     channel: Mapped[str] = mapped_column(primary_key=True)
     # When, in seconds since 1970, by notification: one that is tried again counts once.

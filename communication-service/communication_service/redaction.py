@@ -12,7 +12,7 @@ from .models import Delivery, Notification
 from .schemas.fields import SECURITY
 
 
-def erase(session: Session, notification_ids: Collection[UUID]) -> None:
+def redact_finished(session: Session, notification_ids: Collection[UUID]) -> None:
     """A link that resets a password is not kept when all its deliveries are over.
 
     Under a lock, so that of two that end at the same time the second sees the first.

@@ -11,7 +11,7 @@ from chassis import settings as chassis
 from chassis.job_queue import RetryPolicy
 
 from .schemas.fields import SECURITY, CategoryOrEvery
-from .schemas.preferences import Limit
+from .schemas.preferences import RateLimit
 
 SERVICE_FOLDER = Path(__file__).resolve().parent.parent
 
@@ -41,19 +41,19 @@ class Settings(chassis.Settings):
 
     public_url: str = "http://localhost:8003"
     mandatory_categories: chassis.StringList = Field(default=[SECURITY])
-    category_limits: dict[CategoryOrEvery, Limit] = Field(default={})
+    category_limits: dict[CategoryOrEvery, RateLimit] = Field(default={})
 
     inbox_streams_per_user: int = Field(default=5, ge=1)
     inbox_streams: int = Field(default=1000, ge=1)
 
-    sweep_seconds: float = Field(default=1, gt=0)
-    delivery_batch: int = Field(default=100, ge=1, le=1000)
-    delivery_turn_seconds: float = Field(default=2, gt=0)
+    schedule_seconds: float = Field(default=1, gt=0)
+    delivery_batch_size: int = Field(default=100, ge=1, le=1000)
+    delivery_batch_seconds: float = Field(default=2, gt=0)
     delivery_lease_seconds: float = Field(default=60, gt=0)
     delivery_max_attempts: int = Field(default=60, ge=1)
     delivery_max_age_seconds: float = Field(default=3 * 24 * 60 * 60, gt=0)
     delivery_first_delay_seconds: float = Field(default=1, gt=0)
-    delivery_longest_delay_seconds: float = Field(default=300, gt=0)
+    delivery_max_delay_seconds: float = Field(default=300, gt=0)
 
     webhook_allow_hosts: chassis.StringList = Field(default=[])
     webhook_timeout_seconds: float = Field(default=10, gt=0)
@@ -63,19 +63,19 @@ class Settings(chassis.Settings):
 
     @field_validator("public_url")
     @classmethod
-    def without_a_slash(cls, url: str) -> str:
+    def strip_trailing_slash(cls, url: str) -> str:
         return url.rstrip("/")
 
     @field_validator("sms_sender")
     @classmethod
-    def goes_with_an_account(cls, sender: str, info: ValidationInfo) -> str:
+    def check_sms_sender(cls, sender: str, info: ValidationInfo) -> str:
         if info.data.get("sms_account_sid") and not sender:
             raise ValueError("is needed where SMS_ACCOUNT_SID is set")
         return sender
 
     @field_validator("smtp_sender")
     @classmethod
-    def has_an_address(cls, sender: str) -> str:
+    def check_smtp_sender(cls, sender: str) -> str:
         if not parseaddr(sender)[1].rpartition("@")[0]:
             raise ValueError("must be an address, or a name and an <address>")
         return sender
@@ -90,7 +90,7 @@ class Settings(chassis.Settings):
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        first, longest = self.delivery_first_delay_seconds, self.delivery_longest_delay_seconds
+        first, longest = self.delivery_first_delay_seconds, self.delivery_max_delay_seconds
         return RetryPolicy(self.delivery_max_attempts, first, longest)
 
 

@@ -16,11 +16,11 @@ from chassis.errors import Conflict, NotFound
 from chassis.job_queue import PENDING
 from chassis.pagination import PageParameters, paginate
 
-from .models import DISABLED, ENABLED, SUPPRESSED, Delivery, Endpoint, now
-from .redaction import erase
+from .models import DISABLED, ENABLED, SUPPRESSED, Delivery, WebhookEndpoint, now
+from .redaction import redact_finished
 from .schemas.webhook_endpoints import EndpointCreate, EndpointUpdate
 
-MOST_ENDPOINTS = 10  # of one person: each of them multiplies what is sent
+MAX_ENDPOINTS_PER_USER = 10  # of one person: each of them multiplies what is sent
 
 
 class UnknownEndpoint(NotFound):
@@ -31,47 +31,49 @@ class TooManyEndpoints(Conflict):
     """A person has as many as one may have."""
 
 
-def new_secret() -> str:
+def generate_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def of(user: User) -> Select[Endpoint]:
-    return select(Endpoint).where(Endpoint.owner_id == user.user_id)
+def select_owned(user: User) -> Select[WebhookEndpoint]:
+    return select(WebhookEndpoint).where(WebhookEndpoint.owner_id == user.user_id)
 
 
-def for_recipients(
-    session: Session, people: Collection[str], category: str
-) -> dict[str, list[Endpoint]]:
+def find_by_owner(
+    session: Session, owner_ids: Collection[str], category: str
+) -> dict[str, list[WebhookEndpoint]]:
     """Where a notification of this category is to go, by recipient."""
-    wanted = or_(Endpoint.categories.is_(None), Endpoint.categories.any_() == category)
-    theirs = Endpoint.owner_id.in_(people), Endpoint.status != DISABLED
-    found = defaultdict[str, list[Endpoint]](list)
-    for endpoint in session.scalars(select(Endpoint).where(*theirs, wanted)):
+    wanted = or_(
+        WebhookEndpoint.categories.is_(None), WebhookEndpoint.categories.any_() == category
+    )
+    theirs = WebhookEndpoint.owner_id.in_(owner_ids), WebhookEndpoint.status != DISABLED
+    found = defaultdict[str, list[WebhookEndpoint]](list)
+    for endpoint in session.scalars(select(WebhookEndpoint).where(*theirs, wanted)):
         found[endpoint.owner_id].append(endpoint)
     return found
 
 
 def list_endpoints(session: Session, user: User, page: PageParameters) -> dict[str, Any]:
-    return paginate(session, of(user), page, Endpoint.id)
+    return paginate(session, select_owned(user), page, WebhookEndpoint.id)
 
 
-def get_endpoint(session: Session, user: User, endpoint_id: UUID) -> Endpoint:
-    endpoint = session.scalar(of(user).where(Endpoint.id == endpoint_id))
+def get_endpoint(session: Session, user: User, endpoint_id: UUID) -> WebhookEndpoint:
+    endpoint = session.scalar(select_owned(user).where(WebhookEndpoint.id == endpoint_id))
     if endpoint is None:
         raise UnknownEndpoint("You have no such endpoint")
     return endpoint
 
 
-def refuse_too_many(session: Session, user: User) -> None:
+def check_endpoint_limit(session: Session, user: User) -> None:
     """Under a lock until the commit, so that of two at a time the second counts the first."""
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(user.user_id, 0))))
-    count = session.scalar(of(user).with_only_columns(func.count()))
-    if count is not None and count >= MOST_ENDPOINTS:
-        raise TooManyEndpoints(f"You have {MOST_ENDPOINTS} endpoints, and can have no more")
+    count = session.scalar(select_owned(user).with_only_columns(func.count()))
+    if count is not None and count >= MAX_ENDPOINTS_PER_USER:
+        raise TooManyEndpoints(f"You have {MAX_ENDPOINTS_PER_USER} endpoints, and can have no more")
 
 
-def create_endpoint(session: Session, user: User, new: EndpointCreate) -> Endpoint:
-    endpoint = Endpoint(owner_id=user.user_id, secret=new_secret(), **new.model_dump())
+def create_endpoint(session: Session, user: User, new: EndpointCreate) -> WebhookEndpoint:
+    endpoint = WebhookEndpoint(owner_id=user.user_id, secret=generate_secret(), **new.model_dump())
     session.add(endpoint)
     session.flush()
     return endpoint
@@ -79,7 +81,7 @@ def create_endpoint(session: Session, user: User, new: EndpointCreate) -> Endpoi
 
 def update_endpoint(
     session: Session, user: User, endpoint_id: UUID, change: EndpointUpdate
-) -> Endpoint:
+) -> WebhookEndpoint:
     """Enabling one that is paused or disabled begins anew with it."""
     endpoint = get_endpoint(session, user, endpoint_id)
     changed = change.model_dump(exclude_unset=True)
@@ -92,11 +94,13 @@ def update_endpoint(
     return endpoint
 
 
-def rotate_secret(session: Session, user: User, endpoint_id: UUID, keep: timedelta) -> Endpoint:
+def rotate_secret(
+    session: Session, user: User, endpoint_id: UUID, keep: timedelta
+) -> WebhookEndpoint:
     """Until the old secret ends, each webhook is signed with both."""
     endpoint = get_endpoint(session, user, endpoint_id)
     endpoint.old_secret, endpoint.old_secret_until = endpoint.secret, now() + keep
-    endpoint.secret = new_secret()
+    endpoint.secret = generate_secret()
     session.flush()
     return endpoint
 
@@ -104,14 +108,14 @@ def rotate_secret(session: Session, user: User, endpoint_id: UUID, keep: timedel
 def delete_endpoint(session: Session, user: User, endpoint_id: UUID) -> None:
     endpoint = get_endpoint(session, user, endpoint_id)
     ended = {"status": SUPPRESSED, "last_error": "The endpoint was deleted"}
-    waiting = Delivery.id.in_(waiting_for(endpoint.id))
+    waiting = Delivery.id.in_(select_pending_deliveries(endpoint.id))
     # First the endpoint, as workers do, who lock notifications after it.
-    session.execute(delete(Endpoint).where(Endpoint.id == endpoint.id))
+    session.execute(delete(WebhookEndpoint).where(WebhookEndpoint.id == endpoint.id))
     end = update(Delivery).where(waiting).values(**ended).returning(Delivery.notification_id)
-    erase(session, session.scalars(end).all())
+    redact_finished(session, session.scalars(end).all())
 
 
-def waiting_for(endpoint_id: UUID) -> Select[UUID]:
+def select_pending_deliveries(endpoint_id: UUID) -> Select[UUID]:
     """But for what a worker is just taking: to wait for that could be to wait in a circle."""
     waiting = Delivery.endpoint_id == endpoint_id, Delivery.status == PENDING
     return select(Delivery.id).where(*waiting).with_for_update(skip_locked=True)

@@ -89,11 +89,11 @@ def test_what_was_accepted_has_arrived_whatever_was_killed(
     settings = {
         "DATABASE_URL": database,
         "WEBHOOK_ALLOW_HOSTS": "127.0.0.1",
-        "DELIVERY_BATCH": "100",
-        "DELIVERY_TURN_SECONDS": "1",
+        "DELIVERY_BATCH_SIZE": "100",
+        "DELIVERY_BATCH_SECONDS": "1",
         "DELIVERY_LEASE_SECONDS": "3",
         "DELIVERY_FIRST_DELAY_SECONDS": "0.2",
-        "DELIVERY_LONGEST_DELAY_SECONDS": "1",
+        "DELIVERY_MAX_DELAY_SECONDS": "1",
     }
     with (
         running_mail_server(Moody) as mail_server,

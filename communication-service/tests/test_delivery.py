@@ -14,9 +14,9 @@ from sqlalchemy import text
 
 from communication_service.database import engine, session_maker
 from communication_service.delivery import worker
-from communication_service.delivery.attempts import Sent, under_way
+from communication_service.delivery.attempts import DeliveryResult, record_result
 from communication_service.delivery.channels.in_app import InApp
-from communication_service.delivery.channels.protocol import Batch, Receipt
+from communication_service.delivery.channels.protocol import BatchContext, Receipt
 from communication_service.models import PRIORITIES, Delivery
 from communication_service.settings import Settings
 from tools.localdev.fake_identity import FakeIdentity, Person
@@ -209,7 +209,7 @@ def test_the_mails_of_a_batch_go_by_one_connection(
     for _ in range(5):
         sender.notify(recipient, channels=["email"])
 
-    deliver(delivery_turn_seconds=30)
+    deliver(delivery_batch_seconds=30)
 
     assert len(mail_server.mails_to(recipient)) == 5
     assert len(mail_server.connections) == 1
@@ -223,7 +223,7 @@ def test_a_mail_server_that_hangs_is_asked_once_for_a_batch_and_nothing_is_lost(
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         port = hanging.getsockname()[1]
         here = {"smtp_port": port, "smtp_timeout_seconds": 0.2}
-        deliver(**here, delivery_first_delay_seconds=100, delivery_turn_seconds=30)
+        deliver(**here, delivery_first_delay_seconds=100, delivery_batch_seconds=30)
 
         hanging.accept()[0].close()
         hanging.setblocking(False)
@@ -278,10 +278,10 @@ def test_a_lost_lease_is_taken_over_and_the_late_word_is_refused(
     deliver()  # another worker finds the lease run out
 
     nothing: Any = None  # is what in-app needs for words in one language
-    batch = Batch(settings, contacts=nothing, outbound=nothing, stack=nothing)
-    late = worker.send_all(InApp(batch), taken, seconds=1)
+    batch = BatchContext(settings, contacts=nothing, http_client=nothing, exit_stack=nothing)
+    late = worker.send_batch(InApp(batch), taken, seconds=1)
     with session_maker.begin() as session:
-        worker.record(session, taken, late, settings)
+        worker.record_results(session, taken, late, settings)
 
     assert len(recipient.inbox()) == 1
     assert sender.status(accepted) == "delivered"
@@ -309,10 +309,10 @@ def test_a_worker_whose_clock_is_days_ahead_gives_nothing_up(
     for name in ("queued_at", "lease_until"):  # as a database has them that is days behind
         setattr(taken, name, getattr(taken, name) - timedelta(days=9))
 
-    with under_way(taken) as failed:
+    with record_result(taken) as failed:
         raise OSError("No space left")
     with session_maker.begin() as session:
-        worker.record(session, [taken], [failed], settings)
+        worker.record_results(session, [taken], [failed], settings)
 
     assert sender.status(accepted) == "pending"
 
@@ -326,8 +326,8 @@ def test_a_delivery_that_kills_its_worker_each_time_ends_dead(
     for _ in range(2):
         time.sleep(0.1)
         with session_maker.begin() as session:
-            alone = worker.take_abandoned(session, "email", settings)
-            assert len(worker.begin(session, alone, settings)) == 1
+            alone = worker.claim_abandoned(session, "email", settings)
+            assert len(worker.start_deliveries(session, alone, settings)) == 1
     time.sleep(0.1)
 
     deliver(delivery_max_attempts=3)
@@ -348,11 +348,11 @@ def test_what_two_dead_workers_had_is_taken_one_by_one(
     taken_on("email", settings)
     time.sleep(0.2)
     with session_maker.begin() as session:
-        assert len(worker.take_abandoned(session, "email", settings)) == 3
+        assert len(worker.claim_abandoned(session, "email", settings)) == 3
     time.sleep(0.2)
 
     with session_maker.begin() as session:
-        alone = worker.take_abandoned(session, "email", changed(mail_server))
+        alone = worker.claim_abandoned(session, "email", changed(mail_server))
 
     assert len(alone) == 1
     assert sorted(sender.status(each) for each in accepted) == ["running"] * 3
@@ -368,9 +368,9 @@ def test_what_a_turn_has_no_time_for_is_put_back_untried(
     accepted = [sender.notify(recipient, channels=["email"]) for _ in range(6)]
 
     taken = taken_on("email", changed(mail_server))
-    done = worker.send_all(Slow(), taken, seconds=0.1)
+    done = worker.send_batch(Slow(), taken, seconds=0.1)
     with session_maker.begin() as session:
-        worker.record(session, taken, done, changed(mail_server))
+        worker.record_results(session, taken, done, changed(mail_server))
 
     assert 0 < len(done) < 6
     statuses = [sender.status(notification) for notification in accepted]
@@ -396,7 +396,7 @@ def test_what_is_urgent_passes_what_is_not(
     reset = sender.notify(recipient, channels=["email"], category="security", priority="bulk")
     urgent = sender.notify(recipient, channels=["email"], priority="urgent")
 
-    taken = taken_on("email", changed(mail_server, delivery_batch=4))
+    taken = taken_on("email", changed(mail_server, delivery_batch_size=4))
 
     order = [str(each.notification_id) for each in taken]
     assert set(order[:2]) == {reset["id"], urgent["id"]}
@@ -407,7 +407,7 @@ def test_what_is_urgent_needs_no_turn(sender: Caller, recipient: Caller, deliver
     normal = sender.notify(recipient, channels=["email"])
     urgent = sender.notify(recipient, channels=["email"], priority="urgent")
 
-    turn = worker.TURNS["email"]
+    turn = worker.CHANNEL_SLOTS["email"]
     with turn, turn, turn:  # as many as there are
         deliver()
 
@@ -420,7 +420,7 @@ def test_what_is_cancelled_while_workers_are_at_it_is_either_cancelled_or_delive
     accepted = [sender.notify(recipient, channels=["email"]) for _ in range(40)]
 
     with ThreadPoolExecutor(3) as pool:
-        works = [pool.submit(deliver, delivery_batch=5) for _ in range(2)]
+        works = [pool.submit(deliver, delivery_batch_size=5) for _ in range(2)]
         cancelled = {
             notification["id"]: sender.post(f"/notifications/{notification['id']}/cancel")
             for notification in reversed(accepted)
@@ -494,7 +494,7 @@ def test_an_unexpected_error_is_tried_again_and_shows_nothing_of_the_inside(
 
 
 def test_an_error_can_be_stored_whatever_a_server_says() -> None:
-    sent = Sent(Delivery(), error=OSError("\x00\udc80" + "x" * 999))
+    sent = DeliveryResult(Delivery(), error=OSError("\x00\udc80" + "x" * 999))
 
     assert sent.reason == "?" + "x" * 499
 
@@ -502,8 +502,8 @@ def test_an_error_can_be_stored_whatever_a_server_says() -> None:
 def taken_on(channel: str, settings: Settings) -> list[Delivery]:
     """What a worker does before it begins to send."""
     with session_maker.begin() as session:
-        taken = worker.take(session, channel, PRIORITIES, settings)
-        return worker.begin(session, taken, settings)
+        taken = worker.claim_deliveries(session, channel, PRIORITIES, settings)
+        return worker.start_deliveries(session, taken, settings)
 
 
 def until_over(sender: Caller, notification: dict[str, Any], deliver: Deliver) -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from communication_service.delivery.channels.email import compose, header_words
+from communication_service.delivery.channels.email import compose_message, encode_header
 from communication_service.models import Delivery, Notification
 from tools.localdev.fake_identity import FakeIdentity
 
@@ -137,10 +137,10 @@ def test_no_words_become_another_header(mail_server: MailServer) -> None:
         notification = Notification(
             subject=words[:300], body=words, trace_id="trace", category="x", recipient_id="y"
         )
-        to = formataddr((header_words(words[:60]), "rita@example.com"))
+        to = formataddr((encode_header(words[:60]), "rita@example.com"))
 
         delivery = Delivery(id=uuid4(), notification=notification)
-        sent = compose(changed(mail_server), delivery, notification, "us@example.com", to)
+        sent = compose_message(changed(mail_server), delivery, notification, "us@example.com", to)
 
         head = sent.partition(b"\r\n\r\n")[0].split(b"\r\n")
         names = [line.partition(b":")[0] for line in head if not line.startswith(b" ")]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from communication_service.delivery.localization import closest
+from communication_service.delivery.localization import find_closest_language
 from tools.localdev.fake_identity import FakeIdentity
 
 from .conftest import Caller, MailServer
@@ -33,7 +33,7 @@ TRANSLATIONS = {"de": IN_GERMAN, "de-AT": IN_AUSTRIAN}
     ],
 )
 def test_a_language_is_the_closest_that_there_is(wanted: str | None, found: str | None) -> None:
-    assert closest(TRANSLATIONS, wanted) == found
+    assert find_closest_language(TRANSLATIONS, wanted) == found
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_identity_that_is_down_delays_and_does_not_choose_the_wrong_language(
     accepted = send(editor, recipient, editor.template(translations=TRANSLATIONS))
     identity.down = True
     try:
-        deliver(delivery_first_delay_seconds=0.1, delivery_longest_delay_seconds=0.1)
+        deliver(delivery_first_delay_seconds=0.1, delivery_max_delay_seconds=0.1)
     finally:
         identity.down = False
     assert editor.status(accepted) == "pending"

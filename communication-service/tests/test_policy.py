@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from communication_service.delivery.rules import SEND, Case, Decision, decide
-from communication_service.schemas.preferences import Limit, Wishes
+from communication_service.delivery.rules import SEND, Decision, DeliveryFacts, decide
+from communication_service.schemas.preferences import NotificationPreferences, RateLimit
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
-def case(wishes: dict[str, Any] | None = None, **facts: Any) -> Case:
+def case(wishes: dict[str, Any] | None = None, **facts: Any) -> DeliveryFacts:
     given = {"category": "news", "channel": "email", **facts}
-    return Case(wishes=Wishes.model_validate(wishes or {}), **given)
+    return DeliveryFacts(preferences=NotificationPreferences.model_validate(wishes or {}), **given)
 
 
 def quiet(start: str, end: str, timezone: str, **more: Any) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def test_quiet_hours_are_for_the_channels_they_name() -> None:
 
 
 def test_a_limit_is_reached_by_as_many_as_it_names() -> None:
-    limit = Limit(amount=3, seconds=60)
+    limit = RateLimit(amount=3, seconds=60)
 
     assert decide(case(limit=limit, recent=2), NOON) == SEND
     assert decide(case(limit=limit, recent=3), NOON).reason == (
@@ -114,7 +114,7 @@ def test_a_limit_is_reached_by_as_many_as_it_names() -> None:
 
 def test_what_is_mandatory_passes_everything() -> None:
     wishes = {"categories": {"*": {"email": False}}, **quiet("00:00", "23:59", "UTC")}
-    limit = Limit(amount=1, seconds=60)
+    limit = RateLimit(amount=1, seconds=60)
     forced = case(wishes, is_mandatory=True, suppressed_because="x", limit=limit, recent=9)
 
     assert decide(forced, NOON) == SEND

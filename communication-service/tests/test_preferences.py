@@ -12,7 +12,7 @@ from sqlalchemy import text
 from communication_service.database import engine, session_maker
 from communication_service.delivery import worker
 from communication_service.models import PRIORITIES
-from communication_service.schemas.preferences import Limit
+from communication_service.schemas.preferences import RateLimit
 
 from .conftest import Caller, MailServer, changed
 
@@ -185,11 +185,11 @@ def test_quiet_hours_go_by_the_databases_clock_whatever_the_workers_says(
     accepted = sender.notify(recipient, channels=["email"])
 
     with session_maker.begin() as session:
-        found = worker.take(session, "email", PRIORITIES, settings)
+        found = worker.claim_deliveries(session, "email", PRIORITIES, settings)
         (taken,) = [each for each in found if str(each.notification_id) == accepted["id"]]
         assert taken.lease_until
         taken.lease_until += half_a_day  # as a database has it that is ahead of us
-        assert worker.begin(session, [taken], settings) == []
+        assert worker.start_deliveries(session, [taken], settings) == []
 
     assert deliveries(sender, accepted)["email"] == ("pending", "The recipient has quiet hours")
 
@@ -208,7 +208,7 @@ def test_of_ten_within_the_limits_time_three_are_sent_and_seven_say_why_not(
     other = sender.notify(recipient, category="general", channels=["email"])
 
     with ThreadPoolExecutor(3) as pool:  # several workers, which take two at a time
-        list(pool.map(lambda _: deliver(delivery_batch=2), range(3)))
+        list(pool.map(lambda _: deliver(delivery_batch_size=2), range(3)))
 
     found = [deliveries(sender, notification)["email"] for notification in accepted]
     why = "Beyond the recipient's limit for the category news: 3 within 60 seconds"
@@ -227,7 +227,7 @@ def test_a_limit_of_the_settings_holds_for_who_has_said_nothing(
         for _ in range(3):
             sender.notify(person, category="news", channels=["in_app"])
 
-    deliver(category_limits={"news": Limit(amount=1, seconds=60)})
+    deliver(category_limits={"news": RateLimit(amount=1, seconds=60)})
 
     assert [len(person.inbox()) for person in people] == [2, 1]
 

@@ -159,7 +159,7 @@ def processes(
     tmp_path_factory: pytest.TempPathFactory, servers: TemporaryServers, identity: FakeIdentity
 ) -> Iterator[Processes]:
     (service,) = [service for service in SERVICES if service.short == "communication"]
-    quick = {"DELIVERY_TURN_SECONDS": "1", "DELIVERY_LEASE_SECONDS": "3"}
+    quick = {"DELIVERY_BATCH_SECONDS": "1", "DELIVERY_LEASE_SECONDS": "3"}
     environment = {**servers.environment(service), **quick}
     folder = tmp_path_factory.mktemp("processes")
     with (

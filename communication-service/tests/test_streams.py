@@ -173,7 +173,7 @@ def test_what_is_committed_in_another_order_than_it_was_made_is_not_skipped(
 
     with listening(replicas[0], recipient) as listener, ThreadPoolExecutor() as pool:
         with session_maker.begin() as slow:
-            inbox.add(slow, [first])
+            inbox.add_items(slow, [first])
             later = pool.submit(put, second)
             time.sleep(0.7)
             assert not later.done()
@@ -321,4 +321,4 @@ def item_for(sender: Caller, recipient: Caller, subject: str) -> dict[str, Any]:
 
 def put(*items: dict[str, Any]) -> None:
     with session_maker.begin() as session:
-        inbox.add(session, items)
+        inbox.add_items(session, items)

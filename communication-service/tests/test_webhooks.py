@@ -15,7 +15,7 @@ from sqlalchemy import event, update
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from communication_service.database import engine, session_maker
-from communication_service.models import Delivery, Endpoint, Notification, now
+from communication_service.models import Delivery, Notification, WebhookEndpoint, now
 
 from .conftest import Caller
 from .test_delivery import outcomes, pause_before_next, until_over
@@ -179,8 +179,8 @@ def test_while_a_secret_is_replaced_both_verify_and_then_only_the_new_one(
 
     with session_maker.begin() as session:
         session.execute(
-            update(Endpoint)
-            .where(Endpoint.owner_id == recipient.user_id)
+            update(WebhookEndpoint)
+            .where(WebhookEndpoint.owner_id == recipient.user_id)
             .values(old_secret_until=now())
         )
     hook(sender, recipient)
@@ -385,7 +385,7 @@ def test_an_endpoint_that_has_not_failed_for_long_enough_stays_enabled(
     assert read(recipient, endpoint)["status"] == "enabled"
 
     with session_maker.begin() as session:
-        mine = update(Endpoint).where(Endpoint.owner_id == recipient.user_id)
+        mine = update(WebhookEndpoint).where(WebhookEndpoint.owner_id == recipient.user_id)
         session.execute(mine.values(failing_since=now() - timedelta(seconds=31)))
     due_now(recipient)
     deliver(**touchy)
@@ -412,7 +412,7 @@ def counted(beginning: str) -> Iterator[list[str]]:
 
 def probe_now(recipient: Caller) -> None:
     with session_maker.begin() as session:
-        mine = update(Endpoint).where(Endpoint.owner_id == recipient.user_id)
+        mine = update(WebhookEndpoint).where(WebhookEndpoint.owner_id == recipient.user_id)
         session.execute(mine.values(probe_at=now()))
 
 
@@ -469,7 +469,9 @@ def test_an_endpoint_whose_name_came_to_lead_inside_is_refused_when_it_is_called
     inside = sink.url.replace("127.0.0.1", "localhost")  # only the number is allowed in tests
     with session_maker.begin() as session:
         session.execute(
-            update(Endpoint).where(Endpoint.owner_id == recipient.user_id).values(url=inside)
+            update(WebhookEndpoint)
+            .where(WebhookEndpoint.owner_id == recipient.user_id)
+            .values(url=inside)
         )
     accepted = hook(sender, recipient)
 
@@ -522,7 +524,7 @@ def test_an_endpoint_that_hangs_holds_up_no_other(
         waiting = [hook(sender, slow) for _ in range(25)]
         accepted = hook(sender, quick)
 
-        work = worker.submit(deliver, delivery_turn_seconds=1, webhook_pause_after_failures=99)
+        work = worker.submit(deliver, delivery_batch_seconds=1, webhook_pause_after_failures=99)
         wait_for(lambda: bool(sink.received), seconds=10)
         before_it = len(hanging.received)
         hanging.awake.set()

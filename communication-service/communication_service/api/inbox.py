@@ -69,12 +69,12 @@ def mark_read(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem
 
 
 @router.put("/{item_id}/archive", response_model=InboxItemRead)
-def archive(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
+def archive_item(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
     """Take one notification out of the caller's inbox and keep it."""
-    return inbox.archive(session, user, item_id)
+    return inbox.archive_item(session, user, item_id)
 
 
 @router.delete("/{item_id}/archive", response_model=InboxItemRead)
-def put_back(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
+def restore_item(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
     """Put an archived notification back into the caller's inbox."""
-    return inbox.put_back(session, user, item_id)
+    return inbox.restore_item(session, user, item_id)

@@ -15,7 +15,12 @@ from ..database import DbSession
 from ..models import Suppression
 from ..preferences import service as preferences
 from ..preferences import suppressions
-from ..schemas.preferences import PreferencesRead, SuppressionCreate, SuppressionRead, Wishes
+from ..schemas.preferences import (
+    NotificationPreferences,
+    PreferencesRead,
+    SuppressionCreate,
+    SuppressionRead,
+)
 from ..settings import settings
 
 router = APIRouter(route_class=IdempotentRoute)
@@ -24,7 +29,7 @@ Operator = Annotated[User, require_permission("suppressions:write")]
 Idempotent = idempotent(DbSession)
 Token = Annotated[str, Path(max_length=500)]
 
-ASK = """<!doctype html><meta charset="utf-8"><title>Unsubscribe</title>
+UNSUBSCRIBE_PAGE = """<!doctype html><meta charset="utf-8"><title>Unsubscribe</title>
 <form method="post"><p>No more mails of the category {category}?</p>
 <button>Unsubscribe</button></form>"""
 
@@ -36,7 +41,9 @@ def get_preferences(user: CurrentUser, session: DbSession) -> dict[str, Any]:
 
 
 @router.put("/preferences", response_model=PreferencesRead)
-def put_preferences(wishes: Wishes, user: CurrentUser, session: DbSession) -> dict[str, Any]:
+def put_preferences(
+    wishes: NotificationPreferences, user: CurrentUser, session: DbSession
+) -> dict[str, Any]:
     """Say anew what the caller wants to get; what is turned on ends an unsubscription."""
     return preferences.put_preferences(session, user, wishes, settings)
 
@@ -61,16 +68,16 @@ def add_suppression(new: SuppressionCreate, operator: Operator, session: DbSessi
 
 
 @router.delete("/suppressions/{suppression_id}", status_code=204)
-def lift_suppression(suppression_id: UUID, operator: Operator, session: DbSession) -> None:
+def delete_suppression(suppression_id: UUID, operator: Operator, session: DbSession) -> None:
     """Take an entry off the list."""
-    suppressions.lift_suppression(session, suppression_id)
+    suppressions.delete_suppression(session, suppression_id)
 
 
 @router.get("/unsubscribe/{token}", response_class=HTMLResponse)
-def ask_before_unsubscribing(token: Token) -> str:
+def show_unsubscribe_page(token: Token) -> str:
     """The page that a link in a mail opens; looking at it, as mail scanners do, changes nothing."""
-    _, category = suppressions.read(settings, token)
-    return ASK.format(category=escape(category))
+    _, category = suppressions.read_token(settings, token)
+    return UNSUBSCRIBE_PAGE.format(category=escape(category))
 
 
 @router.post("/unsubscribe/{token}", response_class=PlainTextResponse)

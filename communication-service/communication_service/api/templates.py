@@ -12,7 +12,7 @@ from chassis.pagination import Page, PageRequest
 from ..database import DbSession
 from ..models import Template
 from ..schemas.templates import (
-    RenderedIn,
+    RenderedPreview,
     TemplateCreate,
     TemplatePreview,
     TemplateRead,
@@ -41,10 +41,10 @@ def create_template(new: TemplateCreate, author: Author, session: DbSession) -> 
     return templates.create_template(session, author, new)
 
 
-@router.post("/preview", response_model=RenderedIn)
-def preview(template: TemplatePreview, author: Author) -> RenderedIn:
+@router.post("/preview", response_model=RenderedPreview)
+def preview_template(template: TemplatePreview, author: Author) -> RenderedPreview:
     """Render a template that is not saved, as readers of a locale would get it."""
-    return templates.preview(template)
+    return templates.preview_template(template)
 
 
 @router.get("/{template_id}", response_model=TemplateRead)
@@ -69,9 +69,9 @@ def delete_template(template_id: UUID, author: Author, session: DbSession) -> No
     templates.delete_template(session, template_id)
 
 
-@router.post("/{template_id}/render", response_model=RenderedIn)
+@router.post("/{template_id}/render", response_model=RenderedPreview)
 def render_template(
     template_id: UUID, given: TemplateRender, reader: Reader, session: DbSession
-) -> RenderedIn:
+) -> RenderedPreview:
     """What a notification from this template would say, to readers of a locale."""
     return templates.render_template(session, template_id, given)

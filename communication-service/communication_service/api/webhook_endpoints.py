@@ -15,7 +15,7 @@ from chassis.untrusted_http import UntrustedHttpClient
 
 from .. import webhook_endpoints
 from ..database import DbSession
-from ..models import Endpoint
+from ..models import WebhookEndpoint
 from ..schemas.webhook_endpoints import (
     EndpointCreate,
     EndpointRead,
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/webhook-endpoints", route_class=IdempotentRoute)
 Idempotent = idempotent(DbSession)
 
 
-def refuse_inside(request: Request, url: str) -> None:
+def check_public_url(request: Request, url: str) -> None:
     """Raises ForbiddenTarget; the same is looked at again at each webhook."""
     outbound: UntrustedHttpClient = request.app.state.outbound
     run_from_thread(partial(outbound.check_url, url))
@@ -44,15 +44,15 @@ def list_endpoints(page: PageRequest, user: CurrentUser, session: DbSession) -> 
 @router.post("", response_model=EndpointWithSecret, status_code=201, dependencies=[Idempotent])
 def create_endpoint(
     new: EndpointCreate, request: Request, user: CurrentUser, session: DbSession
-) -> Endpoint:
+) -> WebhookEndpoint:
     """Have the caller's notifications sent to a URL; the answer alone has the secret."""
-    webhook_endpoints.refuse_too_many(session, user)
-    refuse_inside(request, new.url)
+    webhook_endpoints.check_endpoint_limit(session, user)
+    check_public_url(request, new.url)
     return webhook_endpoints.create_endpoint(session, user, new)
 
 
 @router.get("/{endpoint_id}", response_model=EndpointRead)
-def get_endpoint(endpoint_id: UUID, user: CurrentUser, session: DbSession) -> Endpoint:
+def get_endpoint(endpoint_id: UUID, user: CurrentUser, session: DbSession) -> WebhookEndpoint:
     """A webhook endpoint and its health."""
     return webhook_endpoints.get_endpoint(session, user, endpoint_id)
 
@@ -64,10 +64,10 @@ def update_endpoint(
     request: Request,
     user: CurrentUser,
     session: DbSession,
-) -> Endpoint:
+) -> WebhookEndpoint:
     """Change the URL or the categories of an endpoint; disable it, or enable it again."""
     if "url" in change.model_fields_set:
-        refuse_inside(request, change.url)
+        check_public_url(request, change.url)
     return webhook_endpoints.update_endpoint(session, user, endpoint_id, change)
 
 
@@ -82,7 +82,7 @@ def delete_endpoint(endpoint_id: UUID, user: CurrentUser, session: DbSession) ->
 )
 def rotate_secret(
     endpoint_id: UUID, rotation: SecretRotation, user: CurrentUser, session: DbSession
-) -> Endpoint:
+) -> WebhookEndpoint:
     """A new secret; for a while webhooks are signed with the old one as well."""
     keep = timedelta(seconds=rotation.keep_old_seconds)
     return webhook_endpoints.rotate_secret(session, user, endpoint_id, keep)

@@ -2,20 +2,20 @@
 
 from collections.abc import Collection
 
-from .contacts import Contacts, UnknownRecipient
 from ..models import Content, Notification
-from ..schemas.templates import Rendered
+from ..schemas.templates import RenderedText
+from .contacts import Contacts, UnknownRecipient
 
 
-def closest(offered: Collection[str], wanted: str | None) -> str | None:
+def find_closest_language(available: Collection[str], wanted: str | None) -> str | None:
     """For de-AT it is de-AT, else de, else None: the language of the text itself."""
-    tags = {tag.lower(): tag for tag in offered}
+    tags = {tag.lower(): tag for tag in available}
     subtags = (wanted or "").replace("_", "-").lower().split("-")
     found = (tags.get("-".join(subtags[:length])) for length in range(len(subtags), 0, -1))
     return next(filter(None, found), None)
 
 
-def words_for(notification: Notification, contacts: Contacts) -> Content | Rendered:
+def get_localized_text(notification: Notification, contacts: Contacts) -> Content | RenderedText:
     """In the recipient's language of this moment; identity is only asked where there is a choice.
 
     Raises what keeps identity from answering, so that the delivery is made later.
@@ -23,8 +23,8 @@ def words_for(notification: Notification, contacts: Contacts) -> Content | Rende
     if not notification.translations:
         return notification
     try:
-        locale = contacts.of(notification.recipient_id).get("locale")
+        locale = contacts.get(notification.recipient_id).get("locale")
     except UnknownRecipient:
         return notification
-    tag = closest(notification.translations, locale)
-    return Rendered(**notification.translations[tag]) if tag else notification
+    tag = find_closest_language(notification.translations, locale)
+    return RenderedText(**notification.translations[tag]) if tag else notification

@@ -6,9 +6,9 @@ from typing import cast
 from zoneinfo import ZoneInfo
 
 from ..schemas.fields import Channel
-from ..schemas.preferences import Limit, QuietHours, Wishes
+from ..schemas.preferences import NotificationPreferences, QuietHours, RateLimit
 
-EVERY = "*"
+EVERY_CATEGORY = "*"
 """In the place of a category: all that are not named."""
 
 
@@ -24,45 +24,48 @@ SEND = Decision()
 
 
 @dataclass(frozen=True)
-class Case:
+class DeliveryFacts:
     """All that counts for one delivery. `recent` is how many the limit has seen lately."""
 
     category: str
     channel: str
-    wishes: Wishes
+    preferences: NotificationPreferences
     is_mandatory: bool = False
     is_urgent: bool = False
-    suppressed_because: str | None = None
-    limit: Limit | None = None
-    recent: int = 0
+    suppression_reason: str | None = None
+    limit: RateLimit | None = None
+    recent_count: int = 0
 
 
-def decide(case: Case, now: datetime) -> Decision:
-    if case.is_mandatory:
+def decide(facts: DeliveryFacts, now: datetime) -> Decision:
+    if facts.is_mandatory:
         return SEND
-    if case.suppressed_because:
-        return Decision(case.suppressed_because)
-    if not wants(case.wishes, case.category, case.channel):
-        return Decision(f"The recipient wants no {case.channel} of the category {case.category}")
-    if not case.is_urgent and (until := end_of_quiet(case, now)):
+    if facts.suppression_reason:
+        return Decision(facts.suppression_reason)
+    if not is_channel_enabled(facts.preferences, facts.category, facts.channel):
+        return Decision(f"The recipient wants no {facts.channel} of the category {facts.category}")
+    if not facts.is_urgent and (until := find_quiet_end(facts, now)):
         return Decision("The recipient has quiet hours", until)
-    if case.limit and case.recent >= case.limit.amount:
-        most = f"{case.limit.amount} within {case.limit.seconds} seconds"
-        return Decision(f"Beyond the recipient's limit for the category {case.category}: {most}")
+    if facts.limit and facts.recent_count >= facts.limit.amount:
+        most = f"{facts.limit.amount} within {facts.limit.seconds} seconds"
+        return Decision(f"Beyond the recipient's limit for the category {facts.category}: {most}")
     return SEND
 
 
-def wants(wishes: Wishes, category: str, channel: str) -> bool:
-    on = [wishes.categories.get(name, {}).get(cast(Channel, channel)) for name in (category, EVERY)]
+def is_channel_enabled(preferences: NotificationPreferences, category: str, channel: str) -> bool:
+    on = [
+        preferences.categories.get(name, {}).get(cast(Channel, channel))
+        for name in (category, EVERY_CATEGORY)
+    ]
     return next((said for said in on if said is not None), True)
 
 
-def end_of_quiet(case: Case, now: datetime) -> datetime | None:
-    quiet = case.wishes.quiet_hours
-    return end_of(quiet, now) if quiet and case.channel in quiet.channels else None
+def find_quiet_end(facts: DeliveryFacts, now: datetime) -> datetime | None:
+    quiet = facts.preferences.quiet_hours
+    return find_end(quiet, now) if quiet and facts.channel in quiet.channels else None
 
 
-def end_of(quiet: QuietHours, now: datetime) -> datetime | None:
+def find_end(quiet: QuietHours, now: datetime) -> datetime | None:
     """When the quiet hours of this moment end; None when it is not quiet."""
     zone = ZoneInfo(quiet.timezone)
     here = now.astimezone(zone)

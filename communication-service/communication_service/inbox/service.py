@@ -13,14 +13,14 @@ from chassis.auth import User
 from chassis.errors import NotFound
 from chassis.pagination import PageParameters, paginate
 
-from ..models import IN_INBOX, UNREAD, Inbox, InboxItem, now
+from ..models import NOT_ARCHIVED, UNREAD, Inbox, InboxItem, now
 
 
 class UnknownInboxItem(NotFound):
     """There is none, or it is in somebody else's inbox."""
 
 
-def add(session: Session, items: Sequence[dict[str, Any]]) -> None:
+def add_items(session: Session, items: Sequence[dict[str, Any]]) -> None:
     """Items are the values of an InboxItem.
 
     Positions are given under a lock that lasts until the commit: whoever has seen one has seen
@@ -41,20 +41,22 @@ def add(session: Session, items: Sequence[dict[str, Any]]) -> None:
     session.execute(insert(InboxItem), items)
 
 
-def of(user: User) -> Select[InboxItem]:
+def select_items(user: User) -> Select[InboxItem]:
     return select(InboxItem).where(InboxItem.user_id == user.user_id)
 
 
 def list_items(
     session: Session, user: User, page: PageParameters, only_unread: bool, archived: bool
 ) -> dict[str, Any]:
-    items = of(user).where(InboxItem.archived_at.is_not(None) if archived else IN_INBOX)
+    items = select_items(user).where(
+        InboxItem.archived_at.is_not(None) if archived else NOT_ARCHIVED
+    )
     items = items.where(InboxItem.read_at.is_(None)) if only_unread else items
     return paginate(session, items, page, InboxItem.position)
 
 
 def count_unread(session: Session, user: User) -> dict[str, int]:
-    unread = of(user).where(UNREAD).with_only_columns(func.count())
+    unread = select_items(user).where(UNREAD).with_only_columns(func.count())
     return {"unread": session.execute(unread).scalar_one()}
 
 
@@ -71,21 +73,21 @@ def mark_all_read(session: Session, user: User) -> dict[str, int]:
     return {"read": len(read.all())}
 
 
-def archive(session: Session, user: User, item_id: UUID) -> InboxItem:
+def archive_item(session: Session, user: User, item_id: UUID) -> InboxItem:
     """Out of sight, and not counted any more; still to be found among what is archived."""
     item = get_item(session, user, item_id)
     item.archived_at = item.archived_at or now()
     return item
 
 
-def put_back(session: Session, user: User, item_id: UUID) -> InboxItem:
+def restore_item(session: Session, user: User, item_id: UUID) -> InboxItem:
     item = get_item(session, user, item_id)
     item.archived_at = None
     return item
 
 
 def get_item(session: Session, user: User, item_id: UUID) -> InboxItem:
-    item = session.scalar(of(user).where(InboxItem.id == item_id).with_for_update())
+    item = session.scalar(select_items(user).where(InboxItem.id == item_id).with_for_update())
     if item is None:
         raise UnknownInboxItem("There is no such notification in your inbox")
     return item
@@ -99,5 +101,5 @@ def newest(session: Session, people: Collection[str]) -> dict[str, int]:
 
 def items_after(session: Session, user: User, position: int, limit: int) -> Sequence[InboxItem]:
     """Oldest first, archived ones too."""
-    later = of(user).where(InboxItem.position > position).order_by(InboxItem.position)
+    later = select_items(user).where(InboxItem.position > position).order_by(InboxItem.position)
     return session.scalars(later.limit(limit)).all()

@@ -10,64 +10,70 @@ from chassis.auth import User
 from chassis.errors import Forbidden, Unprocessable
 
 from ..models import SUPPRESSED, Notification, Template
-from ..redaction import erase
+from ..redaction import redact_finished
 from ..schemas.notifications import BulkCreate, BulkRecipient, NotificationCreate
 from .service import (
-    MANDATORY,
-    Endpoints,
-    endpoints_for,
-    may_force,
-    prepare,
-    refuse_to_force,
-    refuse_what_is_off,
-    template_for,
+    SEND_MANDATORY_PERMISSION,
+    EndpointsByOwner,
+    build_notification,
+    can_send_mandatory,
+    check_channels_configured,
+    check_mandatory_permission,
+    find_endpoints,
+    find_template,
 )
 
-MOST_SECONDS = 10.0  # of rendering; a template that is that slow is tried on fewer people
-MOST_CHARACTERS = 10_000_000  # of all the bodies together
-TOO_LONG = f"are too many for what is said: together at most {MOST_CHARACTERS:,} characters"
+MAX_RENDER_SECONDS = 10.0  # of rendering; a template that is that slow is tried on fewer people
+MAX_TOTAL_CHARACTERS = 10_000_000  # of all the bodies together
+TOO_LONG_MESSAGE = (
+    f"are too many for what is said: together at most {MAX_TOTAL_CHARACTERS:,} characters"
+)
 
 
-def accept_all(session: Session, sender: User, new: BulkCreate) -> dict[str, Any]:
+def accept_bulk(session: Session, sender: User, new: BulkCreate) -> dict[str, Any]:
     """All that is accepted is accepted together."""
-    refuse_to_force(sender, new.category)
-    refuse_to_hurry(sender, new)
-    refuse_what_is_off(new.channels)
-    template, until = template_for(session, new), monotonic() + MOST_SECONDS
+    check_mandatory_permission(sender, new.category)
+    check_urgent_permission(sender, new)
+    check_channels_configured(new.channels)
+    template, until = find_template(session, new), monotonic() + MAX_RENDER_SECONDS
     people = {str(recipient.recipient_id) for recipient in new.recipients}
-    endpoints = endpoints_for(session, new, people)
+    endpoints = find_endpoints(session, new, people)
     made: dict[UUID, Notification] = {}
-    left = MOST_CHARACTERS
+    left = MAX_TOTAL_CHARACTERS
     items = []
     for recipient in new.recipients:
         if recipient.recipient_id in made:
-            items.append(said(recipient, "duplicate", made[recipient.recipient_id]))
+            items.append(build_item(recipient, "duplicate", made[recipient.recipient_id]))
             continue
         try:
-            notification = prepare_for(sender, new, recipient, template, endpoints, until)
+            notification = build_for_recipient(sender, new, recipient, template, endpoints, until)
         except Unprocessable as error:
-            items.append({**said(recipient, "refused"), "error": error.message})
+            items.append({**build_item(recipient, "refused"), "error": error.message})
         else:
-            left -= length(notification)
+            left -= count_characters(notification)
             if left < 0:
-                raise Unprocessable.for_field("recipients", TOO_LONG)
+                raise Unprocessable.for_field("recipients", TOO_LONG_MESSAGE)
             made[recipient.recipient_id] = notification
-            items.append(said(recipient, "accepted", notification))
+            items.append(build_item(recipient, "accepted", notification))
     session.add_all(made.values())
     session.flush()
-    erase(session, [made_one.id for made_one in made.values() if made_one.status == SUPPRESSED])
+    redact_finished(
+        session, [made_one.id for made_one in made.values() if made_one.status == SUPPRESSED]
+    )
     for item in items:
         item["notification_id"] = item["notification"] and item["notification"].id
     return {"accepted": len(made), "items": items}
 
 
-def refuse_to_hurry(sender: User, new: BulkCreate) -> None:
+def check_urgent_permission(sender: User, new: BulkCreate) -> None:
     """What is urgent passes quiet hours and every backlog: not for a thousand people at once."""
-    if new.priority == "urgent" and not may_force(sender):
-        raise Forbidden(f"To send to many what is urgent needs the permission {MANDATORY}")
+    if new.priority == "urgent" and not can_send_mandatory(sender):
+        raise Forbidden(
+            f"To send to many what is urgent needs the permission {SEND_MANDATORY_PERMISSION}"
+        )
 
 
-def length(notification: Notification) -> int:
+def count_characters(notification: Notification) -> int:
     """Of what is stored for one recipient, in characters."""
     words = [notification.body, notification.html or ""]
     for parts in (notification.translations or {}).values():
@@ -75,12 +81,12 @@ def length(notification: Notification) -> int:
     return sum(map(len, words))
 
 
-def prepare_for(
+def build_for_recipient(
     sender: User,
     new: BulkCreate,
     recipient: BulkRecipient,
     template: Template | None,
-    endpoints: Endpoints,
+    endpoints: EndpointsByOwner,
     until: float,
 ) -> Notification:
     if monotonic() > until:
@@ -90,10 +96,10 @@ def prepare_for(
     one = NotificationCreate.model_construct(
         **shared, recipient_id=recipient.recipient_id, variables=variables
     )
-    return prepare(sender, one, template, endpoints)
+    return build_notification(sender, one, template, endpoints)
 
 
-def said(
+def build_item(
     recipient: BulkRecipient, status: str, notification: Notification | None = None
 ) -> dict[str, Any]:
     person = recipient.recipient_id

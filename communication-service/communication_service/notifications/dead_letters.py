@@ -10,14 +10,14 @@ from chassis.job_queue import DEAD, PENDING
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import get_trace_id
 
-from ..models import CANCELLED, Delivery, Notification, Operation
-from ..redaction import erase
-from ..schemas.dead_letters import DeadLetters, DeadLettersPurge
+from ..models import CANCELLED, DeadLetterOperation, Delivery, Notification
+from ..redaction import redact_finished
+from ..schemas.dead_letters import DeadLetterFilter, DeadLetterPurge
 
-PURGED = "Given up for good"
+PURGED_REASON = "Given up for good"
 
 
-def that_are(which: DeadLetters) -> ColumnElement[bool]:
+def build_condition(which: DeadLetterFilter) -> ColumnElement[bool]:
     conditions = [Delivery.status == DEAD]
     if which.delivery_ids is not None:
         conditions.append(Delivery.id.in_(which.delivery_ids))
@@ -34,47 +34,61 @@ def that_are(which: DeadLetters) -> ColumnElement[bool]:
     return and_(*conditions)
 
 
-def list_dead(session: Session, which: DeadLetters, page: PageParameters) -> dict[str, Any]:
+def list_dead_letters(
+    session: Session, which: DeadLetterFilter, page: PageParameters
+) -> dict[str, Any]:
     dead = (
         select(*Delivery.__table__.c, Notification.sender_id, Notification.recipient_id)
         .add_columns(Notification.category)
         .join(Notification, Notification.id == Delivery.notification_id)
-        .where(that_are(which))
+        .where(build_condition(which))
     )
     return paginate(session, dead, page, Delivery.id)
 
 
-def replay(session: Session, actor: User, which: DeadLetters) -> Operation:
+def replay_dead_letters(
+    session: Session, actor: User, which: DeadLetterFilter
+) -> DeadLetterOperation:
     """Each is tried as often and as long as a new one. What is not dead any more stays as it is."""
     again = {"status": PENDING, "attempts": 0, "last_error": None}
     times = {"run_at": func.now(), "queued_at": func.now()}
-    revived = update(Delivery).where(that_are(which)).values(**again, **times)
+    revived = update(Delivery).where(build_condition(which)).values(**again, **times)
     count = len(session.scalars(revived.returning(Delivery.id)).all())
-    return on_record(session, actor, "replay", which, count)
+    return record_operation(session, actor, "replay", which, count)
 
 
-def purge(session: Session, actor: User, which: DeadLettersPurge) -> Operation:
+def purge_dead_letters(
+    session: Session, actor: User, which: DeadLetterPurge
+) -> DeadLetterOperation:
     """They stay on record, as cancelled. A dry run counts, and changes nothing."""
     if which.dry_run:
-        count = session.scalar(select(func.count()).select_from(Delivery).where(that_are(which)))
-        return operation(actor, "purge", which, count or 0)
-    given_up = update(Delivery).where(that_are(which)).values(status=CANCELLED, last_error=PURGED)
+        count = session.scalar(
+            select(func.count()).select_from(Delivery).where(build_condition(which))
+        )
+        return build_operation(actor, "purge", which, count or 0)
+    given_up = (
+        update(Delivery)
+        .where(build_condition(which))
+        .values(status=CANCELLED, last_error=PURGED_REASON)
+    )
     ended = session.scalars(given_up.returning(Delivery.notification_id)).all()
-    erase(session, ended)
-    return on_record(session, actor, "purge", which, len(ended))
+    redact_finished(session, ended)
+    return record_operation(session, actor, "purge", which, len(ended))
 
 
-def on_record(
-    session: Session, actor: User, action: str, which: DeadLetters, count: int
-) -> Operation:
-    done = operation(actor, action, which, count)
+def record_operation(
+    session: Session, actor: User, action: str, which: DeadLetterFilter, count: int
+) -> DeadLetterOperation:
+    done = build_operation(actor, action, which, count)
     session.add(done)
     session.flush()
     return done
 
 
-def operation(actor: User, action: str, which: DeadLetters, count: int) -> Operation:
-    return Operation(
+def build_operation(
+    actor: User, action: str, which: DeadLetterFilter, count: int
+) -> DeadLetterOperation:
+    return DeadLetterOperation(
         action=action,
         actor_id=actor.user_id,
         acting_service=actor.actor,
@@ -85,4 +99,4 @@ def operation(actor: User, action: str, which: DeadLetters, count: int) -> Opera
 
 
 def list_operations(session: Session, page: PageParameters) -> dict[str, Any]:
-    return paginate(session, select(Operation), page, Operation.id)
+    return paginate(session, select(DeadLetterOperation), page, DeadLetterOperation.id)

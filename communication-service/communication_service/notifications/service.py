@@ -13,35 +13,37 @@ from chassis.job_queue import DEAD, PENDING, is_due
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import get_trace_id
 
-from ..delivery.attempts import NOT_ARRIVED
+from ..delivery.attempts import NOT_ARRIVED_OUTCOMES
 from ..models import (
     BULK,
     CANCELLED,
+    DELIVERY_STATUSES,
     NORMAL,
-    STATUSES,
     SUPPRESSED,
     URGENT,
     Attempt,
     Delivery,
-    Endpoint,
     Notification,
     Template,
+    WebhookEndpoint,
 )
-from ..redaction import erase
-from ..schemas.dead_letters import DeadLetters
+from ..redaction import redact_finished
+from ..schemas.dead_letters import DeadLetterFilter
 from ..schemas.fields import SECURITY
-from ..schemas.notifications import NotificationCreate, Sending
+from ..schemas.notifications import NotificationBase, NotificationCreate
 from ..settings import settings
-from ..templates.service import get_template_by_name, render_all
-from ..webhook_endpoints import for_recipients
-from .dead_letters import on_record
+from ..templates.service import get_template_by_name, render_languages
+from ..webhook_endpoints import find_by_owner
+from .dead_letters import record_operation
 
-PRIORITY = {"urgent": URGENT, "normal": NORMAL, "bulk": BULK}
-MANDATORY = "notifications:mandatory"  # given to no role either: services may, and *
-EVERY_NOTIFICATION = "notifications:all"  # given to no role: only a permission of * holds it
-OPERATOR = "queue:read"
+PRIORITY_BY_NAME = {"urgent": URGENT, "normal": NORMAL, "bulk": BULK}
+SEND_MANDATORY_PERMISSION = (
+    "notifications:mandatory"  # given to no role either: services may, and *
+)
+READ_ALL_PERMISSION = "notifications:all"  # given to no role: only a permission of * holds it
+READ_QUEUE_PERMISSION = "queue:read"
 
-Endpoints = Mapping[str, Sequence[Endpoint]]
+EndpointsByOwner = Mapping[str, Sequence[WebhookEndpoint]]
 """By the id of their owner."""
 
 
@@ -65,29 +67,31 @@ class NothingToRetry(Conflict):
     """No delivery of the notification is dead."""
 
 
-def accept(session: Session, sender: User, new: NotificationCreate) -> Notification:
+def accept_notification(session: Session, sender: User, new: NotificationCreate) -> Notification:
     """Once this is committed, it will be sent: the deliveries are the queue of record."""
-    refuse_to_force(sender, new.category)
-    refuse_what_is_off(new.channels)
-    endpoints = endpoints_for(session, new, [str(new.recipient_id)])
-    notification = prepare(sender, new, template_for(session, new), endpoints)
+    check_mandatory_permission(sender, new.category)
+    check_channels_configured(new.channels)
+    endpoints = find_endpoints(session, new, [str(new.recipient_id)])
+    notification = build_notification(sender, new, find_template(session, new), endpoints)
     session.add(notification)
     session.flush()
     if notification.status == SUPPRESSED:
-        erase(session, [notification.id])
+        redact_finished(session, [notification.id])
     return notification
 
 
-def endpoints_for(session: Session, new: Sending, people: Collection[str]) -> Endpoints:
-    return for_recipients(session, people, new.category) if "webhook" in new.channels else {}
+def find_endpoints(
+    session: Session, new: NotificationBase, people: Collection[str]
+) -> EndpointsByOwner:
+    return find_by_owner(session, people, new.category) if "webhook" in new.channels else {}
 
 
-def prepare(
-    sender: User, new: NotificationCreate, template: Template | None, endpoints: Endpoints
+def build_notification(
+    sender: User, new: NotificationCreate, template: Template | None, endpoints: EndpointsByOwner
 ) -> Notification:
     # Now by the database's clock, which the claim goes by, so that it is due at once.
     run_at = new.send_at or func.now()
-    priority = URGENT if new.category == SECURITY else PRIORITY[new.priority]
+    priority = URGENT if new.category == SECURITY else PRIORITY_BY_NAME[new.priority]
     queued: dict[str, Any] = {"run_at": run_at, "queued_at": run_at, "priority": priority}
     return Notification(
         sender_id=sender.user_id,
@@ -98,14 +102,14 @@ def prepare(
         deliveries=[
             delivery
             for channel in sorted(new.channels)
-            for delivery in deliveries_on(channel, endpoints.get(str(new.recipient_id)), queued)
+            for delivery in build_deliveries(channel, endpoints.get(str(new.recipient_id)), queued)
         ],
-        **contents(new, template),
+        **render_content(new, template),
     )
 
 
-def deliveries_on(
-    channel: str, found: Sequence[Endpoint] | None, queued: dict[str, Any]
+def build_deliveries(
+    channel: str, found: Sequence[WebhookEndpoint] | None, queued: dict[str, Any]
 ) -> list[Delivery]:
     """One, or for webhooks one for each endpoint that the recipient has."""
     if channel != "webhook":
@@ -116,7 +120,7 @@ def deliveries_on(
     return [Delivery(channel=channel, **queued, endpoint_id=endpoint.id) for endpoint in found]
 
 
-def tell(session: Session, user_id: str, subject: str, body: str) -> None:
+def notify_user(session: Session, user_id: str, subject: str, body: str) -> None:
     """What this service itself has to say to somebody."""
     queued = {"run_at": func.now(), "queued_at": func.now()}
     session.add(
@@ -132,22 +136,24 @@ def tell(session: Session, user_id: str, subject: str, body: str) -> None:
     )
 
 
-def refuse_to_force(sender: User, category: str) -> None:
+def check_mandatory_permission(sender: User, category: str) -> None:
     """What nobody can turn off is not for everybody to send."""
-    if category in settings.mandatory_categories and not may_force(sender):
-        raise Forbidden(f"Mail of the category {category} needs the permission {MANDATORY}")
+    if category in settings.mandatory_categories and not can_send_mandatory(sender):
+        raise Forbidden(
+            f"Mail of the category {category} needs the permission {SEND_MANDATORY_PERMISSION}"
+        )
 
 
-def may_force(sender: User) -> bool:
-    return sender.is_service or sender.has_permission(MANDATORY)
+def can_send_mandatory(sender: User) -> bool:
+    return sender.is_service or sender.has_permission(SEND_MANDATORY_PERMISSION)
 
 
-def refuse_what_is_off(channels: Collection[str]) -> None:
+def check_channels_configured(channels: Collection[str]) -> None:
     if "sms" in channels and not settings.sms_account_sid:
         raise Unprocessable.for_field("channels", "sms has no provider here: see SMS_ACCOUNT_SID")
 
 
-def template_for(session: Session, new: Sending) -> Template | None:
+def find_template(session: Session, new: NotificationBase) -> Template | None:
     if new.template is None:
         return None
     template = get_template_by_name(session, new.template)
@@ -156,11 +162,11 @@ def template_for(session: Session, new: Sending) -> Template | None:
     return template
 
 
-def contents(new: NotificationCreate, template: Template | None) -> dict[str, Any]:
+def render_content(new: NotificationCreate, template: Template | None) -> dict[str, Any]:
     """Rendered now: whoever sends learns of a mistake now, and what is accepted stays as it is."""
     if template is None:
         return {"subject": new.subject, "body": new.body}
-    words = render_all(template, new.variables)
+    words = render_languages(template, new.variables)
     return {
         "template": template.name,
         "template_version": template.version,
@@ -169,67 +175,69 @@ def contents(new: NotificationCreate, template: Template | None) -> dict[str, An
     }
 
 
-def list_sent(session: Session, sender: User, page: PageParameters) -> dict[str, Any]:
+def list_notifications(session: Session, sender: User, page: PageParameters) -> dict[str, Any]:
     sent = select(Notification).where(Notification.sender_id == sender.user_id)
     return paginate(session, sent, page, Notification.id)
 
 
 def get_notification(session: Session, user: User, notification_id: UUID) -> Notification:
     notification = session.get(Notification, notification_id)
-    if notification is None or not may_see(user, notification):
+    if notification is None or not can_read(user, notification):
         raise UnknownNotification("There is no such notification")
     return notification
 
 
-def may_see(user: User, notification: Notification) -> bool:
-    return notification.sender_id == user.user_id or user.has_permission(EVERY_NOTIFICATION)
+def can_read(user: User, notification: Notification) -> bool:
+    return notification.sender_id == user.user_id or user.has_permission(READ_ALL_PERMISSION)
 
 
 def list_attempts(session: Session, user: User, notification_id: UUID) -> dict[str, Any]:
     notification = get_notification(session, user, notification_id)
-    return attempts_of(session, *notification.deliveries)
+    return get_attempts(session, *notification.deliveries)
 
 
-def attempts_of_one(session: Session, user: User, delivery_id: UUID) -> dict[str, Any]:
+def list_delivery_attempts(session: Session, user: User, delivery_id: UUID) -> dict[str, Any]:
     delivery = session.get(Delivery, delivery_id)
-    may_inspect = delivery and delivery.status == DEAD and user.has_permission(OPERATOR)
-    if delivery is None or not (may_inspect or may_see(user, delivery.notification)):
+    may_inspect = (
+        delivery and delivery.status == DEAD and user.has_permission(READ_QUEUE_PERMISSION)
+    )
+    if delivery is None or not (may_inspect or can_read(user, delivery.notification)):
         raise UnknownDelivery("There is no such delivery")
-    return attempts_of(session, delivery)
+    return get_attempts(session, delivery)
 
 
-def attempts_of(session: Session, *deliveries: Delivery) -> dict[str, Any]:
+def get_attempts(session: Session, *deliveries: Delivery) -> dict[str, Any]:
     ids = [delivery.id for delivery in deliveries]
     attempts = select(Attempt).where(Attempt.delivery_id.in_(ids)).order_by(Attempt.id)
     return {"items": session.scalars(attempts).all()}
 
 
-def cancel(session: Session, user: User, notification_id: UUID) -> Notification:
+def cancel_notification(session: Session, user: User, notification_id: UUID) -> Notification:
     """Stops what cannot have arrived: a delivery is either cancelled or made, never both."""
     notification = get_notification(session, user, notification_id)
     waiting = lock_deliveries(session, notification, PENDING)
     if not waiting:
         raise NothingToCancel("Nothing of this notification is waiting to be sent")
-    unclear = that_may_have_arrived(session, waiting)
+    unclear = find_possibly_arrived(session, waiting)
     if len(unclear) == len(waiting):
         raise MayHaveArrived("It was sent before without an answer, and may have arrived")
     for delivery in waiting:
         if delivery.id not in unclear:
             delivery.status = CANCELLED
     session.flush()
-    erase(session, [notification.id])
+    redact_finished(session, [notification.id])
     return notification
 
 
-def that_may_have_arrived(session: Session, deliveries: Sequence[Delivery]) -> set[UUID]:
+def find_possibly_arrived(session: Session, deliveries: Sequence[Delivery]) -> set[UUID]:
     """To be asked under their locks: a worker's word on an attempt comes with its delivery's."""
     ids = [delivery.id for delivery in deliveries]
-    is_unclear = or_(Attempt.outcome.is_(None), Attempt.outcome.not_in(NOT_ARRIVED))
+    is_unclear = or_(Attempt.outcome.is_(None), Attempt.outcome.not_in(NOT_ARRIVED_OUTCOMES))
     tried = select(Attempt.delivery_id).where(Attempt.delivery_id.in_(ids), is_unclear)
     return set(session.scalars(tried))
 
 
-def retry_dead(session: Session, user: User, notification_id: UUID) -> Notification:
+def retry_notification(session: Session, user: User, notification_id: UUID) -> Notification:
     """Puts dead deliveries back into the queue, with as many attempts as new ones have."""
     notification = get_notification(session, user, notification_id)
     dead = lock_deliveries(session, notification, DEAD)
@@ -238,8 +246,8 @@ def retry_dead(session: Session, user: User, notification_id: UUID) -> Notificat
     for delivery in dead:
         delivery.status, delivery.attempts, delivery.last_error = PENDING, 0, None
         delivery.run_at = delivery.queued_at = func.now()
-    which = DeadLetters(delivery_ids=[delivery.id for delivery in dead])
-    on_record(session, user, "replay", which, len(dead))
+    which = DeadLetterFilter(delivery_ids=[delivery.id for delivery in dead])
+    record_operation(session, user, "replay", which, len(dead))
     return notification
 
 
@@ -256,11 +264,11 @@ def lock_deliveries(
     return session.scalars(statement).all()
 
 
-def queue_status(session: Session) -> dict[str, Any]:
+def get_queue_status(session: Session) -> dict[str, Any]:
     counted = select(Delivery.status, func.count()).group_by(Delivery.status)
     counts = {status: count for status, count in session.execute(counted)}
     late = select(func.count(), func.min(Delivery.run_at)).where(is_due(Delivery))
     due, oldest = session.execute(late).one()
-    deliveries = {status: counts.get(status, 0) for status in STATUSES}
+    deliveries = {status: counts.get(status, 0) for status in DELIVERY_STATUSES}
     accepted = sum(counts.values())
     return {"accepted": accepted, "deliveries": deliveries, "due": due, "oldest_due_at": oldest}

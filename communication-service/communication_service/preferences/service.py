@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from chassis.auth import User
 
 from ..models import Preferences, Suppression, now
-from ..schemas.preferences import Wishes
+from ..schemas.preferences import NotificationPreferences
 from ..settings import Settings
 
 
@@ -17,7 +17,7 @@ def get_preferences(session: Session, user: User, settings: Settings) -> dict[st
     row = session.get(Preferences, user.user_id)
     listed = select(Suppression).where(Suppression.user_id == user.user_id)
     return {
-        **(row.wishes if row else Wishes().model_dump()),
+        **(row.wishes if row else NotificationPreferences().model_dump()),
         "default_limits": settings.category_limits,
         "mandatory_categories": settings.mandatory_categories,
         "suppressions": session.scalars(listed.order_by(Suppression.id)).all(),
@@ -25,15 +25,15 @@ def get_preferences(session: Session, user: User, settings: Settings) -> dict[st
 
 
 def put_preferences(
-    session: Session, user: User, wishes: Wishes, settings: Settings
+    session: Session, user: User, preferences: NotificationPreferences, settings: Settings
 ) -> dict[str, Any]:
     """Takes the place of what was said before, an unsubscription of the same included."""
-    values = {"wishes": wishes.model_dump(mode="json"), "updated_at": now()}
+    values = {"wishes": preferences.model_dump(mode="json"), "updated_at": now()}
     new = insert(Preferences).values(user_id=user.user_id, **values)
     session.execute(new.on_conflict_do_update(index_elements=[Preferences.user_id], set_=values))
     wanted = [
         (category, channel)
-        for category, channels in wishes.categories.items()
+        for category, channels in preferences.categories.items()
         for channel, is_on in channels.items()
         if is_on
     ]

@@ -18,7 +18,7 @@ from ..models import Suppression
 from ..schemas.preferences import SuppressionCreate
 from ..settings import Settings
 
-UNSUBSCRIBED = "The recipient has unsubscribed by a link in a mail"
+UNSUBSCRIBED_REASON = "The recipient has unsubscribed by a link in a mail"
 
 
 class UnknownSuppression(NotFound):
@@ -53,35 +53,40 @@ def add_suppression(session: Session, author: User, new: SuppressionCreate) -> S
     return suppression
 
 
-def lift_suppression(session: Session, suppression_id: UUID) -> None:
+def delete_suppression(session: Session, suppression_id: UUID) -> None:
     suppression = session.get(Suppression, suppression_id)
     if suppression is None:
         raise UnknownSuppression("There is no such suppression")
     session.delete(suppression)
 
 
-def unsubscribe_link(settings: Settings, user_id: str, category: str) -> str:
+def build_unsubscribe_link(settings: Settings, user_id: str, category: str) -> str:
     """Works without a login and for ever: whoever has the mail may end the mails."""
-    token = signer(settings).dumps([user_id, category])
+    token = build_signer(settings).dumps([user_id, category])
     return f"{settings.public_url}/api/v1/unsubscribe/{token}"
 
 
 def unsubscribe(session: Session, settings: Settings, token: str) -> str:
     """Once or again; the category that is mailed no more."""
-    user_id, category = read(settings, token)
-    row = {"user_id": user_id, "category": category, "channel": "email", "reason": UNSUBSCRIBED}
+    user_id, category = read_token(settings, token)
+    row = {
+        "user_id": user_id,
+        "category": category,
+        "channel": "email",
+        "reason": UNSUBSCRIBED_REASON,
+    }
     session.execute(insert(Suppression).values(row).on_conflict_do_nothing())
     return category
 
 
-def read(settings: Settings, token: str) -> tuple[str, str]:
+def read_token(settings: Settings, token: str) -> tuple[str, str]:
     try:
-        user_id, category = signer(settings).loads(token)
+        user_id, category = build_signer(settings).loads(token)
     except BadSignature as error:
         raise UnknownLink("This link was not in any of our mails, or not as a whole") from error
     return user_id, category
 
 
-def signer(settings: Settings) -> URLSafeSerializer:
+def build_signer(settings: Settings) -> URLSafeSerializer:
     key = settings.jwt_secret_key.get_secret_value()
     return URLSafeSerializer(key, "unsubscribe", signer_kwargs={"digest_method": sha256})

@@ -9,7 +9,7 @@ from pydantic import Field
 from .fields import Category, Channel, Given, Shown
 
 
-class DeadLetters(Given):
+class DeadLetterFilter(Given):
     """Which ones: those that every given field is true of."""
 
     delivery_ids: Annotated[list[UUID] | None, Field(min_length=1, max_length=1000)] = None
@@ -18,7 +18,7 @@ class DeadLetters(Given):
     recipient_id: UUID | None = None
 
 
-class DeadLettersPurge(DeadLetters):
+class DeadLetterPurge(DeadLetterFilter):
     dry_run: bool = False
 
 

@@ -16,30 +16,40 @@ from pydantic import (
 
 from chassis.schemas import JsonObject
 
-from .fields import SECURITY, Body, Category, Channel, Given, Name, Shown, Subject, Variables
-from .templates import Rendered
+from .fields import (
+    SECURITY,
+    Body,
+    Category,
+    Channel,
+    Given,
+    Shown,
+    Subject,
+    TemplateName,
+    Variables,
+)
+from .templates import RenderedText
 
-FURTHEST = timedelta(days=366)
+MAX_SEND_AHEAD = timedelta(days=366)
 
 
-def within_a_year(time: datetime) -> datetime:
+def check_send_at(time: datetime) -> datetime:
     """Past times mean now."""
     now = datetime.now(UTC)
-    if time > now + FURTHEST:
+    if time > now + MAX_SEND_AHEAD:
         raise ValueError("must lie within a year from now")
     return max(time, now)
 
 
 Priority = Literal["urgent", "normal", "bulk"]
-SendAt = Annotated[AwareDatetime, AfterValidator(within_a_year)]
+SendAt = Annotated[AwareDatetime, AfterValidator(check_send_at)]
 
 
-class Sending(Given):
+class NotificationBase(Given):
     """What is said, how and when; to whom is said elsewhere."""
 
     channels: set[Channel] = Field(default={"email", "in_app"}, min_length=1)
     category: Category = "general"
-    template: Name | None = None
+    template: TemplateName | None = None
     variables: Variables = Field(default={})
     subject: Subject | None = Field(default=None, validate_default=True)
     body: Body | None = Field(default=None, validate_default=True)
@@ -48,14 +58,14 @@ class Sending(Given):
 
     @field_validator("variables")
     @classmethod
-    def belong_to_a_template(cls, value: JsonObject, info: ValidationInfo) -> JsonObject:
+    def check_variables(cls, value: JsonObject, info: ValidationInfo) -> JsonObject:
         if value and info.data.get("template", "") is None:
             raise ValueError("need a template to be put into")
         return value
 
     @field_validator("subject", "body")
     @classmethod
-    def instead_of_a_template(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def check_text(cls, value: str | None, info: ValidationInfo) -> str | None:
         template = info.data.get("template", "")  # None: not given; "": given, and wrong
         if value is None and template is None:
             raise ValueError("is needed where no template is named")
@@ -64,7 +74,7 @@ class Sending(Given):
         return value
 
 
-class NotificationCreate(Sending):
+class NotificationCreate(NotificationBase):
     recipient_id: UUID
 
 
@@ -73,13 +83,13 @@ class BulkRecipient(Given):
     variables: JsonObject = Field(default={}, description="On top of those for all.")
 
 
-class BulkCreate(Sending):
+class BulkCreate(NotificationBase):
     recipients: Annotated[list[BulkRecipient], Field(min_length=1, max_length=1000)]
     priority: Priority = "bulk"
 
     @field_validator("recipients")
     @classmethod
-    def need_a_template(
+    def check_recipient_variables(
         cls, value: list[BulkRecipient], info: ValidationInfo
     ) -> list[BulkRecipient]:
         has_variables = any(recipient.variables for recipient in value)
@@ -112,7 +122,7 @@ class DeliveryRead(Shown):
     )
 
 
-class NotificationRead(Rendered):
+class NotificationRead(RenderedText):
     id: UUID
     status: str
     sender_id: UUID
@@ -127,7 +137,7 @@ class NotificationRead(Rendered):
     deliveries: list[DeliveryRead]
 
     @model_validator(mode="after")
-    def keep_secrets(self) -> "NotificationRead":
+    def hide_secret_text(self) -> "NotificationRead":
         """A link that resets a password is for its recipient, and in no stored answer."""
         if self.category == SECURITY:
             self.body, self.html = "", None

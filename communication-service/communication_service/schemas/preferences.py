@@ -12,20 +12,20 @@ from chassis.schemas import Text
 
 from .fields import CategoryOrEvery, Channel, Given, Shown
 
-time_zones = cache(available_timezones)  # looking for them all takes a while
+get_time_zones = cache(available_timezones)  # looking for them all takes a while
 
 
-def known_time_zone(name: str) -> str:
-    if name not in time_zones():
+def check_time_zone(name: str) -> str:
+    if name not in get_time_zones():
         raise ValueError("must be the name of a time zone, such as Europe/Vienna")
     return name
 
 
-Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-TimeZone = Annotated[str, Field(max_length=50), AfterValidator(known_time_zone)]
+ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+TimeZone = Annotated[str, Field(max_length=50), AfterValidator(check_time_zone)]
 
 
-class Limit(Given):
+class RateLimit(Given):
     """At most so many of a category, on each channel, within so many seconds."""
 
     amount: int = Field(ge=1, le=1000)
@@ -35,24 +35,24 @@ class Limit(Given):
 class QuietHours(Given):
     """By the clock on the recipient's wall; over midnight where the end comes before the start."""
 
-    start: Clock
-    end: Clock
+    start: ClockTime
+    end: ClockTime
     timezone: TimeZone
     channels: set[Channel] = Field(default=set(get_args(Channel)))
 
     @field_validator("end")
     @classmethod
-    def is_not_the_start(cls, end: str, info: ValidationInfo) -> str:
+    def check_end(cls, end: str, info: ValidationInfo) -> str:
         if end == info.data.get("start"):
             raise ValueError("must not be the start")
         return end
 
 
-class Wishes(Given):
+class NotificationPreferences(Given):
     """What a person wants. A channel is on where nothing is said; * is every other category."""
 
     categories: dict[CategoryOrEvery, dict[Channel, bool]] = Field(default={}, max_length=100)
-    limits: dict[CategoryOrEvery, Limit] = Field(default={}, max_length=100)
+    limits: dict[CategoryOrEvery, RateLimit] = Field(default={}, max_length=100)
     quiet_hours: QuietHours | None = None
 
 
@@ -75,8 +75,8 @@ class SuppressionRead(Shown):
 
 class PreferencesRead(Shown):
     categories: dict[str, dict[str, bool]]
-    limits: dict[str, Limit]
+    limits: dict[str, RateLimit]
     quiet_hours: QuietHours | None
-    default_limits: dict[str, Limit]
+    default_limits: dict[str, RateLimit]
     mandatory_categories: list[str]
     suppressions: list[SuppressionRead]

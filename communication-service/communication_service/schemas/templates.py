@@ -8,12 +8,12 @@ from pydantic import Field, field_validator
 
 from chassis.schemas import JsonObject
 
-from .fields import Body, Given, Locale, Name, Shown, Subject, Variables, small
+from .fields import Body, Given, Locale, Shown, Subject, TemplateName, Variables, limit_json_size
 
-VariablesSchema = Annotated[JsonObject, small(10_000)]
+VariablesSchema = Annotated[JsonObject, limit_json_size(10_000)]
 
 
-class Parts(Given):
+class TemplateParts(Given):
     """Of a template, in one language."""
 
     subject: Subject
@@ -21,20 +21,20 @@ class Parts(Given):
     html: Body | None = None
 
 
-class TemplateUpdate(Parts):
-    translations: dict[Locale, Parts] = Field(default={}, max_length=20)
+class TemplateUpdate(TemplateParts):
+    translations: dict[Locale, TemplateParts] = Field(default={}, max_length=20)
     variables_schema: VariablesSchema | None = None
 
     @field_validator("translations")
     @classmethod
-    def one_of_each(cls, value: dict[str, Parts]) -> dict[str, Parts]:
+    def check_languages(cls, value: dict[str, TemplateParts]) -> dict[str, TemplateParts]:
         if len({tag.lower() for tag in value}) < len(value):
             raise ValueError("must have each language once, whether in capitals or not")
         return value
 
 
 class TemplateCreate(TemplateUpdate):
-    name: Name
+    name: TemplateName
 
 
 class TemplateRender(Given):
@@ -46,18 +46,18 @@ class TemplatePreview(TemplateRender, TemplateUpdate):
     pass
 
 
-class Rendered(Shown):
+class RenderedText(Shown):
     subject: str
     body: str
     html: str | None = None
 
 
-class RenderedIn(Rendered):
+class RenderedPreview(RenderedText):
     locale: str | None = Field(description="Of the translation; null is the template's own.")
 
 
-class TemplateRead(Rendered):
-    translations: dict[str, Rendered]
+class TemplateRead(RenderedText):
+    translations: dict[str, RenderedText]
     variables_schema: JsonObject | None
     id: UUID
     name: str

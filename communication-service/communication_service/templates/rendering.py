@@ -18,19 +18,19 @@ from jinja2.sandbox import SandboxedEnvironment
 from chassis.errors import Unprocessable
 
 from ..models import Content
-from ..schemas.templates import Parts, Rendered
+from ..schemas.templates import RenderedText, TemplateParts
 
-MOST_CHARACTERS = 500_000
-MOST_SECONDS = 1.0
-MOST_NODES = 5_000
-LONGEST_SUBJECT = 300
+MAX_RENDERED_CHARACTERS = 500_000
+MAX_RENDER_SECONDS = 1.0
+MAX_TEMPLATE_NODES = 5_000
+MAX_SUBJECT_CHARACTERS = 300
 
-ALLOWED = (
+ALLOWED_NODES = (
     nodes.And, nodes.Compare, nodes.CondExpr, nodes.Const, nodes.Filter, nodes.For, nodes.Getattr,
     nodes.Getitem, nodes.If, nodes.Keyword, nodes.List, nodes.Name, nodes.Not, nodes.Operand,
     nodes.Or, nodes.Output, nodes.TemplateData, nodes.Test, nodes.Tuple,
 )  # fmt: skip
-FILTERS = (
+ALLOWED_FILTERS = (
     "capitalize", "default", "escape", "first", "int", "last", "length", "lower", "title", "trim",
     "truncate", "upper",
 )  # fmt: skip
@@ -44,13 +44,13 @@ class BadVariables(Unprocessable):
     """The template wants a variable that was not given."""
 
 
-class Budget:
+class RenderBudget:
     """Of size and of time, for all parts of a template in all its languages together."""
 
     def __init__(self) -> None:
-        self._characters, self._deadline = MOST_CHARACTERS, monotonic() + MOST_SECONDS
+        self._characters, self._deadline = MAX_RENDERED_CHARACTERS, monotonic() + MAX_RENDER_SECONDS
 
-    def bounded(self, chunks: Iterable[str]) -> Iterator[str]:
+    def spend_on(self, chunks: Iterable[str]) -> Iterator[str]:
         for chunk in chunks:
             self._characters -= len(chunk)
             if self._characters < 0 or monotonic() > self._deadline:
@@ -58,11 +58,11 @@ class Budget:
             yield chunk
 
 
-class DataOnly(SandboxedEnvironment):
+class DataOnlyEnvironment(SandboxedEnvironment):
     def __init__(self, *, autoescape: bool) -> None:
         super().__init__(autoescape=autoescape, undefined=StrictUndefined)
         self.globals.clear()
-        self.filters = {name: self.filters[name] for name in FILTERS}
+        self.filters = {name: self.filters[name] for name in ALLOWED_FILTERS}
         self.filters["round"] = lambda value, digits=0: round(float(value), digits)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
@@ -77,39 +77,46 @@ class DataOnly(SandboxedEnvironment):
         return self.getitem(obj, attribute)
 
 
-TEXT, HTML = DataOnly(autoescape=False), DataOnly(autoescape=True)
+TEXT_ENVIRONMENT, HTML_ENVIRONMENT = (
+    DataOnlyEnvironment(autoescape=False),
+    DataOnlyEnvironment(autoescape=True),
+)
 
 
-def check(parts: Content | Parts, declared: set[str] | None = None) -> None:
+def check_parts(parts: Content | TemplateParts, declared_names: set[str] | None = None) -> None:
     """Raises BadTemplate, naming the part and the line, or a variable that is not declared."""
-    for part, source in sources(parts):
-        compiled(part, source)
-        unknown = find_undeclared_variables(TEXT.parse(source)) - (declared or set())
-        if declared is not None and unknown:
+    for part, source in list_sources(parts):
+        compile_part(part, source)
+        unknown = find_undeclared_variables(TEXT_ENVIRONMENT.parse(source)) - (
+            declared_names or set()
+        )
+        if declared_names is not None and unknown:
             raise BadTemplate.for_field(part, f"uses {', '.join(sorted(unknown))}, not declared")
 
 
-def render(parts: Content | Parts, variables: Mapping[str, Any], budget: Budget) -> Rendered:
+def render_parts(
+    parts: Content | TemplateParts, variables: Mapping[str, Any], budget: RenderBudget
+) -> RenderedText:
     """Raises BadTemplate, or BadVariables naming the variable that is missing."""
     rendered = {
-        part: render_part(part, source, variables, budget) for part, source in sources(parts)
+        part: render_part(part, source, variables, budget) for part, source in list_sources(parts)
     }
     # A subject is one line of a mail's header, whatever the variables hold.
-    rendered["subject"] = " ".join(rendered["subject"].split())[:LONGEST_SUBJECT]
-    return Rendered(**rendered)
+    rendered["subject"] = " ".join(rendered["subject"].split())[:MAX_SUBJECT_CHARACTERS]
+    return RenderedText(**rendered)
 
 
-def sources(parts: Content | Parts) -> Iterator[tuple[str, str]]:
+def list_sources(parts: Content | TemplateParts) -> Iterator[tuple[str, str]]:
     yield "subject", parts.subject
     yield "body", parts.body
     if parts.html is not None:
         yield "html", parts.html
 
 
-def render_part(part: str, source: str, variables: Mapping[str, Any], budget: Budget) -> str:
-    template = compiled(part, source)
+def render_part(part: str, source: str, variables: Mapping[str, Any], budget: RenderBudget) -> str:
+    template = compile_part(part, source)
     try:
-        text = "".join(budget.bounded(template.generate(variables)))
+        text = "".join(budget.spend_on(template.generate(variables)))
         # A mail knows one kind of line ending only.
         return text.replace("\r\n", "\n").replace("\r", "\n")
     except UndefinedError as error:
@@ -119,7 +126,7 @@ def render_part(part: str, source: str, variables: Mapping[str, Any], budget: Bu
         raise BadTemplate.for_field(part, f"cannot be rendered: {error}") from error
 
 
-def compiled(part: str, source: str) -> Template:
+def compile_part(part: str, source: str) -> Template:
     try:
         return compile_source(source, is_html=part == "html")
     except TemplateSyntaxError as error:
@@ -130,11 +137,11 @@ def compiled(part: str, source: str) -> Template:
 
 @lru_cache(maxsize=500)
 def compile_source(source: str, is_html: bool) -> Template:
-    environment = HTML if is_html else TEXT
+    environment = HTML_ENVIRONMENT if is_html else TEXT_ENVIRONMENT
     tree = environment.parse(source)
     found = list(tree.find_all(nodes.Node))
-    if len(found) > MOST_NODES:
-        raise TemplateSyntaxError(f"more than {MOST_NODES} expressions", 1)
+    if len(found) > MAX_TEMPLATE_NODES:
+        raise TemplateSyntaxError(f"more than {MAX_TEMPLATE_NODES} expressions", 1)
     for node in found:
         refuse_unless_allowed(node)
         if isinstance(node, nodes.For):
@@ -146,6 +153,6 @@ def compile_source(source: str, is_html: bool) -> Template:
 
 def refuse_unless_allowed(node: nodes.Node) -> None:
     is_loop_too_clever = isinstance(node, nodes.For) and (node.test or node.recursive)
-    if not isinstance(node, ALLOWED) or is_loop_too_clever:
+    if not isinstance(node, ALLOWED_NODES) or is_loop_too_clever:
         kind = type(node).__name__.lower()
         raise TemplateSyntaxError(f"this kind of {kind} is not allowed in a template", node.lineno)

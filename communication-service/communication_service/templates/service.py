@@ -14,19 +14,19 @@ from chassis.errors import Conflict, NotFound
 from chassis.pagination import PageParameters, paginate
 from chassis.schemas import JsonObject
 
-from ..delivery.localization import closest
+from ..delivery.localization import find_closest_language
 from ..models import Content, Template
 from ..schemas.templates import (
-    Parts,
-    Rendered,
-    RenderedIn,
+    RenderedPreview,
+    RenderedText,
     TemplateCreate,
+    TemplateParts,
     TemplatePreview,
     TemplateRender,
     TemplateUpdate,
 )
-from .rendering import BadTemplate, Budget, check, render
-from .variables_schema import check_schema, check_variables, declared
+from .rendering import BadTemplate, RenderBudget, check_parts, render_parts
+from .variables_schema import check_schema, check_variables, get_declared_names
 
 
 class UnknownTemplate(NotFound):
@@ -45,7 +45,7 @@ class BuiltInTemplate(Conflict):
     """Other services rely on it: it can get new versions, but it cannot go."""
 
 
-def newest() -> Select[Template]:
+def select_current() -> Select[Template]:
     """The current version of each template."""
     version = aliased(Template)
     highest = select(func.max(version.version)).where(version.id == Template.id)
@@ -53,13 +53,13 @@ def newest() -> Select[Template]:
 
 
 def list_templates(session: Session, page: PageParameters) -> dict[str, Any]:
-    return paginate(session, newest(), page, Template.id)
+    return paginate(session, select_current(), page, Template.id)
 
 
 def get_template(session: Session, template_id: UUID, version: int | None = None) -> Template:
     """The current version unless one is named."""
     if version is None:
-        found = session.scalar(newest().where(Template.id == template_id))
+        found = session.scalar(select_current().where(Template.id == template_id))
     else:
         found = session.get(Template, (template_id, version))
     if found is None:
@@ -67,9 +67,9 @@ def get_template(session: Session, template_id: UUID, version: int | None = None
     return found
 
 
-def locked(session: Session, template_id: UUID) -> Template:
+def lock_current(session: Session, template_id: UUID) -> Template:
     """The current version, until the commit: while one writes the next, nobody deletes the rest."""
-    current = newest().where(Template.id == template_id).with_for_update(of=Template)
+    current = select_current().where(Template.id == template_id).with_for_update(of=Template)
     found = session.scalar(current)
     if found is None:
         raise UnknownTemplate("There is no such template")
@@ -77,27 +77,31 @@ def locked(session: Session, template_id: UUID) -> Template:
 
 
 def get_template_by_name(session: Session, name: str) -> Template | None:
-    return session.scalar(newest().where(Template.name == name))
+    return session.scalar(select_current().where(Template.name == name))
 
 
 def create_template(session: Session, author: User, new: TemplateCreate) -> Template:
     template = Template(author_id=author.user_id, **new.model_dump())
     check_template(template)
-    return save(session, template, DuplicateTemplate(f"There is already a template {new.name}"))
+    return save_version(
+        session, template, DuplicateTemplate(f"There is already a template {new.name}")
+    )
 
 
 def update_template(
     session: Session, author: User, template_id: UUID, change: TemplateUpdate
 ) -> Template:
     """Writes the next version; what was accepted from earlier ones stays as it is."""
-    last = locked(session, template_id)
+    last = lock_current(session, template_id)
     template = Template(id=last.id, version=last.version + 1, **change.model_dump())
     check_template(template)
     template.name, template.built_in, template.author_id = last.name, last.built_in, author.user_id
-    return save(session, template, OutdatedTemplate("Somebody changed it just now; look again"))
+    return save_version(
+        session, template, OutdatedTemplate("Somebody changed it just now; look again")
+    )
 
 
-def save(session: Session, template: Template, otherwise: Conflict) -> Template:
+def save_version(session: Session, template: Template, otherwise: Conflict) -> Template:
     """`otherwise` is raised when its name or its version is taken."""
     session.add(template)
     try:
@@ -108,7 +112,7 @@ def save(session: Session, template: Template, otherwise: Conflict) -> Template:
 
 
 def delete_template(session: Session, template_id: UUID) -> None:
-    template = locked(session, template_id)
+    template = lock_current(session, template_id)
     if template.built_in:
         raise BuiltInTemplate(f"{template.name} is built in and cannot be deleted")
     session.execute(delete(Template).where(Template.id == template_id))
@@ -119,21 +123,21 @@ def check_template(template: Template) -> None:
     schema = template.variables_schema
     if schema is not None:
         check_schema(schema)
-    for tag, parts in languages(template).items():
-        with naming(tag):
-            check(parts, None if schema is None else declared(schema))
+    for tag, parts in get_parts_by_language(template).items():
+        with name_language_in_errors(tag):
+            check_parts(parts, None if schema is None else get_declared_names(schema))
 
 
-def languages(template: Template) -> dict[str | None, Content | Parts]:
+def get_parts_by_language(template: Template) -> dict[str | None, Content | TemplateParts]:
     """Its own words under None, and each translation under its tag."""
-    found: dict[str | None, Content | Parts] = {None: template}
+    found: dict[str | None, Content | TemplateParts] = {None: template}
     for tag, parts in template.translations.items():
-        found[tag] = Parts.model_construct(**parts)
+        found[tag] = TemplateParts.model_construct(**parts)
     return found
 
 
 @contextmanager
-def naming(tag: str | None) -> Iterator[None]:
+def name_language_in_errors(tag: str | None) -> Iterator[None]:
     """Errors inside are about this language."""
     try:
         yield
@@ -146,30 +150,32 @@ def naming(tag: str | None) -> Iterator[None]:
         ) from error
 
 
-def render_in(template: Template, variables: JsonObject, locale: str | None) -> RenderedIn:
+def render_for_locale(
+    template: Template, variables: JsonObject, locale: str | None
+) -> RenderedPreview:
     """What a reader with this locale would see, as `render_all` has it."""
-    tag = closest(template.translations, locale)
-    return RenderedIn(**render_all(template, variables)[tag].model_dump(), locale=tag)
+    tag = find_closest_language(template.translations, locale)
+    return RenderedPreview(**render_languages(template, variables)[tag].model_dump(), locale=tag)
 
 
-def render_all(template: Template, variables: JsonObject) -> dict[str | None, Rendered]:
+def render_languages(template: Template, variables: JsonObject) -> dict[str | None, RenderedText]:
     """In its own language, under None, and in all others.
 
     Raises WrongVariables, BadVariables or BadTemplate.
     """
     check_variables(template.variables_schema, variables)
-    budget, rendered = Budget(), dict[str | None, Rendered]()
-    for tag, parts in languages(template).items():
-        with naming(tag):
-            rendered[tag] = render(parts, variables, budget)
+    budget, rendered = RenderBudget(), dict[str | None, RenderedText]()
+    for tag, parts in get_parts_by_language(template).items():
+        with name_language_in_errors(tag):
+            rendered[tag] = render_parts(parts, variables, budget)
     return rendered
 
 
-def render_template(session: Session, template_id: UUID, given: TemplateRender) -> RenderedIn:
-    return render_in(get_template(session, template_id), given.variables, given.locale)
+def render_template(session: Session, template_id: UUID, given: TemplateRender) -> RenderedPreview:
+    return render_for_locale(get_template(session, template_id), given.variables, given.locale)
 
 
-def preview(given: TemplatePreview) -> RenderedIn:
+def preview_template(given: TemplatePreview) -> RenderedPreview:
     template = Template(**given.model_dump(exclude={"variables", "locale"}))
     check_template(template)
-    return render_in(template, given.variables, given.locale)
+    return render_for_locale(template, given.variables, given.locale)

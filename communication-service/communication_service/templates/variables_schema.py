@@ -13,14 +13,14 @@ from jsonschema import Draft202012Validator
 from chassis.errors import Unprocessable
 from chassis.schemas import JsonObject
 
-MOST_ERRORS = 20
-LONGEST_MESSAGE = 200
+MAX_ERRORS = 20
+MAX_MESSAGE_CHARACTERS = 200
 
 COUNT = {"type": "integer", "minimum": 0}
 NUMBER = {"type": "number"}
-KIND = {"enum": ["string", "number", "integer", "boolean", "null", "array", "object"]}
+TYPE_NAME = {"enum": ["string", "number", "integer", "boolean", "null", "array", "object"]}
 SCHEMA = {"$ref": "#/$defs/schema"}
-DECLARATION = Draft202012Validator(
+SCHEMA_VALIDATOR = Draft202012Validator(
     {
         **SCHEMA,
         "$defs": {
@@ -31,7 +31,9 @@ DECLARATION = Draft202012Validator(
                     "title": {"type": "string"},
                     "description": {"type": "string"},
                     "examples": {"type": "array"},
-                    "type": {"anyOf": [KIND, {"type": "array", "items": KIND, "minItems": 1}]},
+                    "type": {
+                        "anyOf": [TYPE_NAME, {"type": "array", "items": TYPE_NAME, "minItems": 1}]
+                    },
                     "enum": {"type": "array", "minItems": 1},
                     "const": {},
                     "properties": {"type": "object", "additionalProperties": SCHEMA},
@@ -63,8 +65,8 @@ class WrongVariables(Unprocessable):
 
 def check_schema(schema: JsonObject) -> None:
     """Raises BadSchema, which names the place."""
-    if problems := errors(DECLARATION, schema, "variables_schema"):
-        raise BadSchema(told(problems), errors=problems)
+    if problems := find_errors(SCHEMA_VALIDATOR, schema, "variables_schema"):
+        raise BadSchema(summarize_errors(problems), errors=problems)
 
 
 def check_variables(schema: JsonObject | None, variables: Mapping[str, Any]) -> None:
@@ -72,25 +74,25 @@ def check_variables(schema: JsonObject | None, variables: Mapping[str, Any]) -> 
     if schema is None:
         return
     strict = Draft202012Validator({"type": "object", "additionalProperties": False, **schema})
-    if problems := errors(strict, variables, "variables"):
-        raise WrongVariables(told(problems), errors=problems)
+    if problems := find_errors(strict, variables, "variables"):
+        raise WrongVariables(summarize_errors(problems), errors=problems)
 
 
-def declared(schema: JsonObject) -> set[str] | None:
+def get_declared_names(schema: JsonObject) -> set[str] | None:
     """The names of the variables; None where others are allowed too."""
     return None if schema.get("additionalProperties") else set(schema.get("properties", {}))
 
 
-def errors(validator: Draft202012Validator, value: Any, name: str) -> list[dict[str, str]]:
-    found = islice(validator.iter_errors(value), MOST_ERRORS)
+def find_errors(validator: Draft202012Validator, value: Any, name: str) -> list[dict[str, str]]:
+    found = islice(validator.iter_errors(value), MAX_ERRORS)
     return [
         {
             "field": ".".join([name, *map(str, error.absolute_path)]),
-            "message": error.message[:LONGEST_MESSAGE],
+            "message": error.message[:MAX_MESSAGE_CHARACTERS],
         }
         for error in found
     ]
 
 
-def told(problems: list[dict[str, str]]) -> str:
+def summarize_errors(problems: list[dict[str, str]]) -> str:
     return "; ".join(f"{problem['field']}: {problem['message']}" for problem in problems[:3])

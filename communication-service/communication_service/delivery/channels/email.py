@@ -16,16 +16,23 @@ from functools import lru_cache
 
 import idna
 
-from ..contacts import Contacts, UnknownRecipient
 from ...models import Content, Delivery, now
-from ...preferences.suppressions import unsubscribe_link
-from ...schemas.templates import Rendered
+from ...preferences.suppressions import build_unsubscribe_link
+from ...schemas.templates import RenderedText
 from ...settings import Settings
-from ..localization import words_for
-from .protocol import Batch, Receipt, TryLater, Unanswered, Undeliverable, excerpt
+from ..contacts import Contacts, UnknownRecipient
+from ..localization import get_localized_text
+from .protocol import (
+    BatchContext,
+    Receipt,
+    TemporaryFailure,
+    Undeliverable,
+    UnknownOutcome,
+    excerpt_response,
+)
 
 
-class OneLine(Compat32):
+class SingleLinePolicy(Compat32):
     """For what is plain; all else is encoded and folded, which takes ten times as long."""
 
     def fold_binary(self, name: str, value: str) -> bytes:
@@ -34,55 +41,63 @@ class OneLine(Compat32):
         return super().fold_binary(name, value)
 
 
-WIRE = OneLine(linesep="\r\n")
-LONGEST_PLAIN = 60  # characters of a header that need not be folded
-NOT_LOGGED_IN = 530  # a matter of settings, not of the message
+WIRE_POLICY = SingleLinePolicy(linesep="\r\n")
+MAX_PLAIN_HEADER_CHARACTERS = 60  # characters of a header that need not be folded
+AUTHENTICATION_REQUIRED = 530  # a matter of settings, not of the message
 
 
 class Email:
-    def __init__(self, batch: Batch) -> None:
-        self._settings, self._contacts, self._stack = batch.settings, batch.contacts, batch.stack
+    def __init__(self, batch: BatchContext) -> None:
+        self._settings, self._contacts, self._exit_stack = (
+            batch.settings,
+            batch.contacts,
+            batch.exit_stack,
+        )
         sender = parseaddr(self._settings.smtp_sender)
         self._sender, self._sender_address = formataddr(sender), sender[1]
         self._smtp: smtplib.SMTP | None = None
-        self._down: OSError | None = None
+        self._connection_error: OSError | None = None
 
     def send(self, delivery: Delivery) -> Receipt:
-        name, address = recipient(self._contacts, delivery.notification.recipient_id)
-        words = words_for(delivery.notification, self._contacts)
+        name, address = get_recipient(self._contacts, delivery.notification.recipient_id)
+        words = get_localized_text(delivery.notification, self._contacts)
         to = formataddr((name, address))
-        message = compose(self._settings, delivery, words, self._sender, to)
-        smtp = self._connected()
+        message = compose_message(self._settings, delivery, words, self._sender, to)
+        smtp = self._get_connection()
         try:
             smtp.sendmail(self._sender_address, [address], message)
         except smtplib.SMTPRecipientsRefused as error:
             code, text = error.recipients[address]
-            raise refusal(code, said(delivery, code, text, address)) from error
+            raise classify_refusal(
+                code, describe_response(delivery, code, text, address)
+            ) from error
         except smtplib.SMTPSenderRefused as error:  # our sender or our quota: for the settings
-            raise TryLater(said(delivery, error.smtp_code, error.smtp_error, address)) from error
+            raise TemporaryFailure(
+                describe_response(delivery, error.smtp_code, error.smtp_error, address)
+            ) from error
         except smtplib.SMTPDataError as error:
-            answer = said(delivery, error.smtp_code, error.smtp_error, address)
-            raise refusal(error.smtp_code, answer) from error
+            answer = describe_response(delivery, error.smtp_code, error.smtp_error, address)
+            raise classify_refusal(error.smtp_code, answer) from error
         except OSError as error:
-            raise Unanswered(f"No answer: {error}") from error
+            raise UnknownOutcome(f"No answer: {error}") from error
         return Receipt()
 
-    def _connected(self) -> smtplib.SMTP:
+    def _get_connection(self) -> smtplib.SMTP:
         """The batch's connection; a server that is down is not asked again for each mail."""
-        if self._down:
-            raise self._down
+        if self._connection_error:
+            raise self._connection_error
         if self._smtp is None or self._smtp.sock is None:  # smtplib's sign of a lost connection
             try:
-                self._smtp = connect(self._settings, self._stack)
+                self._smtp = connect(self._settings, self._exit_stack)
             except OSError as error:
-                self._down = error
+                self._connection_error = error
                 raise
         return self._smtp
 
 
 def connect(settings: Settings, stack: ExitStack) -> smtplib.SMTP:
     smtp = open_connection(settings)
-    stack.callback(take_leave, smtp)
+    stack.callback(close_connection, smtp)
     smtp.ehlo_or_helo_if_needed()  # else a server that hangs here is asked for each mail anew
     if settings.smtp_security == "starttls":
         smtp.starttls(context=ssl.create_default_context())
@@ -91,7 +106,7 @@ def connect(settings: Settings, stack: ExitStack) -> smtplib.SMTP:
     return smtp
 
 
-def take_leave(smtp: smtplib.SMTP) -> None:
+def close_connection(smtp: smtplib.SMTP) -> None:
     """What was sent is sent, whatever the server says to the farewell."""
     with suppress(OSError):
         smtp.quit()
@@ -107,18 +122,18 @@ def open_connection(settings: Settings) -> smtplib.SMTP:
     return smtplib.SMTP(host, port, name, timeout=timeout)
 
 
-def recipient(contacts: Contacts, user_id: str) -> tuple[str, str]:
+def get_recipient(contacts: Contacts, user_id: str) -> tuple[str, str]:
     """Name, ready for a header, and address."""
     try:
-        contact = contacts.of(user_id)
+        contact = contacts.get(user_id)
     except UnknownRecipient as error:
         raise Undeliverable(str(error)) from error
-    name = " ".join((contact["name"] or "").split())[:LONGEST_PLAIN]
-    return header_words(name), usable(contact["email"])
+    name = " ".join((contact["name"] or "").split())[:MAX_PLAIN_HEADER_CHARACTERS]
+    return encode_header(name), validate_address(contact["email"])
 
 
 @lru_cache(maxsize=10_000)
-def usable(text: str | None) -> str:
+def validate_address(text: str | None) -> str:
     """Exactly one address, and nothing in it that could begin another header or command."""
     try:
         address = Address(addr_spec=text)
@@ -130,29 +145,29 @@ def usable(text: str | None) -> str:
     return Address(username=address.username, domain=domain).addr_spec
 
 
-def compose(
-    settings: Settings, delivery: Delivery, words: Content | Rendered, sender: str, to: str
+def compose_message(
+    settings: Settings, delivery: Delivery, words: Content | RenderedText, sender: str, to: str
 ) -> bytes:
     notification = delivery.notification
-    message: Message = text_part(words.body, "plain")
+    message: Message = build_text_part(words.body, "plain")
     if words.html is not None:
-        parts = [message, text_part(words.html, "html")]
+        parts = [message, build_text_part(words.html, "html")]
         message = MIMEMultipart("alternative", _subparts=parts)
     message["From"], message["To"] = sender, to
-    message["Subject"] = header_words(words.subject)
+    message["Subject"] = encode_header(words.subject)
     message["Date"] = format_datetime(now())
     # The same at each attempt: a receiver that has seen it knows a repeated mail.
     message["Message-ID"] = f"<{delivery.id}@{settings.mail_domain}>"
     message["Auto-Submitted"] = "auto-generated"
     message["X-Trace-ID"] = notification.trace_id or ""
     if notification.category not in settings.mandatory_categories:
-        url = unsubscribe_link(settings, notification.recipient_id, notification.category)
+        url = build_unsubscribe_link(settings, notification.recipient_id, notification.category)
         message["List-Unsubscribe"] = f"<{url}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    return message.as_bytes(policy=WIRE)
+    return message.as_bytes(policy=WIRE_POLICY)
 
 
-def text_part(text: str, subtype: str) -> Message:
+def build_text_part(text: str, subtype: str) -> Message:
     part = MIMENonMultipart("text", subtype)
     charset = Charset("utf-8")
     charset.body_encoding = QP
@@ -160,23 +175,23 @@ def text_part(text: str, subtype: str) -> Message:
     return part
 
 
-def header_words(text: str) -> str:
+def encode_header(text: str) -> str:
     """Encoded unless short and plain.
 
     Not left to email.message.EmailMessage: that decodes words which look encoded, and a
     "=?utf-8?q?=0D=0ABcc:_x?=" becomes a header (seen with Python 3.11 and 3.13).
     """
-    is_plain = text.isascii() and text.isprintable() and len(text) <= LONGEST_PLAIN
+    is_plain = text.isascii() and text.isprintable() and len(text) <= MAX_PLAIN_HEADER_CHARACTERS
     return text if is_plain and "=?" not in text else Header(text, "utf-8").encode()
 
 
-def said(delivery: Delivery, code: int, answer: bytes | str, address: str) -> str:
+def describe_response(delivery: Delivery, code: int, answer: bytes | str, address: str) -> str:
     """The sender of a notification is not told the recipient's address."""
     text = answer.decode(errors="replace") if isinstance(answer, bytes) else answer
-    return excerpt(delivery, code, text.replace(address, "the recipient"))
+    return excerpt_response(delivery, code, text.replace(address, "the recipient"))
 
 
-def refusal(code: int, said: str) -> Exception:
+def classify_refusal(code: int, said: str) -> Exception:
     """A 5xx is for good."""
-    is_for_good = code >= 500 and code != NOT_LOGGED_IN
-    return Undeliverable(said) if is_for_good else TryLater(said)
+    is_for_good = code >= 500 and code != AUTHENTICATION_REQUIRED
+    return Undeliverable(said) if is_for_good else TemporaryFailure(said)

@@ -1,17 +1,17 @@
 """In-app: a row in the recipient's inbox."""
 
 from ...models import Delivery
-from ..localization import words_for
-from .protocol import Batch, Receipt
+from ..localization import get_localized_text
+from .protocol import BatchContext, Receipt
 
 
 class InApp:
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: BatchContext) -> None:
         self._contacts = batch.contacts
 
     def send(self, delivery: Delivery) -> Receipt:
         notification = delivery.notification
-        words = words_for(notification, self._contacts)
+        words = get_localized_text(notification, self._contacts)
         item = {
             "delivery_id": delivery.id,
             "notification_id": notification.id,

@@ -6,19 +6,19 @@ from typing import Any, Protocol
 
 from chassis.untrusted_http import UntrustedHttpClient
 
-from ..contacts import Contacts
 from ...models import Delivery
 from ...schemas.fields import SECURITY
 from ...settings import Settings
+from ..contacts import Contacts
 
-LONGEST_EXCERPT = 300  # characters
+MAX_EXCERPT_CHARACTERS = 300  # characters
 
 
 class Undeliverable(Exception):
     """Trying again is useless: the recipient is unknown, or the message is refused for good."""
 
 
-class TryLater(Exception):
+class TemporaryFailure(Exception):
     """It may work later, after so many seconds at the earliest."""
 
     def __init__(self, message: str, after: float = 0) -> None:
@@ -26,7 +26,7 @@ class TryLater(Exception):
         self.after = after
 
 
-class Unanswered(TryLater):
+class UnknownOutcome(TemporaryFailure):
     """It was sent and nobody has said what became of it: it may have arrived all the same."""
 
 
@@ -38,20 +38,20 @@ class Receipt:
     inbox_item: dict[str, Any] | None = None
 
 
-def excerpt(delivery: Delivery, status: int, text: str) -> str:
+def excerpt_response(delivery: Delivery, status: int, text: str) -> str:
     """The beginning of an answer; of one to a secret nothing, since it may repeat that."""
     is_secret = delivery.notification.category == SECURITY
-    return str(status) if is_secret else f"{status} {text[:LONGEST_EXCERPT]}".strip()
+    return str(status) if is_secret else f"{status} {text[:MAX_EXCERPT_CHARACTERS]}".strip()
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchContext:
     """What a provider works with. What is put on `stack` is closed when the batch is over."""
 
     settings: Settings
     contacts: Contacts
-    outbound: UntrustedHttpClient
-    stack: ExitStack
+    http_client: UntrustedHttpClient
+    exit_stack: ExitStack
 
 
 class Provider(Protocol):

@@ -11,13 +11,20 @@ from standardwebhooks import Webhook as Signer
 from chassis.service_client import parse_retry_after
 from chassis.untrusted_http import ForbiddenTarget, NoResponse, UntrustedResponse
 
-from ...models import Delivery, Endpoint, now
-from .protocol import Batch, Receipt, TryLater, Unanswered, Undeliverable, excerpt
+from ...models import Delivery, WebhookEndpoint, now
+from .protocol import (
+    BatchContext,
+    Receipt,
+    TemporaryFailure,
+    Undeliverable,
+    UnknownOutcome,
+    excerpt_response,
+)
 
-LATER = (408, 425, 429)  # the 4xx that do not mean "never"
+RETRYABLE_STATUSES = (408, 425, 429)  # the 4xx that do not mean "never"
 GONE = 410
-GATEWAYS = (502, 504)  # something between us and the endpoint had no answer from it
-NOT_CONNECTED = (httpcore.ConnectError, httpcore.ConnectTimeout, gaierror)
+GATEWAY_STATUSES = (502, 504)  # something between us and the endpoint had no answer from it
+CONNECTION_ERRORS = (httpcore.ConnectError, httpcore.ConnectTimeout, gaierror)
 
 
 class EndpointGone(Undeliverable):
@@ -25,28 +32,28 @@ class EndpointGone(Undeliverable):
 
 
 class Webhook:
-    def __init__(self, batch: Batch) -> None:
-        self._outbound = batch.outbound
+    def __init__(self, batch: BatchContext) -> None:
+        self._http_client = batch.http_client
 
     async def send(self, delivery: Delivery) -> Receipt:
         if delivery.endpoint is None:
             raise Undeliverable("The endpoint was deleted")
-        content = payload(delivery)
-        headers = signed(delivery.endpoint, str(delivery.id), content)
+        content = build_payload(delivery)
+        headers = build_headers(delivery.endpoint, str(delivery.id), content)
         try:
-            answer = await self._outbound.request(
+            answer = await self._http_client.request(
                 "POST", delivery.endpoint.url, headers=headers, content=content.encode()
             )
         except ForbiddenTarget as error:
             raise Undeliverable(str(error)) from error
         except NoResponse as error:
-            is_unsent = isinstance(error.__cause__, NOT_CONNECTED)
-            raise (TryLater if is_unsent else Unanswered)(str(error)) from error
+            is_unsent = isinstance(error.__cause__, CONNECTION_ERRORS)
+            raise (TemporaryFailure if is_unsent else UnknownOutcome)(str(error)) from error
         text = answer.content.decode(errors="replace")
-        return accepted(answer, excerpt(delivery, answer.status, text))
+        return check_response(answer, excerpt_response(delivery, answer.status, text))
 
 
-def payload(delivery: Delivery) -> str:
+def build_payload(delivery: Delivery) -> str:
     notification = delivery.notification
     said = {
         "id": str(notification.id),
@@ -62,10 +69,12 @@ def payload(delivery: Delivery) -> str:
     )
 
 
-def signed(endpoint: Endpoint, delivery_id: str, content: str) -> dict[str, str]:
+def build_headers(endpoint: WebhookEndpoint, delivery_id: str, content: str) -> dict[str, str]:
     """The same id at each attempt; while a secret is being replaced, a signature of each."""
     at = now()
-    signatures = [Signer(secret).sign(delivery_id, at, content) for secret in secrets(endpoint, at)]
+    signatures = [
+        Signer(secret).sign(delivery_id, at, content) for secret in get_valid_secrets(endpoint, at)
+    ]
     return {
         "Content-Type": "application/json",
         "User-Agent": "communication-service",
@@ -75,20 +84,20 @@ def signed(endpoint: Endpoint, delivery_id: str, content: str) -> dict[str, str]
     }
 
 
-def secrets(endpoint: Endpoint, at: datetime) -> Iterator[str]:
+def get_valid_secrets(endpoint: WebhookEndpoint, at: datetime) -> Iterator[str]:
     yield endpoint.secret
     if endpoint.old_secret and endpoint.old_secret_until and endpoint.old_secret_until > at:
         yield endpoint.old_secret
 
 
-def accepted(answer: UntrustedResponse, said: str) -> Receipt:
+def check_response(answer: UntrustedResponse, said: str) -> Receipt:
     """Raises what a refusal means."""
     if 200 <= answer.status < 300:
         return Receipt(response=said)
     if answer.status == GONE:
         raise EndpointGone(said)
-    if answer.status in GATEWAYS:
-        raise Unanswered(said, after=parse_retry_after(answer.headers))
-    if answer.status >= 500 or answer.status in LATER:
-        raise TryLater(said, after=parse_retry_after(answer.headers))
+    if answer.status in GATEWAY_STATUSES:
+        raise UnknownOutcome(said, after=parse_retry_after(answer.headers))
+    if answer.status >= 500 or answer.status in RETRYABLE_STATUSES:
+        raise TemporaryFailure(said, after=parse_retry_after(answer.headers))
     raise Undeliverable(said)
