@@ -12,8 +12,8 @@ from chassis.settings import LIBPQ_OPTIONS
 
 from .settings import settings
 
-# Nothing connects here: an engine opens its first connection on first use. Overflow that is closed
-# after each use would cost more than the requests it serves, so that all of the pool is kept.
+# The engine opens its first connection on first use. Overflow connections would be closed after
+# each use, which costs more than the request itself, so the whole pool is kept open.
 engine = create_engine(
     settings.get_driver_url("psycopg2"),
     pool_size=settings.database_pool_size + settings.database_max_overflow,
@@ -26,7 +26,7 @@ session_maker = sessionmaker(engine, expire_on_commit=False)
 
 
 class Base(DeclarativeBase):
-    """The tables of this service, and what their columns' Python types are in PostgreSQL."""
+    """Base of the tables, with the PostgreSQL types of their columns' Python types."""
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text,
@@ -39,8 +39,8 @@ def get_db_session() -> Iterator[Session]:
         yield session
 
 
-# scope="function" commits before the answer is sent, so a 201 means "saved".
-IN_TURN = Depends(
-    get_db_session, scope="function", max_concurrency=settings.max_concurrent_sessions
-)
-DbSession = Annotated[Session, IN_TURN]
+# scope="function" commits before the response is sent, so a 201 means "saved".
+DbSession = Annotated[
+    Session,
+    Depends(get_db_session, scope="function", max_concurrency=settings.max_concurrent_sessions),
+]

@@ -1,4 +1,4 @@
-"""What must work for this service to be healthy."""
+"""Health endpoints: what must work for this service to be healthy."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The communication service. Start reading here; what its worker does starts in tasks.py."""
+"""The API of the communication service. Start reading here; its worker starts in celery_app.py."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,10 +16,10 @@ from .settings import settings
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.outbound = UntrustedHttpClient(settings.webhook_allow_hosts)
+    app.state.webhook_client = UntrustedHttpClient(settings.webhook_allow_hosts)
     async with open_streams(app):
         yield
-    await app.state.outbound.aclose()
+    await app.state.webhook_client.aclose()
 
 
 app = create_app(settings, lifespan=lifespan)

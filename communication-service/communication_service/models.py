@@ -1,4 +1,4 @@
-"""The tables. A delivery is one notification on one channel, and a row of the queue of record."""
+"""The tables. A delivery is one notification on one channel: a row of the queue of record."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -26,10 +26,13 @@ from .database import Base
 
 DELIVERED, SUPPRESSED, CANCELLED = "delivered", "suppressed", "cancelled"
 DELIVERY_STATUSES = (RUNNING, PENDING, DEAD, DELIVERED, SUPPRESSED, CANCELLED)
-"""Of a delivery; what comes first says most about a notification with several."""
+"""Statuses of a delivery; a notification has the first of these that one of its deliveries has."""
 
 URGENT, NORMAL, BULK = PRIORITIES = (0, 1, 2)
-"""Of a delivery; a worker takes what is urgent first, however much of the rest is due."""
+"""Priorities of a delivery; a worker claims urgent ones first, whatever else is due."""
+
+NOT_ARRIVED_OUTCOMES = ("failed", "rejected")
+"""Outcomes of an attempt that prove that the recipient got nothing."""
 
 
 def now() -> datetime:
@@ -37,7 +40,7 @@ def now() -> datetime:
 
 
 Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
-# A person lives in identity's database: here an id as text, as tokens carry it.
+# Users are in identity's database. Here they are an id as text, as tokens carry it.
 UserId = Annotated[str, mapped_column(Uuid(as_uuid=False))]
 Timestamp = Annotated[datetime, mapped_column(default=now)]
 
@@ -45,7 +48,7 @@ idempotency_keys = define_keys_table(Base.metadata)
 
 
 class Content:
-    """What is said. A mail shows `html` where it can; everything else shows `body`."""
+    """Holds a text. Emails show `html` where they can; every other channel shows `body`."""
 
     subject: Mapped[str]
     body: Mapped[str]
@@ -53,7 +56,7 @@ class Content:
 
 
 class Template(Content, Base):
-    """One version of a template, immutable (the database sees to it); the highest one counts."""
+    """Holds one version of a template; a trigger keeps it immutable. The highest one is current."""
 
     __tablename__ = "communication_templates"
     __table_args__ = (UniqueConstraint("name", "version"),)
@@ -64,13 +67,13 @@ class Template(Content, Base):
     built_in: Mapped[bool] = mapped_column(default=False)
     author_id: Mapped[UserId | None]
     created_at: Mapped[Timestamp]
-    # By language, of the shape of schemas.templates.Parts.
+    # By language; the values are schemas.templates.TemplateParts.
     translations: Mapped[dict[str, dict[str, Any]]] = mapped_column(JSONB, default=dict)
     variables_schema: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
 
 
 class Notification(Content, Base):
-    """What was accepted, rendered: later changes to its template do not reach it."""
+    """Holds an accepted notification, already rendered: template changes do not affect it."""
 
     __tablename__ = "communication_notifications"
     __table_args__ = (Index("ix_communication_notifications_sender", "sender_id", "id"),)
@@ -81,7 +84,7 @@ class Notification(Content, Base):
     category: Mapped[str]
     template: Mapped[str | None]
     template_version: Mapped[int | None]
-    # The same in other languages: which one a recipient reads turns out when it is sent.
+    # The text in other languages; the recipient's language is looked up at send time.
     translations: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     send_at: Mapped[datetime | None]
     trace_id: Mapped[str | None]
@@ -96,15 +99,15 @@ class Notification(Content, Base):
 
     @property
     def status(self) -> str:
-        found = {delivery.status for delivery in self.deliveries}
-        return next(status for status in DELIVERY_STATUSES if status in found)
+        statuses = {delivery.status for delivery in self.deliveries}
+        return min(statuses, key=DELIVERY_STATUSES.index)
 
 
 ENABLED, PAUSED, DISABLED = "enabled", "paused", "disabled"
 
 
 class WebhookEndpoint(Base):
-    """Where a person wants webhooks to go."""
+    """Holds where a user wants webhooks to be sent."""
 
     __tablename__ = "communication_endpoints"
     __table_args__ = (Index("ix_communication_endpoints_owner", "owner_id", "id"),)
@@ -112,15 +115,15 @@ class WebhookEndpoint(Base):
     id: Mapped[Id]
     owner_id: Mapped[UserId]
     url: Mapped[str]
-    categories: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # None: all
+    categories: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # None means all
     secret: Mapped[str]
     old_secret: Mapped[str | None]
     old_secret_until: Mapped[datetime | None]
     status: Mapped[str] = mapped_column(default=ENABLED)
-    reason: Mapped[str | None]  # why it is paused or disabled
+    reason: Mapped[str | None]  # why the endpoint is paused or disabled
     failures: Mapped[int] = mapped_column(default=0)  # in a row
     failing_since: Mapped[datetime | None]
-    probe_at: Mapped[datetime | None]  # while it is paused: not before then
+    probe_at: Mapped[datetime | None]  # when a paused endpoint may be tried again
     created_at: Mapped[Timestamp]
 
 
@@ -155,26 +158,26 @@ class Delivery(QueuedJobMixin, Base):
     notification_id: Mapped[UUID] = mapped_column(ForeignKey(Notification.id))
     channel: Mapped[str]
     priority: Mapped[int] = mapped_column(SmallInteger, default=NORMAL)
-    endpoint_id: Mapped[UUID | None]  # of a webhook; it may have gone since
+    endpoint_id: Mapped[UUID | None]  # of a webhook; the endpoint may be deleted
     notification: Mapped[Notification] = relationship(back_populates="deliveries")
     endpoint: Mapped["WebhookEndpoint | None"] = relationship(
-        primaryjoin="foreign(Delivery.endpoint_id) == Endpoint.id", viewonly=True, lazy="raise"
+        primaryjoin="foreign(Delivery.endpoint_id) == WebhookEndpoint.id", viewonly=True, lazy="raise"
     )
 
-    queued_at: Mapped[Timestamp]  # when it was due first, or was put back: from here its age counts
+    queued_at: Mapped[Timestamp]  # when it was first due, or replayed: its age starts here
 
     def get_claim_time(self, lease: timedelta) -> datetime:
-        """By the database's clock: a worker whose own is days ahead must give nothing up."""
+        """Return the database's time: a worker whose clock is wrong must not give up deliveries."""
         assert self.lease_until
         return self.lease_until - lease
 
     def get_age_seconds(self, lease: timedelta) -> float:
-        """Seconds from when it was due first, or was put back, to its claim with this lease."""
+        """Return the seconds from `queued_at` to the claim."""
         return (self.get_claim_time(lease) - self.queued_at).total_seconds()
 
 
 class DeadLetterOperation(Base):
-    """What somebody did with dead letters: kept, for who asks later."""
+    """Records who replayed or purged dead letters, for audits."""
 
     __tablename__ = "communication_operations"
 
@@ -189,19 +192,19 @@ class DeadLetterOperation(Base):
 
 
 class Attempt(Base):
-    """Written when a delivery is claimed: one without an end is at work, or its worker died."""
+    """Records an attempt from its claim on; without an end, it is running or its worker crashed."""
 
     __tablename__ = "communication_attempts"
     __table_args__ = (UniqueConstraint("delivery_id", "number"),)
 
     id: Mapped[Id]
     delivery_id: Mapped[UUID] = mapped_column(ForeignKey(Delivery.id))
-    number: Mapped[int]  # the fence of its claim
+    number: Mapped[int]  # the fencing token of its claim
     started_at: Mapped[Timestamp]
     finished_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
     error: Mapped[str | None]
-    response: Mapped[str | None]  # the beginning of what the other side answered
+    response: Mapped[str | None]  # the beginning of the other side's response
     trace_id: Mapped[str | None]
     delivery: Mapped[Delivery] = relationship(lazy="joined")
 
@@ -215,16 +218,16 @@ UNREAD = text("read_at IS NULL AND archived_at IS NULL")
 
 
 class Inbox(Base):
-    """How far a person's inbox has grown; its lock is what puts the items into an order."""
+    """Holds the newest position in a user's inbox; its row lock orders new items."""
 
     __tablename__ = "communication_inboxes"
 
     user_id: Mapped[UserId] = mapped_column(primary_key=True)
-    newest: Mapped[int] = mapped_column(BigInteger)  # position
+    newest: Mapped[int] = mapped_column(BigInteger)  # the position of the newest item
 
 
 class InboxItem(Base):
-    """A notification as its recipient finds it; unique per delivery, so it is there once."""
+    """Holds a notification in its recipient's inbox; unique per delivery, so it appears once."""
 
     __tablename__ = "communication_inbox"
     __table_args__ = (
@@ -248,18 +251,18 @@ class InboxItem(Base):
 
 
 class Preferences(Base):
-    """What a person wants; whoever has none wants everything, at any time."""
+    """Holds a user's preferences. Without a row, everything is sent at any time."""
 
     __tablename__ = "communication_preferences"
 
     user_id: Mapped[UserId] = mapped_column(primary_key=True)
-    # Of the shape of schemas.preferences.Wishes.
-    wishes: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    # A schemas.preferences.NotificationPreferences.
+    preferences: Mapped[dict[str, Any]] = mapped_column(JSONB)
     updated_at: Mapped[Timestamp]
 
 
 class Suppression(Base):
-    """Nothing of the category goes to the person on the channel any more."""
+    """Stops everything of a category to a user on a channel."""
 
     __tablename__ = "communication_suppressions"
     __table_args__ = (UniqueConstraint("user_id", "channel", "category"),)
@@ -267,19 +270,19 @@ class Suppression(Base):
     id: Mapped[Id]
     user_id: Mapped[UserId]
     channel: Mapped[str]
-    category: Mapped[str]  # * is every one
+    category: Mapped[str]  # * means every category
     reason: Mapped[str]
-    author_id: Mapped[UserId | None]  # nobody: the person followed a link in a mail
+    author_id: Mapped[UserId | None]  # None: the user unsubscribed by link
     created_at: Mapped[Timestamp]
 
 
 class Throttle(Base):
-    """What a person got lately of a category that has a limit; its lock makes the limit exact."""
+    """Counts what a user got of a rate-limited category; its row lock makes the limit exact."""
 
     __tablename__ = "communication_throttles"
 
     user_id: Mapped[UserId] = mapped_column(primary_key=True)
     category: Mapped[str] = mapped_column(primary_key=True)
     channel: Mapped[str] = mapped_column(primary_key=True)
-    # When, in seconds since 1970, by notification: one that is tried again counts once.
+    # Unix time by notification id, so that a retry counts once.
     recent: Mapped[dict[str, float]] = mapped_column(JSONB, default=dict)

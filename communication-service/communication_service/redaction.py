@@ -1,4 +1,7 @@
-"""What is secret is not kept once it is said: called wherever the last delivery may have ended."""
+"""Deletes the text of security notifications once all their deliveries have ended.
+
+Called wherever the last delivery of a notification may have ended.
+"""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -8,14 +11,15 @@ from sqlalchemy.orm import Session
 
 from chassis.job_queue import DEAD, PENDING, RUNNING
 
+from .categories import SECURITY
 from .models import Delivery, Notification
-from .schemas.fields import SECURITY
 
 
 def redact_finished(session: Session, notification_ids: Collection[UUID]) -> None:
-    """A link that resets a password is not kept when all its deliveries are over.
+    """Deletes, for example, the link of a password reset.
 
-    Under a lock, so that of two that end at the same time the second sees the first.
+    The notifications are locked: of two deliveries that end at the same time, the second sees the
+    first.
     """
     if not notification_ids:
         return
@@ -25,8 +29,8 @@ def redact_finished(session: Session, notification_ids: Collection[UUID]) -> Non
         unfinished = select(Delivery.notification_id).where(
             Delivery.notification_id.in_(ids), Delivery.status.in_((PENDING, RUNNING, DEAD))
         )
-        over = Notification.id.in_(ids) & Notification.id.not_in(unfinished)
+        is_over = Notification.id.in_(ids) & Notification.id.not_in(unfinished)
         session.execute(
-            update(Notification).where(over).values(body="", html=None, translations=null()),
+            update(Notification).where(is_over).values(body="", html=None, translations=null()),
             execution_options={"synchronize_session": False},
         )

@@ -1,4 +1,4 @@
-"""What this service reads from its environment, beside what every service reads."""
+"""The variables that this service reads, besides those of every service."""
 
 from datetime import timedelta
 from email.utils import parseaddr
@@ -10,8 +10,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from chassis import settings as chassis
 from chassis.job_queue import RetryPolicy
 
-from .schemas.fields import SECURITY, CategoryOrEvery
-from .schemas.preferences import RateLimit
+from .categories import SECURITY, CategoryOrEvery, RateLimit
 
 SERVICE_FOLDER = Path(__file__).resolve().parent.parent
 
@@ -90,8 +89,11 @@ class Settings(chassis.Settings):
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        first, longest = self.delivery_first_delay_seconds, self.delivery_max_delay_seconds
-        return RetryPolicy(self.delivery_max_attempts, first, longest)
+        return RetryPolicy(
+            self.delivery_max_attempts,
+            self.delivery_first_delay_seconds,
+            self.delivery_max_delay_seconds,
+        )
 
 
 settings = chassis.load_settings(Settings)

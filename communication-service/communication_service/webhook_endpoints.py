@@ -1,4 +1,4 @@
-"""What people can do with their webhook endpoints."""
+"""What users can do with their webhook endpoints."""
 
 import base64
 import secrets
@@ -20,15 +20,15 @@ from .models import DISABLED, ENABLED, SUPPRESSED, Delivery, WebhookEndpoint, no
 from .redaction import redact_finished
 from .schemas.webhook_endpoints import EndpointCreate, EndpointUpdate
 
-MAX_ENDPOINTS_PER_USER = 10  # of one person: each of them multiplies what is sent
+MAX_ENDPOINTS_PER_USER = 10  # each of them multiplies what is sent
 
 
 class UnknownEndpoint(NotFound):
-    """There is none, or it is somebody else's."""
+    """The endpoint does not exist, or it belongs to someone else."""
 
 
 class TooManyEndpoints(Conflict):
-    """A person has as many as one may have."""
+    """The user has as many endpoints as one may have."""
 
 
 def generate_secret() -> str:
@@ -42,12 +42,12 @@ def select_owned(user: User) -> Select[WebhookEndpoint]:
 def find_by_owner(
     session: Session, owner_ids: Collection[str], category: str
 ) -> dict[str, list[WebhookEndpoint]]:
-    """Where a notification of this category is to go, by recipient."""
+    """Return the endpoints that take a notification of this category, by owner."""
     wanted = or_(
         WebhookEndpoint.categories.is_(None), WebhookEndpoint.categories.any_() == category
     )
     theirs = WebhookEndpoint.owner_id.in_(owner_ids), WebhookEndpoint.status != DISABLED
-    found = defaultdict[str, list[WebhookEndpoint]](list)
+    found: defaultdict[str, list[WebhookEndpoint]] = defaultdict(list)
     for endpoint in session.scalars(select(WebhookEndpoint).where(*theirs, wanted)):
         found[endpoint.owner_id].append(endpoint)
     return found
@@ -65,11 +65,13 @@ def get_endpoint(session: Session, user: User, endpoint_id: UUID) -> WebhookEndp
 
 
 def check_endpoint_limit(session: Session, user: User) -> None:
-    """Under a lock until the commit, so that of two at a time the second counts the first."""
+    """Takes a lock until the commit, so that of two concurrent requests one sees the other."""
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(user.user_id, 0))))
     count = session.scalar(select_owned(user).with_only_columns(func.count()))
     if count is not None and count >= MAX_ENDPOINTS_PER_USER:
-        raise TooManyEndpoints(f"You have {MAX_ENDPOINTS_PER_USER} endpoints, and can have no more")
+        raise TooManyEndpoints(
+            f"You have {MAX_ENDPOINTS_PER_USER} endpoints, the maximum; delete one first"
+        )
 
 
 def create_endpoint(session: Session, user: User, new: EndpointCreate) -> WebhookEndpoint:
@@ -82,24 +84,27 @@ def create_endpoint(session: Session, user: User, new: EndpointCreate) -> Webhoo
 def update_endpoint(
     session: Session, user: User, endpoint_id: UUID, change: EndpointUpdate
 ) -> WebhookEndpoint:
-    """Enabling one that is paused or disabled begins anew with it."""
+    """Changes the given fields; enabling an endpoint also resets its failures."""
     endpoint = get_endpoint(session, user, endpoint_id)
     changed = change.model_dump(exclude_unset=True)
     for name, value in changed.items():
         setattr(endpoint, name, value)
     if "status" in changed:
         endpoint.reason = None if endpoint.status == ENABLED else "Its owner disabled it"
-        endpoint.failures, endpoint.failing_since, endpoint.probe_at = 0, None, None
+        endpoint.failures = 0
+        endpoint.failing_since = None
+        endpoint.probe_at = None
     session.flush()
     return endpoint
 
 
 def rotate_secret(
-    session: Session, user: User, endpoint_id: UUID, keep: timedelta
+    session: Session, user: User, endpoint_id: UUID, keep_old: timedelta
 ) -> WebhookEndpoint:
-    """Until the old secret ends, each webhook is signed with both."""
+    """Creates a new secret; webhooks are signed with both until the old one expires."""
     endpoint = get_endpoint(session, user, endpoint_id)
-    endpoint.old_secret, endpoint.old_secret_until = endpoint.secret, now() + keep
+    endpoint.old_secret = endpoint.secret
+    endpoint.old_secret_until = now() + keep_old
     endpoint.secret = generate_secret()
     session.flush()
     return endpoint
@@ -109,13 +114,13 @@ def delete_endpoint(session: Session, user: User, endpoint_id: UUID) -> None:
     endpoint = get_endpoint(session, user, endpoint_id)
     ended = {"status": SUPPRESSED, "last_error": "The endpoint was deleted"}
     waiting = Delivery.id.in_(select_pending_deliveries(endpoint.id))
-    # First the endpoint, as workers do, who lock notifications after it.
+    # The endpoint comes first because workers lock it before the notifications, too.
     session.execute(delete(WebhookEndpoint).where(WebhookEndpoint.id == endpoint.id))
     end = update(Delivery).where(waiting).values(**ended).returning(Delivery.notification_id)
     redact_finished(session, session.scalars(end).all())
 
 
 def select_pending_deliveries(endpoint_id: UUID) -> Select[UUID]:
-    """But for what a worker is just taking: to wait for that could be to wait in a circle."""
+    """Selects and locks what waits; skips rows that a worker has locked, to avoid a deadlock."""
     waiting = Delivery.endpoint_id == endpoint_id, Delivery.status == PENDING
     return select(Delivery.id).where(*waiting).with_for_update(skip_locked=True)

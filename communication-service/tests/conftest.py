@@ -20,11 +20,13 @@ from fastapi.testclient import TestClient
 from chassis.auth import ServiceAccount
 from chassis.service_client import ServiceClient, run_from_thread
 from chassis.untrusted_http import UntrustedHttpClient
-from communication_service.delivery.worker import deliver_due
+from communication_service.delivery.worker import DeliveryWorker
 from communication_service.main import app
 from communication_service.settings import Settings, settings
 from tools.localdev.fake_identity import FakeIdentity, Person
 from tools.localdev.servers import free_port
+
+from .webhook_sink import Sink, running_sink
 
 logging.getLogger("mail.log").setLevel(logging.WARNING)  # a line per SMTP command
 
@@ -180,21 +182,35 @@ def mail_server() -> Iterator[MailServer]:
 
 @pytest.fixture
 def deliver(mail_server: MailServer, identity: FakeIdentity) -> Iterator[Callable[..., None]]:
-    """What the worker does at a hint, here and now; any setting can be another."""
+    """Does what the worker does when it is woken up; any setting can be changed."""
     account = ServiceAccount(settings, identity)
     url = settings.identity_service_url
     client = ServiceClient(url, settings.service_name, account=account, transport=identity)
 
-    outbound = UntrustedHttpClient(["127.0.0.1"], timeout=2)
+    http_client = UntrustedHttpClient(["127.0.0.1"], timeout=2)
 
     def deliver(**changes: Any) -> None:
-        while deliver_due(changed(mail_server, **changes), client, outbound):
+        worker = DeliveryWorker(build_settings(mail_server, **changes), client, http_client)
+        while worker.deliver_due():
             pass
 
     yield deliver
-    run_from_thread(outbound.aclose)
+    run_from_thread(http_client.aclose)
 
 
-def changed(mail_server: MailServer, **changes: Any) -> Settings:
+def build_settings(mail_server: MailServer, **changes: Any) -> Settings:
     here = {"smtp_host": "127.0.0.1", "smtp_port": mail_server.controller.port}
     return settings.model_copy(update={**here, **changes})
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with running_sink(Sink) as sink:
+        yield sink
+
+
+@pytest.fixture
+def endpoint(recipient: Caller, sink: Sink) -> dict[str, Any]:
+    response = recipient.post("/webhook-endpoints", json={"url": sink.url})
+    assert response.status_code == 201, response.text
+    return dict(response.json())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from .conftest import Caller, MailServer
-from .test_webhooks import counted
+from .deliveries import record_statements
 
 Deliver = Callable[..., None]
 Login = Callable[..., Caller]
@@ -81,7 +81,7 @@ def test_the_endpoints_of_all_recipients_are_looked_up_at_once(
         new = {"url": "http://127.0.0.1:1/"}
         person.post("/webhook-endpoints", json=new).raise_for_status()
 
-    with counted("SELECT communication_endpoints") as questions:
+    with record_statements("SELECT communication_endpoints") as questions:
         said = send(sender, people, channels=["webhook"], **SAID)
 
     assert len(questions) == 1

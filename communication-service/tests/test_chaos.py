@@ -25,8 +25,8 @@ from tools.localdev.fake_identity import FakeIdentity, Person
 from tools.localdev.test_servers import TemporaryServers
 
 from .conftest import MEMBER, MailServer, running_mail_server
-from .test_processes import Processes, is_ready, running_processes, wait_for
-from .test_webhooks import DROPPED, Sink, running_sink
+from .processes import Processes, is_ready, running_processes, wait_for
+from .webhook_sink import DROPPED, Sink, running_sink
 
 NOTIFICATIONS = int(os.environ.get("CHAOS_NOTIFICATIONS", "1000"))  # each by mail and to a webhook
 VICTIMS = ("worker", "redis", "another-worker", "service", "scheduler")
@@ -38,7 +38,7 @@ def is_refused(delivery_id: str) -> bool:
     return int(delivery_id.replace("-", ""), 16) % EVERY == 0
 
 
-class Moody(MailServer):
+class MoodyMailServer(MailServer):
     """Takes a mail, or takes it and says nothing, or will not take it now, or ever."""
 
     dice = random.Random(1)
@@ -96,7 +96,7 @@ def test_what_was_accepted_has_arrived_whatever_was_killed(
         "DELIVERY_MAX_DELAY_SECONDS": "1",
     }
     with (
-        running_mail_server(Moody) as mail_server,
+        running_mail_server(MoodyMailServer) as mail_server,
         running_sink(MoodySink) as sink,
         running_processes(tmp_path, identity, mail_server, settings) as processes,
     ):

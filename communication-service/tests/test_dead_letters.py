@@ -9,8 +9,8 @@ from sqlalchemy import text
 from communication_service.database import engine
 
 from .conftest import Caller, MailServer
-from .test_delivery import until_over
-from .test_webhooks import Sink, running_sink
+from .deliveries import deliver_until_finished
+from .webhook_sink import Sink, running_sink
 
 Deliver = Callable[..., None]
 Login = Callable[..., Caller]
@@ -141,7 +141,7 @@ def test_a_purge_counts_first_and_then_gives_up(
     assert operator.post("/dead-letters/replay", json=which).json()["count"] == 0
 
 
-def stored_words(notification: dict[str, Any]) -> str:
+def read_stored_text(notification: dict[str, Any]) -> str:
     statement = text("SELECT subject || body FROM communication_notifications WHERE id = :id")
     with engine.connect() as connection:
         return str(connection.scalar(statement, {"id": notification["id"]}))
@@ -158,13 +158,13 @@ def test_the_words_of_a_security_mail_are_gone_once_it_is_delivered(
     accepted = service.post("/notifications", json=new, headers=headers)
     assert accepted.status_code == 202, accepted.text
     assert "canary" not in accepted.text
-    assert "canary" in stored_words(accepted.json())
+    assert "canary" in read_stored_text(accepted.json())
 
     deliver()
 
     (mail,) = mail_server.mails_to(recipient)
     assert secret in mail.get_content()
-    assert stored_words(accepted.json()) == "Reset"
+    assert read_stored_text(accepted.json()) == "Reset"
     with engine.connect() as connection:
         kept = text("SELECT count(*) FROM idempotency_keys WHERE body LIKE '%canary%'::bytea")
         assert connection.scalar(kept) == 0
@@ -178,12 +178,12 @@ def test_the_words_of_a_dead_security_mail_are_kept_for_a_replay_and_not_shown(
     fields = {"channels": ["email"], "category": "security", "body": "canary"}
     accepted = service.notify(recipient, **fields)
     deliver()
-    assert "canary" in stored_words(accepted)
+    assert "canary" in read_stored_text(accepted)
     assert "canary" not in service.get(f"/notifications/{accepted['id']}").text
 
     operator.post("/dead-letters/purge", json={"recipient_id": recipient.user_id})
 
-    assert "canary" not in stored_words(accepted)
+    assert "canary" not in read_stored_text(accepted)
 
 
 def test_the_words_of_a_security_mail_stay_until_its_last_channel_is_over(
@@ -194,14 +194,14 @@ def test_the_words_of_a_security_mail_stay_until_its_last_channel_is_over(
     accepted = service.notify(recipient, category="security", body="canary")
     deliver(delivery_first_delay_seconds=0.01)
     assert service.status(accepted) == "pending"
-    assert "canary" in stored_words(accepted)
+    assert "canary" in read_stored_text(accepted)
 
     mail_server.refusals.clear()
-    until_over(service, accepted, deliver)
+    deliver_until_finished(service, accepted, deliver)
 
     assert service.status(accepted) == "delivered"
     assert "canary" in mail_server.mails_to(recipient)[0].get_content()
-    assert "canary" not in stored_words(accepted)
+    assert "canary" not in read_stored_text(accepted)
     assert recipient.inbox()[0]["body"] == "canary"  # theirs, until they have read it
 
 
@@ -213,18 +213,18 @@ def test_the_words_of_a_security_webhook_go_however_it_is_suppressed(
     nowhere = service.notify(recipient, **secret)
     new = {"recipients": [{"recipient_id": recipient.user_id}], "subject": "Reset", **secret}
     in_bulk = service.post("/notifications/bulk", json=new).json()["items"][0]["notification_id"]
-    path = f"/webhook-endpoints/{endpoint_of(recipient)['id']}"
+    path = f"/webhook-endpoints/{add_endpoint(recipient)['id']}"
     disabled = service.notify(recipient, **secret)
     recipient.patch(path, json={"status": "disabled"})
     deliver()
     recipient.patch(path, json={"status": "enabled"})
     deleted = service.notify(recipient, **secret)
-    assert "canary" in stored_words(deleted)
+    assert "canary" in read_stored_text(deleted)
     recipient.delete(path)
 
     for notification in (nowhere, {"id": in_bulk}, disabled, deleted):
         assert service.status(notification) == "suppressed"
-        assert "canary" not in stored_words(notification)
+        assert "canary" not in read_stored_text(notification)
 
 
 def test_an_answer_that_repeats_a_secret_is_neither_kept_nor_logged(
@@ -239,7 +239,7 @@ def test_an_answer_that_repeats_a_secret_is_neither_kept_nor_logged(
     with running_sink(Sink) as sink:
         sink.said = b"canary"
         sink.answers = [(200, {}), (400, {})]
-        endpoint_of(recipient, sink.url)
+        add_endpoint(recipient, sink.url)
         secret = {"channels": ["email", "webhook"], "category": "security"}
         both = [service.notify(recipient, **secret) for _ in range(2)]
         deliver()
@@ -251,7 +251,7 @@ def test_an_answer_that_repeats_a_secret_is_neither_kept_nor_logged(
     assert answers == {"550", "200", "400"}
 
 
-def endpoint_of(recipient: Caller, url: str = "http://127.0.0.1:1/") -> dict[str, Any]:
+def add_endpoint(recipient: Caller, url: str = "http://127.0.0.1:1/") -> dict[str, Any]:
     response = recipient.post("/webhook-endpoints", json={"url": url})
     assert response.status_code == 201, response.text
     return dict(response.json())

@@ -14,7 +14,7 @@ from communication_service.delivery.channels.email import compose_message, encod
 from communication_service.models import Delivery, Notification
 from tools.localdev.fake_identity import FakeIdentity
 
-from .conftest import Caller, MailServer, changed
+from .conftest import Caller, MailServer, build_settings
 
 Deliver = Callable[..., None]
 
@@ -140,7 +140,9 @@ def test_no_words_become_another_header(mail_server: MailServer) -> None:
         to = formataddr((encode_header(words[:60]), "rita@example.com"))
 
         delivery = Delivery(id=uuid4(), notification=notification)
-        sent = compose_message(changed(mail_server), delivery, notification, "us@example.com", to)
+        sent = compose_message(
+            build_settings(mail_server), delivery, notification, "us@example.com", to
+        )
 
         head = sent.partition(b"\r\n\r\n")[0].split(b"\r\n")
         names = [line.partition(b":")[0] for line in head if not line.startswith(b" ")]

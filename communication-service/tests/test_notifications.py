@@ -4,11 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from sqlalchemy import text
-
-from communication_service.database import engine
-
 from .conftest import Caller, MailServer
+from .deliveries import bring_forward
 
 Deliver = Callable[..., None]
 Login = Callable[..., Caller]
@@ -186,13 +183,3 @@ def test_the_queue_counts_deliveries_by_status(
     assert during["oldest_due_at"] is not None
     assert after["deliveries"]["delivered"] == before["deliveries"]["delivered"] + 2
     assert after["due"] == 0
-
-
-def bring_forward(notification_id: str) -> None:
-    """As if the time had come."""
-    earlier = text(
-        "UPDATE communication_deliveries SET run_at = now() - interval '1 second'"
-        " WHERE notification_id = :id"
-    )
-    with engine.begin() as connection:
-        connection.execute(earlier, {"id": notification_id})

@@ -1,88 +1,22 @@
-"""The real processes (service, worker, scheduler, Redis), killed with -9 in the middle of work."""
+"""The real processes, killed with -9 while they work."""
 
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from subprocess import Popen
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import psutil
 import pytest
-import uvicorn
 from sqlalchemy import text
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from communication_service.database import engine
 from communication_service.settings import SERVICE_FOLDER
-from tools.localdev.child_process import leashed, let_go
 from tools.localdev.fake_identity import FakeIdentity, Person
-from tools.localdev.servers import Redis, free_port
 from tools.localdev.services import SERVICES
 from tools.localdev.test_servers import TemporaryServers
 
-from .conftest import MEMBER, MailServer, running_mail_server
-
-CELERY = [
-    "-m",
-    "celery",
-    "--workdir",
-    str(SERVICE_FOLDER),
-    "-A",
-    "communication_service.celery_app",
-]
-COMMANDS = {
-    "service": [str(SERVICE_FOLDER / "main.py")],
-    "worker": [
-        *CELERY,
-        "worker",
-        "--pool",
-        "threads",
-        "--concurrency",
-        "4",
-        "--without-gossip",
-        "--without-mingle",
-    ],
-    "scheduler": [*CELERY, "beat"],
-}
-
-
-class Processes:
-    """Each runs on a leash, so that none outlives the tests."""
-
-    def __init__(
-        self, folder: Path, environment: dict[str, str], redis: Redis, mail_server: MailServer
-    ) -> None:
-        self.folder, self.environment, self.redis = folder, environment, redis
-        self.mail_server = mail_server
-        self.commands = {name: [sys.executable, *command] for name, command in COMMANDS.items()}
-        for name in ("worker", "scheduler"):
-            self.commands[f"another-{name}"] = self.commands[name]
-        self.commands["redis"] = redis.command
-        self.running: dict[str, Popen[bytes]] = {}
-        self.url = f"http://127.0.0.1:{environment['SERVICE_PORT']}"
-
-    def start(self, *names: str) -> None:
-        for name in names:
-            log = self.folder / f"{name}.log"
-            self.running[name] = leashed(self.commands[name], log, self.environment)
-
-    def kill(self, *names: str) -> None:
-        """With -9: nothing of the process's own gets a chance to tidy up."""
-        for name in list(names):
-            leash = self.running.pop(name)
-            for process in psutil.Process(leash.pid).children():  # none, if it died by itself
-                process.kill()
-            let_go(leash)
-
-    def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text()
+from .conftest import MEMBER, running_mail_server
+from .processes import Processes, is_ready, running_processes, wait_for
 
 
 class People:
@@ -107,53 +41,6 @@ class People:
         return int(self.by.get("/inbox/unread-count").json()["unread"])
 
 
-@contextmanager
-def over_http(identity: FakeIdentity) -> Iterator[str]:
-    """The fake identity as a server, for processes other than this one."""
-
-    async def forward(request: Request) -> Response:
-        content = await request.body()
-        asked = httpx.Request(
-            request.method, str(request.url), headers=request.headers, content=content
-        )
-        answer = await identity.handle_async_request(asked)
-        return Response(await answer.aread(), answer.status_code, answer.headers)
-
-    port = free_port()
-    app = Starlette(routes=[Route("/{path:path}", forward, methods=["GET", "POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
-
-
-@contextmanager
-def running_processes(
-    folder: Path, identity: FakeIdentity, mail_server: MailServer, environment: dict[str, str]
-) -> Iterator[Processes]:
-    redis = Redis(folder / "redis", free_port(), durable=False)
-    redis.prepare()
-    with over_http(identity) as identity_url:
-        environment = {
-            "PYTHONPATH": f"{SERVICE_FOLDER}:{SERVICE_FOLDER.parent}",
-            "SERVICE_PORT": str(free_port()),
-            "IDENTITY_SERVICE_URL": identity_url,
-            "SMTP_HOST": "127.0.0.1",
-            "SMTP_PORT": str(mail_server.controller.port),
-            **environment,
-            "REDIS_URL": redis.url(0),
-            "CELERY_BROKER_URL": redis.url(1),
-        }
-        processes = Processes(folder, environment, redis, mail_server)
-        processes.start("redis", "service", "worker", "scheduler")
-        wait_for(lambda: "ready." in processes.log("worker"))
-        wait_for(lambda: is_ready(processes.url))
-        yield processes
-        processes.kill(*processes.running)
-
-
 @pytest.fixture(scope="module")
 def processes(
     tmp_path_factory: pytest.TempPathFactory, servers: TemporaryServers, identity: FakeIdentity
@@ -176,6 +63,32 @@ def people(processes: Processes, identity: FakeIdentity) -> Iterator[People]:
         yield people
 
 
+BACKLOG = text("""
+    WITH made AS (
+        INSERT INTO communication_notifications
+            (id, sender_id, recipient_id, category, subject, body, created_at)
+        SELECT gen_random_uuid(), :person, :person, 'newsletter', 'News', 'News', now()
+        FROM generate_series(1, 10000) RETURNING id
+    )
+    INSERT INTO communication_deliveries
+        (id, notification_id, channel, priority, status, run_at, queued_at, attempts, fence)
+    SELECT gen_random_uuid(), id, 'email', 2, 'pending', now(), now(), 0, 0 FROM made
+""")
+
+ADVANCE = text("""
+    UPDATE communication_deliveries SET
+        run_at = run_at - :hours * interval '1 hour',
+        queued_at = queued_at - :hours * interval '1 hour',
+        lease_until = lease_until - :hours * interval '1 hour'
+    WHERE status IN ('pending', 'running')
+""")
+
+CLEAR = text("""
+    UPDATE communication_deliveries SET status = 'cancelled'
+    WHERE priority = 2 AND status IN ('pending', 'running')
+""")
+
+
 def test_kill_9_and_an_emptied_redis_change_nothing_but_the_time(
     processes: Processes, people: People
 ) -> None:
@@ -192,11 +105,11 @@ def test_kill_9_and_an_emptied_redis_change_nothing_but_the_time(
     wait_for(lambda: {people.status(notification) for notification in accepted} == {"delivered"})
 
     mails = {mail["Message-ID"] for mail in mail_server.mails_to(people.recipient)}
-    assert mails == promised(accepted)
+    assert mails == get_message_ids(accepted)
     assert people.unread() == 60
 
 
-def promised(accepted: list[dict[str, Any]]) -> set[str]:
+def get_message_ids(accepted: list[dict[str, Any]]) -> set[str]:
     """The Message-IDs of their mails."""
     return {
         f"<{delivery['id']}@example.com>"
@@ -221,7 +134,7 @@ def test_a_clock_that_jumps_changes_nothing_but_the_time(
     wait_for(lambda: {people.status(notification) for notification in accepted} == {"delivered"})
 
     mails = {mail["Message-ID"] for mail in mail_server.mails_to(people.recipient)}
-    assert mails == promised(accepted)
+    assert mails == get_message_ids(accepted)
     assert people.unread() == 40
 
 
@@ -292,33 +205,9 @@ def test_a_scheduled_notification_goes_out_when_everything_was_restarted(
     advance_clock(hours=2)
     wait_for(lambda: people.status(accepted) == "delivered")
     (mail,) = processes.mail_server.mails_to(people.recipient)
-    assert mail["Message-ID"] in promised([accepted])
+    assert mail["Message-ID"] in get_message_ids([accepted])
     assert people.unread() == 1
     assert not (SERVICE_FOLDER / "celerybeat-schedule").exists()
-
-
-BACKLOG = text("""
-    WITH made AS (
-        INSERT INTO communication_notifications
-            (id, sender_id, recipient_id, category, subject, body, created_at)
-        SELECT gen_random_uuid(), :person, :person, 'newsletter', 'News', 'News', now()
-        FROM generate_series(1, 10000) RETURNING id
-    )
-    INSERT INTO communication_deliveries
-        (id, notification_id, channel, priority, status, run_at, queued_at, attempts, fence)
-    SELECT gen_random_uuid(), id, 'email', 2, 'pending', now(), now(), 0, 0 FROM made
-""")
-ADVANCE = text("""
-    UPDATE communication_deliveries SET
-        run_at = run_at - :hours * interval '1 hour',
-        queued_at = queued_at - :hours * interval '1 hour',
-        lease_until = lease_until - :hours * interval '1 hour'
-    WHERE status IN ('pending', 'running')
-""")
-CLEAR = text("""
-    UPDATE communication_deliveries SET status = 'cancelled'
-    WHERE priority = 2 AND status IN ('pending', 'running')
-""")
 
 
 def test_a_password_reset_passes_ten_thousand_newsletters(
@@ -339,17 +228,3 @@ def test_a_password_reset_passes_ten_thousand_newsletters(
     with engine.begin() as connection:
         connection.execute(CLEAR)
     mail_server.pause = 0
-
-
-def is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def wait_for(condition: Callable[[], bool], *, seconds: float = 40) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.1)

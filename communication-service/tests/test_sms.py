@@ -13,8 +13,8 @@ from communication_service.settings import Settings, settings
 from tools.localdev.fake_identity import FakeIdentity
 
 from .conftest import Caller
-from .test_delivery import outcomes, pause_before_next
-from .test_webhooks import Hanging, Sink, running_sink
+from .deliveries import get_outcomes, get_retry_delay
+from .webhook_sink import HangingSink, Sink, running_sink
 
 NUMBER = "+15005550006"
 
@@ -47,14 +47,14 @@ def with_phone(recipient: Caller, identity: FakeIdentity) -> Caller:
     return recipient
 
 
-def text_to(sender: Caller, recipient: Caller, **fields: Any) -> dict[str, Any]:
+def send_sms(sender: Caller, recipient: Caller, **fields: Any) -> dict[str, Any]:
     return sender.notify(recipient, channels=["sms"], **fields)
 
 
 def test_an_sms_goes_to_the_number_that_identity_has(
     sender: Caller, with_phone: Caller, provider: Sink, deliver_sms: Callable[..., None]
 ) -> None:
-    accepted = text_to(sender, with_phone, subject="Grüße", body="x" * 2000)
+    accepted = send_sms(sender, with_phone, subject="Grüße", body="x" * 2000)
 
     deliver_sms()
 
@@ -72,26 +72,26 @@ def test_a_provider_that_is_busy_is_asked_again_when_it_says(
     sender: Caller, with_phone: Caller, provider: Sink, deliver_sms: Callable[..., None]
 ) -> None:
     provider.answers = [(429, {"Retry-After": "600"})]
-    accepted = text_to(sender, with_phone)
+    accepted = send_sms(sender, with_phone)
 
     deliver_sms()
 
-    assert outcomes(sender, accepted) == ["failed"]
-    assert pause_before_next(accepted["id"]) > 590
+    assert get_outcomes(sender, accepted) == ["failed"]
+    assert get_retry_delay(accepted["id"]) > 590
 
 
 def test_a_provider_that_does_not_answer_is_asked_again_and_may_have_sent_it(
     sender: Caller, with_phone: Caller, deliver_sms: Callable[..., None]
 ) -> None:
-    accepted = text_to(sender, with_phone)
+    accepted = send_sms(sender, with_phone)
 
-    with running_sink(Hanging) as hanging:
+    with running_sink(HangingSink) as hanging:
         url = hanging.url.removesuffix("/hook")
         deliver_sms(sms_api_url=url, sms_timeout_seconds=0.2)
         hanging.awake.set()
 
     assert sender.status(accepted) == "pending"
-    assert outcomes(sender, accepted) == ["unknown"]
+    assert get_outcomes(sender, accepted) == ["unknown"]
 
 
 def test_an_account_needs_a_sender() -> None:
@@ -109,7 +109,7 @@ def test_only_what_is_wrong_with_the_message_ends_it(
     deliver_sms: Callable[..., None],
 ) -> None:
     provider.answers = [(status, {})]
-    accepted = text_to(sender, with_phone)
+    accepted = send_sms(sender, with_phone)
 
     deliver_sms()
 
@@ -126,7 +126,7 @@ def test_without_a_usable_number_it_ends_dead(
     deliver_sms: Callable[..., None],
 ) -> None:
     identity.contacts[recipient.user_id]["phone"] = number
-    accepted = text_to(sender, recipient)
+    accepted = send_sms(sender, recipient)
 
     deliver_sms()
 

@@ -31,7 +31,7 @@ from tools.localdev.services import SERVICES
 from tools.localdev.test_servers import TemporaryServers
 
 from .conftest import Caller
-from .test_processes import is_ready, over_http, wait_for
+from .processes import is_ready, serve_identity, wait_for
 
 Deliver = Callable[..., None]
 Start = Callable[..., tuple[str, Path, Callable[[], None]]]
@@ -81,7 +81,7 @@ def start(
     """Runs a replica with these variables; gives its URL, its log, and how to stop it."""
     (service,) = [service for service in SERVICES if service.short == "communication"]
     folder = tmp_path_factory.mktemp("replicas")
-    with over_http(identity) as identity_url, ExitStack() as running:
+    with serve_identity(identity) as identity_url, ExitStack() as running:
 
         def start(**variables: str) -> tuple[str, Path, Callable[[], None]]:
             port = free_port()

@@ -1,26 +1,27 @@
-"""Dead letters, for operators."""
+"""Endpoints for operators: dead letters, which are deliveries that failed for good."""
 
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 
-from chassis.auth import User, require_permission
-from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 
-from ..celery_app import NotifyWorkers
+from ..categories import Category
 from ..database import DbSession
 from ..models import DeadLetterOperation
 from ..notifications import dead_letters
-from ..schemas.dead_letters import DeadLetterFilter, DeadLetterPurge, DeadLetterRead, OperationRead
-from ..schemas.fields import Category, Channel
+from ..schemas.dead_letters import (
+    DeadLetterFilter,
+    DeadLetterPurge,
+    DeadLetterRead,
+    OperationRead,
+)
+from ..schemas.fields import Channel
+from .dependencies import Idempotent, NotifyWorkers, QueueOperator, QueueReader
 
 router = APIRouter(prefix="/dead-letters", route_class=IdempotentRoute)
-
-Reader = Annotated[User, require_permission("queue:read")]
-Operator = Annotated[User, require_permission("queue:write")]
-Idempotent = idempotent(DbSession)
 
 
 def parse_filter(
@@ -31,20 +32,20 @@ def parse_filter(
     return DeadLetterFilter(channel=channel, category=category, recipient_id=recipient_id)
 
 
-Which = Annotated[DeadLetterFilter, Depends(parse_filter)]
+Filter = Annotated[DeadLetterFilter, Depends(parse_filter)]
 
 
 @router.get("", response_model=Page[DeadLetterRead])
 def list_dead_letters(
-    which: Which, page: PageRequest, reader: Reader, session: DbSession
+    which: Filter, page: PageRequest, reader: QueueReader, session: DbSession
 ) -> dict[str, Any]:
-    """Deliveries that were given up, and why, newest first."""
+    """List deliveries that failed for good, with the reason, newest first."""
     return dead_letters.list_dead_letters(session, which, page)
 
 
 @router.get("/operations", response_model=Page[OperationRead])
-def list_operations(page: PageRequest, reader: Reader, session: DbSession) -> dict[str, Any]:
-    """Who has replayed or purged which dead letters."""
+def list_operations(page: PageRequest, reader: QueueReader, session: DbSession) -> dict[str, Any]:
+    """List who has replayed or purged which dead letters, newest first."""
     return dead_letters.list_operations(session, page)
 
 
@@ -55,15 +56,15 @@ def list_operations(page: PageRequest, reader: Reader, session: DbSession) -> di
     dependencies=[Idempotent, NotifyWorkers],
 )
 def replay_dead_letters(
-    which: DeadLetterFilter, operator: Operator, session: DbSession
+    which: DeadLetterFilter, operator: QueueOperator, session: DbSession
 ) -> DeadLetterOperation:
-    """Put dead letters back into the queue: those that are named, or all that fit."""
+    """Put dead letters back into the queue: the named ones, or all that match the filter."""
     return dead_letters.replay_dead_letters(session, operator, which)
 
 
 @router.post("/purge", response_model=OperationRead, dependencies=[Idempotent])
 def purge_dead_letters(
-    which: DeadLetterPurge, operator: Operator, session: DbSession
+    which: DeadLetterPurge, operator: QueueOperator, session: DbSession
 ) -> DeadLetterOperation:
-    """Give dead letters up for good; a dry run says how many that would be."""
+    """Give up dead letters for good; a dry run only counts them."""
     return dead_letters.purge_dead_letters(session, operator, which)

@@ -1,4 +1,4 @@
-"""The caller's own inbox."""
+"""Endpoints for the caller's own inbox."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -13,7 +13,7 @@ from chassis.event_stream import EventStream, EventStreams
 from chassis.pagination import Page, PageRequest
 
 from ..database import DbSession
-from ..inbox import service as inbox
+from ..inbox import service
 from ..models import InboxItem
 from ..schemas.inbox import InboxItemRead, ReadCount, UnreadCount
 
@@ -23,7 +23,7 @@ Position = Annotated[int | None, Header(ge=0, le=2**63 - 1)]
 
 
 async def open_stream(request: Request, user: CurrentUser) -> AsyncIterator[EventStream[str]]:
-    """Until the stream has ended, however it does."""
+    """Opens a stream until the client leaves, the token ends or the process stops."""
     streams: EventStreams[str] = request.app.state.streams
     check_token = partial(request.app.state.authenticate, get_bearer_token(request))
     with streams.open(user.user_id, user, check_token) as stream:
@@ -38,43 +38,43 @@ def list_items(
     unread: bool = False,
     archived: bool = False,
 ) -> dict[str, Any]:
-    """The caller's notifications, newest first: unread ones only, or the archived ones."""
-    return inbox.list_items(session, user, page, unread, archived)
+    """List the caller's inbox, newest first: all, only unread, or only archived items."""
+    return service.list_items(session, user, page, unread, archived)
 
 
 @router.get("/stream", response_class=EventSourceResponse)
-async def stream(
+async def stream_items(
     stream: Annotated[EventStream[str], Depends(open_stream)], last_event_id: Position = None
 ) -> EventSourceResponse:
-    """What arrives in the caller's inbox, as it arrives; resumes after `Last-Event-ID`."""
+    """Stream new items of the caller's inbox as they arrive; resumes after `Last-Event-ID`."""
     return stream.respond(last_event_id, announce=True)
 
 
 @router.get("/unread-count", response_model=UnreadCount)
-def count_unread(user: CurrentUser, session: DbSession) -> dict[str, int]:
-    """How many of the caller's notifications are not read yet."""
-    return inbox.count_unread(session, user)
+def count_unread(user: CurrentUser, session: DbSession) -> UnreadCount:
+    """Count the unread items in the caller's inbox."""
+    return service.count_unread(session, user)
 
 
 @router.put("/read-all", response_model=ReadCount)
-def mark_all_read(user: CurrentUser, session: DbSession) -> dict[str, int]:
-    """Mark everything in the caller's inbox as read."""
-    return inbox.mark_all_read(session, user)
+def mark_all_read(user: CurrentUser, session: DbSession) -> ReadCount:
+    """Mark every item in the caller's inbox as read."""
+    return service.mark_all_read(session, user)
 
 
 @router.put("/{item_id}/read", response_model=InboxItemRead)
 def mark_read(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
-    """Mark one notification in the caller's inbox as read."""
-    return inbox.mark_read(session, user, item_id)
+    """Mark one item in the caller's inbox as read."""
+    return service.mark_read(session, user, item_id)
 
 
 @router.put("/{item_id}/archive", response_model=InboxItemRead)
 def archive_item(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
-    """Take one notification out of the caller's inbox and keep it."""
-    return inbox.archive_item(session, user, item_id)
+    """Archive one item: it leaves the inbox, and is kept."""
+    return service.archive_item(session, user, item_id)
 
 
 @router.delete("/{item_id}/archive", response_model=InboxItemRead)
 def restore_item(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
-    """Put an archived notification back into the caller's inbox."""
-    return inbox.restore_item(session, user, item_id)
+    """Put an archived item back into the caller's inbox."""
+    return service.restore_item(session, user, item_id)

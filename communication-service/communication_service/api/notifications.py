@@ -1,19 +1,17 @@
-"""Notifications, as seen by those who send them."""
+"""Endpoints for senders: send notifications, and see what happened to them."""
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter
 
-from chassis.auth import CurrentUser, User, require_permission
-from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.auth import CurrentUser
+from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 
-from ..celery_app import NotifyWorkers
 from ..database import DbSession
 from ..models import Notification
-from ..notifications import bulk
-from ..notifications import service as notifications
+from ..notifications import bulk, service
 from ..schemas.notifications import (
     Attempts,
     BulkCreate,
@@ -22,12 +20,9 @@ from ..schemas.notifications import (
     NotificationRead,
     QueueStatus,
 )
+from .dependencies import CurrentSettings, Idempotent, NotifyWorkers, QueueReader, Sender
 
 router = APIRouter(route_class=IdempotentRoute)
-
-Sender = Annotated[User, require_permission("notifications:send")]
-Operator = Annotated[User, require_permission(notifications.READ_QUEUE_PERMISSION)]
-Idempotent = idempotent(DbSession)
 
 
 @router.post(
@@ -36,9 +31,11 @@ Idempotent = idempotent(DbSession)
     status_code=202,
     dependencies=[Idempotent, NotifyWorkers],
 )
-def send_notification(new: NotificationCreate, sender: Sender, session: DbSession) -> Notification:
-    """Accept a notification: it is stored, and will be delivered on each of its channels."""
-    return notifications.accept_notification(session, sender, new)
+def send_notification(
+    new: NotificationCreate, sender: Sender, session: DbSession, settings: CurrentSettings
+) -> Notification:
+    """Accept a notification; once accepted, it is delivered on each of its channels."""
+    return service.accept_notification(session, sender, new, settings)
 
 
 @router.post(
@@ -47,35 +44,35 @@ def send_notification(new: NotificationCreate, sender: Sender, session: DbSessio
     status_code=202,
     dependencies=[Idempotent, NotifyWorkers],
 )
-def send_bulk(new: BulkCreate, sender: Sender, session: DbSession) -> dict[str, Any]:
-    """Accept a notification for each of up to 1,000 recipients, and say so of each."""
-    return bulk.accept_bulk(session, sender, new)
+def send_bulk(
+    new: BulkCreate, sender: Sender, session: DbSession, settings: CurrentSettings
+) -> BulkResult:
+    """Accept a notification for each of up to 1,000 recipients, with a result for each."""
+    return bulk.accept_bulk(session, sender, new, settings)
 
 
 @router.get("/notifications", response_model=Page[NotificationRead])
 def list_notifications(page: PageRequest, user: CurrentUser, session: DbSession) -> dict[str, Any]:
-    """What the caller has sent, newest first."""
-    return notifications.list_notifications(session, user, page)
+    """List the notifications that the caller has sent, newest first."""
+    return service.list_notifications(session, user, page)
 
 
 @router.get("/notifications/{notification_id}", response_model=NotificationRead)
 def get_notification(notification_id: UUID, user: CurrentUser, session: DbSession) -> Notification:
-    """A notification with the state of its deliveries, for its sender."""
-    return notifications.get_notification(session, user, notification_id)
+    """Get a notification that the caller has sent, with the status of its deliveries."""
+    return service.get_notification(session, user, notification_id)
 
 
 @router.get("/notifications/{notification_id}/attempts", response_model=Attempts)
-def list_attempts(notification_id: UUID, user: CurrentUser, session: DbSession) -> dict[str, Any]:
-    """Each attempt to deliver a notification, and what came of it."""
-    return notifications.list_attempts(session, user, notification_id)
+def list_attempts(notification_id: UUID, user: CurrentUser, session: DbSession) -> Attempts:
+    """List each attempt to deliver a notification, with its outcome."""
+    return service.list_attempts(session, user, notification_id)
 
 
 @router.get("/deliveries/{delivery_id}/attempts", response_model=Attempts)
-def list_delivery_attempts(
-    delivery_id: UUID, user: CurrentUser, session: DbSession
-) -> dict[str, Any]:
-    """Those on one channel; what is dead is for operators too."""
-    return notifications.list_delivery_attempts(session, user, delivery_id)
+def list_delivery_attempts(delivery_id: UUID, user: CurrentUser, session: DbSession) -> Attempts:
+    """List the attempts of one delivery; operators may see those of dead deliveries."""
+    return service.list_delivery_attempts(session, user, delivery_id)
 
 
 @router.post(
@@ -84,8 +81,8 @@ def list_delivery_attempts(
     dependencies=[Idempotent],
 )
 def cancel_notification(notification_id: UUID, sender: Sender, session: DbSession) -> Notification:
-    """Cancel what has not been sent; 409 when it may have arrived."""
-    return notifications.cancel_notification(session, sender, notification_id)
+    """Cancel what has not been sent yet; answers 409 when it may have arrived already."""
+    return service.cancel_notification(session, sender, notification_id)
 
 
 @router.post(
@@ -96,10 +93,10 @@ def cancel_notification(notification_id: UUID, sender: Sender, session: DbSessio
 )
 def retry_notification(notification_id: UUID, sender: Sender, session: DbSession) -> Notification:
     """Put the dead deliveries of a notification back into the queue."""
-    return notifications.retry_notification(session, sender, notification_id)
+    return service.retry_notification(session, sender, notification_id)
 
 
 @router.get("/queue/status", response_model=QueueStatus)
-def get_queue_status(operator: Operator, session: DbSession) -> dict[str, Any]:
-    """How many deliveries are in which state, and how many of them are due now."""
-    return notifications.get_queue_status(session)
+def get_queue_status(reader: QueueReader, session: DbSession) -> QueueStatus:
+    """Count the deliveries by status, and those that are due now."""
+    return service.get_queue_status(session)

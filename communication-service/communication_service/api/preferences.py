@@ -1,4 +1,4 @@
-"""What people want to get: their preferences, the suppression list, and the link in a mail."""
+"""Endpoints for what recipients want: preferences, suppressions, and unsubscribing by link."""
 
 from html import escape
 from typing import Annotated, Any
@@ -7,52 +7,51 @@ from uuid import UUID
 from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
-from chassis.auth import CurrentUser, User, require_permission
-from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.auth import CurrentUser
+from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 
 from ..database import DbSession
 from ..models import Suppression
-from ..preferences import service as preferences
-from ..preferences import suppressions
+from ..preferences import service, suppressions
 from ..schemas.preferences import (
     NotificationPreferences,
     PreferencesRead,
     SuppressionCreate,
     SuppressionRead,
 )
-from ..settings import settings
+from .dependencies import CurrentSettings, Idempotent, SuppressionEditor
 
 router = APIRouter(route_class=IdempotentRoute)
 
-Operator = Annotated[User, require_permission("suppressions:write")]
-Idempotent = idempotent(DbSession)
 Token = Annotated[str, Path(max_length=500)]
 
 UNSUBSCRIBE_PAGE = """<!doctype html><meta charset="utf-8"><title>Unsubscribe</title>
-<form method="post"><p>No more mails of the category {category}?</p>
+<form method="post"><p>Stop getting emails of the category {category}?</p>
 <button>Unsubscribe</button></form>"""
 
 
 @router.get("/preferences", response_model=PreferencesRead)
-def get_preferences(user: CurrentUser, session: DbSession) -> dict[str, Any]:
-    """What the caller wants to get, and what holds beside it."""
-    return preferences.get_preferences(session, user, settings)
+def get_preferences(
+    user: CurrentUser, session: DbSession, settings: CurrentSettings
+) -> PreferencesRead:
+    """Get the caller's preferences, with the defaults and suppressions that also apply."""
+    return service.get_preferences(session, user, settings)
 
 
 @router.put("/preferences", response_model=PreferencesRead)
 def put_preferences(
-    wishes: NotificationPreferences, user: CurrentUser, session: DbSession
-) -> dict[str, Any]:
-    """Say anew what the caller wants to get; what is turned on ends an unsubscription."""
-    return preferences.put_preferences(session, user, wishes, settings)
+    new: NotificationPreferences, user: CurrentUser, session: DbSession, settings: CurrentSettings
+) -> PreferencesRead:
+    """Replace the caller's preferences; turning a channel on also ends an unsubscription."""
+    return service.put_preferences(session, user, new, settings)
 
 
 @router.get("/suppressions", response_model=Page[SuppressionRead])
 def list_suppressions(
-    page: PageRequest, operator: Operator, session: DbSession, user_id: UUID | None = None
+    page: PageRequest, editor: SuppressionEditor, session: DbSession, user_id: UUID | None = None
 ) -> dict[str, Any]:
-    """Who is not to get what any more, newest first."""
+    """List who gets nothing of a category on a channel any more, newest first."""
     return suppressions.list_suppressions(session, page, user_id)
 
 
@@ -62,26 +61,28 @@ def list_suppressions(
     status_code=201,
     dependencies=[Idempotent],
 )
-def add_suppression(new: SuppressionCreate, operator: Operator, session: DbSession) -> Suppression:
-    """Send somebody no more of a category, or nothing, on a channel."""
-    return suppressions.add_suppression(session, operator, new)
+def add_suppression(
+    new: SuppressionCreate, editor: SuppressionEditor, session: DbSession
+) -> Suppression:
+    """Stop sending a category, or everything, to a user on one channel."""
+    return suppressions.add_suppression(session, editor, new)
 
 
 @router.delete("/suppressions/{suppression_id}", status_code=204)
-def delete_suppression(suppression_id: UUID, operator: Operator, session: DbSession) -> None:
-    """Take an entry off the list."""
+def delete_suppression(suppression_id: UUID, editor: SuppressionEditor, session: DbSession) -> None:
+    """Delete a suppression, so that the user gets these notifications again."""
     suppressions.delete_suppression(session, suppression_id)
 
 
 @router.get("/unsubscribe/{token}", response_class=HTMLResponse)
-def show_unsubscribe_page(token: Token) -> str:
-    """The page that a link in a mail opens; looking at it, as mail scanners do, changes nothing."""
+def show_unsubscribe_page(token: Token, settings: CurrentSettings) -> str:
+    """Show the page behind the link in an email; opening it, as scanners do, changes nothing."""
     _, category = suppressions.read_token(settings, token)
     return UNSUBSCRIBE_PAGE.format(category=escape(category))
 
 
 @router.post("/unsubscribe/{token}", response_class=PlainTextResponse)
-def unsubscribe(token: Token, session: DbSession) -> str:
-    """One click (RFC 8058): no login, no question, and a second one changes nothing."""
+def unsubscribe(token: Token, session: DbSession, settings: CurrentSettings) -> str:
+    """Unsubscribe with one click (RFC 8058), without a login; repeating it changes nothing."""
     category = suppressions.unsubscribe(session, settings, token)
-    return f"You will get no more mails of the category {category}."
+    return f"You are unsubscribed from emails of the category {category}."

@@ -1,17 +1,16 @@
-"""The caller's own webhook endpoints."""
+"""Endpoints for the caller's own webhook endpoints."""
 
 from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from chassis.auth import CurrentUser
-from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 from chassis.service_client import run_from_thread
-from chassis.untrusted_http import UntrustedHttpClient
 
 from .. import webhook_endpoints
 from ..database import DbSession
@@ -23,37 +22,35 @@ from ..schemas.webhook_endpoints import (
     EndpointWithSecret,
     SecretRotation,
 )
+from .dependencies import Idempotent, WebhookClient
 
 router = APIRouter(prefix="/webhook-endpoints", route_class=IdempotentRoute)
 
-Idempotent = idempotent(DbSession)
 
-
-def check_public_url(request: Request, url: str) -> None:
-    """Raises ForbiddenTarget; the same is looked at again at each webhook."""
-    outbound: UntrustedHttpClient = request.app.state.outbound
-    run_from_thread(partial(outbound.check_url, url))
+def check_public_url(client: WebhookClient, url: str) -> None:
+    """Raises ForbiddenTarget; each webhook is checked again when it is sent."""
+    run_from_thread(partial(client.check_url, url))
 
 
 @router.get("", response_model=Page[EndpointRead])
 def list_endpoints(page: PageRequest, user: CurrentUser, session: DbSession) -> dict[str, Any]:
-    """The caller's webhook endpoints, newest first."""
+    """List the caller's webhook endpoints, newest first."""
     return webhook_endpoints.list_endpoints(session, user, page)
 
 
 @router.post("", response_model=EndpointWithSecret, status_code=201, dependencies=[Idempotent])
 def create_endpoint(
-    new: EndpointCreate, request: Request, user: CurrentUser, session: DbSession
+    new: EndpointCreate, user: CurrentUser, session: DbSession, client: WebhookClient
 ) -> WebhookEndpoint:
-    """Have the caller's notifications sent to a URL; the answer alone has the secret."""
+    """Send the caller's notifications to a URL; only this answer contains the secret."""
     webhook_endpoints.check_endpoint_limit(session, user)
-    check_public_url(request, new.url)
+    check_public_url(client, new.url)
     return webhook_endpoints.create_endpoint(session, user, new)
 
 
 @router.get("/{endpoint_id}", response_model=EndpointRead)
 def get_endpoint(endpoint_id: UUID, user: CurrentUser, session: DbSession) -> WebhookEndpoint:
-    """A webhook endpoint and its health."""
+    """Get a webhook endpoint and its health."""
     return webhook_endpoints.get_endpoint(session, user, endpoint_id)
 
 
@@ -61,19 +58,19 @@ def get_endpoint(endpoint_id: UUID, user: CurrentUser, session: DbSession) -> We
 def update_endpoint(
     endpoint_id: UUID,
     change: EndpointUpdate,
-    request: Request,
     user: CurrentUser,
     session: DbSession,
+    client: WebhookClient,
 ) -> WebhookEndpoint:
     """Change the URL or the categories of an endpoint; disable it, or enable it again."""
     if "url" in change.model_fields_set:
-        check_public_url(request, change.url)
+        check_public_url(client, change.url)
     return webhook_endpoints.update_endpoint(session, user, endpoint_id, change)
 
 
 @router.delete("/{endpoint_id}", status_code=204)
 def delete_endpoint(endpoint_id: UUID, user: CurrentUser, session: DbSession) -> None:
-    """Delete an endpoint; what waits for it is not sent any more."""
+    """Delete an endpoint; deliveries that wait for it are not sent any more."""
     webhook_endpoints.delete_endpoint(session, user, endpoint_id)
 
 
@@ -83,6 +80,6 @@ def delete_endpoint(endpoint_id: UUID, user: CurrentUser, session: DbSession) ->
 def rotate_secret(
     endpoint_id: UUID, rotation: SecretRotation, user: CurrentUser, session: DbSession
 ) -> WebhookEndpoint:
-    """A new secret; for a while webhooks are signed with the old one as well."""
-    keep = timedelta(seconds=rotation.keep_old_seconds)
-    return webhook_endpoints.rotate_secret(session, user, endpoint_id, keep)
+    """Create a new secret; for a while, webhooks are signed with the old one as well."""
+    keep_old = timedelta(seconds=rotation.keep_old_seconds)
+    return webhook_endpoints.rotate_secret(session, user, endpoint_id, keep_old)

@@ -1,4 +1,4 @@
-"""The record of each attempt to deliver: opened with the claim, closed with its outcome."""
+"""Records each attempt to deliver: opened with the claim, closed with its result."""
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, insert, text, tuple_, update
+from sqlalchemy import JSON, column, delete, func, insert, literal, tuple_, update
 from sqlalchemy.orm import Session
 
 from chassis.errors import ServiceError
@@ -18,32 +18,17 @@ from .channels.protocol import Receipt, TemporaryFailure, Undeliverable, Unknown
 
 logger = logging.getLogger(__name__)
 
-EXPECTED_ERRORS = (
-    Undeliverable,
-    TemporaryFailure,
-    ServiceError,
-    OSError,
-)  # smtplib's errors are OSErrors
-NOT_ARRIVED_OUTCOMES = ("failed", "rejected")
-"""Of the outcomes those that say for sure that the recipient has nothing of it."""
-MAX_STORED_CHARACTERS = 500  # characters of an error or an answer
-
-CLOSE = text("""
-    UPDATE communication_attempts attempt
-    SET outcome = done.outcome, error = done.error, response = done.response,
-        started_at = done.started_at, finished_at = done.finished_at
-    FROM unnest(
-        CAST(:delivery_ids AS uuid[]), CAST(:numbers AS int[]), CAST(:outcomes AS text[]),
-        CAST(:errors AS text[]), CAST(:responses AS text[]),
-        CAST(:started AS timestamptz[]), CAST(:finished AS timestamptz[])
-    ) done (delivery_id, number, outcome, error, response, started_at, finished_at)
-    WHERE attempt.delivery_id = done.delivery_id AND attempt.number = done.number
-""")
+# The errors whose text a sender may see; smtplib's errors are OSErrors.
+EXPECTED_ERRORS = (Undeliverable, TemporaryFailure, ServiceError, OSError)
+MAX_STORED_CHARACTERS = 500  # of an error or a response
+RESULT_COLUMNS = (
+    "delivery_id", "number", "outcome", "error", "response", "started_at", "finished_at",
+)  # fmt: skip
 
 
 @dataclass
 class DeliveryResult:
-    """How one delivery went."""
+    """Holds how one attempt went."""
 
     delivery: Delivery
     started_at: datetime = field(default_factory=now)
@@ -61,7 +46,7 @@ class DeliveryResult:
 
     @property
     def reason(self) -> str | None:
-        """What the sender may know of the error."""
+        """The part of the error that the sender may see."""
         if self.error is None:
             return None
         if not isinstance(self.error, EXPECTED_ERRORS):
@@ -70,33 +55,35 @@ class DeliveryResult:
 
     @property
     def response(self) -> str | None:
-        """The beginning of what the other side answered."""
-        said = self.receipt.response if self.receipt else getattr(self.error, "response", None)
-        return clean_for_storage(said) if said else None
+        """The beginning of the other side's response."""
+        source = self.receipt or self.error
+        response = getattr(source, "response", None)
+        return clean_for_storage(response) if response else None
 
 
-def clean_for_storage(said: str) -> str:
-    """In a form that PostgreSQL can store, and no longer than anybody wants to read."""
-    return said.replace("\x00", "").encode(errors="replace").decode()[:MAX_STORED_CHARACTERS]
+def clean_for_storage(text: str) -> str:
+    """Shortens a text and removes what PostgreSQL cannot store."""
+    return text.replace("\x00", "").encode(errors="replace").decode()[:MAX_STORED_CHARACTERS]
 
 
 @contextmanager
 def record_result(delivery: Delivery) -> Iterator[DeliveryResult]:
-    """Raises nothing: a delivery that fails must not hold up the others."""
+    """Keeps an error in the result and raises nothing, so that other deliveries go on."""
     result = DeliveryResult(delivery)
     with trace_context(delivery.notification.trace_id):
         try:
             yield result
-            logger.info("delivery %s by %s is made", delivery.id, delivery.channel)
+            logger.info("Delivery %s on channel %s succeeded", delivery.id, delivery.channel)
         except Exception as error:
             result.error = error
-            trace = not isinstance(error, EXPECTED_ERRORS)
-            logger.warning("delivery %s: %s", delivery.id, result.reason, exc_info=trace)
+            is_unexpected = not isinstance(error, EXPECTED_ERRORS)
+            message = "Delivery %s failed: %s"
+            logger.warning(message, delivery.id, result.reason, exc_info=is_unexpected)
         result.finished_at = now()
 
 
 def open_attempts(session: Session, deliveries: Sequence[Delivery]) -> None:
-    """One with each claim, so that it is seen at work; its number is the fence of the claim."""
+    """Saves an attempt with each claim; its number is the claim's fencing token."""
     if deliveries:
         rows = [
             {
@@ -112,31 +99,41 @@ def open_attempts(session: Session, deliveries: Sequence[Delivery]) -> None:
 def close_attempts(
     session: Session, results: Sequence[DeliveryResult], finished_ids: Collection[UUID]
 ) -> None:
-    """Where the lease was lost, what came of it is on record and does not count."""
-    columns = {
-        "delivery_ids": [sent.delivery.id for sent in results],
-        "numbers": [sent.delivery.fence for sent in results],
-        "outcomes": [
-            sent.outcome if sent.delivery.id in finished_ids else "superseded" for sent in results
-        ],
-        "errors": [sent.reason for sent in results],
-        "responses": [sent.response for sent in results],
-        "started": [sent.started_at for sent in results],
-        "finished": [sent.finished_at for sent in results],
-    }
-    session.execute(CLOSE, columns)
+    """Saves the results; one that comes after its lease was lost is marked as superseded."""
+    rows = [
+        {
+            "delivery_id": str(result.delivery.id),
+            "number": result.delivery.fence,
+            "outcome": result.outcome if result.delivery.id in finished_ids else "superseded",
+            "error": result.reason,
+            "response": result.response,
+            "started_at": result.started_at.isoformat(),
+            "finished_at": result.finished_at.isoformat(),
+        }
+        for result in results
+    ]
+    # JSON, because SQLAlchemy would compile a VALUES list anew for each batch.
+    columns = [column(name, Attempt.__table__.c[name].type) for name in RESULT_COLUMNS]
+    table = func.json_to_recordset(literal(rows, JSON)).table_valued(*columns)
+    closed = table.render_derived(name="result", with_types=True).c
+    session.execute(
+        update(Attempt)
+        .where(Attempt.delivery_id == closed.delivery_id, Attempt.number == closed.number)
+        .values({name: closed[name] for name in RESULT_COLUMNS[2:]})
+        .execution_options(synchronize_session=False)
+    )
 
 
 def mark_attempts_lost(session: Session, delivery_ids: Sequence[UUID]) -> None:
-    """Of those whose worker did not come back; should it do so yet, it says so itself."""
+    """Marks attempts whose worker did not come back; if it does, its own result replaces this."""
     if delivery_ids:
-        lost = Attempt.delivery_id.in_(delivery_ids), Attempt.outcome.is_(None)
-        session.execute(update(Attempt).where(*lost).values(outcome="lost", finished_at=now()))
+        unfinished = Attempt.delivery_id.in_(delivery_ids) & Attempt.outcome.is_(None)
+        lost = {"outcome": "lost", "finished_at": now()}
+        session.execute(update(Attempt).where(unfinished).values(lost))
 
 
 def delete_attempts(session: Session, deliveries: Sequence[Delivery]) -> None:
     if deliveries:
         keys = [(delivery.id, delivery.fence) for delivery in deliveries]
-        session.execute(
-            delete(Attempt).where(tuple_(Attempt.delivery_id, Attempt.number).in_(keys))
-        )
+        is_one = tuple_(Attempt.delivery_id, Attempt.number).in_(keys)
+        session.execute(delete(Attempt).where(is_one))

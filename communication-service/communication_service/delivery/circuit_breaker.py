@@ -1,21 +1,21 @@
-"""The health of webhook endpoints: one that keeps failing is left alone, but for a probe at times.
+"""Pauses webhook endpoints that keep failing, and probes them until they work again.
 
-An endpoint is `enabled` until it has failed so often and for so long; then it is `paused`, its
-owner is told, and its deliveries wait. Once in a while one of them is sent as a probe: should it
-arrive, all others follow. An endpoint that answers 410 is `disabled`, until its owner enables it.
+An endpoint is `enabled` until it has failed many times over some time. Then it is `paused`, its
+owner is notified, and its deliveries wait. One delivery per probe interval is still sent; when it
+arrives, the others follow. An endpoint that answers 410 is `disabled` until its owner enables it.
 """
 
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
-from itertools import groupby
 from uuid import UUID
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
-from chassis.job_queue import DEAD, PENDING, JobResult
+from chassis.job_queue import DEAD, PENDING, JobResult, finish_jobs
 
 from ..models import DISABLED, ENABLED, PAUSED, SUPPRESSED, Delivery, WebhookEndpoint, now
 from ..notifications.service import notify_user
@@ -24,15 +24,14 @@ from ..webhook_endpoints import select_pending_deliveries
 from .attempts import DeliveryResult
 from .channels.webhook import EndpointGone
 
-PAUSED_REASON = "The endpoint keeps failing, and is left alone for a while"
+PAUSED_REASON = "The endpoint is paused because it keeps failing"
 
 
 def load_endpoints(session: Session, deliveries: Sequence[Delivery]) -> None:
+    """Loads the endpoints of a batch; a deleted one becomes None."""
     ids = {delivery.endpoint_id for delivery in deliveries if delivery.endpoint_id}
-    kept = (
-        session.scalars(select(WebhookEndpoint).where(WebhookEndpoint.id.in_(ids))) if ids else ()
-    )
-    found = {endpoint.id: endpoint for endpoint in kept}
+    query = select(WebhookEndpoint).where(WebhookEndpoint.id.in_(ids))
+    found = {endpoint.id: endpoint for endpoint in session.scalars(query)} if ids else {}
     for delivery in deliveries:
         endpoint = found.get(delivery.endpoint_id) if delivery.endpoint_id else None
         set_committed_value(delivery, "endpoint", endpoint)
@@ -40,27 +39,33 @@ def load_endpoints(session: Session, deliveries: Sequence[Delivery]) -> None:
 
 def postpone_paused(
     session: Session, deliveries: Sequence[Delivery], settings: Settings
-) -> list[JobResult]:
-    """The verdicts on those that are not to be sent now."""
+) -> set[UUID]:
+    """Finishes the claims on deliveries whose endpoint takes none now; returns their ids."""
     probes = choose_probes(session, deliveries, settings)
-    verdicts = [postpone_one(one, settings) for one in deliveries if one not in probes]
-    return [verdict for verdict in verdicts if verdict]
+    results = []
+    for delivery in deliveries:
+        result = build_postponement(delivery, settings)
+        if result and delivery not in probes:
+            results.append(result)
+    finish_jobs(session, Delivery, results)
+    return {result.row.id for result in results}
 
 
 def choose_probes(
     session: Session, deliveries: Sequence[Delivery], settings: Settings
 ) -> list[Delivery]:
-    """The first delivery to each paused endpoint for which it is time."""
+    """Return the first delivery to each paused endpoint whose next probe is due."""
     first = {
         delivery.endpoint.id: delivery
         for delivery in reversed(deliveries)
         if delivery.endpoint and delivery.endpoint.status == PAUSED
     }
-    in_order = sorted(first)  # of their locks
-    return [first[each] for each in in_order if claim_probe(session, each, settings)]
+    # Sorted, because claim_probe locks rows: two workers in different orders could deadlock.
+    return [first[each] for each in sorted(first) if claim_probe(session, each, settings)]
 
 
-def postpone_one(delivery: Delivery, settings: Settings) -> JobResult | None:
+def build_postponement(delivery: Delivery, settings: Settings) -> JobResult | None:
+    """Return None when the endpoint takes deliveries."""
     endpoint = delivery.endpoint
     if endpoint is None or endpoint.status == ENABLED:
         return None
@@ -73,41 +78,41 @@ def postpone_one(delivery: Delivery, settings: Settings) -> JobResult | None:
 
 
 def get_probe_delay(endpoint: WebhookEndpoint, delivery: Delivery, settings: Settings) -> float:
-    """Seconds to the next one, and some more: not all that wait are to be looked at together."""
-    pause, moment = settings.webhook_probe_seconds, delivery.get_claim_time(settings.lease)
-    left = (endpoint.probe_at - moment).total_seconds() if endpoint.probe_at else 0
-    return (left if left > 0 else pause) + random.uniform(0, pause / 4)
+    """Return the seconds until the next probe, plus jitter so that not all retry together."""
+    interval = settings.webhook_probe_seconds
+    delay = 0.0
+    if endpoint.probe_at:
+        delay = (endpoint.probe_at - delivery.get_claim_time(settings.lease)).total_seconds()
+    return (delay if delay > 0 else interval) + random.uniform(0, interval / 4)
 
 
 def claim_probe(session: Session, endpoint_id: UUID, settings: Settings) -> bool:
-    """Of all workers, one at a time gets a yes."""
-    pause = timedelta(seconds=settings.webhook_probe_seconds)
-    due = (
-        WebhookEndpoint.id == endpoint_id,
-        WebhookEndpoint.status == PAUSED,
-        WebhookEndpoint.probe_at <= func.now(),
+    """Return True for one worker per probe interval."""
+    interval = timedelta(seconds=settings.webhook_probe_seconds)
+    probing = (
+        update(WebhookEndpoint)
+        .where(
+            WebhookEndpoint.id == endpoint_id,
+            WebhookEndpoint.status == PAUSED,
+            WebhookEndpoint.probe_at <= func.now(),
+        )
+        .values(probe_at=func.now() + interval)
+        .returning(WebhookEndpoint.id)
+        .execution_options(synchronize_session=False)
     )
-    probing = update(WebhookEndpoint).where(*due).values(probe_at=func.now() + pause)
-    options = {"synchronize_session": False}
-    return (
-        session.scalar(probing.returning(WebhookEndpoint.id), execution_options=options) is not None
-    )
+    return session.scalar(probing) is not None
 
 
 def record_endpoint_health(
     session: Session, results: Sequence[DeliveryResult], settings: Settings
 ) -> None:
-    """One that arrived says more than those that did not."""
-
-    def get_endpoint_id(sent: DeliveryResult) -> str:
-        return str(sent.delivery.endpoint_id)
-
-    webhooks = sorted((sent for sent in results if sent.delivery.endpoint_id), key=get_endpoint_id)
-    for endpoint_id, group in groupby(webhooks, get_endpoint_id):
-        errors = [sent.error for sent in group]
-        locked = (
-            select(WebhookEndpoint).where(WebhookEndpoint.id == UUID(endpoint_id)).with_for_update()
-        )
+    """Updates each endpoint of a batch; one success outweighs any number of failures."""
+    errors_by_endpoint: defaultdict[UUID, list[Exception | None]] = defaultdict(list)
+    for result in results:
+        if result.delivery.endpoint_id:
+            errors_by_endpoint[result.delivery.endpoint_id].append(result.error)
+    for endpoint_id, errors in sorted(errors_by_endpoint.items()):
+        locked = select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).with_for_update()
         endpoint = session.scalar(locked.execution_options(populate_existing=True))
         if endpoint is None:
             continue
@@ -120,28 +125,35 @@ def record_endpoint_health(
 
 
 def resume_endpoint(session: Session, endpoint: WebhookEndpoint) -> None:
-    endpoint.failures, endpoint.failing_since = 0, None
+    """Resets the failures; deliveries that waited for the endpoint become due."""
+    endpoint.failures = 0
+    endpoint.failing_since = None
     if endpoint.status == PAUSED:
-        endpoint.status, endpoint.reason, endpoint.probe_at = ENABLED, None, None
-        held = select_pending_deliveries(endpoint.id).where(Delivery.last_error == PAUSED_REASON)
-        session.execute(update(Delivery).where(Delivery.id.in_(held)).values(run_at=func.now()))
+        endpoint.status = ENABLED
+        endpoint.reason = None
+        endpoint.probe_at = None
+        pending = select_pending_deliveries(endpoint.id)
+        waiting = pending.where(Delivery.last_error == PAUSED_REASON)
+        session.execute(update(Delivery).where(Delivery.id.in_(waiting)).values(run_at=func.now()))
 
 
 def disable_endpoint(session: Session, endpoint: WebhookEndpoint) -> None:
     if endpoint.status != DISABLED:
-        endpoint.status, endpoint.reason = DISABLED, "It answered 410 Gone"
+        endpoint.status = DISABLED
+        endpoint.reason = "It answered 410 Gone"
         notify_user(
             session,
             endpoint.owner_id,
-            "A webhook endpoint of yours is disabled",
+            "Your webhook endpoint is disabled",
             f"{endpoint.url} answered 410 Gone. Nothing is sent there until you enable it again.",
         )
 
 
 def record_failures(
-    session: Session, endpoint: WebhookEndpoint, times: int, settings: Settings
+    session: Session, endpoint: WebhookEndpoint, count: int, settings: Settings
 ) -> None:
-    endpoint.failures += times
+    """Counts failures and pauses the endpoint when they go on for long enough."""
+    endpoint.failures += count
     endpoint.failing_since = endpoint.failing_since or now()
     seconds = (now() - endpoint.failing_since).total_seconds()
     is_sustained = (
@@ -149,12 +161,13 @@ def record_failures(
         and seconds >= settings.webhook_pause_after_seconds
     )
     if endpoint.status == ENABLED and is_sustained:
-        endpoint.status, endpoint.reason = PAUSED, f"It has failed {endpoint.failures} times"
+        endpoint.status = PAUSED
+        endpoint.reason = f"It has failed {endpoint.failures} times in a row"
         endpoint.probe_at = func.now() + timedelta(seconds=settings.webhook_probe_seconds)
         notify_user(
             session,
             endpoint.owner_id,
-            "A webhook endpoint of yours keeps failing",
-            f"{endpoint.url} has failed {endpoint.failures} times in a row. What is meant for it"
-            " waits, and is sent once it answers again.",
+            "Your webhook endpoint keeps failing",
+            f"{endpoint.url} has failed {endpoint.failures} times in a row and is paused. Its"
+            " notifications wait, and are sent once it works again.",
         )

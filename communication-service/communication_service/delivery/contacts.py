@@ -1,27 +1,36 @@
-"""Where people can be reached, as identity knows it at the moment of sending."""
+"""Gets the recipients' addresses from identity at send time."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from chassis.errors import ServiceError
 from chassis.service_client import ServiceClient
 
-Contact = dict[str, Any]
+
+class Contact(TypedDict):
+    """Describes how to reach a user, as identity answers it."""
+
+    user_id: str
+    name: str | None
+    email: str | None
+    phone: NotRequired[str | None]
+    locale: NotRequired[str | None]
 
 
 class UnknownRecipient(Exception):
-    """Identity knows no such person."""
+    """Raised when identity does not know the user."""
 
 
 class Contacts:
-    """Of the recipients of one batch: all are asked for when the first is wanted, and once."""
+    """Fetches the contacts of a batch's recipients in one call, on first use."""
 
     def __init__(self, identity: ServiceClient, user_ids: Collection[str]) -> None:
-        self._identity, self._user_ids = identity, user_ids
+        self._identity = identity
+        self._user_ids = user_ids
         self._found: dict[str, Contact] | ServiceError | None = None
 
     def get(self, user_id: str) -> Contact:
-        """Raises UnknownRecipient, or what kept identity from answering."""
+        """Raises UnknownRecipient, or the ServiceError of the call to identity."""
         if self._found is None:
             self._found = self._fetch()
         if isinstance(self._found, ServiceError):
@@ -31,9 +40,9 @@ class Contacts:
         return self._found[user_id]
 
     def _fetch(self) -> dict[str, Contact] | ServiceError:
-        wanted = {"user_ids": list(self._user_ids)}
+        body = {"user_ids": list(self._user_ids)}
         try:
-            answer = self._identity.call_from_thread("POST", "/api/v1/users/contacts", wanted)
+            answer = self._identity.call_from_thread("POST", "/api/v1/users/contacts", body)
         except ServiceError as error:
             return error
         return {contact["user_id"]: contact for contact in answer["items"]}

@@ -1,8 +1,12 @@
-"""At the moment of sending: who wants what they would get, and who has had enough of it."""
+"""Decides at send time which deliveries go out: preferences, suppressions, rate limits.
+
+This file loads the facts from the database; the rules themselves are in rules.py.
+"""
 
 import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from pydantic import ValidationError
 from sqlalchemy import select, tuple_
@@ -11,32 +15,44 @@ from sqlalchemy.orm import Session
 
 from chassis.job_queue import PENDING, JobResult, finish_jobs
 
+from ..categories import EVERY_CATEGORY, RateLimit
 from ..models import SUPPRESSED, URGENT, Delivery, Preferences, Suppression, Throttle
-from ..schemas.preferences import NotificationPreferences, RateLimit
+from ..schemas.preferences import NotificationPreferences
 from ..settings import Settings
-from .rules import EVERY_CATEGORY, SEND, Decision, DeliveryFacts, decide
+from .rules import SEND, Decision, DeliveryFacts, decide
 
 logger = logging.getLogger(__name__)
 
 NO_PREFERENCES = NotificationPreferences()
 UNREADABLE_RETRY_DELAY = timedelta(minutes=5)
 
-DeliveryKey = tuple[str, str, str]
-"""Recipient, category and channel."""
+
+class DeliveryKey(NamedTuple):
+    """What suppressions and rate limits are stored by."""
+
+    user_id: str
+    category: str
+    channel: str
 
 
 def select_eligible(
     session: Session, claimed: Sequence[Delivery], settings: Settings
 ) -> list[Delivery]:
-    """Those to be sent now. The others are settled: suppressed or put off, with the reason."""
+    """Returns the deliveries to send now; suppresses or postpones the others, with a reason."""
     if not claimed:
         return []
-    recipients = RecipientFacts(session, claimed, settings)
+    facts = RecipientFacts(session, claimed, settings)
     moment = claimed[0].get_claim_time(settings.lease)
-    decisions = {delivery: recipients.decide(delivery, moment) for delivery in claimed}
-    others = [build_job_result(d, what, moment) for d, what in decisions.items() if what != SEND]
+    eligible: list[Delivery] = []
+    others: list[JobResult] = []
+    for delivery in claimed:
+        decision = facts.decide(delivery, moment)
+        if decision == SEND:
+            eligible.append(delivery)
+        else:
+            others.append(build_job_result(delivery, decision, moment))
     finish_jobs(session, Delivery, others)
-    return [delivery for delivery, what in decisions.items() if what == SEND]
+    return eligible
 
 
 def build_job_result(delivery: Delivery, decision: Decision, moment: datetime) -> JobResult:
@@ -47,104 +63,106 @@ def build_job_result(delivery: Delivery, decision: Decision, moment: datetime) -
 
 
 class RecipientFacts:
-    """What is known of those of a batch."""
+    """Holds what the rules need to know about the recipients of a batch."""
 
     def __init__(self, session: Session, claimed: Sequence[Delivery], settings: Settings) -> None:
         self._settings = settings
-        people = {delivery.notification.recipient_id for delivery in claimed}
-        self._preferences, self._unreadable = load_preferences(session, people)
-        self._suppressions = load_suppressions(session, people)
-        kinds = {get_key(delivery) for delivery in claimed}
-        limited = [kind for kind in sorted(kinds) if self._find_limit(kind)]
+        user_ids = {delivery.notification.recipient_id for delivery in claimed}
+        self._preferences, self._unreadable = load_preferences(session, user_ids)
+        self._suppressions = load_suppressions(session, user_ids)
+        keys = sorted({get_key(delivery) for delivery in claimed})
+        limited = [key for key in keys if self._find_limit(key)]
         self._throttles = lock_throttles(session, limited) if limited else {}
 
     def decide(self, delivery: Delivery, moment: datetime) -> Decision:
-        kind = get_key(delivery)
-        if kind[0] in self._unreadable and not self._is_mandatory(kind[1]):
-            return Decision(
-                "The recipient's preferences cannot be read", moment + UNREADABLE_RETRY_DELAY
-            )
-        recent = self._get_recent(delivery, kind, moment)
-        decision = decide(self._build_facts(delivery, kind, len(recent)), moment)
-        if decision == SEND and kind in self._throttles:
-            self._throttles[kind].recent = {
-                **recent,
-                str(delivery.notification_id): moment.timestamp(),
-            }
+        """Applies the rules, and counts the delivery against its limit when it is sent."""
+        key = get_key(delivery)
+        if key.user_id in self._unreadable and not self._is_mandatory(key.category):
+            reason = "The recipient's preferences cannot be read"
+            return Decision(reason, moment + UNREADABLE_RETRY_DELAY)
+        recent = self._get_recent(delivery, key, moment)
+        decision = decide(self._build_facts(delivery, key, len(recent)), moment)
+        if decision == SEND and key in self._throttles:
+            sent = {str(delivery.notification_id): moment.timestamp()}
+            self._throttles[key].recent = {**recent, **sent}
         return decision
 
-    def _build_facts(self, delivery: Delivery, kind: DeliveryKey, recent: int) -> DeliveryFacts:
-        person, category, channel = kind
+    def _build_facts(self, delivery: Delivery, key: DeliveryKey, recent: int) -> DeliveryFacts:
+        everywhere = key._replace(category=EVERY_CATEGORY)
+        suppressions = self._suppressions
         return DeliveryFacts(
-            category=category,
-            channel=channel,
-            is_mandatory=self._is_mandatory(category),
+            category=key.category,
+            channel=key.channel,
+            is_mandatory=self._is_mandatory(key.category),
             is_urgent=delivery.priority == URGENT,
-            suppression_reason=self._suppressions.get(kind)
-            or self._suppressions.get((person, EVERY_CATEGORY, channel)),
-            preferences=self._preferences.get(person, NO_PREFERENCES),
-            limit=self._find_limit(kind),
+            suppression_reason=suppressions.get(key) or suppressions.get(everywhere),
+            preferences=self._preferences.get(key.user_id, NO_PREFERENCES),
+            limit=self._find_limit(key),
             recent_count=recent,
         )
 
     def _is_mandatory(self, category: str) -> bool:
         return category in self._settings.mandatory_categories
 
-    def _find_limit(self, kind: DeliveryKey) -> RateLimit | None:
-        """The recipient's own goes before that of the settings."""
-        person, category, _ = kind
-        if self._is_mandatory(category):
+    def _find_limit(self, key: DeliveryKey) -> RateLimit | None:
+        """The recipient's own limits win over those of the settings."""
+        if self._is_mandatory(key.category):
             return None
-        limits = (
-            self._preferences.get(person, NO_PREFERENCES).limits,
-            self._settings.category_limits,
-        )
-        found = (some.get(name) for some in limits for name in (category, EVERY_CATEGORY))
-        return next(filter(None, found), None)
+        preferences = self._preferences.get(key.user_id, NO_PREFERENCES)
+        for limits in (preferences.limits, self._settings.category_limits):
+            for category in (key.category, EVERY_CATEGORY):
+                if category in limits:
+                    return limits[category]
+        return None
 
     def _get_recent(
-        self, delivery: Delivery, kind: DeliveryKey, moment: datetime
+        self, delivery: Delivery, key: DeliveryKey, moment: datetime
     ) -> dict[str, float]:
-        """When others of the kind were sent; one that is tried again is not counted again."""
-        limit = self._find_limit(kind)
+        """Return when others of this key were sent; a retry is not counted again."""
+        limit = self._find_limit(key)
         if limit is None:
             return {}
-        begin, itself = moment.timestamp() - limit.seconds, str(delivery.notification_id)
-        sent = self._throttles[kind].recent.items()
-        return {other: at for other, at in sent if at > begin and other != itself}
+        begin = moment.timestamp() - limit.seconds
+        own_id = str(delivery.notification_id)
+        sent = self._throttles[key].recent.items()
+        return {other: at for other, at in sent if at > begin and other != own_id}
 
 
 def get_key(delivery: Delivery) -> DeliveryKey:
     notification = delivery.notification
-    return notification.recipient_id, notification.category, delivery.channel
+    return DeliveryKey(notification.recipient_id, notification.category, delivery.channel)
 
 
 def load_preferences(
-    session: Session, people: Collection[str]
-) -> tuple[dict[str, NotificationPreferences], Collection[str]]:
-    """Also whose cannot be read: another release may have saved them, and knows more channels."""
-    wishes, unread = dict[str, NotificationPreferences](), set[str]()
-    for row in session.scalars(select(Preferences).where(Preferences.user_id.in_(people))):
+    session: Session, user_ids: Collection[str]
+) -> tuple[dict[str, NotificationPreferences], set[str]]:
+    """Return the preferences by user, and the users whose preferences cannot be read.
+
+    Another release may have saved them, with channels that this one does not know.
+    """
+    preferences: dict[str, NotificationPreferences] = {}
+    unreadable: set[str] = set()
+    for row in session.scalars(select(Preferences).where(Preferences.user_id.in_(user_ids))):
         try:
-            wishes[row.user_id] = NotificationPreferences.model_validate(row.wishes)
+            preferences[row.user_id] = NotificationPreferences.model_validate(row.preferences)
         except ValidationError:
-            logger.exception("the preferences of %s cannot be read", row.user_id)
-            unread.add(row.user_id)
-    return wishes, unread
+            logger.exception("The preferences of user %s cannot be read", row.user_id)
+            unreadable.add(row.user_id)
+    return preferences, unreadable
 
 
-def load_suppressions(session: Session, people: Collection[str]) -> dict[DeliveryKey, str]:
-    """The reason of each."""
-    listed = session.scalars(select(Suppression).where(Suppression.user_id.in_(people)))
-    return {(row.user_id, row.category, row.channel): row.reason for row in listed}
+def load_suppressions(session: Session, user_ids: Collection[str]) -> dict[DeliveryKey, str]:
+    """Return the reason of each suppression."""
+    rows = session.scalars(select(Suppression).where(Suppression.user_id.in_(user_ids)))
+    return {DeliveryKey(row.user_id, row.category, row.channel): row.reason for row in rows}
 
 
-def lock_throttles(session: Session, kinds: Sequence[DeliveryKey]) -> dict[DeliveryKey, Throttle]:
-    """Locked until the commit, and always in one order, so that a limit is exact."""
-    key = Throttle.user_id, Throttle.category, Throttle.channel
-    new = [dict(zip(("user_id", "category", "channel"), kind, strict=True)) for kind in kinds]
+def lock_throttles(session: Session, keys: Sequence[DeliveryKey]) -> dict[DeliveryKey, Throttle]:
+    """Locks the counters until the commit, so that a limit is exact; always in the same order."""
+    columns = (Throttle.user_id, Throttle.category, Throttle.channel)
+    new = [key._asdict() for key in keys]
     session.execute(insert(Throttle).values(recent={}).on_conflict_do_nothing(), new)
     rows = session.scalars(
-        select(Throttle).where(tuple_(*key).in_(kinds)).order_by(*key).with_for_update()
+        select(Throttle).where(tuple_(*columns).in_(keys)).order_by(*columns).with_for_update()
     )
-    return {(row.user_id, row.category, row.channel): row for row in rows}
+    return {DeliveryKey(row.user_id, row.category, row.channel): row for row in rows}

@@ -1,20 +1,18 @@
-"""What to do with a delivery now: send it, put it off, or not send it at all, and why. Pure."""
+"""Decides whether a delivery is sent now, later or never, from facts alone (no database)."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import cast
 from zoneinfo import ZoneInfo
 
+from ..categories import EVERY_CATEGORY, RateLimit
 from ..schemas.fields import Channel
-from ..schemas.preferences import NotificationPreferences, QuietHours, RateLimit
-
-EVERY_CATEGORY = "*"
-"""In the place of a category: all that are not named."""
+from ..schemas.preferences import NotificationPreferences, QuietHours
 
 
 @dataclass(frozen=True)
 class Decision:
-    """To send, unless there is a reason: then never, or not before `until`."""
+    """Means "send" without a reason; else never, or not before `until`."""
 
     reason: str | None = None
     until: datetime | None = None
@@ -25,7 +23,7 @@ SEND = Decision()
 
 @dataclass(frozen=True)
 class DeliveryFacts:
-    """All that counts for one delivery. `recent` is how many the limit has seen lately."""
+    """Holds what the rules look at; `recent_count` is what the limit has counted so far."""
 
     category: str
     channel: str
@@ -38,46 +36,49 @@ class DeliveryFacts:
 
 
 def decide(facts: DeliveryFacts, now: datetime) -> Decision:
+    category = facts.category
     if facts.is_mandatory:
         return SEND
     if facts.suppression_reason:
         return Decision(facts.suppression_reason)
-    if not is_channel_enabled(facts.preferences, facts.category, facts.channel):
-        return Decision(f"The recipient wants no {facts.channel} of the category {facts.category}")
+    if not is_channel_enabled(facts.preferences, category, facts.channel):
+        return Decision(f"The recipient wants no {facts.channel} of the category {category}")
     if not facts.is_urgent and (until := find_quiet_end(facts, now)):
         return Decision("The recipient has quiet hours", until)
     if facts.limit and facts.recent_count >= facts.limit.amount:
-        most = f"{facts.limit.amount} within {facts.limit.seconds} seconds"
-        return Decision(f"Beyond the recipient's limit for the category {facts.category}: {most}")
+        limit = f"{facts.limit.amount} within {facts.limit.seconds} seconds"
+        return Decision(f"Beyond the recipient's limit for the category {category}: {limit}")
     return SEND
 
 
 def is_channel_enabled(preferences: NotificationPreferences, category: str, channel: str) -> bool:
-    on = [
-        preferences.categories.get(name, {}).get(cast(Channel, channel))
-        for name in (category, EVERY_CATEGORY)
-    ]
-    return next((said for said in on if said is not None), True)
+    """A category's own setting wins over that for every category; the default is on."""
+    for name in (category, EVERY_CATEGORY):
+        is_enabled = preferences.categories.get(name, {}).get(cast(Channel, channel))
+        if is_enabled is not None:
+            return is_enabled
+    return True
 
 
 def find_quiet_end(facts: DeliveryFacts, now: datetime) -> datetime | None:
-    quiet = facts.preferences.quiet_hours
-    return find_end(quiet, now) if quiet and facts.channel in quiet.channels else None
+    quiet_hours = facts.preferences.quiet_hours
+    if quiet_hours is None or facts.channel not in quiet_hours.channels:
+        return None
+    return find_end(quiet_hours, now)
 
 
-def find_end(quiet: QuietHours, now: datetime) -> datetime | None:
-    """When the quiet hours of this moment end; None when it is not quiet."""
-    zone = ZoneInfo(quiet.timezone)
-    here = now.astimezone(zone)
-    clock = f"{here:%H:%M}"
-    if quiet.start < quiet.end:
-        is_quiet = quiet.start <= clock < quiet.end
-    else:
-        is_quiet = clock >= quiet.start or clock < quiet.end
+def find_end(quiet_hours: QuietHours, now: datetime) -> datetime | None:
+    """Return when the quiet hours around this moment end; None outside quiet hours."""
+    zone = ZoneInfo(quiet_hours.timezone)
+    local = now.astimezone(zone)
+    clock = f"{local:%H:%M}"
+    start = quiet_hours.start
+    end = quiet_hours.end
+    is_quiet = start <= clock < end if start < end else clock >= start or clock < end
     if not is_quiet:
         return None
-    day = here.date() + timedelta(days=clock >= quiet.end)
-    end = datetime.combine(day, time.fromisoformat(quiet.end), zone)
-    # Where clocks are put back, an hour comes twice, and its first time may be over.
-    both = (end.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
-    return next(time for time in both if time > now)
+    day = local.date() + timedelta(days=clock >= end)
+    end_time = datetime.combine(day, time.fromisoformat(end), zone)
+    # When clocks are put back, an hour comes twice, and its first occurrence may be over.
+    first = end_time.replace(fold=0).astimezone(UTC)
+    return first if first > now else end_time.replace(fold=1).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""What a person can do with the notifications in their inbox; nobody else's can be seen."""
+"""What users can do with the items in their own inbox, and how new items get there."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -14,27 +14,28 @@ from chassis.errors import NotFound
 from chassis.pagination import PageParameters, paginate
 
 from ..models import NOT_ARCHIVED, UNREAD, Inbox, InboxItem, now
+from ..schemas.inbox import ReadCount, UnreadCount
 
 
 class UnknownInboxItem(NotFound):
-    """There is none, or it is in somebody else's inbox."""
+    """The item does not exist, or it is in someone else's inbox."""
 
 
 def add_items(session: Session, items: Sequence[dict[str, Any]]) -> None:
-    """Items are the values of an InboxItem.
+    """Adds items, given as the values of an InboxItem.
 
-    Positions are given under a lock that lasts until the commit: whoever has seen one has seen
-    all below it. Inboxes are locked in one order, so that no two batches wait for each other.
+    Positions are assigned under a lock that lasts until the commit, so a reader who has seen one
+    has seen all below it. Inboxes are locked in one order, so that two batches cannot deadlock.
     """
-    arrived = sorted(Counter(item["user_id"] for item in items).items())
-    if not arrived:
+    counts = sorted(Counter(item["user_id"] for item in items).items())
+    if not counts:
         return
-    grown = insert(Inbox).values([{"user_id": person, "newest": more} for person, more in arrived])
+    grown = insert(Inbox).values([{"user_id": user, "newest": count} for user, count in counts])
     grown = grown.on_conflict_do_update(
         index_elements=[Inbox.user_id], set_={"newest": Inbox.newest + grown.excluded.newest}
     )
     rows = session.execute(grown.returning(Inbox.user_id, Inbox.newest)).all()
-    position = {person: newest for person, newest in rows}
+    position = {user_id: newest for user_id, newest in rows}
     for item in reversed(items):
         item["position"] = position[item["user_id"]]
         position[item["user_id"]] -= 1
@@ -55,26 +56,26 @@ def list_items(
     return paginate(session, items, page, InboxItem.position)
 
 
-def count_unread(session: Session, user: User) -> dict[str, int]:
+def count_unread(session: Session, user: User) -> UnreadCount:
     unread = select_items(user).where(UNREAD).with_only_columns(func.count())
-    return {"unread": session.execute(unread).scalar_one()}
+    return UnreadCount(unread=session.execute(unread).scalar_one())
 
 
 def mark_read(session: Session, user: User, item_id: UUID) -> InboxItem:
-    """Reading again keeps the time of the first."""
+    """Marks an item as read; repeating it keeps the first time."""
     item = get_item(session, user, item_id)
     item.read_at = item.read_at or now()
     return item
 
 
-def mark_all_read(session: Session, user: User) -> dict[str, int]:
+def mark_all_read(session: Session, user: User) -> ReadCount:
     unread = update(InboxItem).where(InboxItem.user_id == user.user_id, UNREAD)
     read = session.scalars(unread.values(read_at=func.now()).returning(InboxItem.id))
-    return {"read": len(read.all())}
+    return ReadCount(read=len(read.all()))
 
 
 def archive_item(session: Session, user: User, item_id: UUID) -> InboxItem:
-    """Out of sight, and not counted any more; still to be found among what is archived."""
+    """Hides an item from the list and the unread count; archived items can be listed."""
     item = get_item(session, user, item_id)
     item.archived_at = item.archived_at or now()
     return item
@@ -94,12 +95,12 @@ def get_item(session: Session, user: User, item_id: UUID) -> InboxItem:
 
 
 def newest(session: Session, people: Collection[str]) -> dict[str, int]:
-    """The position of the newest item in each inbox that has any."""
+    """Return the position of the newest item of each inbox that has one."""
     rows = session.execute(select(Inbox.user_id, Inbox.newest).where(Inbox.user_id.in_(people)))
     return {person: position for person, position in rows}
 
 
 def items_after(session: Session, user: User, position: int, limit: int) -> Sequence[InboxItem]:
-    """Oldest first, archived ones too."""
+    """Return later items, oldest first, archived ones included."""
     later = select_items(user).where(InboxItem.position > position).order_by(InboxItem.position)
     return session.scalars(later.limit(limit)).all()

@@ -1,7 +1,6 @@
-"""One notification for many: each recipient gets it once, and none suffers for another."""
+"""Sends one notification to many recipients: each gets it once, and errors stay with one."""
 
 from time import monotonic
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -11,7 +10,14 @@ from chassis.errors import Forbidden, Unprocessable
 
 from ..models import SUPPRESSED, Notification, Template
 from ..redaction import redact_finished
-from ..schemas.notifications import BulkCreate, BulkRecipient, NotificationCreate
+from ..schemas.notifications import (
+    BulkCreate,
+    BulkItem,
+    BulkRecipient,
+    BulkResult,
+    NotificationCreate,
+)
+from ..settings import Settings
 from .service import (
     SEND_MANDATORY_PERMISSION,
     EndpointsByOwner,
@@ -23,84 +29,84 @@ from .service import (
     find_template,
 )
 
-MAX_RENDER_SECONDS = 10.0  # of rendering; a template that is that slow is tried on fewer people
-MAX_TOTAL_CHARACTERS = 10_000_000  # of all the bodies together
+MAX_RENDER_SECONDS = 10.0  # for all recipients together
+MAX_TOTAL_CHARACTERS = 10_000_000  # of all bodies together
+TOO_SLOW_MESSAGE = "The template takes too long for so many recipients; send to fewer at a time"
 TOO_LONG_MESSAGE = (
-    f"are too many for what is said: together at most {MAX_TOTAL_CHARACTERS:,} characters"
+    f"are too many for texts of this length: at most {MAX_TOTAL_CHARACTERS:,} characters together"
 )
 
 
-def accept_bulk(session: Session, sender: User, new: BulkCreate) -> dict[str, Any]:
-    """All that is accepted is accepted together."""
-    check_mandatory_permission(sender, new.category)
+def accept_bulk(session: Session, sender: User, new: BulkCreate, settings: Settings) -> BulkResult:
+    """Saves the notifications in one transaction, and returns a result for each recipient."""
+    check_mandatory_permission(sender, new.category, settings)
     check_urgent_permission(sender, new)
-    check_channels_configured(new.channels)
-    template, until = find_template(session, new), monotonic() + MAX_RENDER_SECONDS
-    people = {str(recipient.recipient_id) for recipient in new.recipients}
-    endpoints = find_endpoints(session, new, people)
-    made: dict[UUID, Notification] = {}
-    left = MAX_TOTAL_CHARACTERS
-    items = []
+    check_channels_configured(new.channels, settings)
+    template = find_template(session, new)
+    recipient_ids = {str(recipient.recipient_id) for recipient in new.recipients}
+    endpoints = find_endpoints(session, new, recipient_ids)
+    accepted, items = build_notifications(sender, new, template, endpoints)
+    session.add_all(accepted.values())
+    session.flush()
+    suppressed = [each.id for each in accepted.values() if each.status == SUPPRESSED]
+    redact_finished(session, suppressed)
+    for item in items:
+        if item.status != "refused":
+            item.notification_id = accepted[item.recipient_id].id
+    return BulkResult(accepted=len(accepted), items=items)
+
+
+def build_notifications(
+    sender: User, new: BulkCreate, template: Template | None, endpoints: EndpointsByOwner
+) -> tuple[dict[UUID, Notification], list[BulkItem]]:
+    """Return the notification of each accepted recipient, and a result for every one."""
+    deadline = monotonic() + MAX_RENDER_SECONDS
+    accepted: dict[UUID, Notification] = {}
+    items: list[BulkItem] = []
+    characters = 0
     for recipient in new.recipients:
-        if recipient.recipient_id in made:
-            items.append(build_item(recipient, "duplicate", made[recipient.recipient_id]))
+        user_id = recipient.recipient_id
+        if user_id in accepted:
+            items.append(BulkItem(recipient_id=user_id, status="duplicate"))
+            continue
+        if monotonic() > deadline:
+            items.append(BulkItem(recipient_id=user_id, status="refused", error=TOO_SLOW_MESSAGE))
             continue
         try:
-            notification = build_for_recipient(sender, new, recipient, template, endpoints, until)
+            one = build_create(new, recipient)
+            notification = build_notification(sender, one, template, endpoints)
         except Unprocessable as error:
-            items.append({**build_item(recipient, "refused"), "error": error.message})
-        else:
-            left -= count_characters(notification)
-            if left < 0:
-                raise Unprocessable.for_field("recipients", TOO_LONG_MESSAGE)
-            made[recipient.recipient_id] = notification
-            items.append(build_item(recipient, "accepted", notification))
-    session.add_all(made.values())
-    session.flush()
-    redact_finished(
-        session, [made_one.id for made_one in made.values() if made_one.status == SUPPRESSED]
+            items.append(BulkItem(recipient_id=user_id, status="refused", error=error.message))
+            continue
+        characters += count_characters(notification)
+        if characters > MAX_TOTAL_CHARACTERS:
+            raise Unprocessable.for_field("recipients", TOO_LONG_MESSAGE)
+        accepted[user_id] = notification
+        items.append(BulkItem(recipient_id=user_id, status="accepted"))
+    return accepted, items
+
+
+def build_create(new: BulkCreate, recipient: BulkRecipient) -> NotificationCreate:
+    """Return what this recipient's notification would be, sent alone; it is validated already."""
+    shared = {name: value for name, value in new if name not in ("recipients", "variables")}
+    variables = {**new.variables, **recipient.variables}
+    return NotificationCreate.model_construct(
+        **shared, recipient_id=recipient.recipient_id, variables=variables
     )
-    for item in items:
-        item["notification_id"] = item["notification"] and item["notification"].id
-    return {"accepted": len(made), "items": items}
 
 
 def check_urgent_permission(sender: User, new: BulkCreate) -> None:
-    """What is urgent passes quiet hours and every backlog: not for a thousand people at once."""
+    """Urgent deliveries skip quiet hours and every backlog: few may send them to many people."""
     if new.priority == "urgent" and not can_send_mandatory(sender):
         raise Forbidden(
-            f"To send to many what is urgent needs the permission {SEND_MANDATORY_PERMISSION}"
+            "Sending urgent notifications in bulk needs the permission"
+            f" {SEND_MANDATORY_PERMISSION}; the priority normal does not"
         )
 
 
 def count_characters(notification: Notification) -> int:
-    """Of what is stored for one recipient, in characters."""
-    words = [notification.body, notification.html or ""]
+    """Counts what is stored for one recipient, translations included."""
+    texts = [notification.body, notification.html or ""]
     for parts in (notification.translations or {}).values():
-        words += [parts["body"], parts["html"] or ""]
-    return sum(map(len, words))
-
-
-def build_for_recipient(
-    sender: User,
-    new: BulkCreate,
-    recipient: BulkRecipient,
-    template: Template | None,
-    endpoints: EndpointsByOwner,
-    until: float,
-) -> Notification:
-    if monotonic() > until:
-        raise Unprocessable("The template takes too long for so many recipients")
-    shared = {name: value for name, value in new if name not in ("recipients", "variables")}
-    variables = {**new.variables, **recipient.variables}
-    one = NotificationCreate.model_construct(
-        **shared, recipient_id=recipient.recipient_id, variables=variables
-    )
-    return build_notification(sender, one, template, endpoints)
-
-
-def build_item(
-    recipient: BulkRecipient, status: str, notification: Notification | None = None
-) -> dict[str, Any]:
-    person = recipient.recipient_id
-    return {"recipient_id": person, "status": status, "notification": notification}
+        texts += [parts["body"], parts["html"] or ""]
+    return sum(map(len, texts))

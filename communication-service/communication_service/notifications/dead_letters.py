@@ -1,4 +1,4 @@
-"""Deliveries that were given up: found, looked at, put back into the queue or given up for good."""
+"""Dead letters, which are deliveries that failed for good: lists, replays and purges them."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..models import CANCELLED, DeadLetterOperation, Delivery, Notification
 from ..redaction import redact_finished
 from ..schemas.dead_letters import DeadLetterFilter, DeadLetterPurge
 
-PURGED_REASON = "Given up for good"
+PURGED_REASON = "An operator purged it from the dead letters"
 
 
 def build_condition(which: DeadLetterFilter) -> ColumnElement[bool]:
@@ -29,8 +29,8 @@ def build_condition(which: DeadLetterFilter) -> ColumnElement[bool]:
     if which.recipient_id is not None:
         of_notification.append(Notification.recipient_id == str(which.recipient_id))
     if of_notification:
-        theirs = select(Notification.id).where(*of_notification)
-        conditions.append(Delivery.notification_id.in_(theirs))
+        notification_ids = select(Notification.id).where(*of_notification)
+        conditions.append(Delivery.notification_id.in_(notification_ids))
     return and_(*conditions)
 
 
@@ -47,51 +47,51 @@ def list_dead_letters(
 
 
 def replay_dead_letters(
-    session: Session, actor: User, which: DeadLetterFilter
+    session: Session, operator: User, which: DeadLetterFilter
 ) -> DeadLetterOperation:
-    """Each is tried as often and as long as a new one. What is not dead any more stays as it is."""
-    again = {"status": PENDING, "attempts": 0, "last_error": None}
-    times = {"run_at": func.now(), "queued_at": func.now()}
-    revived = update(Delivery).where(build_condition(which)).values(**again, **times)
-    count = len(session.scalars(revived.returning(Delivery.id)).all())
-    return record_operation(session, actor, "replay", which, count)
+    """Puts them back into the queue, with as many attempts and as much time as new ones have."""
+    values = {
+        "status": PENDING,
+        "attempts": 0,
+        "last_error": None,
+        "run_at": func.now(),
+        "queued_at": func.now(),
+    }
+    replayed = update(Delivery).where(build_condition(which)).values(values)
+    count = len(session.scalars(replayed.returning(Delivery.id)).all())
+    return record_operation(session, operator, "replay", which, count)
 
 
 def purge_dead_letters(
-    session: Session, actor: User, which: DeadLetterPurge
+    session: Session, operator: User, which: DeadLetterPurge
 ) -> DeadLetterOperation:
-    """They stay on record, as cancelled. A dry run counts, and changes nothing."""
+    """Marks them as cancelled; a dry run only counts."""
+    is_purged = build_condition(which)
     if which.dry_run:
-        count = session.scalar(
-            select(func.count()).select_from(Delivery).where(build_condition(which))
-        )
-        return build_operation(actor, "purge", which, count or 0)
-    given_up = (
-        update(Delivery)
-        .where(build_condition(which))
-        .values(status=CANCELLED, last_error=PURGED_REASON)
-    )
-    ended = session.scalars(given_up.returning(Delivery.notification_id)).all()
-    redact_finished(session, ended)
-    return record_operation(session, actor, "purge", which, len(ended))
+        count = session.scalar(select(func.count()).select_from(Delivery).where(is_purged))
+        return build_operation(operator, "purge", which, count or 0)
+    purged = update(Delivery).where(is_purged).values(status=CANCELLED, last_error=PURGED_REASON)
+    notification_ids = session.scalars(purged.returning(Delivery.notification_id)).all()
+    redact_finished(session, notification_ids)
+    return record_operation(session, operator, "purge", which, len(notification_ids))
 
 
 def record_operation(
-    session: Session, actor: User, action: str, which: DeadLetterFilter, count: int
+    session: Session, operator: User, action: str, which: DeadLetterFilter, count: int
 ) -> DeadLetterOperation:
-    done = build_operation(actor, action, which, count)
-    session.add(done)
+    operation = build_operation(operator, action, which, count)
+    session.add(operation)
     session.flush()
-    return done
+    return operation
 
 
 def build_operation(
-    actor: User, action: str, which: DeadLetterFilter, count: int
+    operator: User, action: str, which: DeadLetterFilter, count: int
 ) -> DeadLetterOperation:
     return DeadLetterOperation(
         action=action,
-        actor_id=actor.user_id,
-        acting_service=actor.actor,
+        actor_id=operator.user_id,
+        acting_service=operator.actor,
         which=which.model_dump(mode="json", exclude_none=True),
         count=count,
         trace_id=get_trace_id(),

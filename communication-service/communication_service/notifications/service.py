@@ -1,4 +1,4 @@
-"""What a sender can do: have a notification accepted, follow it, cancel it, try it again."""
+"""What a sender can do: send a notification, follow it, cancel it, retry it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -13,12 +13,13 @@ from chassis.job_queue import DEAD, PENDING, is_due
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import get_trace_id
 
-from ..delivery.attempts import NOT_ARRIVED_OUTCOMES
+from ..categories import SECURITY
 from ..models import (
     BULK,
     CANCELLED,
     DELIVERY_STATUSES,
     NORMAL,
+    NOT_ARRIVED_OUTCOMES,
     SUPPRESSED,
     URGENT,
     Attempt,
@@ -29,48 +30,50 @@ from ..models import (
 )
 from ..redaction import redact_finished
 from ..schemas.dead_letters import DeadLetterFilter
-from ..schemas.fields import SECURITY
-from ..schemas.notifications import NotificationBase, NotificationCreate
-from ..settings import settings
+from ..schemas.notifications import Attempts, NotificationBase, NotificationCreate, QueueStatus
+from ..settings import Settings
 from ..templates.service import get_template_by_name, render_languages
 from ..webhook_endpoints import find_by_owner
 from .dead_letters import record_operation
 
 PRIORITY_BY_NAME = {"urgent": URGENT, "normal": NORMAL, "bulk": BULK}
-SEND_MANDATORY_PERMISSION = (
-    "notifications:mandatory"  # given to no role either: services may, and *
-)
-READ_ALL_PERMISSION = "notifications:all"  # given to no role: only a permission of * holds it
 READ_QUEUE_PERMISSION = "queue:read"
+# No role has these two: services may send mandatory notifications, and "*" includes both.
+SEND_MANDATORY_PERMISSION = "notifications:mandatory"
+READ_ALL_PERMISSION = "notifications:all"
 
 EndpointsByOwner = Mapping[str, Sequence[WebhookEndpoint]]
-"""By the id of their owner."""
 
 
 class UnknownNotification(NotFound):
-    """There is none, or the caller did not send it."""
+    """The notification does not exist, or the caller did not send it."""
 
 
 class UnknownDelivery(NotFound):
-    """There is none, or the caller neither sent it nor looks after what is dead."""
+    """The delivery does not exist, or the caller may not see it."""
 
 
 class NothingToCancel(Conflict):
-    """Every delivery of the notification is at work or over."""
+    """Every delivery of the notification is running or finished."""
 
 
 class MayHaveArrived(Conflict):
-    """What waits was sent before without an answer: to say "cancelled" could be wrong."""
+    """The deliveries got no answer at an earlier attempt, so "cancelled" could be wrong."""
 
 
 class NothingToRetry(Conflict):
     """No delivery of the notification is dead."""
 
 
-def accept_notification(session: Session, sender: User, new: NotificationCreate) -> Notification:
-    """Once this is committed, it will be sent: the deliveries are the queue of record."""
-    check_mandatory_permission(sender, new.category)
-    check_channels_configured(new.channels)
+def accept_notification(
+    session: Session, sender: User, new: NotificationCreate, settings: Settings
+) -> Notification:
+    """Saves the notification and its deliveries, which are the queue of record.
+
+    Once this is committed, the notification will be sent.
+    """
+    check_mandatory_permission(sender, new.category, settings)
+    check_channels_configured(new.channels, settings)
     endpoints = find_endpoints(session, new, [str(new.recipient_id)])
     notification = build_notification(sender, new, find_template(session, new), endpoints)
     session.add(notification)
@@ -81,47 +84,49 @@ def accept_notification(session: Session, sender: User, new: NotificationCreate)
 
 
 def find_endpoints(
-    session: Session, new: NotificationBase, people: Collection[str]
+    session: Session, new: NotificationBase, recipient_ids: Collection[str]
 ) -> EndpointsByOwner:
-    return find_by_owner(session, people, new.category) if "webhook" in new.channels else {}
+    if "webhook" not in new.channels:
+        return {}
+    return find_by_owner(session, recipient_ids, new.category)
 
 
 def build_notification(
     sender: User, new: NotificationCreate, template: Template | None, endpoints: EndpointsByOwner
 ) -> Notification:
-    # Now by the database's clock, which the claim goes by, so that it is due at once.
+    # The database's clock, which claims go by, so that the deliveries are due at once.
     run_at = new.send_at or func.now()
     priority = URGENT if new.category == SECURITY else PRIORITY_BY_NAME[new.priority]
     queued: dict[str, Any] = {"run_at": run_at, "queued_at": run_at, "priority": priority}
+    recipient_id = str(new.recipient_id)
+    deliveries: list[Delivery] = []
+    for channel in sorted(new.channels):
+        deliveries += build_deliveries(channel, endpoints.get(recipient_id), queued)
     return Notification(
         sender_id=sender.user_id,
-        recipient_id=str(new.recipient_id),
+        recipient_id=recipient_id,
         category=new.category,
         send_at=new.send_at,
         trace_id=get_trace_id(),
-        deliveries=[
-            delivery
-            for channel in sorted(new.channels)
-            for delivery in build_deliveries(channel, endpoints.get(str(new.recipient_id)), queued)
-        ],
+        deliveries=deliveries,
         **render_content(new, template),
     )
 
 
 def build_deliveries(
-    channel: str, found: Sequence[WebhookEndpoint] | None, queued: dict[str, Any]
+    channel: str, endpoints: Sequence[WebhookEndpoint] | None, queued: dict[str, Any]
 ) -> list[Delivery]:
-    """One, or for webhooks one for each endpoint that the recipient has."""
+    """Return one delivery; for webhooks, one for each endpoint of the recipient."""
     if channel != "webhook":
         return [Delivery(channel=channel, **queued)]
-    if not found:
-        why = "The recipient has no webhook endpoint for this category"
-        return [Delivery(channel=channel, **queued, status=SUPPRESSED, last_error=why)]
-    return [Delivery(channel=channel, **queued, endpoint_id=endpoint.id) for endpoint in found]
+    if not endpoints:
+        reason = "The recipient has no webhook endpoint for this category"
+        return [Delivery(channel=channel, **queued, status=SUPPRESSED, last_error=reason)]
+    return [Delivery(channel=channel, **queued, endpoint_id=each.id) for each in endpoints]
 
 
 def notify_user(session: Session, user_id: str, subject: str, body: str) -> None:
-    """What this service itself has to say to somebody."""
+    """Sends a message of this service itself, by mail and to the inbox."""
     queued = {"run_at": func.now(), "queued_at": func.now()}
     session.add(
         Notification(
@@ -136,11 +141,12 @@ def notify_user(session: Session, user_id: str, subject: str, body: str) -> None
     )
 
 
-def check_mandatory_permission(sender: User, category: str) -> None:
-    """What nobody can turn off is not for everybody to send."""
+def check_mandatory_permission(sender: User, category: str, settings: Settings) -> None:
+    """Only some may send what recipients cannot turn off."""
     if category in settings.mandatory_categories and not can_send_mandatory(sender):
         raise Forbidden(
-            f"Mail of the category {category} needs the permission {SEND_MANDATORY_PERMISSION}"
+            f"Recipients cannot turn off the category {category};"
+            f" sending it needs the permission {SEND_MANDATORY_PERMISSION}"
         )
 
 
@@ -148,12 +154,15 @@ def can_send_mandatory(sender: User) -> bool:
     return sender.is_service or sender.has_permission(SEND_MANDATORY_PERMISSION)
 
 
-def check_channels_configured(channels: Collection[str]) -> None:
+def check_channels_configured(channels: Collection[str], settings: Settings) -> None:
     if "sms" in channels and not settings.sms_account_sid:
-        raise Unprocessable.for_field("channels", "sms has no provider here: see SMS_ACCOUNT_SID")
+        raise Unprocessable.for_field(
+            "channels", "SMS is not configured here; an administrator can set SMS_ACCOUNT_SID"
+        )
 
 
 def find_template(session: Session, new: NotificationBase) -> Template | None:
+    """Return None when the notification names no template; raises when it does not exist."""
     if new.template is None:
         return None
     template = get_template_by_name(session, new.template)
@@ -163,15 +172,15 @@ def find_template(session: Session, new: NotificationBase) -> Template | None:
 
 
 def render_content(new: NotificationCreate, template: Template | None) -> dict[str, Any]:
-    """Rendered now: whoever sends learns of a mistake now, and what is accepted stays as it is."""
+    """Renders now, so that the sender learns of a mistake and later versions change nothing."""
     if template is None:
         return {"subject": new.subject, "body": new.body}
-    words = render_languages(template, new.variables)
+    texts = render_languages(template, new.variables)
     return {
         "template": template.name,
         "template_version": template.version,
-        **words.pop(None).model_dump(),
-        "translations": {tag: rendered.model_dump() for tag, rendered in words.items()} or None,
+        **texts.pop(None).model_dump(),
+        "translations": {tag: text.model_dump() for tag, text in texts.items()} or None,
     }
 
 
@@ -191,38 +200,38 @@ def can_read(user: User, notification: Notification) -> bool:
     return notification.sender_id == user.user_id or user.has_permission(READ_ALL_PERMISSION)
 
 
-def list_attempts(session: Session, user: User, notification_id: UUID) -> dict[str, Any]:
+def list_attempts(session: Session, user: User, notification_id: UUID) -> Attempts:
     notification = get_notification(session, user, notification_id)
-    return get_attempts(session, *notification.deliveries)
+    return get_attempts(session, notification.deliveries)
 
 
-def list_delivery_attempts(session: Session, user: User, delivery_id: UUID) -> dict[str, Any]:
+def list_delivery_attempts(session: Session, user: User, delivery_id: UUID) -> Attempts:
+    """The sender may see them; of a dead delivery, operators too."""
     delivery = session.get(Delivery, delivery_id)
-    may_inspect = (
-        delivery and delivery.status == DEAD and user.has_permission(READ_QUEUE_PERMISSION)
-    )
-    if delivery is None or not (may_inspect or can_read(user, delivery.notification)):
+    is_dead_letter = delivery is not None and delivery.status == DEAD
+    can_inspect = is_dead_letter and user.has_permission(READ_QUEUE_PERMISSION)
+    if delivery is None or not (can_inspect or can_read(user, delivery.notification)):
         raise UnknownDelivery("There is no such delivery")
-    return get_attempts(session, delivery)
+    return get_attempts(session, [delivery])
 
 
-def get_attempts(session: Session, *deliveries: Delivery) -> dict[str, Any]:
+def get_attempts(session: Session, deliveries: Sequence[Delivery]) -> Attempts:
     ids = [delivery.id for delivery in deliveries]
     attempts = select(Attempt).where(Attempt.delivery_id.in_(ids)).order_by(Attempt.id)
-    return {"items": session.scalars(attempts).all()}
+    return Attempts.model_validate({"items": session.scalars(attempts).all()})
 
 
 def cancel_notification(session: Session, user: User, notification_id: UUID) -> Notification:
-    """Stops what cannot have arrived: a delivery is either cancelled or made, never both."""
+    """Cancels the deliveries that cannot have arrived; each is either cancelled or made."""
     notification = get_notification(session, user, notification_id)
-    waiting = lock_deliveries(session, notification, PENDING)
-    if not waiting:
+    pending = lock_deliveries(session, notification, PENDING)
+    if not pending:
         raise NothingToCancel("Nothing of this notification is waiting to be sent")
-    unclear = find_possibly_arrived(session, waiting)
-    if len(unclear) == len(waiting):
-        raise MayHaveArrived("It was sent before without an answer, and may have arrived")
-    for delivery in waiting:
-        if delivery.id not in unclear:
+    possibly_arrived = find_possibly_arrived(session, pending)
+    if len(possibly_arrived) == len(pending):
+        raise MayHaveArrived("An earlier attempt got no answer, so it may have arrived already")
+    for delivery in pending:
+        if delivery.id not in possibly_arrived:
             delivery.status = CANCELLED
     session.flush()
     redact_finished(session, [notification.id])
@@ -230,7 +239,10 @@ def cancel_notification(session: Session, user: User, notification_id: UUID) -> 
 
 
 def find_possibly_arrived(session: Session, deliveries: Sequence[Delivery]) -> set[UUID]:
-    """To be asked under their locks: a worker's word on an attempt comes with its delivery's."""
+    """Return the deliveries with an attempt whose outcome is unknown.
+
+    The deliveries must be locked: a worker saves an attempt's outcome together with its delivery.
+    """
     ids = [delivery.id for delivery in deliveries]
     is_unclear = or_(Attempt.outcome.is_(None), Attempt.outcome.not_in(NOT_ARRIVED_OUTCOMES))
     tried = select(Attempt.delivery_id).where(Attempt.delivery_id.in_(ids), is_unclear)
@@ -244,10 +256,12 @@ def retry_notification(session: Session, user: User, notification_id: UUID) -> N
     if not dead:
         raise NothingToRetry("No delivery of this notification is dead")
     for delivery in dead:
-        delivery.status, delivery.attempts, delivery.last_error = PENDING, 0, None
+        delivery.status = PENDING
+        delivery.attempts = 0
+        delivery.last_error = None
         delivery.run_at = delivery.queued_at = func.now()
-    which = DeadLetterFilter(delivery_ids=[delivery.id for delivery in dead])
-    record_operation(session, user, "replay", which, len(dead))
+    retried = DeadLetterFilter(delivery_ids=[delivery.id for delivery in dead])
+    record_operation(session, user, "replay", retried, len(dead))
     return notification
 
 
@@ -264,11 +278,14 @@ def lock_deliveries(
     return session.scalars(statement).all()
 
 
-def get_queue_status(session: Session) -> dict[str, Any]:
+def get_queue_status(session: Session) -> QueueStatus:
     counted = select(Delivery.status, func.count()).group_by(Delivery.status)
     counts = {status: count for status, count in session.execute(counted)}
     late = select(func.count(), func.min(Delivery.run_at)).where(is_due(Delivery))
     due, oldest = session.execute(late).one()
-    deliveries = {status: counts.get(status, 0) for status in DELIVERY_STATUSES}
-    accepted = sum(counts.values())
-    return {"accepted": accepted, "deliveries": deliveries, "due": due, "oldest_due_at": oldest}
+    return QueueStatus(
+        accepted=sum(counts.values()),
+        deliveries={status: counts.get(status, 0) for status in DELIVERY_STATUSES},
+        due=due,
+        oldest_due_at=oldest,
+    )

@@ -1,6 +1,4 @@
-"""What a person can say about what they get."""
-
-from typing import Any
+"""Reads and saves what a user wants to receive."""
 
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
@@ -9,31 +7,33 @@ from sqlalchemy.orm import Session
 from chassis.auth import User
 
 from ..models import Preferences, Suppression, now
-from ..schemas.preferences import NotificationPreferences
+from ..schemas.preferences import NotificationPreferences, PreferencesRead
 from ..settings import Settings
 
 
-def get_preferences(session: Session, user: User, settings: Settings) -> dict[str, Any]:
+def get_preferences(session: Session, user: User, settings: Settings) -> PreferencesRead:
     row = session.get(Preferences, user.user_id)
-    listed = select(Suppression).where(Suppression.user_id == user.user_id)
-    return {
-        **(row.wishes if row else NotificationPreferences().model_dump()),
-        "default_limits": settings.category_limits,
-        "mandatory_categories": settings.mandatory_categories,
-        "suppressions": session.scalars(listed.order_by(Suppression.id)).all(),
-    }
+    query = select(Suppression).where(Suppression.user_id == user.user_id).order_by(Suppression.id)
+    return PreferencesRead.model_validate(
+        {
+            **(row.preferences if row else NotificationPreferences().model_dump()),
+            "default_limits": settings.category_limits,
+            "mandatory_categories": settings.mandatory_categories,
+            "suppressions": session.scalars(query).all(),
+        }
+    )
 
 
 def put_preferences(
-    session: Session, user: User, preferences: NotificationPreferences, settings: Settings
-) -> dict[str, Any]:
-    """Takes the place of what was said before, an unsubscription of the same included."""
-    values = {"wishes": preferences.model_dump(mode="json"), "updated_at": now()}
-    new = insert(Preferences).values(user_id=user.user_id, **values)
-    session.execute(new.on_conflict_do_update(index_elements=[Preferences.user_id], set_=values))
-    wanted = [
+    session: Session, user: User, new: NotificationPreferences, settings: Settings
+) -> PreferencesRead:
+    """Replaces the preferences; turning a channel on also ends an unsubscription from it."""
+    values = {"preferences": new.model_dump(mode="json"), "updated_at": now()}
+    row = insert(Preferences).values(user_id=user.user_id, **values)
+    session.execute(row.on_conflict_do_update(index_elements=[Preferences.user_id], set_=values))
+    turned_on = [
         (category, channel)
-        for category, channels in preferences.categories.items()
+        for category, channels in new.categories.items()
         for channel, is_on in channels.items()
         if is_on
     ]
@@ -41,7 +41,7 @@ def put_preferences(
         delete(Suppression).where(
             Suppression.user_id == user.user_id,
             Suppression.author_id.is_(None),
-            tuple_(Suppression.category, Suppression.channel).in_(wanted),
+            tuple_(Suppression.category, Suppression.channel).in_(turned_on),
         )
     )
     return get_preferences(session, user, settings)

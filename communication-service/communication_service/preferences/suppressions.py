@@ -1,4 +1,4 @@
-"""The suppression list: who is not to get what any more, by a link in a mail or by an operator."""
+"""Suppressions: who gets nothing of a category any more, by unsubscribing or by an operator."""
 
 from hashlib import sha256
 from typing import Any
@@ -18,19 +18,19 @@ from ..models import Suppression
 from ..schemas.preferences import SuppressionCreate
 from ..settings import Settings
 
-UNSUBSCRIBED_REASON = "The recipient has unsubscribed by a link in a mail"
+UNSUBSCRIBED_REASON = "The recipient has unsubscribed by the link in an email"
 
 
 class UnknownSuppression(NotFound):
-    """It is not on the list."""
+    """The suppression does not exist."""
 
 
 class DuplicateSuppression(Conflict):
-    """It is on the list already."""
+    """The same user, channel and category is suppressed already."""
 
 
 class UnknownLink(NotFound):
-    """No mail of ours had this link."""
+    """The link is not one of this service, or it is incomplete."""
 
 
 def list_suppressions(
@@ -49,7 +49,7 @@ def add_suppression(session: Session, author: User, new: SuppressionCreate) -> S
     try:
         session.flush()
     except IntegrityError as error:
-        raise DuplicateSuppression("This is on the list already") from error
+        raise DuplicateSuppression("This is suppressed already") from error
     return suppression
 
 
@@ -61,13 +61,13 @@ def delete_suppression(session: Session, suppression_id: UUID) -> None:
 
 
 def build_unsubscribe_link(settings: Settings, user_id: str, category: str) -> str:
-    """Works without a login and for ever: whoever has the mail may end the mails."""
+    """Return a link that works without a login and never expires, for anyone who has the email."""
     token = build_signer(settings).dumps([user_id, category])
     return f"{settings.public_url}/api/v1/unsubscribe/{token}"
 
 
 def unsubscribe(session: Session, settings: Settings, token: str) -> str:
-    """Once or again; the category that is mailed no more."""
+    """Returns the category; repeating it changes nothing."""
     user_id, category = read_token(settings, token)
     row = {
         "user_id": user_id,
@@ -83,7 +83,9 @@ def read_token(settings: Settings, token: str) -> tuple[str, str]:
     try:
         user_id, category = build_signer(settings).loads(token)
     except BadSignature as error:
-        raise UnknownLink("This link was not in any of our mails, or not as a whole") from error
+        raise UnknownLink(
+            "This link is incomplete or not from one of our emails; copy it again"
+        ) from error
     return user_id, category
 
 

@@ -1,1 +1,1 @@
-"""What goes over the wire, by noun."""
+"""Requests and responses of the API, by noun."""

@@ -1,4 +1,4 @@
-"""Dead letters, and what was done with them, over the wire."""
+"""Requests and responses about dead letters."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -6,11 +6,12 @@ from uuid import UUID
 
 from pydantic import Field
 
-from .fields import Category, Channel, Given, Shown
+from ..categories import Category
+from .fields import Channel, Given, Shown
 
 
 class DeadLetterFilter(Given):
-    """Which ones: those that every given field is true of."""
+    """Selects the dead letters that match every given field."""
 
     delivery_ids: Annotated[list[UUID] | None, Field(min_length=1, max_length=1000)] = None
     channel: Channel | None = None
@@ -36,7 +37,7 @@ class DeadLetterRead(Shown):
 
 
 class OperationRead(Shown):
-    """What somebody did with dead letters. Without an id it was a dry run."""
+    """Describes a replay or purge. Without an id it was a dry run."""
 
     id: UUID | None
     action: str

@@ -1,4 +1,4 @@
-"""What the requests and answers of this service are made of."""
+"""Field types that several requests and responses use."""
 
 import json
 import unicodedata
@@ -8,18 +8,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from chassis.schemas import STRICT, JsonObject, Text
 
-SECURITY = "security"
-"""The category of mails such as a reset of a password."""
-
 
 def check_one_line(text: str) -> str:
-    """Into the header of a mail goes nothing that could begin another one."""
+    """Refuses what could begin another header in an email."""
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text):
         raise ValueError("must be one line, without control characters")
     return text
 
 
 def limit_json_size(max_characters: int) -> AfterValidator:
+    """Return a validator that refuses large JSON values."""
+
     def check(value: dict[str, Any]) -> dict[str, Any]:
         if len(json.dumps(value)) > max_characters:
             raise ValueError(f"must have at most {max_characters} characters as JSON")
@@ -31,9 +30,6 @@ def limit_json_size(max_characters: int) -> AfterValidator:
 Subject = Annotated[Text, Field(min_length=1, max_length=300), AfterValidator(check_one_line)]
 Body = Annotated[Text, Field(min_length=1, max_length=100_000)]
 TemplateName = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-CATEGORY_PATTERN = r"^[a-z0-9]+([_-][a-z0-9]+)*$"
-Category = Annotated[str, Field(max_length=50, pattern=CATEGORY_PATTERN)]
-CategoryOrEvery = Annotated[str, Field(max_length=50, pattern=rf"{CATEGORY_PATTERN}|^\*$")]
 Channel = Literal["email", "in_app", "webhook", "sms"]
 Locale = Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 Variables = Annotated[JsonObject, limit_json_size(100_000)]

@@ -1,4 +1,4 @@
-"""The inbox, over the wire."""
+"""Responses about the inbox."""
 
 from datetime import datetime
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Notifications and what becomes of them, over the wire."""
+"""Requests and responses about notifications, deliveries and attempts."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
@@ -16,10 +16,9 @@ from pydantic import (
 
 from chassis.schemas import JsonObject
 
+from ..categories import SECURITY, Category
 from .fields import (
-    SECURITY,
     Body,
-    Category,
     Channel,
     Given,
     Shown,
@@ -33,7 +32,7 @@ MAX_SEND_AHEAD = timedelta(days=366)
 
 
 def check_send_at(time: datetime) -> datetime:
-    """Past times mean now."""
+    """Refuses times more than a year ahead; past times mean now."""
     now = datetime.now(UTC)
     if time > now + MAX_SEND_AHEAD:
         raise ValueError("must lie within a year from now")
@@ -45,7 +44,7 @@ SendAt = Annotated[AwareDatetime, AfterValidator(check_send_at)]
 
 
 class NotificationBase(Given):
-    """What is said, how and when; to whom is said elsewhere."""
+    """Holds all of a notification but its recipients."""
 
     channels: set[Channel] = Field(default={"email", "in_app"}, min_length=1)
     category: Category = "general"
@@ -60,17 +59,17 @@ class NotificationBase(Given):
     @classmethod
     def check_variables(cls, value: JsonObject, info: ValidationInfo) -> JsonObject:
         if value and info.data.get("template", "") is None:
-            raise ValueError("need a template to be put into")
+            raise ValueError("are for templates; name one, or leave them out")
         return value
 
     @field_validator("subject", "body")
     @classmethod
     def check_text(cls, value: str | None, info: ValidationInfo) -> str | None:
-        template = info.data.get("template", "")  # None: not given; "": given, and wrong
+        template = info.data.get("template", "")  # None when not given, "" when invalid
         if value is None and template is None:
-            raise ValueError("is needed where no template is named")
+            raise ValueError("is needed without a template")
         if value is not None and template:
-            raise ValueError("comes from the template")
+            raise ValueError("comes from the template; leave it out")
         return value
 
 
@@ -80,7 +79,7 @@ class NotificationCreate(NotificationBase):
 
 class BulkRecipient(Given):
     recipient_id: UUID
-    variables: JsonObject = Field(default={}, description="On top of those for all.")
+    variables: JsonObject = Field(default={}, description="Added to those for all recipients.")
 
 
 class BulkCreate(NotificationBase):
@@ -94,7 +93,7 @@ class BulkCreate(NotificationBase):
     ) -> list[BulkRecipient]:
         has_variables = any(recipient.variables for recipient in value)
         if has_variables and info.data.get("template", "") is None:
-            raise ValueError("have variables, which need a template to be put into")
+            raise ValueError("have variables, which are for templates; name one")
         return value
 
 
@@ -138,9 +137,10 @@ class NotificationRead(RenderedText):
 
     @model_validator(mode="after")
     def hide_secret_text(self) -> "NotificationRead":
-        """A link that resets a password is for its recipient, and in no stored answer."""
+        """Hides, for example, the link of a password reset from the sender and stored responses."""
         if self.category == SECURITY:
-            self.body, self.html = "", None
+            self.body = ""
+            self.html = None
         return self
 
     @computed_field
@@ -155,14 +155,15 @@ class AttemptRead(Shown):
     started_at: datetime
     finished_at: datetime | None
     outcome: str | None = Field(
-        description="delivered; rejected, for good; failed; unknown, as there was no answer and it"
-        " may have arrived; lost, with its worker; superseded, by one of another worker."
+        description="delivered; rejected (permanently refused); failed (will be retried);"
+        " unknown (no answer, it may have arrived); lost (the worker crashed); superseded (another"
+        " worker took over)"
     )
     error: str | None
     response: str | None
     trace_id: str | None
 
-    @computed_field(description="Of the sending; null while it is under way.")  # type: ignore[prop-decorator]
+    @computed_field(description="Duration of the attempt; null while it is running.")  # type: ignore[prop-decorator]
     @property
     def latency_ms(self) -> float | None:
         if self.finished_at is None:

@@ -1,4 +1,4 @@
-"""What people want, over the wire."""
+"""Requests and responses about preferences and suppressions."""
 
 from datetime import datetime
 from functools import cache
@@ -10,9 +10,10 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from chassis.schemas import Text
 
-from .fields import CategoryOrEvery, Channel, Given, Shown
+from ..categories import CategoryOrEvery, RateLimit
+from .fields import Channel, Given, Shown
 
-get_time_zones = cache(available_timezones)  # looking for them all takes a while
+get_time_zones = cache(available_timezones)  # reads many files
 
 
 def check_time_zone(name: str) -> str:
@@ -25,15 +26,8 @@ ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 TimeZone = Annotated[str, Field(max_length=50), AfterValidator(check_time_zone)]
 
 
-class RateLimit(Given):
-    """At most so many of a category, on each channel, within so many seconds."""
-
-    amount: int = Field(ge=1, le=1000)
-    seconds: int = Field(ge=1, le=366 * 24 * 60 * 60)
-
-
 class QuietHours(Given):
-    """By the clock on the recipient's wall; over midnight where the end comes before the start."""
+    """Sets quiet hours in the recipient's local time; they may span midnight."""
 
     start: ClockTime
     end: ClockTime
@@ -44,12 +38,12 @@ class QuietHours(Given):
     @classmethod
     def check_end(cls, end: str, info: ValidationInfo) -> str:
         if end == info.data.get("start"):
-            raise ValueError("must not be the start")
+            raise ValueError("must differ from the start")
         return end
 
 
 class NotificationPreferences(Given):
-    """What a person wants. A channel is on where nothing is said; * is every other category."""
+    """Holds what a user wants. Channels are on by default; * means every other category."""
 
     categories: dict[CategoryOrEvery, dict[Channel, bool]] = Field(default={}, max_length=100)
     limits: dict[CategoryOrEvery, RateLimit] = Field(default={}, max_length=100)

@@ -1,4 +1,4 @@
-"""Templates, over the wire."""
+"""Requests and responses about templates."""
 
 from datetime import datetime
 from typing import Annotated
@@ -14,7 +14,7 @@ VariablesSchema = Annotated[JsonObject, limit_json_size(10_000)]
 
 
 class TemplateParts(Given):
-    """Of a template, in one language."""
+    """Holds a template's texts in one language."""
 
     subject: Subject
     body: Body
@@ -29,7 +29,7 @@ class TemplateUpdate(TemplateParts):
     @classmethod
     def check_languages(cls, value: dict[str, TemplateParts]) -> dict[str, TemplateParts]:
         if len({tag.lower() for tag in value}) < len(value):
-            raise ValueError("must have each language once, whether in capitals or not")
+            raise ValueError("must have each language once; upper and lower case are the same")
         return value
 
 
@@ -53,7 +53,7 @@ class RenderedText(Shown):
 
 
 class RenderedPreview(RenderedText):
-    locale: str | None = Field(description="Of the translation; null is the template's own.")
+    locale: str | None = Field(description="The language used; null is the template's own.")
 
 
 class TemplateRead(RenderedText):

@@ -1,4 +1,4 @@
-"""Webhook endpoints, over the wire."""
+"""Requests and responses about webhook endpoints."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -8,7 +8,8 @@ from pydantic import Field
 
 from chassis.schemas import Text
 
-from .fields import Category, Given, Shown
+from ..categories import Category
+from .fields import Given, Shown
 
 Categories = Annotated[list[Category] | None, Field(min_length=1, max_length=50)]
 Url = Annotated[Text, Field(min_length=1, max_length=2000)]
@@ -20,7 +21,7 @@ class EndpointCreate(Given):
 
 
 class EndpointUpdate(Given):
-    """What is left out stays as it is."""
+    """Changes the given fields only."""
 
     url: Url = ""
     categories: Categories = None

@@ -1,8 +1,8 @@
-"""Rendering: Jinja2 cut down to what cannot run away. Values in, words around them.
+"""Renders templates with a restricted Jinja2.
 
 A template may output values, branch, loop over a given list and use the filters below. It cannot
-call, calculate, define or include, and an attribute is always a key of the data, so nothing of
-Python is in its reach; rendering stops at a size and at a time.
+call, calculate, define or include. An attribute is always a key of the data, so no Python object
+is reachable. Rendering stops at a maximum size and time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,24 +37,25 @@ ALLOWED_FILTERS = (
 
 
 class BadTemplate(Unprocessable):
-    """The template itself is wrong; `errors` names the part."""
+    """The template is wrong; `errors` names the part."""
 
 
 class BadVariables(Unprocessable):
-    """The template wants a variable that was not given."""
+    """The template uses a variable that was not given."""
 
 
 class RenderBudget:
-    """Of size and of time, for all parts of a template in all its languages together."""
+    """Limits size and time, for all parts of a template in all languages together."""
 
     def __init__(self) -> None:
-        self._characters, self._deadline = MAX_RENDERED_CHARACTERS, monotonic() + MAX_RENDER_SECONDS
+        self._characters = MAX_RENDERED_CHARACTERS
+        self._deadline = monotonic() + MAX_RENDER_SECONDS
 
     def spend_on(self, chunks: Iterable[str]) -> Iterator[str]:
         for chunk in chunks:
             self._characters -= len(chunk)
             if self._characters < 0 or monotonic() > self._deadline:
-                raise ValueError("it grows too large or takes too long")
+                raise ValueError("it becomes too large or takes too long")
             yield chunk
 
 
@@ -77,31 +78,29 @@ class DataOnlyEnvironment(SandboxedEnvironment):
         return self.getitem(obj, attribute)
 
 
-TEXT_ENVIRONMENT, HTML_ENVIRONMENT = (
-    DataOnlyEnvironment(autoescape=False),
-    DataOnlyEnvironment(autoescape=True),
-)
+TEXT_ENVIRONMENT = DataOnlyEnvironment(autoescape=False)
+HTML_ENVIRONMENT = DataOnlyEnvironment(autoescape=True)
 
 
 def check_parts(parts: Content | TemplateParts, declared_names: set[str] | None = None) -> None:
-    """Raises BadTemplate, naming the part and the line, or a variable that is not declared."""
+    """Raises BadTemplate, which names the part and the line, or an undeclared variable."""
     for part, source in list_sources(parts):
         compile_part(part, source)
-        unknown = find_undeclared_variables(TEXT_ENVIRONMENT.parse(source)) - (
-            declared_names or set()
-        )
-        if declared_names is not None and unknown:
-            raise BadTemplate.for_field(part, f"uses {', '.join(sorted(unknown))}, not declared")
+        if declared_names is None:
+            continue
+        if unknown := find_undeclared_variables(TEXT_ENVIRONMENT.parse(source)) - declared_names:
+            names = ", ".join(sorted(unknown))
+            raise BadTemplate.for_field(part, f"uses undeclared variables: {names}")
 
 
 def render_parts(
     parts: Content | TemplateParts, variables: Mapping[str, Any], budget: RenderBudget
 ) -> RenderedText:
-    """Raises BadTemplate, or BadVariables naming the variable that is missing."""
+    """Raises BadTemplate, or BadVariables, which names the missing variable."""
     rendered = {
         part: render_part(part, source, variables, budget) for part, source in list_sources(parts)
     }
-    # A subject is one line of a mail's header, whatever the variables hold.
+    # A subject is one line of an email's header, whatever the variables contain.
     rendered["subject"] = " ".join(rendered["subject"].split())[:MAX_SUBJECT_CHARACTERS]
     return RenderedText(**rendered)
 
@@ -117,11 +116,11 @@ def render_part(part: str, source: str, variables: Mapping[str, Any], budget: Re
     template = compile_part(part, source)
     try:
         text = "".join(budget.spend_on(template.generate(variables)))
-        # A mail knows one kind of line ending only.
+        # An email has only one kind of line ending.
         return text.replace("\r\n", "\n").replace("\r", "\n")
     except UndefinedError as error:
         raise BadVariables.for_field("variables", str(error.message)) from error
-    # Whatever else goes wrong in there is the template's own doing, and its author's to mend.
+    # Any other error in a template is one that its author can fix.
     except Exception as error:
         raise BadTemplate.for_field(part, f"cannot be rendered: {error}") from error
 
@@ -145,14 +144,14 @@ def compile_source(source: str, is_html: bool) -> Template:
     for node in found:
         refuse_unless_allowed(node)
         if isinstance(node, nodes.For):
-            # Each turn of a loop outputs something, so that a Budget sees it go by.
-            silence = nodes.TemplateData("", lineno=node.lineno)
-            node.body.insert(0, nodes.Output([silence], lineno=node.lineno))
+            # Each iteration outputs something, so that the RenderBudget can stop the loop.
+            empty = nodes.TemplateData("", lineno=node.lineno)
+            node.body.insert(0, nodes.Output([empty], lineno=node.lineno))
     return environment.from_string(tree)
 
 
 def refuse_unless_allowed(node: nodes.Node) -> None:
-    is_loop_too_clever = isinstance(node, nodes.For) and (node.test or node.recursive)
-    if not isinstance(node, ALLOWED_NODES) or is_loop_too_clever:
+    is_special_loop = isinstance(node, nodes.For) and (node.test or node.recursive)
+    if not isinstance(node, ALLOWED_NODES) or is_special_loop:
         kind = type(node).__name__.lower()
-        raise TemplateSyntaxError(f"this kind of {kind} is not allowed in a template", node.lineno)
+        raise TemplateSyntaxError(f"{kind} is not allowed in a template in this form", node.lineno)

@@ -1,4 +1,4 @@
-"""What can be done with templates. No HTTP in here, and no commit."""
+"""What can be done with templates: create, version, delete and render them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,6 @@ from chassis.errors import Conflict, NotFound
 from chassis.pagination import PageParameters, paginate
 from chassis.schemas import JsonObject
 
-from ..delivery.localization import find_closest_language
 from ..models import Content, Template
 from ..schemas.templates import (
     RenderedPreview,
@@ -26,27 +25,28 @@ from ..schemas.templates import (
     TemplateUpdate,
 )
 from .rendering import BadTemplate, RenderBudget, check_parts, render_parts
+from .translations import find_closest_language
 from .variables_schema import check_schema, check_variables, get_declared_names
 
 
 class UnknownTemplate(NotFound):
-    """There is no such template, or no such version of it."""
+    """The template, or this version of it, does not exist."""
 
 
 class DuplicateTemplate(Conflict):
-    """The names of templates are unique."""
+    """Another template has this name."""
 
 
 class OutdatedTemplate(Conflict):
-    """Somebody else wrote the next version at the same moment."""
+    """Someone else wrote the next version at the same time."""
 
 
 class BuiltInTemplate(Conflict):
-    """Other services rely on it: it can get new versions, but it cannot go."""
+    """Other services use the template: it can get new versions, but not be deleted."""
 
 
 def select_current() -> Select[Template]:
-    """The current version of each template."""
+    """Selects the current version of each template."""
     version = aliased(Template)
     highest = select(func.max(version.version)).where(version.id == Template.id)
     return select(Template).where(Template.version == highest.scalar_subquery())
@@ -57,7 +57,7 @@ def list_templates(session: Session, page: PageParameters) -> dict[str, Any]:
 
 
 def get_template(session: Session, template_id: UUID, version: int | None = None) -> Template:
-    """The current version unless one is named."""
+    """Return the current version, unless a version is given."""
     if version is None:
         found = session.scalar(select_current().where(Template.id == template_id))
     else:
@@ -68,7 +68,7 @@ def get_template(session: Session, template_id: UUID, version: int | None = None
 
 
 def lock_current(session: Session, template_id: UUID) -> Template:
-    """The current version, until the commit: while one writes the next, nobody deletes the rest."""
+    """Locks the current version until the commit, so that no one deletes the template meanwhile."""
     current = select_current().where(Template.id == template_id).with_for_update(of=Template)
     found = session.scalar(current)
     if found is None:
@@ -91,18 +91,22 @@ def create_template(session: Session, author: User, new: TemplateCreate) -> Temp
 def update_template(
     session: Session, author: User, template_id: UUID, change: TemplateUpdate
 ) -> Template:
-    """Writes the next version; what was accepted from earlier ones stays as it is."""
+    """Writes the next version; notifications made from earlier ones do not change."""
     last = lock_current(session, template_id)
     template = Template(id=last.id, version=last.version + 1, **change.model_dump())
     check_template(template)
-    template.name, template.built_in, template.author_id = last.name, last.built_in, author.user_id
+    template.name = last.name
+    template.built_in = last.built_in
+    template.author_id = author.user_id
     return save_version(
-        session, template, OutdatedTemplate("Somebody changed it just now; look again")
+        session,
+        template,
+        OutdatedTemplate("Someone else changed this template just now; load it again"),
     )
 
 
 def save_version(session: Session, template: Template, otherwise: Conflict) -> Template:
-    """`otherwise` is raised when its name or its version is taken."""
+    """Raises `otherwise` when the name or the version is taken."""
     session.add(template)
     try:
         session.flush()
@@ -129,7 +133,7 @@ def check_template(template: Template) -> None:
 
 
 def get_parts_by_language(template: Template) -> dict[str | None, Content | TemplateParts]:
-    """Its own words under None, and each translation under its tag."""
+    """Return the template's own texts under None, and each translation under its tag."""
     found: dict[str | None, Content | TemplateParts] = {None: template}
     for tag, parts in template.translations.items():
         found[tag] = TemplateParts.model_construct(**parts)
@@ -138,7 +142,7 @@ def get_parts_by_language(template: Template) -> dict[str | None, Content | Temp
 
 @contextmanager
 def name_language_in_errors(tag: str | None) -> Iterator[None]:
-    """Errors inside are about this language."""
+    """Adds the language to the field names of errors raised inside."""
     try:
         yield
     except BadTemplate as error:
@@ -153,18 +157,19 @@ def name_language_in_errors(tag: str | None) -> Iterator[None]:
 def render_for_locale(
     template: Template, variables: JsonObject, locale: str | None
 ) -> RenderedPreview:
-    """What a reader with this locale would see, as `render_all` has it."""
+    """Return what a reader with this locale would see."""
     tag = find_closest_language(template.translations, locale)
     return RenderedPreview(**render_languages(template, variables)[tag].model_dump(), locale=tag)
 
 
 def render_languages(template: Template, variables: JsonObject) -> dict[str | None, RenderedText]:
-    """In its own language, under None, and in all others.
+    """Renders every language; the template's own is under None.
 
     Raises WrongVariables, BadVariables or BadTemplate.
     """
     check_variables(template.variables_schema, variables)
-    budget, rendered = RenderBudget(), dict[str | None, RenderedText]()
+    budget = RenderBudget()
+    rendered: dict[str | None, RenderedText] = {}
     for tag, parts in get_parts_by_language(template).items():
         with name_language_in_errors(tag):
             rendered[tag] = render_parts(parts, variables, budget)

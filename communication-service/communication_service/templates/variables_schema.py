@@ -1,7 +1,7 @@
-"""What a template declares of its variables: a part of JSON Schema that cannot run away.
+"""Checks variables against what a template declares: a subset of JSON Schema that stays cheap.
 
-Left out is what matches patterns, refers elsewhere or tries several ways: by it, a schema could
-take for ever or call somebody.
+Patterns, references and alternatives are left out: with them, a schema could take very long or
+fetch a URL.
 """
 
 from collections.abc import Mapping
@@ -56,21 +56,21 @@ SCHEMA_VALIDATOR = Draft202012Validator(
 
 
 class BadSchema(Unprocessable):
-    """The declaration itself is wrong."""
+    """The variables schema itself is wrong."""
 
 
 class WrongVariables(Unprocessable):
-    """The variables are not as the template declares them; `errors` names each."""
+    """The variables do not match the template's schema; `errors` names each problem."""
 
 
 def check_schema(schema: JsonObject) -> None:
-    """Raises BadSchema, which names the place."""
+    """Raises BadSchema, which names the field."""
     if problems := find_errors(SCHEMA_VALIDATOR, schema, "variables_schema"):
         raise BadSchema(summarize_errors(problems), errors=problems)
 
 
 def check_variables(schema: JsonObject | None, variables: Mapping[str, Any]) -> None:
-    """Raises WrongVariables. What is not declared is refused, unless the schema allows it."""
+    """Raises WrongVariables, also for undeclared variables unless the schema allows them."""
     if schema is None:
         return
     strict = Draft202012Validator({"type": "object", "additionalProperties": False, **schema})
@@ -79,7 +79,7 @@ def check_variables(schema: JsonObject | None, variables: Mapping[str, Any]) -> 
 
 
 def get_declared_names(schema: JsonObject) -> set[str] | None:
-    """The names of the variables; None where others are allowed too."""
+    """Return the names of the variables; None when others are allowed too."""
     return None if schema.get("additionalProperties") else set(schema.get("properties", {}))
 
 

@@ -1,4 +1,4 @@
-"""Mail by SMTP, to the address that identity has for the recipient at the moment of sending."""
+"""Email: sends by SMTP to the address that identity has for the recipient at send time."""
 
 import smtplib
 import ssl
@@ -33,7 +33,7 @@ from .protocol import (
 
 
 class SingleLinePolicy(Compat32):
-    """For what is plain; all else is encoded and folded, which takes ten times as long."""
+    """Writes plain headers as they are, ten times as fast as encoding and folding them."""
 
     def fold_binary(self, name: str, value: str) -> bytes:
         if value.isascii() and value.isprintable():
@@ -42,51 +42,41 @@ class SingleLinePolicy(Compat32):
 
 
 WIRE_POLICY = SingleLinePolicy(linesep="\r\n")
-MAX_PLAIN_HEADER_CHARACTERS = 60  # characters of a header that need not be folded
-AUTHENTICATION_REQUIRED = 530  # a matter of settings, not of the message
+MAX_PLAIN_HEADER_CHARACTERS = 60  # longer headers must be folded
+AUTHENTICATION_REQUIRED = 530  # the settings are wrong, not the message
 
 
 class Email:
-    def __init__(self, batch: BatchContext) -> None:
-        self._settings, self._contacts, self._exit_stack = (
-            batch.settings,
-            batch.contacts,
-            batch.exit_stack,
-        )
-        sender = parseaddr(self._settings.smtp_sender)
-        self._sender, self._sender_address = formataddr(sender), sender[1]
+    """Sends the emails of a batch over one SMTP connection."""
+
+    def __init__(self, context: BatchContext) -> None:
+        self._settings = context.settings
+        self._contacts = context.contacts
+        self._exit_stack = context.exit_stack
+        name, self._sender_address = parseaddr(context.settings.smtp_sender)
+        self._sender = formataddr((name, self._sender_address))
         self._smtp: smtplib.SMTP | None = None
         self._connection_error: OSError | None = None
 
     def send(self, delivery: Delivery) -> Receipt:
         name, address = get_recipient(self._contacts, delivery.notification.recipient_id)
-        words = get_localized_text(delivery.notification, self._contacts)
+        text = get_localized_text(delivery.notification, self._contacts)
         to = formataddr((name, address))
-        message = compose_message(self._settings, delivery, words, self._sender, to)
+        message = compose_message(self._settings, delivery, text, self._sender, to)
         smtp = self._get_connection()
         try:
             smtp.sendmail(self._sender_address, [address], message)
-        except smtplib.SMTPRecipientsRefused as error:
-            code, text = error.recipients[address]
-            raise classify_refusal(
-                code, describe_response(delivery, code, text, address)
-            ) from error
-        except smtplib.SMTPSenderRefused as error:  # our sender or our quota: for the settings
-            raise TemporaryFailure(
-                describe_response(delivery, error.smtp_code, error.smtp_error, address)
-            ) from error
-        except smtplib.SMTPDataError as error:
-            answer = describe_response(delivery, error.smtp_code, error.smtp_error, address)
-            raise classify_refusal(error.smtp_code, answer) from error
+        except (smtplib.SMTPRecipientsRefused, smtplib.SMTPResponseException) as error:
+            raise classify_refusal(error, delivery, address) from error
         except OSError as error:
             raise UnknownOutcome(f"No answer: {error}") from error
         return Receipt()
 
     def _get_connection(self) -> smtplib.SMTP:
-        """The batch's connection; a server that is down is not asked again for each mail."""
+        """Return the batch's connection; an unreachable server is tried once per batch."""
         if self._connection_error:
             raise self._connection_error
-        if self._smtp is None or self._smtp.sock is None:  # smtplib's sign of a lost connection
+        if self._smtp is None or self._smtp.sock is None:  # smtplib's mark of a lost connection
             try:
                 self._smtp = connect(self._settings, self._exit_stack)
             except OSError as error:
@@ -98,7 +88,7 @@ class Email:
 def connect(settings: Settings, stack: ExitStack) -> smtplib.SMTP:
     smtp = open_connection(settings)
     stack.callback(close_connection, smtp)
-    smtp.ehlo_or_helo_if_needed()  # else a server that hangs here is asked for each mail anew
+    smtp.ehlo_or_helo_if_needed()  # fails here, once per batch, when a server hangs
     if settings.smtp_security == "starttls":
         smtp.starttls(context=ssl.create_default_context())
     if settings.smtp_username:
@@ -107,23 +97,24 @@ def connect(settings: Settings, stack: ExitStack) -> smtplib.SMTP:
 
 
 def close_connection(smtp: smtplib.SMTP) -> None:
-    """What was sent is sent, whatever the server says to the farewell."""
+    """Says QUIT; whatever the server answers, what was sent is sent."""
     with suppress(OSError):
         smtp.quit()
     smtp.close()
 
 
 def open_connection(settings: Settings) -> smtplib.SMTP:
-    host, port, timeout = settings.smtp_host, settings.smtp_port, settings.smtp_timeout_seconds
-    name = settings.mail_domain  # or smtplib would ask the DNS for ours, and wait
+    server = (settings.smtp_host, settings.smtp_port)
+    name = settings.mail_domain  # else smtplib looks up our host name, and waits
+    timeout = settings.smtp_timeout_seconds
     if settings.smtp_security == "tls":
         context = ssl.create_default_context()
-        return smtplib.SMTP_SSL(host, port, name, timeout=timeout, context=context)
-    return smtplib.SMTP(host, port, name, timeout=timeout)
+        return smtplib.SMTP_SSL(*server, name, timeout=timeout, context=context)
+    return smtplib.SMTP(*server, name, timeout=timeout)
 
 
 def get_recipient(contacts: Contacts, user_id: str) -> tuple[str, str]:
-    """Name, ready for a header, and address."""
+    """Return the name, ready for a header, and the address."""
     try:
         contact = contacts.get(user_id)
     except UnknownRecipient as error:
@@ -134,29 +125,32 @@ def get_recipient(contacts: Contacts, user_id: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=10_000)
 def validate_address(text: str | None) -> str:
-    """Exactly one address, and nothing in it that could begin another header or command."""
+    """Return exactly one address, without anything that could begin another header or command."""
     try:
         address = Address(addr_spec=text)
         domain = idna.encode(address.domain, uts46=True).decode()
     except (TypeError, ValueError, IndexError, MessageError) as error:  # idna's are ValueErrors
-        raise Undeliverable("The recipient has no mail address that can be used") from error
+        raise Undeliverable("The recipient has no valid mail address") from error
     if not address.username.isascii():
-        raise Undeliverable("The recipient's mail address has other than ASCII before its @")
+        raise Undeliverable(
+            "The recipient's mail address has characters other than ASCII before its @"
+        )
     return Address(username=address.username, domain=domain).addr_spec
 
 
 def compose_message(
-    settings: Settings, delivery: Delivery, words: Content | RenderedText, sender: str, to: str
+    settings: Settings, delivery: Delivery, texts: Content | RenderedText, sender: str, to: str
 ) -> bytes:
     notification = delivery.notification
-    message: Message = build_text_part(words.body, "plain")
-    if words.html is not None:
-        parts = [message, build_text_part(words.html, "html")]
+    message: Message = build_text_part(texts.body, "plain")
+    if texts.html is not None:
+        parts = [message, build_text_part(texts.html, "html")]
         message = MIMEMultipart("alternative", _subparts=parts)
-    message["From"], message["To"] = sender, to
-    message["Subject"] = encode_header(words.subject)
+    message["From"] = sender
+    message["To"] = to
+    message["Subject"] = encode_header(texts.subject)
     message["Date"] = format_datetime(now())
-    # The same at each attempt: a receiver that has seen it knows a repeated mail.
+    # The same at each attempt, so that a receiver recognizes a repeated email.
     message["Message-ID"] = f"<{delivery.id}@{settings.mail_domain}>"
     message["Auto-Submitted"] = "auto-generated"
     message["X-Trace-ID"] = notification.trace_id or ""
@@ -176,22 +170,32 @@ def build_text_part(text: str, subtype: str) -> Message:
 
 
 def encode_header(text: str) -> str:
-    """Encoded unless short and plain.
+    """Encodes a header, unless it is short and plain.
 
-    Not left to email.message.EmailMessage: that decodes words which look encoded, and a
-    "=?utf-8?q?=0D=0ABcc:_x?=" becomes a header (seen with Python 3.11 and 3.13).
+    email.message.EmailMessage would decode text that looks encoded, and "=?utf-8?q?=0D=0ABcc:_x?="
+    would become a header (seen with Python 3.11 and 3.13).
     """
     is_plain = text.isascii() and text.isprintable() and len(text) <= MAX_PLAIN_HEADER_CHARACTERS
     return text if is_plain and "=?" not in text else Header(text, "utf-8").encode()
 
 
+def classify_refusal(
+    error: smtplib.SMTPRecipientsRefused | smtplib.SMTPResponseException,
+    delivery: Delivery,
+    address: str,
+) -> Exception:
+    """Return the exception for a refusal; a 5xx to the recipient or the message is permanent."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        code, text = error.recipients[address]
+        response = describe_response(delivery, code, text, address)
+    else:
+        code = error.smtp_code
+        response = describe_response(delivery, code, error.smtp_error, address)
+    is_ours = isinstance(error, smtplib.SMTPSenderRefused) or code == AUTHENTICATION_REQUIRED
+    return Undeliverable(response) if code >= 500 and not is_ours else TemporaryFailure(response)
+
+
 def describe_response(delivery: Delivery, code: int, answer: bytes | str, address: str) -> str:
-    """The sender of a notification is not told the recipient's address."""
+    """Hides the recipient's address from the sender of the notification."""
     text = answer.decode(errors="replace") if isinstance(answer, bytes) else answer
     return excerpt_response(delivery, code, text.replace(address, "the recipient"))
-
-
-def classify_refusal(code: int, said: str) -> Exception:
-    """A 5xx is for good."""
-    is_for_good = code >= 500 and code != AUTHENTICATION_REQUIRED
-    return Undeliverable(said) if is_for_good else TemporaryFailure(said)

@@ -1,4 +1,4 @@
-"""In-app: a row in the recipient's inbox."""
+"""In-app: delivers to the recipient's inbox."""
 
 from ...models import Delivery
 from ..localization import get_localized_text
@@ -6,19 +6,21 @@ from .protocol import BatchContext, Receipt
 
 
 class InApp:
-    def __init__(self, batch: BatchContext) -> None:
-        self._contacts = batch.contacts
+    """Makes inbox items, which are saved together with the end of their delivery."""
+
+    def __init__(self, context: BatchContext) -> None:
+        self._contacts = context.contacts
 
     def send(self, delivery: Delivery) -> Receipt:
         notification = delivery.notification
-        words = get_localized_text(notification, self._contacts)
+        texts = get_localized_text(notification, self._contacts)
         item = {
             "delivery_id": delivery.id,
             "notification_id": notification.id,
             "user_id": notification.recipient_id,
             "sender_id": notification.sender_id,
             "category": notification.category,
-            "subject": words.subject,
-            "body": words.body,
+            "subject": texts.subject,
+            "body": texts.body,
         }
         return Receipt(inbox_item=item)

@@ -1,4 +1,4 @@
-"""What a channel's provider is, what it is given, and how it says what came of it."""
+"""The interface of a channel's provider: its context, its result, its errors."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -6,20 +6,20 @@ from typing import Any, Protocol
 
 from chassis.untrusted_http import UntrustedHttpClient
 
+from ...categories import SECURITY
 from ...models import Delivery
-from ...schemas.fields import SECURITY
 from ...settings import Settings
 from ..contacts import Contacts
 
-MAX_EXCERPT_CHARACTERS = 300  # characters
+MAX_EXCERPT_CHARACTERS = 300
 
 
 class Undeliverable(Exception):
-    """Trying again is useless: the recipient is unknown, or the message is refused for good."""
+    """Raised when a retry is useless: an unknown recipient, or a permanent refusal."""
 
 
 class TemporaryFailure(Exception):
-    """It may work later, after so many seconds at the earliest."""
+    """Raised when a retry may work, after at least `after` seconds."""
 
     def __init__(self, message: str, after: float = 0) -> None:
         super().__init__(message)
@@ -27,26 +27,26 @@ class TemporaryFailure(Exception):
 
 
 class UnknownOutcome(TemporaryFailure):
-    """It was sent and nobody has said what became of it: it may have arrived all the same."""
+    """Raised when there was no answer: the message may have arrived."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What is to be saved with the delivery's end: what the other side answered, an inbox item."""
+    """Holds what to save with the delivery: the other side's response, or an inbox item."""
 
     response: str | None = None
     inbox_item: dict[str, Any] | None = None
 
 
 def excerpt_response(delivery: Delivery, status: int, text: str) -> str:
-    """The beginning of an answer; of one to a secret nothing, since it may repeat that."""
+    """Return the start of a response; for a secret only the status, as the text may repeat it."""
     is_secret = delivery.notification.category == SECURITY
     return str(status) if is_secret else f"{status} {text[:MAX_EXCERPT_CHARACTERS]}".strip()
 
 
 @dataclass(frozen=True)
 class BatchContext:
-    """What a provider works with. What is put on `stack` is closed when the batch is over."""
+    """Holds what a provider works with; `exit_stack` is closed after the batch."""
 
     settings: Settings
     contacts: Contacts
@@ -55,11 +55,11 @@ class BatchContext:
 
 
 class Provider(Protocol):
-    """Made with a Batch, it lives as long as that."""
+    """Sends the deliveries of one batch on one channel."""
 
     def send(self, delivery: Delivery) -> Any:
-        """Brings one delivery to its recipient, and returns a Receipt.
+        """Sends one delivery and returns a Receipt.
 
-        Where it is an `async def`, several are sent at the same time. Raises Undeliverable where
-        trying again is useless; after anything else it is tried again.
+        When it is an `async def`, several are sent at the same time. After Undeliverable the
+        delivery is dead; after any other exception it is retried.
         """

@@ -1,4 +1,4 @@
-"""SMS, through Twilio or whoever has the same API."""
+"""SMS: sends through Twilio, or a provider with the same API."""
 
 import re
 
@@ -19,36 +19,39 @@ from .protocol import (
 )
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-MAX_SMS_CHARACTERS = 1600  # characters
-RETRYABLE_STATUSES = (401, 403, 408, 429)  # a matter of settings or of pace, not of the message
+MAX_SMS_CHARACTERS = 1600
+RETRYABLE_STATUSES = (401, 403, 408, 429)  # wrong settings or too fast, not a bad message
 
 
 class Sms:
-    def __init__(self, batch: BatchContext) -> None:
-        settings = batch.settings
+    """Sends the text messages of a batch with one HTTP client."""
+
+    def __init__(self, context: BatchContext) -> None:
+        settings = context.settings
         account = settings.sms_account_sid
-        self._contacts, self._sender = batch.contacts, settings.sms_sender
+        self._contacts = context.contacts
+        self._sender = settings.sms_sender
         self._path = f"/2010-04-01/Accounts/{account}/Messages.json"
         client = httpx.Client(
             base_url=settings.sms_api_url,
             auth=(account, settings.sms_auth_token.get_secret_value()),
             timeout=settings.sms_timeout_seconds,
         )
-        self._client = batch.exit_stack.enter_context(client)
+        self._client = context.exit_stack.enter_context(client)
 
     def send(self, delivery: Delivery) -> Receipt:
         number = get_phone_number(self._contacts, delivery.notification.recipient_id)
-        words = get_localized_text(delivery.notification, self._contacts)
-        text = f"{words.subject}\n{words.body}"[:MAX_SMS_CHARACTERS]
+        texts = get_localized_text(delivery.notification, self._contacts)
+        text = f"{texts.subject}\n{texts.body}"[:MAX_SMS_CHARACTERS]
         message = {"To": number, "From": self._sender, "Body": text}
-        headers = {"Idempotency-Key": str(delivery.id)}  # for a provider that looks
+        headers = {"Idempotency-Key": str(delivery.id)}  # for providers that support it
         try:
             answer = self._client.post(self._path, data=message, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise TemporaryFailure(f"No answer: {error}") from error
         except httpx.RequestError as error:
             raise UnknownOutcome(f"No answer: {error}") from error
-        # The sender of a notification is not told the number.
+        # The sender of a notification must not see the number.
         said = answer.text.replace(number, "the recipient")
         return check_response(answer, excerpt_response(delivery, answer.status_code, said))
 
@@ -59,12 +62,12 @@ def get_phone_number(contacts: Contacts, user_id: str) -> str:
     except UnknownRecipient as error:
         raise Undeliverable(str(error)) from error
     if not E164.fullmatch(number):
-        raise Undeliverable("The recipient has no phone number that can be used")
+        raise Undeliverable("The recipient has no valid phone number")
     return str(number)
 
 
 def check_response(answer: httpx.Response, said: str) -> Receipt:
-    """Raises what a refusal means."""
+    """Return a receipt, or raise the exception for the refusal."""
     if answer.is_success:
         return Receipt(response=said)
     if answer.is_client_error and answer.status_code not in RETRYABLE_STATUSES:

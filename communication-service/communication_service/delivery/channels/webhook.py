@@ -1,4 +1,4 @@
-"""Webhooks: a signed POST to an endpoint of the recipient's, as standardwebhooks.com has it."""
+"""Webhook: sends a signed POST to an endpoint of the recipient (standardwebhooks.com)."""
 
 import json
 from collections.abc import Iterator
@@ -21,19 +21,21 @@ from .protocol import (
     excerpt_response,
 )
 
-RETRYABLE_STATUSES = (408, 425, 429)  # the 4xx that do not mean "never"
+RETRYABLE_STATUSES = (408, 425, 429)  # the temporary ones among the 4xx
 GONE = 410
-GATEWAY_STATUSES = (502, 504)  # something between us and the endpoint had no answer from it
+GATEWAY_STATUSES = (502, 504)  # a proxy got no answer from the endpoint
 CONNECTION_ERRORS = (httpcore.ConnectError, httpcore.ConnectTimeout, gaierror)
 
 
 class EndpointGone(Undeliverable):
-    """It has said that it will not come back."""
+    """Raised when the endpoint answers 410 Gone."""
 
 
 class Webhook:
-    def __init__(self, batch: BatchContext) -> None:
-        self._http_client = batch.http_client
+    """Sends webhooks, several at the same time."""
+
+    def __init__(self, context: BatchContext) -> None:
+        self._http_client = context.http_client
 
     async def send(self, delivery: Delivery) -> Receipt:
         if delivery.endpoint is None:
@@ -55,7 +57,7 @@ class Webhook:
 
 def build_payload(delivery: Delivery) -> str:
     notification = delivery.notification
-    said = {
+    data = {
         "id": str(notification.id),
         "category": notification.category,
         "sender_id": notification.sender_id,
@@ -65,12 +67,12 @@ def build_payload(delivery: Delivery) -> str:
     }
     at = notification.created_at.isoformat()
     return json.dumps(
-        {"type": f"notification.{notification.category}", "timestamp": at, "data": said}
+        {"type": f"notification.{notification.category}", "timestamp": at, "data": data}
     )
 
 
 def build_headers(endpoint: WebhookEndpoint, delivery_id: str, content: str) -> dict[str, str]:
-    """The same id at each attempt; while a secret is being replaced, a signature of each."""
+    """Signs with each valid secret; the id is the same at each attempt."""
     at = now()
     signatures = [
         Signer(secret).sign(delivery_id, at, content) for secret in get_valid_secrets(endpoint, at)
@@ -91,7 +93,7 @@ def get_valid_secrets(endpoint: WebhookEndpoint, at: datetime) -> Iterator[str]:
 
 
 def check_response(answer: UntrustedResponse, said: str) -> Receipt:
-    """Raises what a refusal means."""
+    """Return a receipt, or raise the exception for the refusal."""
     if 200 <= answer.status < 300:
         return Receipt(response=said)
     if answer.status == GONE:

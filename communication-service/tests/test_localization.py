@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from communication_service.delivery.localization import find_closest_language
+from communication_service.templates.translations import find_closest_language
 from tools.localdev.fake_identity import FakeIdentity
 
 from .conftest import Caller, MailServer

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from communication_service.categories import RateLimit
 from communication_service.delivery.rules import SEND, Decision, DeliveryFacts, decide
-from communication_service.schemas.preferences import NotificationPreferences, RateLimit
+from communication_service.schemas.preferences import NotificationPreferences
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -106,8 +107,8 @@ def test_quiet_hours_are_for_the_channels_they_name() -> None:
 def test_a_limit_is_reached_by_as_many_as_it_names() -> None:
     limit = RateLimit(amount=3, seconds=60)
 
-    assert decide(case(limit=limit, recent=2), NOON) == SEND
-    assert decide(case(limit=limit, recent=3), NOON).reason == (
+    assert decide(case(limit=limit, recent_count=2), NOON) == SEND
+    assert decide(case(limit=limit, recent_count=3), NOON).reason == (
         "Beyond the recipient's limit for the category news: 3 within 60 seconds"
     )
 
@@ -115,6 +116,6 @@ def test_a_limit_is_reached_by_as_many_as_it_names() -> None:
 def test_what_is_mandatory_passes_everything() -> None:
     wishes = {"categories": {"*": {"email": False}}, **quiet("00:00", "23:59", "UTC")}
     limit = RateLimit(amount=1, seconds=60)
-    forced = case(wishes, is_mandatory=True, suppressed_because="x", limit=limit, recent=9)
+    forced = case(wishes, is_mandatory=True, suppression_reason="x", limit=limit, recent_count=9)
 
     assert decide(forced, NOON) == SEND

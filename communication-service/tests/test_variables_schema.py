@@ -86,7 +86,9 @@ def test_a_template_uses_what_it_declares_unless_others_are_allowed(editor: Call
     )
 
     assert refused.status_code == 422
-    assert refused.json()["errors"] == [{"field": "body", "message": "uses title, not declared"}]
+    assert refused.json()["errors"] == [
+        {"field": "body", "message": "uses undeclared variables: title"}
+    ]
     assert allowed.json()["body"] == "Mills"
 
 

@@ -1,0 +1,55 @@
+"""Decides what happens to a delivery after an attempt: delivered, retried later, or dead."""
+
+import random
+
+from chassis.errors import ServiceError
+from chassis.job_queue import DEAD, PENDING, JobResult
+from chassis.service_client import get_requested_delay
+
+from ..models import DELIVERED, Delivery
+from ..settings import Settings
+from .attempts import DeliveryResult
+from .channels.protocol import TemporaryFailure, Undeliverable
+
+MAX_IDENTITY_RETRY_SECONDS = 30.0
+
+
+def build_job_result(result: DeliveryResult, settings: Settings) -> JobResult:
+    """Retries a temporary failure until the delivery is too old or has no attempts left."""
+    delivery, error = result.delivery, result.error
+    if error is None:
+        return JobResult(delivery, DELIVERED)
+    if isinstance(error, ServiceError):
+        return postpone_without_identity(result, error, settings)
+    is_too_old = delivery.get_age_seconds(settings.lease) > settings.delivery_max_age_seconds
+    is_exhausted = delivery.attempts >= settings.delivery_max_attempts
+    if isinstance(error, Undeliverable) or is_too_old or is_exhausted:
+        return JobResult(delivery, DEAD, result.reason)
+    backoff = settings.retry_policy.get_delay(delivery.attempts)
+    requested = error.after if isinstance(error, TemporaryFailure) else 0
+    return JobResult(delivery, PENDING, result.reason, delay=max(backoff, requested))
+
+
+def postpone_without_identity(
+    result: DeliveryResult, error: ServiceError, settings: Settings
+) -> JobResult:
+    """Identity is unreachable, so there is no address. This never counts as an attempt.
+
+    Only identity's ServiceErrors get here; providers handle their own. The number of attempts does
+    not grow, so the delay grows with the age of the delivery.
+    """
+    age = result.delivery.get_age_seconds(settings.lease)
+    longest = min(MAX_IDENTITY_RETRY_SECONDS, max(settings.delivery_first_delay_seconds, age))
+    delay = max(random.uniform(longest / 2, longest), get_requested_delay(error))
+    return JobResult(result.delivery, PENDING, result.reason, delay=delay, counts=False)
+
+
+def requeue_untried(delivery: Delivery, settings: Settings) -> JobResult:
+    """Makes a delivery due again that the batch had no time for.
+
+    A webhook waits a little, so that a slow endpoint lets others pass in the next batches.
+    """
+    delay = None
+    if delivery.endpoint_id:
+        delay = random.uniform(1, 3) * settings.delivery_batch_seconds
+    return JobResult(delivery, PENDING, counts=False, delay=delay)
