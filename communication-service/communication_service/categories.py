@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from chassis.schemas import STRICT
+from chassis.schemas import RequestModel
 
 SECURITY = "security"
 """The category of messages such as a password reset; their text is redacted once delivered."""
@@ -17,10 +17,8 @@ Category = Annotated[str, Field(max_length=50, pattern=CATEGORY_PATTERN)]
 CategoryOrEvery = Annotated[str, Field(max_length=50, pattern=rf"{CATEGORY_PATTERN}|^\*$")]
 
 
-class RateLimit(BaseModel):
+class RateLimit(RequestModel):
     """Allows `amount` notifications of a category on each channel within `seconds`."""
-
-    model_config = STRICT
 
     amount: int = Field(ge=1, le=1000)
     seconds: int = Field(ge=1, le=366 * 24 * 60 * 60)

@@ -1,6 +1,6 @@
 """The tables. A delivery is one notification on one channel: a row of the queue of record."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
+from chassis.clock import now
 from chassis.idempotency import define_keys_table
 from chassis.job_queue import DEAD, PENDING, RUNNING, QueuedJobMixin
 
@@ -33,10 +34,6 @@ URGENT, NORMAL, BULK = PRIORITIES = (0, 1, 2)
 
 NOT_ARRIVED_OUTCOMES = ("failed", "rejected")
 """Outcomes of an attempt that prove that the recipient got nothing."""
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
@@ -161,9 +158,10 @@ class Delivery(QueuedJobMixin, Base):
     endpoint_id: Mapped[UUID | None]  # of a webhook; the endpoint may be deleted
     notification: Mapped[Notification] = relationship(back_populates="deliveries")
     endpoint: Mapped["WebhookEndpoint | None"] = relationship(
-        primaryjoin="foreign(Delivery.endpoint_id) == WebhookEndpoint.id", viewonly=True, lazy="raise"
+        primaryjoin="foreign(Delivery.endpoint_id) == WebhookEndpoint.id",
+        viewonly=True,
+        lazy="raise",
     )
-
     queued_at: Mapped[Timestamp]  # when it was first due, or replayed: its age starts here
 
     def get_claim_time(self, lease: timedelta) -> datetime:

@@ -12,11 +12,12 @@ from sqlalchemy import Select, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
+from chassis.clock import now
 from chassis.errors import Conflict, NotFound
 from chassis.job_queue import PENDING
 from chassis.pagination import PageParameters, paginate
 
-from .models import DISABLED, ENABLED, SUPPRESSED, Delivery, WebhookEndpoint, now
+from .models import DISABLED, ENABLED, SUPPRESSED, Delivery, WebhookEndpoint
 from .redaction import redact_finished
 from .schemas.webhook_endpoints import EndpointCreate, EndpointUpdate
 

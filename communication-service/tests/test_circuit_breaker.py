@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import update
 
+from chassis.clock import now
 from communication_service.database import session_maker
-from communication_service.models import Delivery, Notification, WebhookEndpoint, now
+from communication_service.models import Delivery, Notification, WebhookEndpoint
 
 from .conftest import Caller
 from .deliveries import (

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import update
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from chassis.clock import now
 from communication_service.database import session_maker
-from communication_service.models import WebhookEndpoint, now
+from communication_service.models import WebhookEndpoint
 
 from .conftest import Caller
 from .deliveries import deliver_until_finished, get_outcomes, get_retry_delay, send_webhook

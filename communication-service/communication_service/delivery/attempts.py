@@ -10,10 +10,11 @@ from uuid import UUID
 from sqlalchemy import JSON, column, delete, func, insert, literal, tuple_, update
 from sqlalchemy.orm import Session
 
+from chassis.clock import now
 from chassis.errors import ServiceError
 from chassis.tracing import trace_context
 
-from ..models import DELIVERED, Attempt, Delivery, now
+from ..models import DELIVERED, Attempt, Delivery
 from .channels.protocol import Receipt, TemporaryFailure, Undeliverable, UnknownOutcome
 
 logger = logging.getLogger(__name__)

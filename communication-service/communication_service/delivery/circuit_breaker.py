@@ -15,9 +15,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
+from chassis.clock import now
 from chassis.job_queue import DEAD, PENDING, JobResult, finish_jobs
 
-from ..models import DISABLED, ENABLED, PAUSED, SUPPRESSED, Delivery, WebhookEndpoint, now
+from ..models import DISABLED, ENABLED, PAUSED, SUPPRESSED, Delivery, WebhookEndpoint
 from ..notifications.service import notify_user
 from ..settings import Settings
 from ..webhook_endpoints import select_pending_deliveries

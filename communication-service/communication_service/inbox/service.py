@@ -10,10 +10,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
+from chassis.clock import now
 from chassis.errors import NotFound
 from chassis.pagination import PageParameters, paginate
 
-from ..models import NOT_ARCHIVED, UNREAD, Inbox, InboxItem, now
+from ..models import NOT_ARCHIVED, UNREAD, Inbox, InboxItem
 from ..schemas.inbox import ReadCount, UnreadCount
 
 

@@ -5,8 +5,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
+from chassis.clock import now
 
-from ..models import Preferences, Suppression, now
+from ..models import Preferences, Suppression
 from ..schemas.preferences import NotificationPreferences, PreferencesRead
 from ..settings import Settings
 

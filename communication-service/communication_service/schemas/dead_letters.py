@@ -6,11 +6,13 @@ from uuid import UUID
 
 from pydantic import Field
 
+from chassis.schemas import RequestModel, ResponseModel
+
 from ..categories import Category
-from .fields import Channel, Given, Shown
+from .fields import Channel
 
 
-class DeadLetterFilter(Given):
+class DeadLetterFilter(RequestModel):
     """Selects the dead letters that match every given field."""
 
     delivery_ids: Annotated[list[UUID] | None, Field(min_length=1, max_length=1000)] = None
@@ -23,7 +25,7 @@ class DeadLetterPurge(DeadLetterFilter):
     dry_run: bool = False
 
 
-class DeadLetterRead(Shown):
+class DeadLetterRead(ResponseModel):
     id: UUID
     notification_id: UUID
     channel: str
@@ -36,7 +38,7 @@ class DeadLetterRead(Shown):
     queued_at: datetime
 
 
-class OperationRead(Shown):
+class OperationRead(ResponseModel):
     """Describes a replay or purge. Without an id it was a dry run."""
 
     id: UUID | None

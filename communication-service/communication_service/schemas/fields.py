@@ -4,9 +4,9 @@ import json
 import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from chassis.schemas import STRICT, JsonObject, Text
+from chassis.schemas import JsonObject, Text
 
 
 def check_one_line(text: str) -> str:
@@ -33,15 +33,3 @@ TemplateName = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9]+(-[a-z0-
 Channel = Literal["email", "in_app", "webhook", "sms"]
 Locale = Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 Variables = Annotated[JsonObject, limit_json_size(100_000)]
-
-
-class Given(BaseModel):
-    """What a client sends."""
-
-    model_config = STRICT
-
-
-class Shown(BaseModel):
-    """What a client gets, from a row or an object with these attributes."""
-
-    model_config = ConfigDict(from_attributes=True)

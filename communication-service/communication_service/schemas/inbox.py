@@ -3,10 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
-from .fields import Shown
+from chassis.schemas import ResponseModel
 
 
-class InboxItemRead(Shown):
+class InboxItemRead(ResponseModel):
     id: UUID
     notification_id: UUID
     sender_id: UUID
@@ -18,9 +18,9 @@ class InboxItemRead(Shown):
     archived_at: datetime | None
 
 
-class UnreadCount(Shown):
+class UnreadCount(ResponseModel):
     unread: int
 
 
-class ReadCount(Shown):
+class ReadCount(ResponseModel):
     read: int

@@ -1,6 +1,6 @@
 """Requests and responses about notifications, deliveries and attempts."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -14,18 +14,11 @@ from pydantic import (
     model_validator,
 )
 
-from chassis.schemas import JsonObject
+from chassis.clock import now
+from chassis.schemas import JsonObject, RequestModel, ResponseModel
 
 from ..categories import SECURITY, Category
-from .fields import (
-    Body,
-    Channel,
-    Given,
-    Shown,
-    Subject,
-    TemplateName,
-    Variables,
-)
+from .fields import Body, Channel, Subject, TemplateName, Variables
 from .templates import RenderedText
 
 MAX_SEND_AHEAD = timedelta(days=366)
@@ -33,17 +26,17 @@ MAX_SEND_AHEAD = timedelta(days=366)
 
 def check_send_at(time: datetime) -> datetime:
     """Refuses times more than a year ahead; past times mean now."""
-    now = datetime.now(UTC)
-    if time > now + MAX_SEND_AHEAD:
+    current = now()
+    if time > current + MAX_SEND_AHEAD:
         raise ValueError("must lie within a year from now")
-    return max(time, now)
+    return max(time, current)
 
 
 Priority = Literal["urgent", "normal", "bulk"]
 SendAt = Annotated[AwareDatetime, AfterValidator(check_send_at)]
 
 
-class NotificationBase(Given):
+class NotificationBase(RequestModel):
     """Holds all of a notification but its recipients."""
 
     channels: set[Channel] = Field(default={"email", "in_app"}, min_length=1)
@@ -77,7 +70,7 @@ class NotificationCreate(NotificationBase):
     recipient_id: UUID
 
 
-class BulkRecipient(Given):
+class BulkRecipient(RequestModel):
     recipient_id: UUID
     variables: JsonObject = Field(default={}, description="Added to those for all recipients.")
 
@@ -97,19 +90,19 @@ class BulkCreate(NotificationBase):
         return value
 
 
-class BulkItem(Shown):
+class BulkItem(ResponseModel):
     recipient_id: UUID
     status: Literal["accepted", "duplicate", "refused"]
     notification_id: UUID | None = None
     error: str | None = None
 
 
-class BulkResult(Shown):
+class BulkResult(ResponseModel):
     accepted: int
     items: list[BulkItem]
 
 
-class DeliveryRead(Shown):
+class DeliveryRead(ResponseModel):
     id: UUID
     channel: str
     endpoint_id: UUID | None
@@ -148,7 +141,7 @@ class NotificationRead(RenderedText):
         return f"/api/v1/notifications/{self.id}"
 
 
-class AttemptRead(Shown):
+class AttemptRead(ResponseModel):
     id: UUID
     channel: str
     number: int
@@ -171,11 +164,11 @@ class AttemptRead(Shown):
         return round((self.finished_at - self.started_at).total_seconds() * 1000, 3)
 
 
-class Attempts(Shown):
+class Attempts(ResponseModel):
     items: list[AttemptRead]
 
 
-class QueueStatus(Shown):
+class QueueStatus(ResponseModel):
     accepted: int
     deliveries: dict[str, int]
     due: int

@@ -8,10 +8,10 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from chassis.schemas import Text
+from chassis.schemas import RequestModel, ResponseModel, Text
 
 from ..categories import CategoryOrEvery, RateLimit
-from .fields import Channel, Given, Shown
+from .fields import Channel
 
 get_time_zones = cache(available_timezones)  # reads many files
 
@@ -26,7 +26,7 @@ ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 TimeZone = Annotated[str, Field(max_length=50), AfterValidator(check_time_zone)]
 
 
-class QuietHours(Given):
+class QuietHours(RequestModel):
     """Sets quiet hours in the recipient's local time; they may span midnight."""
 
     start: ClockTime
@@ -42,7 +42,7 @@ class QuietHours(Given):
         return end
 
 
-class NotificationPreferences(Given):
+class NotificationPreferences(RequestModel):
     """Holds what a user wants. Channels are on by default; * means every other category."""
 
     categories: dict[CategoryOrEvery, dict[Channel, bool]] = Field(default={}, max_length=100)
@@ -50,14 +50,14 @@ class NotificationPreferences(Given):
     quiet_hours: QuietHours | None = None
 
 
-class SuppressionCreate(Given):
+class SuppressionCreate(RequestModel):
     user_id: UUID
     channel: Channel = "email"
     category: CategoryOrEvery = "*"
     reason: Annotated[Text, Field(min_length=1, max_length=500)]
 
 
-class SuppressionRead(Shown):
+class SuppressionRead(ResponseModel):
     id: UUID
     user_id: UUID
     channel: str
@@ -67,7 +67,7 @@ class SuppressionRead(Shown):
     created_at: datetime
 
 
-class PreferencesRead(Shown):
+class PreferencesRead(ResponseModel):
     categories: dict[str, dict[str, bool]]
     limits: dict[str, RateLimit]
     quiet_hours: QuietHours | None

@@ -6,14 +6,14 @@ from uuid import UUID
 
 from pydantic import Field, field_validator
 
-from chassis.schemas import JsonObject
+from chassis.schemas import JsonObject, RequestModel, ResponseModel
 
-from .fields import Body, Given, Locale, Shown, Subject, TemplateName, Variables, limit_json_size
+from .fields import Body, Locale, Subject, TemplateName, Variables, limit_json_size
 
 VariablesSchema = Annotated[JsonObject, limit_json_size(10_000)]
 
 
-class TemplateParts(Given):
+class TemplateParts(RequestModel):
     """Holds a template's texts in one language."""
 
     subject: Subject
@@ -37,7 +37,7 @@ class TemplateCreate(TemplateUpdate):
     name: TemplateName
 
 
-class TemplateRender(Given):
+class TemplateRender(RequestModel):
     variables: Variables = Field(default={})
     locale: Locale | None = None
 
@@ -46,7 +46,7 @@ class TemplatePreview(TemplateRender, TemplateUpdate):
     pass
 
 
-class RenderedText(Shown):
+class RenderedText(ResponseModel):
     subject: str
     body: str
     html: str | None = None

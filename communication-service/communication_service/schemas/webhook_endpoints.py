@@ -6,21 +6,20 @@ from uuid import UUID
 
 from pydantic import Field
 
-from chassis.schemas import Text
+from chassis.schemas import RequestModel, ResponseModel, Text
 
 from ..categories import Category
-from .fields import Given, Shown
 
 Categories = Annotated[list[Category] | None, Field(min_length=1, max_length=50)]
 Url = Annotated[Text, Field(min_length=1, max_length=2000)]
 
 
-class EndpointCreate(Given):
+class EndpointCreate(RequestModel):
     url: Url
     categories: Categories = None
 
 
-class EndpointUpdate(Given):
+class EndpointUpdate(RequestModel):
     """Changes the given fields only."""
 
     url: Url = ""
@@ -28,11 +27,11 @@ class EndpointUpdate(Given):
     status: Literal["enabled", "disabled"] = "enabled"
 
 
-class SecretRotation(Given):
+class SecretRotation(RequestModel):
     keep_old_seconds: int = Field(default=24 * 60 * 60, ge=0, le=7 * 24 * 60 * 60)
 
 
-class EndpointRead(Shown):
+class EndpointRead(ResponseModel):
     id: UUID
     url: str
     categories: list[str] | None

@@ -16,7 +16,9 @@ from functools import lru_cache
 
 import idna
 
-from ...models import Content, Delivery, now
+from chassis.clock import now
+
+from ...models import Content, Delivery
 from ...preferences.suppressions import build_unsubscribe_link
 from ...schemas.templates import RenderedText
 from ...settings import Settings

@@ -8,10 +8,11 @@ from socket import gaierror
 import httpcore
 from standardwebhooks import Webhook as Signer
 
+from chassis.clock import now
 from chassis.service_client import parse_retry_after
 from chassis.untrusted_http import ForbiddenTarget, NoResponse, UntrustedResponse
 
-from ...models import Delivery, WebhookEndpoint, now
+from ...models import Delivery, WebhookEndpoint
 from .protocol import (
     BatchContext,
     Receipt,
