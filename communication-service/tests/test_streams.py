@@ -1,14 +1,12 @@
-"""The live inbox, over the network: several replicas of the service, real tokens that end."""
+"""The live inbox, over the network: several replicas, real tokens that end."""
 
 import asyncio
 import json
-import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,7 +19,7 @@ import pytest
 from chassis.auth import User
 from chassis.event_stream import EventStreams
 from communication_service.database import session_maker
-from communication_service.inbox import service as inbox
+from communication_service.inbox.service import add_items
 from communication_service.inbox.streams import INBOXES, PAGE_SIZE
 from communication_service.settings import SERVICE_FOLDER
 from tools.localdev.child_process import leashed, let_go
@@ -31,47 +29,12 @@ from tools.localdev.services import SERVICES
 from tools.localdev.test_servers import TemporaryServers
 
 from .conftest import Caller
+from .inbox_listener import listening
 from .processes import is_ready, serve_identity, wait_for
 
 Deliver = Callable[..., None]
+
 Start = Callable[..., tuple[str, Path, Callable[[], None]]]
-
-
-class Listener:
-    """An EventSource: what it has heard so far, and where it is."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.response = response
-        self.events: list[dict[str, Any]] = []
-        self.ended = threading.Event()
-        threading.Thread(target=self._listen, daemon=True).start()
-        wait_for(lambda: bool(self.events), seconds=5)
-
-    def _listen(self) -> None:
-        fields: dict[str, str] = {}
-        try:
-            for line in self.response.iter_lines():
-                name, _, value = line.partition(": ")
-                if line:
-                    fields[name] = value
-                elif "data" in fields:
-                    self.events.append({**fields, "at": time.monotonic()})
-                    fields = {}
-        except httpx.HTTPError:
-            pass
-        self.ended.set()
-
-    def has_heard(self, number: int) -> bool:
-        return len(self.subjects) >= number
-
-    @property
-    def subjects(self) -> list[str]:
-        items = [event for event in self.events if event["event"] == "item"]
-        return [json.loads(item["data"])["subject"] for item in items]
-
-    @property
-    def last_event_id(self) -> str:
-        return str(self.events[-1]["id"])
 
 
 @pytest.fixture(scope="module")
@@ -106,22 +69,6 @@ def replicas(start: Start) -> list[str]:
     few_connections = {"DATABASE_POOL_SIZE": "2", "DATABASE_MAX_OVERFLOW": "0"}
     few_streams = {"INBOX_STREAMS_PER_USER": "2", "INBOX_STREAMS": "3"}
     return [start(**few_connections)[0], start(**few_streams)[0]]
-
-
-@contextmanager
-def listening(url: str, person: Caller | Person, last_event_id: str = "") -> Iterator[Listener]:
-    headers = {"Authorization": person.headers["Authorization"]}
-    headers |= {"Last-Event-ID": last_event_id} if last_event_id else {}
-    timeout = httpx.Timeout(10, read=None)
-    with (
-        httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=timeout) as client,
-        client.stream("GET", "/inbox/stream") as response,
-    ):
-        assert response.status_code == 200, response.read()
-        yield Listener(response)
-        connection = response.extensions["network_stream"].get_extra_info("socket")
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)  # closed alone, it stays open while it is read
 
 
 def test_a_new_item_is_seen_within_a_second_on_every_replica(
@@ -173,7 +120,7 @@ def test_what_is_committed_in_another_order_than_it_was_made_is_not_skipped(
 
     with listening(replicas[0], recipient) as listener, ThreadPoolExecutor() as pool:
         with session_maker.begin() as slow:
-            inbox.add_items(slow, [first])
+            add_items(slow, [first])
             later = pool.submit(put, second)
             time.sleep(0.7)
             assert not later.done()
@@ -321,4 +268,4 @@ def item_for(sender: Caller, recipient: Caller, subject: str) -> dict[str, Any]:
 
 def put(*items: dict[str, Any]) -> None:
     with session_maker.begin() as session:
-        inbox.add_items(session, items)
+        add_items(session, items)

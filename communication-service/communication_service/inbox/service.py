@@ -95,13 +95,13 @@ def get_item(session: Session, user: User, item_id: UUID) -> InboxItem:
     return item
 
 
-def newest(session: Session, people: Collection[str]) -> dict[str, int]:
+def get_newest_positions(session: Session, user_ids: Collection[str]) -> dict[str, int]:
     """Return the position of the newest item of each inbox that has one."""
-    rows = session.execute(select(Inbox.user_id, Inbox.newest).where(Inbox.user_id.in_(people)))
-    return {person: position for person, position in rows}
+    rows = session.execute(select(Inbox.user_id, Inbox.newest).where(Inbox.user_id.in_(user_ids)))
+    return {user_id: position for user_id, position in rows}
 
 
-def items_after(session: Session, user: User, position: int, limit: int) -> Sequence[InboxItem]:
+def get_items_after(session: Session, user: User, position: int, limit: int) -> Sequence[InboxItem]:
     """Return later items, oldest first, archived ones included."""
     later = select_items(user).where(InboxItem.position > position).order_by(InboxItem.position)
     return session.scalars(later.limit(limit)).all()

@@ -1,4 +1,4 @@
-"""Live inboxes: a new item reaches its owner at once, whichever replica they are connected to."""
+"""Streams new inbox items to their owner at once, whichever replica they are connected to."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,13 +13,13 @@ from chassis.event_stream import EventPage, EventSource, EventStreams
 from ..database import session_maker
 from ..schemas.inbox import InboxItemRead
 from ..settings import Settings
-from . import service as inbox
+from .service import get_items_after, get_newest_positions
 
 PAGE_SIZE = 20
 
 
 def read_items_after(session: Session, user: User, _: str, position: int) -> EventPage:
-    items = inbox.items_after(session, user, position, PAGE_SIZE)
+    items = get_items_after(session, user, position, PAGE_SIZE)
     events = []
     for item in items:
         data = InboxItemRead.model_validate(item).model_dump_json()
@@ -27,12 +27,12 @@ def read_items_after(session: Session, user: User, _: str, position: int) -> Eve
     return EventPage(events, has_more=len(events) == PAGE_SIZE)
 
 
-INBOXES = EventSource(session_maker, inbox.newest, read_items_after)
+INBOXES = EventSource(session_maker, get_newest_positions, read_items_after)
 
 
 @asynccontextmanager
 async def open_streams(app: FastAPI) -> AsyncIterator[None]:
-    """Gives app.state its `streams`, by the id of the inbox's owner."""
+    """Sets `app.state.streams`, whose keys are the ids of the inboxes' owners."""
     settings: Settings = app.state.settings
     app.state.streams = EventStreams(
         INBOXES,
