@@ -1,4 +1,7 @@
-"""What can be done with definitions. A published version never changes; a change is a new one."""
+"""What users can do with definitions: publish, read and retire their versions.
+
+A published version never changes. To change a definition is to publish its next version.
+"""
 
 from typing import Any
 
@@ -8,109 +11,128 @@ from sqlalchemy.orm import Session
 
 from chassis.auth import User
 from chassis.errors import Conflict, NotFound
-from chassis.pagination import PageParameters, paginate
+from chassis.pagination import Page, PageParameters, paginate
 
 from .definition.model import Definition
 from .engine.transaction import parse_definition
 from .models import DefinitionVersion
+from .schemas.definitions import DefinitionRead
 from .validation import check_definition
 
 
 class UnknownDefinition(NotFound):
-    """No definition of this name, or none any more."""
+    """Raised when no definition has this name, or it has been deleted."""
 
 
 class NameTaken(Conflict):
-    """There is a current version already, perhaps since a moment ago."""
+    """Raised when a definition of this name exists, also when it was published just now."""
 
 
 class VersionIsFinal(Conflict):
-    """A published version never changes."""
+    """Raised when a caller tries to change a published version."""
 
 
 def select_current() -> Select[DefinitionVersion]:
     return select(DefinitionVersion).where(DefinitionVersion.retired_at.is_(None))
 
 
-def list_definitions(session: Session, page: PageParameters) -> dict[str, Any]:
-    found = paginate(session, select_current(), page, DefinitionVersion.id)
-    return {**found, "items": [build_response(item) for item in found["items"]]}
+def list_definitions(session: Session, page: PageParameters) -> Page[DefinitionRead]:
+    return build_page(paginate(session, select_current(), page, DefinitionVersion.id))
 
 
 def get_definition(session: Session, name: str) -> DefinitionVersion:
-    found = session.scalar(select_current().filter_by(name=name))
-    if found is None:
+    """Return the current version. Raises UnknownDefinition."""
+    version = session.scalar(select_current().filter_by(name=name))
+    if version is None:
         raise UnknownDefinition(f"There is no definition {name!r}")
-    return found
+    return version
 
 
 def get_parsed_definition(session: Session, name: str) -> Definition:
     return parse_definition(get_definition(session, name))
 
 
-def list_versions(session: Session, name: str, page: PageParameters) -> dict[str, Any]:
+def list_versions(session: Session, name: str, page: PageParameters) -> Page[DefinitionRead]:
+    """List all versions, also those of a deleted definition. Raises UnknownDefinition."""
     versions = select(DefinitionVersion).filter_by(name=name)
     found = paginate(session, versions, page, DefinitionVersion.version)
     if not found["items"] and not page.cursor:
         raise UnknownDefinition(f"There is no definition {name!r}")
-    return {**found, "items": [build_response(item) for item in found["items"]]}
+    return build_page(found)
 
 
 def get_version(session: Session, name: str, number: int) -> DefinitionVersion:
-    found = session.scalar(select(DefinitionVersion).filter_by(name=name, version=number))
-    if found is None:
+    """Return one version. Raises UnknownDefinition."""
+    version = session.scalar(select(DefinitionVersion).filter_by(name=name, version=number))
+    if version is None:
         raise UnknownDefinition(f"There is no version {number} of {name!r}")
-    return found
+    return version
 
 
 def reject_version_change(session: Session, name: str, number: int) -> None:
     get_version(session, name, number)
     raise VersionIsFinal(
-        f"Version {number} is published and stays as it is: PUT the definition itself"
+        f"Version {number} is published and never changes."
+        f" Publish the next version with PUT /api/v1/definitions/{name}"
     )
 
 
 def change_definition(
     session: Session, author: User, name: str, new: Definition
 ) -> DefinitionVersion:
-    """The next version, unless nothing changed. Runs go on with the version they started with."""
-    found = get_definition(session, name)
-    if found.content == serialize_definition(new):
-        return found
-    found.retired_at = func.now()
+    """Publish the next version, unless nothing changed. Existing runs keep their version."""
+    current = get_definition(session, name)
+    if current.content == serialize_definition(new):
+        return current
+    current.retired_at = func.now()
     return publish_version(session, author, name, new)
 
 
 def delete_definition(session: Session, name: str) -> None:
-    """No new runs; those that there are go on."""
+    """Retire the current version: no new runs can start, and existing runs continue."""
     get_definition(session, name).retired_at = func.now()
 
 
 def publish_version(
     session: Session, author: User, name: str, new: Definition
 ) -> DefinitionVersion:
-    """The version after the newest, of a name that has no current one."""
+    """Store the version after the newest one. Raises NameTaken when a current version exists."""
     check_definition(new)
     newest = select(func.max(DefinitionVersion.version)).where(DefinitionVersion.name == name)
-    version = (session.scalar(newest) or 0) + 1
-    published = DefinitionVersion(
-        name=name, version=version, content=serialize_definition(new), created_by=author.user_id
+    version = DefinitionVersion(
+        name=name,
+        version=(session.scalar(newest) or 0) + 1,
+        content=serialize_definition(new),
+        created_by=author.user_id,
     )
-    session.add(published)
+    session.add(version)
     try:
         session.flush()
     except IntegrityError as error:
-        message = f"There is a definition {name!r} by now: look at it, PUT makes its next version"
-        raise NameTaken(message) from error
-    return published
+        raise NameTaken(
+            f"There is already a definition {name!r}."
+            f" Publish its next version with PUT /api/v1/definitions/{name}"
+        ) from error
+    return version
 
 
 def serialize_definition(definition: Definition) -> dict[str, Any]:
-    """As its author wrote it."""
+    """Return the definition as its author wrote it, without the defaults."""
     return definition.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"name"})
 
 
-def build_response(published: DefinitionVersion) -> dict[str, Any]:
-    """As the API shows it."""
-    about = ("name", "version", "created_by", "created_at")
-    return {**published.content, **{field: getattr(published, field) for field in about}}
+def build_response(version: DefinitionVersion) -> DefinitionRead:
+    return DefinitionRead.model_validate(
+        {
+            **version.content,
+            "name": version.name,
+            "version": version.version,
+            "created_by": version.created_by,
+            "created_at": version.created_at,
+        }
+    )
+
+
+def build_page(found: dict[str, Any]) -> Page[DefinitionRead]:
+    items = [build_response(version) for version in found["items"]]
+    return Page(items=items, next_cursor=found["next_cursor"])

@@ -1,8 +1,8 @@
-"""What people can do with runs."""
+"""What users can do with runs: start, read, pause, resume, cancel, retry and rerun them."""
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select, true
@@ -23,39 +23,36 @@ from .engine.reruns import BusinessKeyTaken
 from .engine.statuses import CANCELLED, FAILED, is_notice
 from .engine.transaction import RunTransaction
 from .models import AiCall, DefinitionVersion, Event, Run, Step, Task
-from .schemas.workflows import WorkflowRerun, WorkflowRetry, WorkflowStart
+from .schemas.ai import UsageTotal
+from .schemas.workflows import WorkflowRerun, WorkflowRetry, WorkflowStart, WorkflowWithSteps
 
-ALL_WORKFLOWS_PERMISSION = "workflows:all"  # given to no role: only a permission of * holds it
-MAX_STEPS_SHOWN = 1000  # steps of a run
+# No role has this permission by name, so only `*` grants it.
+ALL_WORKFLOWS_PERMISSION = "workflows:all"
+MAX_STEPS_SHOWN = 1000
 
 
 class InvalidInput(Unprocessable):
-    """The input is not what the definition declares."""
+    """Raised when the input does not match the schema in the definition."""
 
 
 class UnknownWorkflow(NotFound):
-    """There is none, or the caller may not know that there is one."""
+    """Raised when the run does not exist, or the caller may not know about it."""
 
 
 def start_workflow(session: Session, starter: User, new: WorkflowStart) -> tuple[Run, bool]:
-    """The run, and whether it is new: a business key that is in use gives the run that has it."""
-    if known := find_run_by_key(session, starter, new):
-        return known, False
-    published = get_definition(session, new.definition)
-    run = Run(
-        published=published, definition=published.name, version=published.version, status=RUNNING,
-        input=new.input, trace_id=get_trace_id(), started_by=starter.user_id,
-        business_key=new.business_key,
-    )  # fmt: skip
-    raise_for_faults(transaction.get_definition(run).input.find_faults(run.input), InvalidInput)
+    """Start a run, or find the one with the same business key; returns whether it is new."""
+    if existing := find_run_by_key(session, starter, new):
+        return existing, False
+    run = build_run(session, starter, new)
     try:
         with session.begin_nested():
             session.add(run)
-    except IntegrityError:  # somebody was faster with the key
-        known = find_run_by_key(session, starter, new)
-        if known is None:
+    except IntegrityError:
+        # Another request has started a run with this business key in the meantime.
+        existing = find_run_by_key(session, starter, new)
+        if existing is None:
             raise
-        return known, False
+        return existing, False
     with session.no_autoflush:
         tx = RunTransaction(session, run)
         transitions.start_run(tx)
@@ -63,14 +60,35 @@ def start_workflow(session: Session, starter: User, new: WorkflowStart) -> tuple
     return run, True
 
 
+def build_run(session: Session, starter: User, new: WorkflowStart) -> Run:
+    """Create a run of the current version. Raises InvalidInput."""
+    published = get_definition(session, new.definition)
+    run = Run(
+        published=published,
+        definition=published.name,
+        version=published.version,
+        status=RUNNING,
+        input=new.input,
+        trace_id=get_trace_id(),
+        started_by=starter.user_id,
+        business_key=new.business_key,
+    )
+    raise_for_faults(transaction.get_definition(run).input.find_faults(run.input), InvalidInput)
+    return run
+
+
 def find_run_by_key(session: Session, starter: User, new: WorkflowStart) -> Run | None:
+    """Find the starter's run with this business key that has not failed or been cancelled."""
     if new.business_key is None:
         return None
-    about = {"definition": new.definition, "business_key": new.business_key}
-    same = select(Run).filter_by(started_by=starter.user_id, **about)
-    run = session.scalar(same.where(Run.status.not_in((FAILED, CANCELLED))))
+    same_key = select(Run).filter_by(
+        started_by=starter.user_id, definition=new.definition, business_key=new.business_key
+    )
+    run = session.scalar(same_key.where(Run.status.not_in((FAILED, CANCELLED))))
     if run and run.input != new.input:
-        raise BusinessKeyTaken(f"The run {run.id} of this business key has another input")
+        raise BusinessKeyTaken(
+            f"The run {run.id} has this business key and another input; use a new key"
+        )
     return run
 
 
@@ -79,47 +97,47 @@ def list_workflows(session: Session, user: User, page: PageParameters) -> dict[s
 
 
 def get_workflow(session: Session, user: User, workflow_id: UUID) -> Run:
-    """One's own, or one with a task that one was asked to decide."""
-    asked = select(Task.id).where(Task.workflow_id == Run.id, is_assigned_to(user))
-    run = session.scalar(
-        select(Run).where(Run.id == workflow_id, or_(is_owned_by(user), asked.exists()))
-    )
+    """Return a run that the user started or has a task in. Raises UnknownWorkflow."""
+    assigned = select(Task.id).where(Task.workflow_id == Run.id, is_assigned_to(user)).exists()
+    is_visible = or_(is_owned_by(user), assigned)
+    run = session.scalar(select(Run).where(Run.id == workflow_id, is_visible))
     if run is None:
         raise UnknownWorkflow("There is no such workflow")
     return run
 
 
 def is_owned_by(user: User) -> ColumnElement[bool]:
-    return (
-        true() if user.has_permission(ALL_WORKFLOWS_PERMISSION) else Run.started_by == user.user_id
-    )
+    """Match the runs that the user started; all runs for an administrator."""
+    is_administrator = user.has_permission(ALL_WORKFLOWS_PERMISSION)
+    return true() if is_administrator else Run.started_by == user.user_id
 
 
-def get_workflow_with_steps(session: Session, user: User, workflow_id: UUID) -> dict[str, Any]:
+def get_workflow_with_steps(session: Session, user: User, workflow_id: UUID) -> WorkflowWithSteps:
     run = get_workflow(session, user, workflow_id)
     newest = select(Step).where(Step.run_id == run.id, ~is_notice(Step)).order_by(Step.id.desc())
     steps = session.scalars(newest.limit(MAX_STEPS_SHOWN)).all()
-    return {**vars(run), "steps": steps[::-1], "usage": sum_usage(session, AiCall.run_id == run.id)}
+    usage = sum_usage(session, AiCall.run_id == run.id)
+    return WorkflowWithSteps.model_validate({**vars(run), "steps": steps[::-1], "usage": usage})
 
 
-def sum_usage(session: Session, which: ColumnElement[bool]) -> dict[str, Any]:
-    sums = (
-        func.sum(AiCall.input_tokens),
-        func.sum(AiCall.output_tokens),
-        func.sum(AiCall.cost_usd),
+def sum_usage(session: Session, calls: ColumnElement[bool]) -> UsageTotal:
+    """Add up the calls to models that match the condition."""
+    totals = select(
+        func.count().label("calls"),
+        func.coalesce(func.sum(AiCall.input_tokens), 0).label("input_tokens"),
+        func.coalesce(func.sum(AiCall.output_tokens), 0).label("output_tokens"),
+        func.coalesce(func.sum(AiCall.cost_usd), 0).label("cost_usd"),
     )
-    row = session.execute(select(func.count(), *sums).where(which)).one()
-    names = ("calls", "input_tokens", "output_tokens", "cost_usd")
-    return {name: value or 0 for name, value in zip(names, row, strict=True)}
+    return UsageTotal(**session.execute(totals.where(calls)).mappings().one())
 
 
 def list_history(
     session: Session, user: User, workflow_id: UUID, page: PageParameters
 ) -> dict[str, Any]:
-    """From its beginning."""
+    """List the events of a run, oldest first."""
     run = get_workflow(session, user, workflow_id)
-    lines = select(Event).where(Event.run_id == run.id)
-    return paginate(session, lines, page, Event.id, oldest_first=True)
+    events = select(Event).where(Event.run_id == run.id)
+    return paginate(session, events, page, Event.id, oldest_first=True)
 
 
 def list_steps(
@@ -136,7 +154,7 @@ def control_workflow(
     workflow_id: UUID,
     action: Callable[[RunTransaction, str | None], None],
 ) -> Run:
-    """Pause, resume, cancel: for whoever started the run, and administrators."""
+    """Pause, resume or cancel a run, with the run locked. Raises Forbidden."""
     run = get_controlled_run(session, user, workflow_id)
     with transaction.lock_run(session, run.id) as tx:
         action(tx, user.user_id)
@@ -144,9 +162,10 @@ def control_workflow(
 
 
 def get_controlled_run(session: Session, user: User, workflow_id: UUID) -> Run:
+    """Return a run that the user started; any run for an administrator. Raises Forbidden."""
     run = get_workflow(session, user, workflow_id)
     if run.started_by != user.user_id and not user.has_permission(ALL_WORKFLOWS_PERMISSION):
-        raise Forbidden("Only who started the run may do this")
+        raise Forbidden("Only the user who started this run may do this")
     return run
 
 
@@ -167,7 +186,7 @@ def rerun_workflow(session: Session, user: User, workflow_id: UUID, wanted: Work
 
 
 def choose_version(session: Session, old: Run, wanted: WorkflowRetry) -> DefinitionVersion:
-    """Pinned: that of the old run. Raises InvalidInput when the latest takes another input."""
+    """Return the old run's version or the latest one. Raises InvalidInput."""
     if wanted.version == "pinned":
         return old.published
     latest = get_definition(session, old.definition)
@@ -177,13 +196,17 @@ def choose_version(session: Session, old: Run, wanted: WorkflowRetry) -> Definit
     return latest
 
 
-def count_step_states(
-    session: Session, user: User, workflow_id: UUID
-) -> tuple[Definition, dict[str, Counter[str]]]:
-    """The run's definition, and how many of each of its steps are in which state."""
+class Progress(NamedTuple):
+    """Holds what a graph shows: the definition, and how often each step has each status."""
+
+    definition: Definition
+    status_counts: dict[str, Counter[str]]
+
+
+def get_progress(session: Session, user: User, workflow_id: UUID) -> Progress:
     run = get_workflow(session, user, workflow_id)
-    found: dict[str, Counter[str]] = {}
+    status_counts: dict[str, Counter[str]] = {}
     counts = select(Step.name, Step.status, func.count()).where(Step.run_id == run.id)
     for name, status, count in session.execute(counts.group_by(Step.name, Step.status)):
-        found.setdefault(name, Counter())[status] = count
-    return transaction.get_definition(run), found
+        status_counts.setdefault(name, Counter())[status] = count
+    return Progress(transaction.get_definition(run), status_counts)

@@ -1,4 +1,4 @@
-"""The HTTP API, mounted at /api/v1."""
+"""The HTTP API, mounted at /api/v1; ai.py is mounted beside it, under its own tag."""
 
 from fastapi import APIRouter
 

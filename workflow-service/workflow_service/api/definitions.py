@@ -1,6 +1,4 @@
-"""Definitions: what can be run."""
-
-from typing import Any
+"""/definitions: publish, read and retire definitions."""
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
@@ -18,64 +16,64 @@ from .dependencies import IDEMPOTENT, DefinitionAuthor, DefinitionReader, Versio
 router = APIRouter(prefix="/definitions", route_class=IdempotentRoute)
 
 
-@router.get("", response_model=Page[DefinitionRead])
+@router.get("")
 def list_definitions(
     reader: DefinitionReader, session: DbSession, page: PageRequest
-) -> dict[str, Any]:
-    """The current versions, newest first."""
+) -> Page[DefinitionRead]:
+    """List the current version of each definition, newest first."""
     return definitions.list_definitions(session, page)
 
 
-@router.post("", response_model=DefinitionRead, status_code=201, dependencies=IDEMPOTENT)
+@router.post("", status_code=201, dependencies=IDEMPOTENT)
 def create_definition(
     new: DefinitionCreate, author: DefinitionAuthor, session: DbSession
-) -> dict[str, Any]:
+) -> DefinitionRead:
     """Publish the first version of a definition."""
     return definitions.build_response(definitions.publish_version(session, author, new.name, new))
 
 
 @router.post("/validate")
 def validate_definition(new: Definition, reader: DefinitionReader) -> dict[str, bool]:
-    """Whether a definition could be published; otherwise everything that is wrong with it."""
+    """Check a definition without publishing it. A 422 lists everything that is wrong with it."""
     check_definition(new)
     return {"valid": True}
 
 
-@router.get("/{name}", response_model=DefinitionRead)
+@router.get("/{name}")
 def read_definition(
     name: DefinitionName, reader: DefinitionReader, session: DbSession
-) -> dict[str, Any]:
-    """The current version of a definition."""
+) -> DefinitionRead:
+    """Read the current version of a definition."""
     return definitions.build_response(definitions.get_definition(session, name))
 
 
-@router.put("/{name}", response_model=DefinitionRead)
+@router.put("/{name}")
 def change_definition(
     name: DefinitionName, new: Definition, author: DefinitionAuthor, session: DbSession
-) -> dict[str, Any]:
-    """Publish the next version; runs that are under way stay with theirs."""
+) -> DefinitionRead:
+    """Publish the next version. Existing runs keep the version that they started with."""
     return definitions.build_response(definitions.change_definition(session, author, name, new))
 
 
 @router.delete("/{name}", status_code=204)
 def delete_definition(name: DefinitionName, author: DefinitionAuthor, session: DbSession) -> None:
-    """Nobody can start it any more; runs that are under way go on."""
+    """Retire a definition: no new runs can start, and existing runs continue."""
     definitions.delete_definition(session, name)
 
 
-@router.get("/{name}/versions", response_model=Page[DefinitionRead])
+@router.get("/{name}/versions")
 def list_versions(
     name: DefinitionName, reader: DefinitionReader, session: DbSession, page: PageRequest
-) -> dict[str, Any]:
-    """Every version there ever was, newest first."""
+) -> Page[DefinitionRead]:
+    """List all versions of a definition, newest first."""
     return definitions.list_versions(session, name, page)
 
 
-@router.get("/{name}/versions/{number}", response_model=DefinitionRead)
+@router.get("/{name}/versions/{number}")
 def read_version(
     name: DefinitionName, number: VersionNumber, reader: DefinitionReader, session: DbSession
-) -> dict[str, Any]:
-    """One version, as it was published."""
+) -> DefinitionRead:
+    """Read one version, as it was published."""
     return definitions.build_response(definitions.get_version(session, name, number))
 
 
@@ -83,11 +81,11 @@ def read_version(
 def change_version(
     name: DefinitionName, number: VersionNumber, author: DefinitionAuthor, session: DbSession
 ) -> None:
-    """Refused: a published version never changes; PUT the definition to publish the next."""
+    """Always answers 409: a published version never changes. PUT the definition instead."""
     definitions.reject_version_change(session, name, number)
 
 
 @router.get("/{name}/diagram", response_class=PlainTextResponse)
 def draw_definition(name: DefinitionName, reader: DefinitionReader, session: DbSession) -> str:
-    """The steps of the current version, as a Mermaid flowchart."""
+    """Draw the steps of the current version as a Mermaid flowchart."""
     return graph.render_mermaid(definitions.get_parsed_definition(session, name))

@@ -1,4 +1,4 @@
-"""Tasks: what people are asked to decide."""
+"""/tasks: decisions that runs ask users for."""
 
 from typing import Any
 from uuid import UUID
@@ -19,13 +19,13 @@ router = APIRouter(prefix="/tasks", route_class=IdempotentRoute)
 
 @router.get("", response_model=Page[TaskRead])
 def list_tasks(reader: WorkflowReader, session: DbSession, page: PageRequest) -> dict[str, Any]:
-    """What you, or those with a role of yours, are asked; open tasks first."""
+    """List the tasks that are assigned to you or to one of your roles, open tasks first."""
     return approvals.list_tasks(session, reader, page)
 
 
 @router.get("/{task_id}", response_model=TaskRead)
 def read_task(task_id: UUID, reader: WorkflowReader, session: DbSession) -> Task:
-    """A task that you are asked, or of a run that you started."""
+    """Read a task that is assigned to you, or that belongs to a run you started."""
     return approvals.get_task(session, reader, task_id)
 
 
@@ -37,6 +37,6 @@ def complete_task(
     others: NeighbourClients,
     session: DbSession,
 ) -> Task:
-    """Decide a task that you are asked, once and for all."""
+    """Decide a task that is assigned to you. A decision is final."""
     approvals.check_document_unchanged(session_maker, others, reader, task_id)
     return approvals.complete_task(session, reader, task_id, decided)

@@ -1,4 +1,4 @@
-"""Runs: /workflows."""
+"""/workflows: start, read, watch and control runs."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -63,7 +63,7 @@ Days = Annotated[int, Query(ge=1, le=366)]
 def start_workflow(
     new: WorkflowStart, starter: WorkflowStarter, session: DbSession, response: Response
 ) -> Run:
-    """Start a run of a definition, with your rights; 200 when its business key has one already."""
+    """Start a run that acts with your rights; 200 with the existing run of the business key."""
     run, is_new = workflows.start_workflow(session, starter, new)
     response.status_code = 201 if is_new else 200
     return run
@@ -71,25 +71,27 @@ def start_workflow(
 
 @router.get("", response_model=Page[WorkflowRead])
 def list_workflows(reader: WorkflowReader, session: DbSession, page: PageRequest) -> dict[str, Any]:
-    """The runs you started; an administrator sees everybody's."""
+    """List the runs that you started, newest first; all runs for an administrator."""
     return workflows.list_workflows(session, reader, page)
 
 
-@router.get("/stats", response_model=WorkflowStats)
-def read_stats(reader: WorkflowReader, session: DbSession, days: Days = 30) -> dict[str, Any]:
-    """Numbers about the runs you started, or all for an administrator, of the last days."""
+@router.get("/stats")
+def read_stats(reader: WorkflowReader, session: DbSession, days: Days = 30) -> WorkflowStats:
+    """Count the runs of the last days that you started; all runs for an administrator."""
     return stats.compute_stats(session, reader, days)
 
 
-@router.get("/sla-check", response_model=Page[SlaRead])
-def check_sla(reader: WorkflowReader, session: DbSession, page: PageRequest) -> dict[str, Any]:
-    """Your runs that have a time, or a late step: in time, at risk, breached; newest first."""
+@router.get("/sla-check")
+def check_sla(reader: WorkflowReader, session: DbSession, page: PageRequest) -> Page[SlaRead]:
+    """List your runs with an SLA, or with a late step, as in time, at risk or breached."""
     return stats.check_sla(session, reader, page)
 
 
-@router.get("/{workflow_id}", response_model=WorkflowWithSteps)
-def read_workflow(workflow_id: UUID, reader: WorkflowReader, session: DbSession) -> dict[str, Any]:
-    """A run and its steps."""
+@router.get("/{workflow_id}")
+def read_workflow(
+    workflow_id: UUID, reader: WorkflowReader, session: DbSession
+) -> WorkflowWithSteps:
+    """Read a run and its steps."""
     return workflows.get_workflow_with_steps(session, reader, workflow_id)
 
 
@@ -97,7 +99,7 @@ def read_workflow(workflow_id: UUID, reader: WorkflowReader, session: DbSession)
 def list_steps(
     workflow_id: UUID, reader: WorkflowReader, session: DbSession, page: PageRequest
 ) -> dict[str, Any]:
-    """Its steps with what went in and came out, oldest first."""
+    """List the steps of a run with their input and output, oldest first."""
     return workflows.list_steps(session, reader, workflow_id, page)
 
 
@@ -105,7 +107,7 @@ def list_steps(
 def read_history(
     workflow_id: UUID, reader: WorkflowReader, session: DbSession, page: PageRequest
 ) -> dict[str, Any]:
-    """Everything that happened in a run, oldest first."""
+    """List everything that has happened in a run, oldest first."""
     return workflows.list_history(session, reader, workflow_id, page)
 
 
@@ -113,7 +115,7 @@ def read_history(
 async def stream_workflow(
     workflow_id: UUID, stream: OpenStream, last_event_id: LastEventId = 0
 ) -> EventSourceResponse:
-    """Its history as it happens, until it ends; resumes after `Last-Event-ID`."""
+    """Stream the history of a run until it ends (SSE); resumes after `Last-Event-ID`."""
     return stream.respond(last_event_id)
 
 
@@ -124,30 +126,30 @@ def draw_workflow(
     session: DbSession,
     format: Literal["mermaid", "svg"] = "mermaid",
 ) -> Response:
-    """Its steps and their states, as a Mermaid flowchart or a picture."""
-    definition, states = workflows.count_step_states(session, reader, workflow_id)
+    """Draw the steps of a run and their statuses, as a Mermaid flowchart or as SVG."""
+    definition, status_counts = workflows.get_progress(session, reader, workflow_id)
     if format == "svg":
-        return Response(graph.render_svg(definition, states), media_type="image/svg+xml")
+        return Response(graph.render_svg(definition, status_counts), media_type="image/svg+xml")
     return Response(
-        graph.render_mermaid(definition, states), media_type="text/plain; charset=utf-8"
+        graph.render_mermaid(definition, status_counts), media_type="text/plain; charset=utf-8"
     )
 
 
 @router.post("/{workflow_id}/pause", response_model=WorkflowRead)
 def pause_workflow(workflow_id: UUID, starter: WorkflowStarter, session: DbSession) -> Run:
-    """No further step starts; those under way end."""
+    """Pause a run: steps that have started finish, and no further step starts."""
     return workflows.control_workflow(session, starter, workflow_id, controls.pause_run)
 
 
 @router.post("/{workflow_id}/resume", response_model=WorkflowRead, dependencies=NOTIFY_WORKERS)
 def resume_workflow(workflow_id: UUID, starter: WorkflowStarter, session: DbSession) -> Run:
-    """A paused run goes on."""
+    """Continue a paused run."""
     return workflows.control_workflow(session, starter, workflow_id, controls.resume_run)
 
 
 @router.post("/{workflow_id}/cancel", response_model=WorkflowRead, dependencies=NOTIFY_WORKERS)
 def cancel_workflow(workflow_id: UUID, starter: WorkflowStarter, session: DbSession) -> Run:
-    """End a run; what it did is undone where its definition says how."""
+    """End a run, and undo its finished steps for which the definition says how."""
     return workflows.control_workflow(session, starter, workflow_id, controls.cancel_run)
 
 
@@ -160,7 +162,7 @@ def cancel_workflow(workflow_id: UUID, starter: WorkflowStarter, session: DbSess
 def retry_workflow(
     workflow_id: UUID, wanted: WorkflowRetry, starter: WorkflowStarter, session: DbSession
 ) -> Run:
-    """A new run that goes on where this one failed or was cancelled."""
+    """Start a new run that continues where this one failed or was cancelled."""
     return workflows.retry_workflow(session, starter, workflow_id, wanted)
 
 
@@ -173,5 +175,5 @@ def retry_workflow(
 def rerun_workflow(
     workflow_id: UUID, wanted: WorkflowRerun, starter: WorkflowStarter, session: DbSession
 ) -> Run:
-    """A new run that repeats this one from a step on, or from the start."""
+    """Start a new run that repeats this one, from a step or from the start."""
     return workflows.rerun_workflow(session, starter, workflow_id, wanted)

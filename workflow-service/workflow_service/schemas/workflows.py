@@ -116,11 +116,14 @@ class WorkflowStats(ResponseModel):
     usage: UsageTotal
 
 
+SlaState = Literal["in_time", "at_risk", "breached"]
+
+
 class SlaRead(ResponseModel):
     id: UUID
     definition: str
     status: str
     due_at: datetime | None = Field(description="Null when only a step of the run has an SLA.")
     finished_at: datetime | None
-    state: Literal["in_time", "at_risk", "breached"]
+    state: SlaState
     late_steps: list[str] = Field(description="The unfinished steps that have exceeded their SLA.")
