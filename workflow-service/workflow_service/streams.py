@@ -1,6 +1,6 @@
-"""Live runs: each line of a run's history reaches its readers as soon as it is written.
+"""Live streams of runs: each event in a run's history is sent within a quarter of a second.
 
-A stream ends with its run.
+A stream ends when its run has ended. The stream itself is in chassis/event_stream.py.
 """
 
 from collections.abc import AsyncIterator, Collection
@@ -25,6 +25,7 @@ PAGE_SIZE = 100
 
 
 def find_newest_events(session: Session, run_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Find the id of the newest event of each run."""
     # One subquery for each run: PostgreSQL reads one index entry for the maximum.
     newest = select(func.coalesce(func.max(Event.id), 0)).where(Event.run_id == Run.id)
     rows = session.execute(select(Run.id, newest.scalar_subquery()).where(Run.id.in_(run_ids)))
@@ -32,13 +33,14 @@ def find_newest_events(session: Session, run_ids: Collection[UUID]) -> dict[UUID
 
 
 def read_events_after(session: Session, user: User, run_id: UUID, position: int) -> EventPage:
-    # Read before the lines: those of a run that has ended are complete.
+    """Read a page of a run that the user may see, with an `end` event after the last one."""
+    # The run is read before its events: if it has ended, no further events can follow.
     has_ended = get_workflow(session, user, run_id).finished_at is not None
-    lines = select(Event).where(Event.run_id == run_id, Event.id > position).order_by(Event.id)
+    rows = select(Event).where(Event.run_id == run_id, Event.id > position).order_by(Event.id)
     events = []
-    for line in session.scalars(lines.limit(PAGE_SIZE)):
-        data = EventRead.model_validate(line, from_attributes=True).model_dump_json()
-        events.append(ServerSentEvent(event=line.type, id=str(line.id), data=data))
+    for row in session.scalars(rows.limit(PAGE_SIZE)):
+        data = EventRead.model_validate(row).model_dump_json()
+        events.append(ServerSentEvent(event=row.type, id=str(row.id), data=data))
     has_more = len(events) == PAGE_SIZE
     if has_ended and not has_more:
         events.append(ServerSentEvent(event="end", data="{}"))
@@ -50,7 +52,7 @@ RUNS = EventSource(session_maker, find_newest_events, read_events_after)
 
 @asynccontextmanager
 async def open_streams(app: FastAPI) -> AsyncIterator[None]:
-    """Gives app.state its `streams`, by the id of the run."""
+    """Give app.state its `streams`, which are keyed by run id."""
     app.state.streams = EventStreams(RUNS, max_streams=MAX_STREAMS)
     async with app.state.streams.run():
         yield

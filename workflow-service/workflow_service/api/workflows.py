@@ -1,20 +1,16 @@
 """/workflows: start, read, watch and control runs."""
 
-from collections.abc import AsyncIterator
-from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Response
 from sse_starlette import EventSourceResponse
 
-from chassis.auth import get_bearer_token
-from chassis.event_stream import EventStream, EventStreams
 from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 
 from .. import graph, stats, workflows
-from ..database import DbSession, session_maker
+from ..database import DbSession
 from ..engine import controls
 from ..models import Run
 from ..schemas.workflows import (
@@ -28,33 +24,17 @@ from ..schemas.workflows import (
     WorkflowStats,
     WorkflowWithSteps,
 )
-from .dependencies import IDEMPOTENT, NOTIFY_WORKERS, WorkflowReader, WorkflowStarter
+from .dependencies import (
+    IDEMPOTENT,
+    NOTIFY_WORKERS,
+    Days,
+    LastEventId,
+    WorkflowReader,
+    WorkflowStarter,
+    WorkflowStream,
+)
 
 router = APIRouter(prefix="/workflows", route_class=IdempotentRoute)
-
-LastEventId = Annotated[int, Header(ge=0, le=2**63 - 1)]
-
-
-def require_visible_workflow(workflow_id: UUID, reader: WorkflowReader) -> UUID:
-    """Asked in a session of its own, which does not stay open while the stream does."""
-    with session_maker() as session:
-        return workflows.get_workflow(session, reader, workflow_id).id
-
-
-Visible = Annotated[UUID, Depends(require_visible_workflow)]
-
-
-async def open_stream(
-    request: Request, reader: WorkflowReader, run_id: Visible
-) -> AsyncIterator[EventStream[UUID]]:
-    streams: EventStreams[UUID] = request.app.state.streams
-    check_token = partial(request.app.state.authenticate, get_bearer_token(request))
-    with streams.open(run_id, reader, check_token) as stream:
-        yield stream
-
-
-OpenStream = Annotated[EventStream[UUID], Depends(open_stream)]
-Days = Annotated[int, Query(ge=1, le=366)]
 
 
 @router.post(
@@ -113,7 +93,7 @@ def read_history(
 
 @router.get("/{workflow_id}/stream", response_class=EventSourceResponse)
 async def stream_workflow(
-    workflow_id: UUID, stream: OpenStream, last_event_id: LastEventId = 0
+    workflow_id: UUID, stream: WorkflowStream, last_event_id: LastEventId = 0
 ) -> EventSourceResponse:
     """Stream the history of a run until it ends (SSE); resumes after `Last-Event-ID`."""
     return stream.respond(last_event_id)
