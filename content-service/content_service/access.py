@@ -1,4 +1,8 @@
-"""Who may see and do what: the one place that decides, and it decides inside the query."""
+"""Decides who may see and change a document: always inside the query that reads it.
+
+A user reaches a document through a grant to themselves or to one of their roles. Start reading at
+`filter_visible`; `get_document` applies it to one document, `select_newest_visible` to a list.
+"""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -18,7 +22,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    union,
+    true,
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -27,11 +31,15 @@ from chassis.errors import Forbidden, NotFound
 
 from .models import ROLE_PREFIX, USER_PREFIX, Document, Grant, Level
 
-ALL_DOCUMENTS_PERMISSION = "documents:all"  # given to no role: only a permission of * holds it
-LEVELS = list(Level)
-LOWEST_ID, HIGHEST_ID = UUID(int=0), UUID(int=2**128 - 1)
+ALL_DOCUMENTS_PERMISSION = "documents:all"  # no role lists it: only the permission * includes it
+LEVELS = list(Level)  # the lowest first
+LOWEST_ID = UUID(int=0)
+HIGHEST_ID = UUID(int=2**128 - 1)
 
-TOP, BOTTOM = bindparam("top", type_=Uuid), bindparam("bottom", type_=Uuid)
+# The parameters of `select_newest` and `select_newest_visible`: see `build_range`.
+GRANTEES = bindparam("grantees", type_=ARRAY(Text))
+TOP_ID = bindparam("top_id", type_=Uuid)
+BOTTOM_ID = bindparam("bottom_id", type_=Uuid)
 LIMIT = bindparam("limit", type_=Integer)
 
 AnySelect = TypeVar("AnySelect", bound=Select[*tuple[Any, ...]])
@@ -39,85 +47,90 @@ Columns = Sequence[InstrumentedAttribute[Any]]
 
 
 class UnknownDocument(NotFound):
-    """There is none, or the caller may not know that there is one."""
+    """Raised when a document does not exist, or the caller may not know that it does."""
 
 
 class LevelTooLow(Forbidden):
-    """The caller may see the document, but not do this with it."""
+    """Raised when the caller may see the document, but not do this with it."""
+
+
+def can_see_all_documents(user: User) -> bool:
+    return user.has_permission(ALL_DOCUMENTS_PERMISSION)
 
 
 def get_grantees(user: User) -> list[str]:
-    """Every name under which a grant may mean the user."""
+    """Return the grantees that stand for the user: their own and one for each role."""
     return [USER_PREFIX + user.user_id, *(ROLE_PREFIX + role for role in user.roles)]
-
-
-def has_level(needed: Level) -> ColumnElement[bool]:
-    """Whether a grant is of this level or a higher one, and has not run out."""
-    is_enough = Grant.level == any_(literal(LEVELS[LEVELS.index(needed) :], ARRAY(Text)))
-    return is_enough & or_(Grant.expires_at.is_(None), Grant.expires_at > func.now())
 
 
 def filter_visible(
     statement: AnySelect, user: User, needed: Level = Level.READ, *, trashed: bool = False
 ) -> AnySelect:
-    """Narrows a statement on Document to those on which the user has the level."""
-    names = (
-        None
-        if user.has_permission(ALL_DOCUMENTS_PERMISSION)
-        else literal(get_grantees(user), ARRAY(Text))
+    """Restrict a statement on Document to documents on which the user has the level."""
+    grantees = literal(get_grantees(user), ARRAY(Text))
+    return filter_by_grantees(
+        statement, None if can_see_all_documents(user) else grantees, needed, trashed
     )
-    return filter_by_grantees(statement, names, needed, trashed)
 
 
 def filter_by_grantees(
-    statement: AnySelect, names: Any, needed: Level = Level.READ, trashed: bool = False
+    statement: AnySelect, grantees: Any, needed: Level = Level.READ, trashed: bool = False
 ) -> AnySelect:
-    """`visible` for the names of a user, or a parameter for them; None sees every document."""
-    is_there = Document.deleted_at.is_not(None) if trashed else Document.deleted_at.is_(None)
-    statement = statement.where(is_there)
-    if names is None:
+    """Restrict a statement to what SQL grantees may see; None sees every document."""
+    is_in_place = Document.deleted_at.is_not(None) if trashed else Document.deleted_at.is_(None)
+    statement = statement.where(is_in_place)
+    if grantees is None:
         return statement
-    is_mine = (Grant.document_id == Document.id) & (Grant.grantee == any_(names))
-    return statement.where(exists().where(is_mine, has_level(needed)))
+    is_granted = (Grant.document_id == Document.id) & (Grant.grantee == any_(grantees))
+    return statement.where(exists().where(is_granted, has_level(needed)))
 
 
-def select_newest_visible(names: int | None, columns: Columns, *conditions: Any) -> Select[Any]:
-    """The newest documents of a `span`, for somebody with so many names; None sees every document.
+def has_level(needed: Level) -> ColumnElement[bool]:
+    """Build the condition that a grant gives at least this level and has not expired."""
+    is_sufficient = Grant.level == any_(literal(LEVELS[LEVELS.index(needed) :], ARRAY(Text)))
+    return is_sufficient & or_(Grant.expires_at.is_(None), Grant.expires_at > func.now())
 
-    Each name's grants are an index in this very order, so that a page costs the same whatever
-    share of all documents the user may see, and wherever in the order they are.
+
+def select_newest(columns: Columns, *conditions: Any) -> Select[Any]:
+    """Select the newest of all documents; run it with the parameters of `build_range`."""
+    is_in_range = Document.id.between(BOTTOM_ID, TOP_ID)
+    found = select(*columns).where(is_in_range, Document.deleted_at.is_(None), *conditions)
+    return found.order_by(Document.id.desc()).limit(LIMIT)
+
+
+def select_newest_visible(columns: Columns, *conditions: Any) -> Select[Any]:
+    """Select the newest documents that a user may read; run it with `build_range`.
+
+    Takes the newest documents of each grantee, in the order of the primary key of the grants, so
+    a page costs the same whatever share of all documents the user may see and however old it is.
     """
-    found = select(*columns).order_by(Document.id.desc()).limit(LIMIT)
-    conditions = (Document.deleted_at.is_(None), *conditions)
-    if names is None:
-        return found.where(Document.id.between(BOTTOM, TOP), *conditions)
-    of_each = (of_one_name(bindparam(f"name_{n}")).where(*conditions) for n in range(names))
-    return found.where(Document.id.in_(union(*of_each)))
+    grantees = func.unnest(GRANTEES).table_valued("grantee").render_derived(name="grantees")
+    granted = (
+        select(Grant.document_id)
+        .join(Document, Document.id == Grant.document_id)
+        .where(Grant.grantee == grantees.c.grantee, has_level(Level.READ))
+        # PostgreSQL does not derive one range from the other and would read all newer grants.
+        .where(Grant.document_id.between(BOTTOM_ID, TOP_ID))
+        .where(Document.id.between(BOTTOM_ID, TOP_ID), Document.deleted_at.is_(None), *conditions)
+        .order_by(Grant.document_id.desc())
+        .limit(LIMIT)
+        .lateral("granted")
+    )
+    ids = select(granted.c.document_id).select_from(grantees.join(granted, true()))
+    found = select(*columns).where(Document.id.in_(ids))
+    return found.order_by(Document.id.desc()).limit(LIMIT)
 
 
-def of_one_name(name: ColumnElement[str]) -> Select[UUID]:
-    ids = select(Grant.document_id).join(Document, Document.id == Grant.document_id)
-    ids = ids.where(Grant.grantee == name, has_level(Level.READ))
-    # Both: PostgreSQL does not conclude from one id to the other, and would walk all above.
-    ids = ids.where(Grant.document_id.between(BOTTOM, TOP), Document.id.between(BOTTOM, TOP))
-    return ids.order_by(Grant.document_id.desc()).limit(LIMIT)
-
-
-def names_of(user: User) -> int | None:
-    """How many, for `newest`."""
-    return None if user.has_permission(ALL_DOCUMENTS_PERMISSION) else len(get_grantees(user))
-
-
-def span(
-    user: User, limit: int, top: UUID = HIGHEST_ID, bottom: UUID = LOWEST_ID
+def build_range(
+    user: User, limit: int, top_id: UUID = HIGHEST_ID, bottom_id: UUID = LOWEST_ID
 ) -> dict[str, Any]:
-    """The parameters of `newest`: so many from `top` down to `bottom`, both included."""
-    names = {f"name_{n}": name for n, name in enumerate(get_grantees(user))}
-    return {**names, "limit": limit, "top": top, "bottom": bottom}
+    """Build the parameters for up to `limit` documents from `top_id` down to `bottom_id`."""
+    grantees = get_grantees(user)
+    return {"grantees": grantees, "limit": limit, "top_id": top_id, "bottom_id": bottom_id}
 
 
 def get_preceding_id(document_id: UUID) -> UUID:
-    """The id right before this one: where the next page begins."""
+    """Return the id right before this one, where the next page begins."""
     return UUID(int=max(0, document_id.int - 1))
 
 
@@ -130,7 +143,10 @@ def get_document(
     lock: bool = False,
     trashed: bool = False,
 ) -> Document:
-    """`lock` holds the row until the end of the request, so that its state cannot change."""
+    """Return a document on which the user has the level, or raise UnknownDocument or LevelTooLow.
+
+    `lock` holds its row until the end of the transaction, so that its state cannot change.
+    """
     found = select(Document).where(Document.id == document_id)
     statement = filter_visible(found, user, needed, trashed=trashed)
     if lock:
@@ -144,8 +160,8 @@ def get_document(
 def build_access_error(
     session: Session, user: User, document_id: UUID, needed: Level, trashed: bool
 ) -> Exception:
-    """What is in the trash exists for those only who may take it out."""
-    seen = filter_visible(select(Document.id).where(Document.id == document_id), user)
-    if trashed or session.scalar(seen) is None:
+    """Choose between 404 and 403: a trashed document is 404 to everyone who may not restore it."""
+    readable = filter_visible(select(Document.id).where(Document.id == document_id), user)
+    if trashed or session.scalar(readable) is None:
         return UnknownDocument("There is no such document")
     return LevelTooLow(f"This needs the level {needed} on the document")

@@ -1,4 +1,4 @@
-"""The audit trail: who did what to which document, for whom, under which trace id."""
+"""The audit trail: who did what with which document, for whom, and under which trace id."""
 
 from typing import Any
 from uuid import UUID
@@ -9,17 +9,17 @@ from sqlalchemy.orm import Session
 from chassis.auth import User
 from chassis.pagination import PageParameters, paginate
 
-from .access import ALL_DOCUMENTS_PERMISSION, get_document
+from .access import can_see_all_documents, get_document
+from .database import insert_row
 from .models import AuditEntry, Level
-from .statements import insert_row
 
 
 def record(
     session: Session, user: User | None, document_id: UUID, action: str, **details: Any
 ) -> None:
-    """In the transaction of the act itself: they happen together or not at all.
+    """Write an entry in the transaction of the action, so that neither exists without the other.
 
-    No user means nobody known, who came by a share link, or the service itself.
+    Without a user, someone opened a share link, or the service acted on its own.
     """
     insert_row(
         session,
@@ -35,9 +35,8 @@ def record(
 def list_entries(
     session: Session, user: User, document_id: UUID, page: PageParameters
 ) -> dict[str, Any]:
-    if not user.has_permission(
-        ALL_DOCUMENTS_PERMISSION
-    ):  # whoever may see all also sees what became of a purged one
+    # The trail outlives the document: administrators can read it after a purge.
+    if not can_see_all_documents(user):
         get_document(session, user, document_id, Level.MANAGE)
     entries = select(AuditEntry).where(AuditEntry.document_id == document_id)
     return paginate(session, entries, page, AuditEntry.id)

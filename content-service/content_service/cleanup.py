@@ -1,22 +1,28 @@
-"""What is done now and then: purging the trash, taking back what has expired, sweeping up."""
+"""Deletes what is old: trashed documents, expired grants, dead notices, unused files."""
 
 from .database import session_maker
 from .documents.trash import purge_expired
-from .files import storage
+from .files.storage import FileStorage
+from .settings import Settings, settings
 from .sharing.outbox import forget_dead
 from .sharing.service import delete_expired_grants
 
 
-def tidy_up() -> bool:
-    """True when there is more. Two processes may do it at once: what one has begun is locked."""
+def run_cleanup(settings: Settings) -> bool:
+    """Return True when there is more to do. Rows are locked, so several processes may run it."""
     with session_maker.begin() as session:
-        if purge_expired(session) + delete_expired_grants(session):
+        if purge_expired(session, settings.trash_days) + delete_expired_grants(session):
             return True
         forget_dead(session)
+    storage = FileStorage(settings.storage_url)
     storage.remove_abandoned_uploads()
     with session_maker() as session:
-        unused = list(storage.find_unused_files(session))
+        unused = list(storage.find_unused(session))
     for sha256 in unused:
         with session_maker.begin() as session:
             storage.remove_if_unused(session, sha256)
     return False
+
+
+def tidy_up() -> bool:
+    return run_cleanup(settings)

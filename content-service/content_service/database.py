@@ -1,11 +1,12 @@
-"""The database: engine, declarative base, and the session of a request."""
+"""The database: engine, declarative base, sessions, and single statements without a session."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 from fastapi import Depends
-from sqlalchemy import DateTime, Text, create_engine
+from sqlalchemy import Connection, DateTime, Table, Text, create_engine, insert
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
@@ -13,10 +14,10 @@ from chassis.settings import LIBPQ_OPTIONS
 
 from .settings import settings
 
-# Nothing connects here: an engine opens its first connection on first use. Overflow that is closed
-# after each use would cost more than the requests it serves, so that all of the pool is kept.
-# To start a second process of PostgreSQL for a search takes ten times as long as the search.
+# Starting a second PostgreSQL process for a search takes ten times as long as the search.
 OPTIONS = "-c statement_timeout=15000 -c max_parallel_workers_per_gather=0"
+# The engine connects on first use. The whole pool stays open: closing overflow connections after
+# each use would cost more than the requests they serve.
 engine = create_engine(
     settings.get_driver_url("psycopg2"),
     pool_size=settings.database_connections,
@@ -29,7 +30,7 @@ session_maker = sessionmaker(engine, expire_on_commit=False)
 
 
 class Base(DeclarativeBase):
-    """The tables of this service, and what their columns' Python types are in PostgreSQL."""
+    """Maps the Python types of columns to PostgreSQL types."""
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text,
@@ -45,7 +46,28 @@ def get_db_session() -> Iterator[Session]:
 
 
 # scope="function" commits before the answer is sent, so a 201 means "saved".
-IN_TURN = Depends(
+SESSION = Depends(
     get_db_session, scope="function", max_concurrency=settings.max_concurrent_sessions
 )
-DbSession = Annotated[Session, IN_TURN]
+DbSession = Annotated[Session, SESSION]
+
+
+@contextmanager
+def connect_autocommit() -> Iterator[Connection]:
+    """Open a connection for single statements without a transaction: two round trips less.
+
+    SQLAlchemy's own AUTOCOMMIT option saves nothing: psycopg2 tells the server about each switch.
+    """
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.autocommit = True
+        try:
+            yield connection
+        finally:
+            if not driver.closed:
+                driver.autocommit = False
+
+
+def insert_row(session: Session, model: type[Base], **values: Any) -> None:
+    """Insert a row that is not needed as an object: at once, and at half the cost of `add`."""
+    session.execute(insert(cast(Table, model.__table__)), values)

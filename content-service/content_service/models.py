@@ -1,6 +1,6 @@
-"""The tables. A document's row is its newest state; content_versions holds every state it had."""
+"""The tables. A document's row is its current state; content_versions holds every state it had."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
+from chassis.clock import now
 from chassis.idempotency import define_keys_table
 from chassis.job_queue import QueuedJobMixin
 from chassis.notification_outbox import OutboxMixin
@@ -20,31 +21,28 @@ from .database import Base
 
 
 class Level(StrEnum):
-    """What a person may do with a document; each level holds the ones before it."""
+    """Says what a user may do with a document; each level includes the ones before it."""
 
     READ = "read"
     WRITE = "write"
     MANAGE = "manage"
 
 
-USER_PREFIX, ROLE_PREFIX = "user:", "role:"  # what the name of a grantee begins with
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
+# How the grantee of a grant begins: user:<id> or role:<name>.
+USER_PREFIX = "user:"
+ROLE_PREFIX = "role:"
 
 Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
 Timestamp = Annotated[datetime, mapped_column(default=now)]
 TraceId = Annotated[str | None, mapped_column(default=get_trace_id)]
-# A person lives in identity's database: here an id as text, as tokens carry it.
+# Users are in identity's database; here is their id as text, as tokens carry it.
 UserId = Annotated[str, mapped_column(sa.Uuid(as_uuid=False))]
 
 idempotency_keys = define_keys_table(Base.metadata)
 
 
 def build_file_index(table: str) -> sa.Index:
-    """Who uses a file; texts are not in it."""
+    """Index the uses of a file; text documents use none."""
     return sa.Index(f"ix_{table}_file", "sha256", postgresql_where=sa.text("body IS NULL"))
 
 
@@ -54,7 +52,10 @@ def build_due_index(table: str) -> sa.Index:
 
 
 class Snapshot:
-    """What a version preserves. A text document has a body; an uploaded file has a filename."""
+    """Adds the columns that a version preserves.
+
+    A text document has a body; an uploaded file has a filename, and its content is in the storage.
+    """
 
     title: Mapped[str]
     body: Mapped[str | None]
@@ -82,7 +83,7 @@ class Document(Snapshot, Base):
         build_file_index("content_documents"),
     )
 
-    # PostgreSQL computes `search`, and nobody wants it back.
+    # PostgreSQL computes `search`, which is never read back.
     __mapper_args__ = MappingProxyType({"eager_defaults": False})
 
     id: Mapped[Id]
@@ -91,7 +92,7 @@ class Document(Snapshot, Base):
     created_at: Mapped[Timestamp]
     updated_at: Mapped[Timestamp]
     deleted_at: Mapped[datetime | None]
-    # The text found in the file, here so that one index serves every kind of document.
+    # The text of an uploaded file is here, too, so that one index serves every type of document.
     extracted: Mapped[str | None] = mapped_column(deferred=True)
     search: Mapped[str] = mapped_column(
         TSVECTOR,
@@ -101,7 +102,7 @@ class Document(Snapshot, Base):
 
 
 class Version(Snapshot, Base):
-    """Immutable, but for its label: the database refuses (see the fourth migration)."""
+    """Preserves a state of a document; a trigger forbids any change but to the label."""
 
     __tablename__ = "content_versions"
     __table_args__ = (build_file_index("content_versions"),)
@@ -114,7 +115,7 @@ class Version(Snapshot, Base):
 
 
 class Grant(Base):
-    """Who may do what with a document. The owner has a row too: nobody without one sees it."""
+    """Gives a user or a role a level on a document. The owner has a grant as well."""
 
     __tablename__ = "content_access"
     __table_args__ = (
@@ -144,16 +145,16 @@ class Grant(Base):
         return strip_prefix(self.grantee, ROLE_PREFIX)
 
 
-def strip_prefix(grantee: str, kind: str) -> str | None:
-    return grantee.removeprefix(kind) if grantee.startswith(kind) else None
+def strip_prefix(grantee: str, prefix: str) -> str | None:
+    return grantee.removeprefix(prefix) if grantee.startswith(prefix) else None
 
 
 class Processing(QueuedJobMixin, Base):
-    """The queue of record of text extraction (see chassis.job_queue), and its results."""
+    """Queues a text extraction and holds its result."""
 
     __tablename__ = "content_processings"
     __table_args__ = (
-        sa.UniqueConstraint("document_id", "sha256"),  # what was read once is known for good
+        sa.UniqueConstraint("document_id", "sha256"),  # the same content is read only once
         sa.ForeignKeyConstraint(["document_id", "version"], [Version.document_id, Version.number]),
         build_due_index("content_processings"),
     )
@@ -172,7 +173,7 @@ class Processing(QueuedJobMixin, Base):
 
 
 class ShareLink(Base):
-    """Opens a document to whoever has its token, which is kept as a hash only."""
+    """Opens a document to everyone who has the token, of which only a hash is stored."""
 
     __tablename__ = "content_share_links"
     __table_args__ = (sa.Index("ix_content_share_links_document", "document_id", "id"),)
@@ -181,15 +182,14 @@ class ShareLink(Base):
     document_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Document.id))
     token_hash: Mapped[str] = mapped_column(unique=True)
     password_hash: Mapped[str | None]
-    version: Mapped[int | None]  # None follows the newest
+    version: Mapped[int | None]  # None opens the current one
     expires_at: Mapped[datetime | None]
     max_uses: Mapped[int | None]
     uses: Mapped[int] = mapped_column(default=0)
     created_by: Mapped[UserId]
     created_at: Mapped[Timestamp]
     revoked_at: Mapped[datetime | None]
-    # How often somebody tried to open it in the minute that began then.
-    minute: Mapped[Timestamp]
+    minute: Mapped[Timestamp]  # when the minute began in which `tries` are counted
     tries: Mapped[int] = mapped_column(default=0)
 
     @property
@@ -218,7 +218,7 @@ class Notice(OutboxMixin, Base):
 
 
 class AuditEntry(Base):
-    """Append-only: the database refuses to change or delete a row (see the first migration)."""
+    """Records one action; triggers forbid changing, deleting and truncating the trail."""
 
     __tablename__ = "content_audit"
     __table_args__ = (sa.Index("ix_content_audit_document", "document_id", "id"),)
@@ -226,7 +226,8 @@ class AuditEntry(Base):
     id: Mapped[Id]
     document_id: Mapped[UUID]  # no foreign key: the trail outlives the document
     action: Mapped[str]
-    actor_id: Mapped[UserId | None]  # nobody known, through a share link; or the service itself
+    actor_id: Mapped[UserId | None]  # None for a share link's visitor and for the service itself
+
     acting_service: Mapped[str | None]
     at: Mapped[Timestamp]
     trace_id: Mapped[TraceId]

@@ -1,8 +1,8 @@
-"""Finding documents by their words: ranked, with the places marked, page by page.
+"""Full-text search: ranked results with the matching words marked, and suggestions of words.
 
-Every match is found, but not all are ranked against each other: the newest five hundred are, then
-the five hundred before them, and so on. To rank all of a million would take a second, and the
-newest are what people look for. Who may see a document is part of the query, before all of that.
+Every match is found, but not all are ranked against each other: the newest 500 are, then the 500
+before them, and so on. Ranking all matches among a million documents would take a second, and
+people mostly look for what is new. Access is decided inside the query that finds the matches.
 """
 
 import re
@@ -32,25 +32,30 @@ from chassis.auth import User
 from chassis.pagination import PageParameters, decode_cursor, encode_cursor
 
 from .access import (
+    HIGHEST_ID,
     LOWEST_ID,
+    build_range,
+    can_see_all_documents,
     filter_visible,
     get_preceding_id,
-    names_of,
+    select_newest,
     select_newest_visible,
-    span,
 )
 from .models import Document
-from .schemas import DocumentRead, SearchFilters
+from .schemas.documents import DocumentRead
+from .schemas.search import SearchFilters
 
 RANKED_WINDOW_SIZE = 500  # matches that are ranked against each other
-MIN_RECENT_SUGGESTIONS = 25  # matches in one window: what has fewer is looked for in all titles
-MAX_SNIPPET_SOURCE_CHARACTERS = 20_000  # characters in which a snippet is looked for
+TITLE_SAMPLE_SIZE = 500  # titles in which suggestions are counted
+MIN_RECENT_SUGGESTIONS = 25  # with fewer occurrences in the newest titles, all are searched
+MAX_SNIPPET_SOURCE_CHARACTERS = 20_000
 WORD_PATTERN = re.compile(r"\w+")
 
 RESULT_COLUMNS = [getattr(Document, name) for name in DocumentRead.model_fields]
 
-# Characters that no text can smuggle in: they are taken out of it first.
-MARK_START, MARK_STOP = "\x01", "\x02"
+# Control characters mark the words, since they are removed from the text first.
+MARK_START = "\x01"
+MARK_STOP = "\x02"
 HEADLINE_OPTIONS = (
     f"StartSel={MARK_START}, StopSel={MARK_STOP}, MaxFragments=2, MaxWords=25, MinWords=8"
 )
@@ -60,9 +65,9 @@ SNIPPET_SOURCE = func.left(
 
 
 class SearchPosition(BaseModel):
-    """Where a page ended: the window of matches, both ends included, and the last one shown.
+    """Says where a page ended: in which window of matches, and after which of them.
 
-    Without a bottom there were no older matches.
+    `bottom` is None when there were no older matches.
     """
 
     top: UUID
@@ -75,46 +80,64 @@ POSITION_ADAPTER = TypeAdapter(SearchPosition)
 
 
 def search_documents(
-    connection: Connection, reader: User, filters: SearchFilters, page: PageParameters
+    connection: Connection,
+    reader: User,
+    filters: SearchFilters,
+    page: PageParameters,
+    window_size: int = RANKED_WINDOW_SIZE,
 ) -> dict[str, Any]:
-    """The page of matches with `rank` and `snippet`, best first within each window.
+    """Return a page of matches with `rank` and `snippet`, the best of each window first.
 
-    At the end of a window a page may be shorter than its limit, although there is a next one.
+    At the end of a window a page may be shorter than its limit and still have a next one.
     """
     query = func.websearch_to_tsquery("english", filters.q)
     position = decode_cursor(POSITION_ADAPTER, page.cursor) if page.cursor else None
-    window = find_matches(connection, reader, build_conditions(query, filters), position)
+    conditions = build_conditions(query, filters)
+    window = find_matches(connection, reader, conditions, position, window_size)
     rows = rank_matches(connection, query, window, position, page.limit + 1)
     items = [mark_snippet(row) for row in rows[: page.limit]]
-    after = get_next_position(position, window, items, is_full=len(rows) > page.limit)
-    return {
-        "items": items,
-        "next_cursor": encode_cursor(POSITION_ADAPTER, after) if after else None,
-    }
+    bottom = position and position.bottom
+    if bottom is None and len(window) == window_size:
+        bottom = window[-1]
+    if len(rows) > page.limit:
+        last = items[-1]
+        after = SearchPosition(top=window[0], bottom=bottom, rank=last["rank"], last=last["id"])
+    elif bottom:  # there may be older matches, even if this window has become smaller
+        after = SearchPosition(top=get_preceding_id(bottom))
+    else:
+        return {"items": items, "next_cursor": None}
+    return {"items": items, "next_cursor": encode_cursor(POSITION_ADAPTER, after)}
 
 
 def build_conditions(query: Any, filters: SearchFilters) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = [Document.search.bool_op("@@")(query)]
+    conditions: list[ColumnElement[bool]] = [Document.search.bool_op("@@")(query)]
     if filters.tag:
-        found.append(Document.tags.contains(filters.tag))
+        conditions.append(Document.tags.contains(filters.tag))
     if filters.type:
-        found.append(Document.content_type == filters.type)
+        conditions.append(Document.content_type == filters.type)
     if filters.owner:
-        found.append(Document.owner_id == str(filters.owner))
+        conditions.append(Document.owner_id == str(filters.owner))
     if filters.created_from:
-        found.append(Document.created_at >= filters.created_from)
+        conditions.append(Document.created_at >= filters.created_from)
     if filters.created_before:
-        found.append(Document.created_at < filters.created_before)
-    return found
+        conditions.append(Document.created_at < filters.created_before)
+    return conditions
 
 
 def find_matches(
-    connection: Connection, reader: User, where: list[Any], position: SearchPosition | None
+    connection: Connection,
+    reader: User,
+    conditions: list[ColumnElement[bool]],
+    position: SearchPosition | None,
+    window_size: int,
 ) -> Sequence[UUID]:
-    """The newest documents that match, newest first."""
-    ends = (position.top, position.bottom or LOWEST_ID) if position else ()
-    statement = select_newest_visible(names_of(reader), [Document.id], *where)
-    return connection.execute(statement, span(reader, RANKED_WINDOW_SIZE, *ends)).scalars().all()
+    """Return the ids of a window of matches, the newest first."""
+    top_id = position.top if position else HIGHEST_ID
+    bottom_id = (position and position.bottom) or LOWEST_ID
+    select_matches = select_newest if can_see_all_documents(reader) else select_newest_visible
+    statement = select_matches([Document.id], *conditions)
+    parameters = build_range(reader, window_size, top_id, bottom_id)
+    return connection.execute(statement, parameters).scalars().all()
 
 
 def rank_matches(
@@ -124,71 +147,48 @@ def rank_matches(
     after: SearchPosition | None,
     limit: int,
 ) -> Sequence[RowMapping]:
+    """Return the best of these documents that come after a position, with their snippets."""
     rank: ColumnElement[float] = cast(func.ts_rank(Document.search, query), Double)
     is_in_window = Document.id == any_(literal(ids, ARRAY(Uuid)))  # IN would be 500 parameters
     ranked = select(Document.id, rank.label("rank")).where(is_in_window)
     if after and after.rank is not None:
         ranked = ranked.where(tuple_(rank, Document.id) < tuple_(after.rank, after.last))
     top = ranked.order_by(rank.desc(), Document.id.desc()).limit(limit).subquery()
-    snippet = func.ts_headline(
-        "english",
-        func.translate(SNIPPET_SOURCE, MARK_START + MARK_STOP, ""),
-        query,
-        HEADLINE_OPTIONS,
-    )
+    source = func.translate(SNIPPET_SOURCE, MARK_START + MARK_STOP, "")
+    snippet = func.ts_headline("english", source, query, HEADLINE_OPTIONS)
     columns = [*RESULT_COLUMNS, top.c.rank, snippet.label("snippet")]
     found = select(*columns).join(top, top.c.id == Document.id)
     return connection.execute(found.order_by(top.c.rank.desc(), top.c.id.desc())).mappings().all()
 
 
 def mark_snippet(row: RowMapping) -> dict[str, Any]:
-    """The snippet is HTML in which nothing is marked up but the words that were found."""
+    """Escape the snippet as HTML, so that the marks of matching words are its only elements."""
     marked = escape(row["snippet"]).replace(MARK_START, "<mark>").replace(MARK_STOP, "</mark>")
     return {**row, "snippet": marked}
 
 
-def get_next_position(
-    position: SearchPosition | None,
-    window: Sequence[UUID],
-    items: list[dict[str, Any]],
-    *,
-    is_full: bool,
-) -> SearchPosition | None:
-    """`bottom` is set where there may be older matches: also if the window has fewer by now."""
-    bottom = position and position.bottom
-    if bottom is None and len(window) == RANKED_WINDOW_SIZE:
-        bottom = window[-1]
-    if is_full:
-        last = items[-1]
-        return SearchPosition(top=window[0], bottom=bottom, rank=last["rank"], last=last["id"])
-    return SearchPosition(top=get_preceding_id(bottom)) if bottom else None
-
-
 def suggest_words(connection: Connection, reader: User, prefix: str, limit: int) -> list[str]:
-    """Words that begin so, the most frequent first, from titles that the reader may see.
+    """Return words of visible titles that begin with the prefix, the most frequent first.
 
-    What is frequent is so among the newest titles. Only of the rest the index is asked, for some
-    titles and not for the newest: to gather all matches of a short prefix would take seconds.
+    The newest titles decide what is frequent. If the word is rare among them, the index finds
+    other titles, but not the newest first: sorting all matches of a short prefix takes seconds.
     """
     words = WORD_PATTERN.findall(prefix.lower())
     if not words:
         return []
-    titles = connection.scalars(
-        select_newest_visible(names_of(reader), [Document.title]), span(reader, RANKED_WINDOW_SIZE)
-    )
+    select_titles = select_newest if can_see_all_documents(reader) else select_newest_visible
+    newest = select_titles([Document.title])
+    titles = connection.scalars(newest, build_range(reader, TITLE_SAMPLE_SIZE))
     found = count_words(titles, words[-1])
     if found.total() < MIN_RECENT_SUGGESTIONS:
         query = func.to_tsquery("simple", f"'{words[-1]}':*B")
-        some = (
-            select(Document.title)
-            .where(Document.search.bool_op("@@")(query))
-            .limit(RANKED_WINDOW_SIZE)
-        )
-        found = count_words(connection.scalars(filter_visible(some, reader)), words[-1])
+        matching = select(Document.title).where(Document.search.bool_op("@@")(query))
+        visible = filter_visible(matching.limit(TITLE_SAMPLE_SIZE), reader)
+        found = count_words(connection.scalars(visible), words[-1])
     return [word for word, _ in found.most_common(limit)]
 
 
 def count_words(titles: Iterable[str], prefix: str) -> Counter[str]:
-    """How many titles have each word with the prefix."""
+    """Count the titles that contain each word with the prefix."""
     words = (word for title in titles for word in set(WORD_PATTERN.findall(title.lower())))
     return Counter(word for word in words if word.startswith(prefix))

@@ -306,7 +306,7 @@ def test_work_that_died_with_its_process_each_time_is_given_up(author: Caller) -
 
     assert (failed["status"], failed["error"]) == (
         "failed",
-        "the service itself ended each time that it read the file",
+        "the service stopped each time while it read the file",
     )
     assert failed["attempts"] == worker.POLICY.max_attempts
     assert failed["finished_at"]

@@ -7,17 +7,20 @@ from uuid import uuid4
 
 from content_service.cleanup import tidy_up
 from content_service.database import session_maker
-from content_service.files import storage
+from content_service.files.storage import FileStorage
+from content_service.settings import settings
 
 from .conftest import Caller, grow_old
 from .test_uploads import STORAGE, stored_files
+
+STORE = FileStorage(settings.storage_url)
 
 
 def test_a_file_without_a_row_is_swept_up(author: Caller) -> None:
     """As a crash between the two leaves it."""
     with session_maker() as session, tempfile.TemporaryFile() as file:
         file.write(f"unique {uuid4()}".encode())
-        left = storage.save_file(session, file)["sha256"]
+        left = STORE.save(session, file).sha256
     tidy_up()
     assert left in stored_files()  # its row may be about to be written
 
@@ -45,7 +48,7 @@ def test_a_file_that_is_about_to_be_named_is_not_swept_up(author: Caller) -> Non
     content = f"unique {uuid4()}".encode()
     with session_maker() as session, tempfile.TemporaryFile() as file:
         file.write(content)
-        sha256 = storage.save_file(session, file)["sha256"]
+        sha256 = STORE.save(session, file).sha256
         grow_old(STORAGE / sha256)
         with ThreadPoolExecutor(2) as threads:
             sweep = threads.submit(tidy_up)

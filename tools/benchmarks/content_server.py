@@ -19,7 +19,7 @@ from content_service.database import DbSession
 from content_service.documents.service import describe_text
 from content_service.health import router as health_router
 from content_service.models import Document
-from content_service.schemas import DocumentCreate, DocumentRead, DocumentWithBody
+from content_service.schemas.documents import DocumentCreate, DocumentRead, DocumentWithBody
 from content_service.settings import settings
 from tools.benchmarks.auth_server import READER
 
@@ -43,8 +43,8 @@ async def read(document_id: UUID, request: Request) -> Response:
 @router.post("/bare", response_model=DocumentWithBody, status_code=201)
 def insert(new: DocumentCreate, session: DbSession) -> Document:
     """One row and its index entries: no access, no version, no audit trail, nobody asked."""
-    facts = {**describe_text(new.body), "content_type": "text/plain"}
-    document = Document(owner_id=os.environ["BENCH_USER_ID"], **new.model_dump(), **facts)
+    content = {"title": new.title, "tags": new.tags, **describe_text(new.body)._asdict()}
+    document = Document(owner_id=os.environ["BENCH_USER_ID"], **content)
     session.add(document)
     session.flush()
     return document

@@ -5,5 +5,5 @@ from fastapi import APIRouter
 from . import documents, integrity, processing, search, share_links, sharing, trash, versions
 
 router = APIRouter()
-for part in (documents, search, versions, processing, sharing, share_links, trash, integrity):
-    router.include_router(part.router)
+for module in (documents, search, versions, processing, sharing, share_links, trash, integrity):
+    router.include_router(module.router)

@@ -1,4 +1,4 @@
-"""Documents: create, upload, list, read, change, delete, download."""
+"""Documents: create, upload, list, count, read, change, delete, download."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,12 +14,12 @@ from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
 
 from ..access import get_document
-from ..database import DbSession, session_maker
+from ..database import DbSession, connect_autocommit, session_maker
 from ..documents import bulk, service, trash
 from ..documents.cache import CachedDocument, DocumentState
 from ..documents.versions import format_etag
 from ..models import Document
-from ..schemas import (
+from ..schemas.documents import (
     BulkRequest,
     BulkResult,
     DocumentCreate,
@@ -32,8 +32,7 @@ from ..schemas import (
     FileReplacement,
 )
 from ..settings import settings
-from ..statements import connect_autocommit
-from .dependencies import Author, Idempotent, IfMatch, Reader
+from .dependencies import Author, CurrentSettings, Idempotent, IfMatch, Reader, Storage
 from .downloads import RequestedRange, build_attachment
 
 router = APIRouter(route_class=IdempotentRoute)
@@ -45,7 +44,7 @@ router = APIRouter(route_class=IdempotentRoute)
 def create_document(
     new: DocumentCreate, author: Author, session: DbSession, response: Response
 ) -> Document:
-    """Save a text document owned by the caller."""
+    """Create a text document, which the caller owns."""
     return set_etag(response, service.create_document(session, author, new))
 
 
@@ -56,10 +55,15 @@ def create_document(
     max_body_size=settings.max_upload_bytes,
 )
 def upload_document(
-    new: Annotated[DocumentUpload, File()], author: Author, session: DbSession, response: Response
+    new: Annotated[DocumentUpload, File()],
+    author: Author,
+    session: DbSession,
+    storage: Storage,
+    settings: CurrentSettings,
+    response: Response,
 ) -> DocumentUploaded:
-    """Save an uploaded file (PDF, Office, HTML, Markdown, text) as a document of the caller."""
-    uploaded = service.upload_document(session, author, new)
+    """Create a document from a file (PDF, Office, HTML, Markdown, text), which the caller owns."""
+    uploaded = service.upload_document(session, storage, author, new, settings.duplicates)
     response.headers["ETag"] = format_etag(uploaded.version)
     return uploaded
 
@@ -75,44 +79,47 @@ def replace_file(
     author: Author,
     if_match: IfMatch,
     session: DbSession,
+    storage: Storage,
+    settings: CurrentSettings,
     response: Response,
 ) -> Document:
-    """Put another file in place of the content of the version named by If-Match."""
-    changed = service.replace_file(session, author, document_id, if_match, new.file)
+    """Replace the content by another file as a new version; If-Match names the current one."""
+    changed = service.replace_file(
+        session, storage, author, document_id, if_match, new.file, settings.duplicates
+    )
     return set_etag(response, changed)
 
 
 @router.post("/documents/bulk", status_code=207)
 def change_documents(request: BulkRequest, author: Author, session: DbSession) -> BulkResult:
-    """Delete, restore or tag up to a hundred documents; each has an outcome of its own."""
+    """Delete, restore or tag up to a hundred documents; each has its own outcome."""
     return bulk.change_documents(session, author, request)
 
 
 @router.get("/documents", response_model=Page[DocumentRead])
 def list_documents(reader: Reader, page: PageRequest) -> Response:
-    """The documents the caller may see, newest first."""
+    """List the documents the caller may see, the newest first."""
     with connect_autocommit() as connection:
         return render_json(service.list_documents(connection, reader, page))
 
 
 @router.get("/documents/stats")
 def read_stats(reader: Reader, session: DbSession) -> DocumentStats:
-    """How many documents the caller may see, of what types, and how large."""
+    """Count the documents the caller may see, by type, and their bytes."""
     return service.get_stats(session, reader)
 
 
 @router.get("/documents/{document_id}", response_model=DocumentWithBody)
 async def read_document(document_id: UUID, reader: Reader, request: Request) -> Response:
-    """One document, with its text."""
-    # The most frequent request: without a session it changes threads once and not three times.
+    """Return one document, with its text."""
+    # The most frequent request: without a session it changes threads once instead of three times.
     state = await run_in_threadpool(load_state, reader, document_id)
-    cached, keep = CachedDocument(request.app.state.redis, document_id), None
-    json = await cached.find_json(state)
-    if json is None:
-        state, json = found = await run_in_threadpool(load_state_and_json, reader, document_id)
-        keep = BackgroundTask(cached.store_json, *found)
-    headers = {"ETag": format_etag(state.version)}
-    return Response(json, 200, headers, media_type="application/json", background=keep)
+    cached = CachedDocument(request.app.state.redis, document_id)
+    cached_json = await cached.find_json(state)
+    if cached_json is not None:
+        return render_document(state, cached_json)
+    state, json = await run_in_threadpool(load_state_and_json, reader, document_id)
+    return render_document(state, json, BackgroundTask(cached.store_json, state, json))
 
 
 def load_state(reader: User, document_id: UUID) -> DocumentState:
@@ -123,8 +130,7 @@ def load_state(reader: User, document_id: UUID) -> DocumentState:
 def load_state_and_json(reader: User, document_id: UUID) -> tuple[DocumentState, str]:
     with session_maker() as session:
         document = get_document(session, reader, document_id)
-    shown = DocumentWithBody.model_validate(document, from_attributes=True)
-    return document, shown.model_dump_json()
+    return document, DocumentWithBody.model_validate(document).model_dump_json()
 
 
 @router.patch("/documents/{document_id}", response_model=DocumentWithBody)
@@ -136,23 +142,35 @@ def change_document(
     session: DbSession,
     response: Response,
 ) -> Document:
-    """Change title, text or tags of the version named by If-Match, which makes a new version."""
+    """Change title, text or tags as a new version; If-Match names the current one."""
     changed = service.change_document(session, author, document_id, if_match, changes)
     return set_etag(response, changed)
 
 
 @router.delete("/documents/{document_id}", status_code=204)
 def delete_document(document_id: UUID, author: Author, session: DbSession) -> None:
-    """Delete a document, for everybody; it stays in the trash for a while."""
+    """Move a document into the trash: no one sees it, and after a while it is purged."""
     trash.delete_document(session, author, document_id)
 
 
 @router.get("/documents/{document_id}/download", response_class=StreamingResponse)
 def download_document(
-    document_id: UUID, reader: Reader, wanted: RequestedRange, session: DbSession
+    document_id: UUID,
+    reader: Reader,
+    requested: RequestedRange,
+    session: DbSession,
+    storage: Storage,
 ) -> Response:
-    """The file as it was uploaded, or the text, as an attachment; takes Range."""
-    return build_attachment(service.download_document(session, reader, document_id), wanted)
+    """Download the uploaded file, or the text, as an attachment; supports Range."""
+    document = service.download_document(session, reader, document_id)
+    return build_attachment(document, requested, storage)
+
+
+def render_document(
+    state: DocumentState, json: str, background: BackgroundTask | None = None
+) -> Response:
+    headers = {"ETag": format_etag(state.version)}
+    return Response(json, 200, headers, media_type="application/json", background=background)
 
 
 def render_json(content: Any) -> Response:

@@ -1,6 +1,6 @@
-"""Files and texts on their way out: whole or in part, saved by a browser and never run by it.
+"""Downloads of files and texts: whole or in part, saved by a browser and never shown in it.
 
-Starlette's FileResponse knows files of this machine only, and refuses a Range in plain text.
+Starlette's FileResponse serves local files only.
 """
 
 import re
@@ -14,59 +14,59 @@ from fastapi.responses import StreamingResponse
 
 from chassis.errors import ServiceError
 
-from ..files import storage
 from ..files.content_types import make_safe_name
+from ..files.storage import CHUNK_BYTES, FileStorage
 from ..models import Snapshot
 
 RANGE_PATTERN = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 
 class RangeNotSatisfiable(ServiceError):
-    """The file ends before the part that is asked for."""
+    """Raised when the file ends before the requested part."""
 
     status_code = 416
 
 
 class RangeHeaders(NamedTuple):
-    """The headers Range and If-Range."""
-
     range: str | None
     if_range: str | None
 
 
 async def get_range_headers(request: Request) -> RangeHeaders:
-    """Not declared as parameters: a Range that makes no sense is not refused, but ignored."""
+    """Read the headers without declaring them: HTTP wants an invalid Range ignored, not a 422."""
     return RangeHeaders(request.headers.get("Range"), request.headers.get("If-Range"))
 
 
 RequestedRange = Annotated[RangeHeaders, Depends(get_range_headers)]
 
 
-def build_attachment(found: Snapshot, wanted: RangeHeaders) -> StreamingResponse:
-    """A document or one of its versions. Raises RangeNotSatisfiable and StorageFailed."""
-    tag = f'"{found.sha256}"'
-    is_same = wanted.if_range in (None, tag)
-    part = parse_range(wanted.range, found.size) if wanted.range and is_same else None
-    start, end = part or (0, found.size)
-    name = found.filename or f"{make_safe_name(found.title)}.txt"
+def build_attachment(
+    snapshot: Snapshot, requested: RangeHeaders, storage: FileStorage
+) -> StreamingResponse:
+    """Build the download of a document or version; raises RangeNotSatisfiable, StorageFailed."""
+    etag = f'"{snapshot.sha256}"'
+    part = None
+    if requested.range and requested.if_range in (None, etag):
+        part = parse_range(requested.range, snapshot.size)
+    start, end = part or (0, snapshot.size)
+    name = snapshot.filename or f"{make_safe_name(snapshot.title)}.txt"
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Disposition": f"attachment; filename*=utf-8''{quote(name, safe='')}",
         "Content-Length": str(end - start),
-        "ETag": tag,
+        "ETag": etag,
         "X-Content-Type-Options": "nosniff",
     }
     if part:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size}"
-    status, kind = (206 if part else 200), found.content_type
-    return StreamingResponse(
-        read_chunks(open_content(found), start, end), status, headers, media_type=kind
-    )
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{snapshot.size}"
+    chunks = read_chunks(open_content(snapshot, storage), start, end)
+    status_code = 206 if part else 200
+    return StreamingResponse(chunks, status_code, headers, media_type=snapshot.content_type)
 
 
-def parse_range(given: str, size: int) -> tuple[int, int] | None:
-    """Where the part begins and ends; None when all is meant, as by what is no range of bytes."""
-    match = RANGE_PATTERN.fullmatch(given)
+def parse_range(header: str, size: int) -> tuple[int, int] | None:
+    """Return where the part begins and ends; None for an invalid header, which means the whole."""
+    match = RANGE_PATTERN.fullmatch(header)
     if match is None or not any(match.groups()):
         return None
     first, last = match.groups()
@@ -80,14 +80,16 @@ def parse_range(given: str, size: int) -> tuple[int, int] | None:
     return start, end
 
 
-def open_content(found: Snapshot) -> BinaryIO:
-    """Before the answer begins, so that it can still be an error."""
-    return storage.open_file(found.sha256) if found.body is None else BytesIO(found.body.encode())
+def open_content(snapshot: Snapshot, storage: FileStorage) -> BinaryIO:
+    """Open the content before the response begins, while it can still become an error."""
+    if snapshot.body is None:
+        return storage.open(snapshot.sha256)
+    return BytesIO(snapshot.body.encode())
 
 
 def read_chunks(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
     with file:
         file.seek(start)
-        while start < end and (chunk := file.read(min(storage.CHUNK_BYTES, end - start))):
+        while start < end and (chunk := file.read(min(CHUNK_BYTES, end - start))):
             start += len(chunk)
             yield chunk

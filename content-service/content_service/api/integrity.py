@@ -1,23 +1,20 @@
-"""Integrity: for those who may see every document."""
-
-from typing import Annotated
+"""The check of stored files, for administrators."""
 
 from fastapi import APIRouter
 
-from chassis.auth import User, require_permission
 from chassis.pagination import PageRequest
 
-from ..access import ALL_DOCUMENTS_PERMISSION
 from ..database import DbSession
 from ..files import integrity
-from ..schemas import IntegrityReport
+from ..schemas.integrity import IntegrityReport
+from .dependencies import Administrator, Storage
 
 router = APIRouter()
 
-Administrator = Annotated[User, require_permission(ALL_DOCUMENTS_PERMISSION)]
-
 
 @router.get("/integrity")
-def check_files(operator: Administrator, session: DbSession, page: PageRequest) -> IntegrityReport:
-    """Read the stored files and name those that are missing or have changed."""
-    return integrity.check_files(session, page)
+def check_files(
+    administrator: Administrator, session: DbSession, storage: Storage, page: PageRequest
+) -> IntegrityReport:
+    """Read the stored files and report those that are missing or damaged."""
+    return integrity.check_files(session, storage, page)

@@ -1,31 +1,41 @@
-"""Search: documents by their words, and words by their beginning."""
+"""Search: documents by their words, and suggestions of words."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from chassis.pagination import Page, PageRequest
 
 from .. import search
-from ..schemas import SearchFilters, SearchResult, SearchWords, Suggestions
-from ..statements import connect_autocommit
+from ..database import connect_autocommit
+from ..schemas.search import SearchFilters, SearchResult, SearchWords, Suggestions
 from .dependencies import Reader
 from .documents import render_json
 
 router = APIRouter(prefix="/search")
 
 
+async def get_window_size() -> int:
+    return search.RANKED_WINDOW_SIZE
+
+
+WindowSize = Annotated[int, Depends(get_window_size)]
+
+
 @router.get("", response_model=Page[SearchResult])
 def search_documents(
-    filters: Annotated[SearchFilters, Query()], reader: Reader, page: PageRequest
+    filters: Annotated[SearchFilters, Query()],
+    reader: Reader,
+    page: PageRequest,
+    window_size: WindowSize,
 ) -> Response:
-    """The documents the caller may see that hold the words, best first; takes "quotes", or, -.
+    """Find documents by their words, best matches first; understands "quotes", or, and -word.
 
-    The newest 500 matches are ranked together and older ones follow, 500 by 500; so a page may be
-    short and have a next_cursor all the same.
+    The newest 500 matches are ranked together, then the 500 before them, and so on. A page at the
+    end of such a group may be short or empty and still have a next_cursor.
     """
     with connect_autocommit() as connection:
-        return render_json(search.search_documents(connection, reader, filters, page))
+        return render_json(search.search_documents(connection, reader, filters, page, window_size))
 
 
 @router.get("/suggestions")
@@ -34,6 +44,6 @@ def suggest_words(
     reader: Reader,
     limit: Annotated[int, Query(ge=1, le=20)] = 10,
 ) -> Suggestions:
-    """Words that begin so, from the titles of documents the caller may see."""
+    """Complete a word with words from the titles of documents the caller may see."""
     with connect_autocommit() as connection:
         return Suggestions(items=search.suggest_words(connection, reader, q, limit))

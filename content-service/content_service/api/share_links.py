@@ -1,4 +1,4 @@
-"""Share links: made and revoked by who manages the document, opened by anybody who has them."""
+"""Share links: created and revoked by a document's managers, opened without a login."""
 
 import hmac
 from typing import Annotated, Any
@@ -10,38 +10,37 @@ from fastapi.security import HTTPBasic
 
 from chassis.pagination import Page, PageRequest
 
-from ..database import DbSession, session_maker
-from ..schemas import ShareLinkCreate, ShareLinkCreated, ShareLinkRead
-from ..settings import settings
+from ..database import DbSession, connect_autocommit, session_maker
+from ..schemas.share_links import ShareLinkCreate, ShareLinkCreated, ShareLinkRead
+from ..settings import Settings
 from ..sharing import links
-from ..statements import connect_autocommit
-from .dependencies import Author, Reader
+from .dependencies import Author, CurrentSettings, Reader, Storage
 from .downloads import RequestedRange, build_attachment
 
 router = APIRouter()
 
-LinkToken = Annotated[str, Query(max_length=100)]  # in the query, and so in no log, unlike the path
+LinkToken = Annotated[str, Query(max_length=100)]  # logs contain the path, but not the query
 BASIC_AUTH = HTTPBasic(auto_error=False)
 
 
 async def get_link_password(request: Request) -> str:
-    """Not declared as the route's security: of most links there is nothing to be shown."""
+    """Read the password without declaring a login: most links have no password."""
     credentials = await BASIC_AUTH(request)
     return credentials.password if credentials else ""
 
 
 LinkPassword = Annotated[str, Depends(get_link_password)]
 
-# Nobody keeps a copy, and no page that the document links to hears of the token.
+# No proxy keeps a copy, and no page that the document links to learns the token.
 PRIVATE_HEADERS = {"Cache-Control": "private, no-store", "Referrer-Policy": "no-referrer"}
 
 
-# Takes no Idempotency-Key: the answer would be kept, and with it the token.
+# Takes no Idempotency-Key: it would store the answer, and the token in it.
 @router.post("/documents/{document_id}/share-links", status_code=201)
 def create_share_link(
     document_id: UUID, new: ShareLinkCreate, author: Author, session: DbSession
 ) -> ShareLinkCreated:
-    """Make a link that opens the document, or one version of it, without a login."""
+    """Create a link that opens the document, or one version of it, without a login."""
     return links.create_link(session, author, document_id, new)
 
 
@@ -49,33 +48,37 @@ def create_share_link(
 def list_share_links(
     document_id: UUID, reader: Reader, session: DbSession, page: PageRequest
 ) -> dict[str, Any]:
-    """The document's links, newest first, revoked ones included; without their tokens."""
+    """List the document's links without their tokens, the newest first; includes revoked ones."""
     return links.list_links(session, reader, document_id, page)
 
 
 @router.delete("/documents/{document_id}/share-links/{link_id}", status_code=204)
 def revoke_share_link(document_id: UUID, link_id: UUID, author: Author, session: DbSession) -> None:
-    """Have a link open nothing any more, at once."""
+    """Revoke a link: it opens nothing from now on."""
     links.revoke_link(session, author, document_id, link_id)
 
 
 @router.get("/shared", response_class=StreamingResponse)
 def open_share_link(
-    token: LinkToken, password: LinkPassword, wanted: RequestedRange, request: Request
+    token: LinkToken,
+    password: LinkPassword,
+    requested: RequestedRange,
+    storage: Storage,
+    settings: CurrentSettings,
+    request: Request,
 ) -> Response:
-    """What a share link opens, as an attachment; its password, if any, goes as HTTP Basic."""
+    """Download what a share link opens; send its password, if it has one, as HTTP Basic."""
     with connect_autocommit() as connection:
         link_id = links.check_link(connection, token, password)
-    with session_maker.begin() as session:  # nothing is used up when there is nothing to show
-        answer = build_attachment(
-            links.use_link(session, link_id, hash_client_address(request)), wanted
-        )
+    with session_maker.begin() as session:  # if the download fails, the use is not counted
+        snapshot = links.use_link(session, link_id, hash_client_address(request, settings))
+        answer = build_attachment(snapshot, requested, storage)
     answer.headers.update(PRIVATE_HEADERS)
     return answer
 
 
-def hash_client_address(request: Request) -> str:
-    """Tells visitors apart, and who has the database only cannot tell who they are."""
+def hash_client_address(request: Request, settings: Settings) -> str:
+    """Tell visitors apart without storing an address: the hash needs the service's secret."""
     secret = settings.jwt_secret_key.get_secret_value().encode()
     host = request.client.host if request.client else ""
     return hmac.new(secret, f"visitor {host}".encode(), "sha256").hexdigest()

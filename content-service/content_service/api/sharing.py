@@ -1,4 +1,4 @@
-"""Permissions on a document, and its audit trail: for those who may manage it."""
+"""Permissions on a document, and its audit trail."""
 
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,8 @@ from chassis.pagination import Page, PageRequest
 from .. import audit
 from ..database import DbSession
 from ..models import ROLE_PREFIX, USER_PREFIX, Grant
-from ..schemas import AuditEntryRead, EffectivePermission, PermissionRead, PermissionWrite
+from ..schemas.audit import AuditEntryRead
+from ..schemas.sharing import EffectivePermission, PermissionRead, PermissionWrite
 from ..sharing import service
 from .dependencies import Author, Reader
 from .grantees import QueriedUser, RoleGrantee, RoleName, UserGrantee
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/documents/{document_id}")
 def list_permissions(
     document_id: UUID, reader: Reader, session: DbSession, page: PageRequest
 ) -> dict[str, Any]:
-    """Every person and role with a permission on the document, its owner included."""
+    """List the users and roles with a permission on the document; includes its owner."""
     return service.list_permissions(session, reader, document_id, page)
 
 
@@ -30,7 +31,7 @@ def list_permissions(
 def read_effective_permission(
     document_id: UUID, reader: Reader, person: QueriedUser, session: DbSession
 ) -> EffectivePermission:
-    """What the caller, or another person, can do with the document now, and why."""
+    """Tell what the caller or another user can do with the document now, and why."""
     return service.get_effective_permission(session, reader, document_id, person)
 
 
@@ -38,13 +39,13 @@ def read_effective_permission(
 def grant_permission(
     document_id: UUID, new: PermissionWrite, author: Author, person: UserGrantee, session: DbSession
 ) -> Grant:
-    """Give a person read, write or manage on the document, in place of what they had."""
+    """Give a user read, write or manage on the document; replaces what they had."""
     return service.grant_permission(session, author, document_id, person, new)
 
 
 @router.delete("/permissions/{user_id}", status_code=204)
 def revoke_permission(document_id: UUID, user_id: UUID, author: Author, session: DbSession) -> None:
-    """Take a person's permission on the document away, at once."""
+    """Revoke a user's permission on the document; takes effect at once."""
     service.revoke_permission(session, author, document_id, f"{USER_PREFIX}{user_id}")
 
 
@@ -52,7 +53,7 @@ def revoke_permission(document_id: UUID, user_id: UUID, author: Author, session:
 def grant_permission_to_role(
     document_id: UUID, new: PermissionWrite, author: Author, role: RoleGrantee, session: DbSession
 ) -> Grant:
-    """Give everybody with a role, now or later, read, write or manage on the document."""
+    """Give everyone who has a role, now or later, read, write or manage on the document."""
     return service.grant_permission(session, author, document_id, role, new)
 
 
@@ -60,7 +61,7 @@ def grant_permission_to_role(
 def revoke_permission_of_role(
     document_id: UUID, role: RoleName, author: Author, session: DbSession
 ) -> None:
-    """Take a role's permission on the document away, at once."""
+    """Revoke a role's permission on the document; takes effect at once."""
     service.revoke_permission(session, author, document_id, f"{ROLE_PREFIX}{role}")
 
 
@@ -68,5 +69,6 @@ def revoke_permission_of_role(
 def list_audit_entries(
     document_id: UUID, reader: Reader, session: DbSession, page: PageRequest
 ) -> dict[str, Any]:
-    """Who did what to the document, newest first."""
+    """List who did what with the document, the latest first."""
+
     return audit.list_entries(session, reader, document_id, page)

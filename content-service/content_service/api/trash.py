@@ -1,4 +1,4 @@
-"""The trash: deleted documents, for those who may manage them."""
+"""The trash: deleted documents, listed, restored and purged."""
 
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,7 @@ from chassis.pagination import Page, PageRequest
 from ..database import DbSession
 from ..documents import trash
 from ..models import Document
-from ..schemas import DocumentWithBody, TrashedDocument
+from ..schemas.documents import DocumentWithBody, TrashedDocument
 from .dependencies import Author, Reader
 from .documents import set_etag
 
@@ -19,7 +19,7 @@ router = APIRouter()
 
 @router.get("/trash", response_model=Page[TrashedDocument])
 def list_trash(reader: Reader, session: DbSession, page: PageRequest) -> dict[str, Any]:
-    """The deleted documents that the caller may restore."""
+    """List the deleted documents that the caller may restore."""
     return trash.list_trash(session, reader, page)
 
 
@@ -27,11 +27,12 @@ def list_trash(reader: Reader, session: DbSession, page: PageRequest) -> dict[st
 def restore_document(
     document_id: UUID, author: Author, session: DbSession, response: Response
 ) -> Document:
-    """Take a document out of the trash, with its versions and permissions as they were."""
+    """Restore a document from the trash, with its versions and permissions."""
     return set_etag(response, trash.restore_document(session, author, document_id))
 
 
 @router.delete("/trash/{document_id}", status_code=204)
 def purge_document(document_id: UUID, author: Author, session: DbSession) -> None:
-    """Delete a document in the trash for good."""
+    """Purge a document in the trash: it cannot be restored."""
+
     trash.purge_document(session, author, document_id)

@@ -1,4 +1,4 @@
-"""Versions: every state a document had."""
+"""Versions: every state a document had, listed, read, restored and labelled."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,8 +11,9 @@ from chassis.pagination import Page, PageRequest
 from ..database import DbSession
 from ..documents import versions
 from ..models import Document, Version
-from ..schemas import DocumentWithBody, VersionLabel, VersionRead, VersionWithBody
-from .dependencies import Author, IfMatch, Reader
+from ..schemas.documents import DocumentWithBody
+from ..schemas.versions import VersionLabel, VersionRead, VersionWithBody
+from .dependencies import Author, IfMatch, Reader, Storage
 from .documents import set_etag
 from .downloads import RequestedRange, build_attachment
 
@@ -25,7 +26,7 @@ VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 def list_versions(
     document_id: UUID, reader: Reader, session: DbSession, page: PageRequest
 ) -> dict[str, Any]:
-    """The versions of a document, newest first."""
+    """List the versions of a document, the newest first."""
     return versions.list_versions(session, reader, document_id, page)
 
 
@@ -33,7 +34,7 @@ def list_versions(
 def read_version(
     document_id: UUID, number: VersionNumber, reader: Reader, session: DbSession
 ) -> Version:
-    """One version of a document, whole."""
+    """Return one version of a document, with its text."""
     return versions.get_version(session, reader, document_id, number)
 
 
@@ -42,11 +43,13 @@ def download_version(
     document_id: UUID,
     number: VersionNumber,
     reader: Reader,
-    wanted: RequestedRange,
+    requested: RequestedRange,
     session: DbSession,
+    storage: Storage,
 ) -> Response:
-    """The file or the text of that version, as an attachment; takes Range."""
-    return build_attachment(versions.download_version(session, reader, document_id, number), wanted)
+    """Download the file or text of a version, as an attachment; supports Range."""
+    version = versions.download_version(session, reader, document_id, number)
+    return build_attachment(version, requested, storage)
 
 
 @router.post("/{number}/restore", response_model=DocumentWithBody)
@@ -58,7 +61,7 @@ def restore_version(
     session: DbSession,
     response: Response,
 ) -> Document:
-    """Make a new version of an old one; If-Match names the newest."""
+    """Copy an old version to a new one; If-Match names the current one."""
     restored = versions.restore_version(session, author, document_id, number, if_match)
     return set_etag(response, restored)
 
@@ -67,5 +70,6 @@ def restore_version(
 def label_version(
     document_id: UUID, number: VersionNumber, new: VersionLabel, author: Author, session: DbSession
 ) -> Version:
-    """Name a version, such as `as signed`."""
+    """Set the label of a version, such as `as signed`, or remove it with null."""
+
     return versions.label_version(session, author, document_id, number, new.label)

@@ -1,8 +1,8 @@
 """The read cache: a document's JSON in Redis, under `content:cache:document_<id>`.
 
-It never decides anything. Each read first asks the database, in one small query, whether the
-caller may see the document and which state is the newest; what is kept here is used only when it
-is of that very state. So it may be late, lost, outdated or left over, and does no harm.
+It decides nothing. Each read first asks the database, in one small query, whether the caller may
+see the document and which state is current; the cached JSON is used only if it is of that state.
+So an entry that is late, lost or outdated does no harm.
 """
 
 import asyncio
@@ -17,41 +17,46 @@ from chassis.redis_client import RedisClient
 
 logger = logging.getLogger(__name__)
 
-REDIS_TIMEOUT_SECONDS = 0.2  # seconds: a Redis slower than this is no cache
+REDIS_TIMEOUT_SECONDS = 0.2  # a slower Redis is no help
 
 
 class DocumentState(Protocol):
-    """A document or a row with its version and time. A version restored from a backup and
-    changed again has the same number, but another time."""
+    """Identifies a state of a document.
+
+    The version alone does not: after a restore from a backup, the next change reuses its number.
+    """
 
     version: int
     updated_at: datetime
 
 
 class CachedDocument:
-    """What Redis has for one document, which may be nothing."""
+    """Reads and writes the entry of one document, which may not exist."""
 
     def __init__(self, redis: RedisClient, document_id: UUID) -> None:
         self._redis = redis
         self._key = redis.key("cache", f"document_{document_id}")
 
     async def find_json(self, state: DocumentState) -> str | None:
-        """Ask for it only when the caller may see the document: the time it takes tells of it."""
+        """Return the cached JSON of this state.
+
+        Call it only for a caller who may see the document: its time reveals whether it is cached.
+        """
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
                 entry = await self._redis.get(self._key)
         except (RedisError, TimeoutError) as error:
-            logger.debug("read without cache: %r", error)
+            logger.debug("Reading without the cache: %r", error)
             return None
-        kept, _, json = (entry or "").partition("\n")
-        return json if kept == format_state(state) else None
+        cached_state, _, json = (entry or "").partition("\n")
+        return json if cached_state == format_state(state) else None
 
     async def store_json(self, state: DocumentState, json: str) -> None:
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
                 await self._redis.set_with_expiry(self._key, f"{format_state(state)}\n{json}")
         except (RedisError, TimeoutError) as error:
-            logger.debug("not cached: %r", error)
+            logger.debug("Not cached: %r", error)
 
 
 def format_state(state: DocumentState) -> str:

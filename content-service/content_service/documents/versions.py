@@ -1,4 +1,4 @@
-"""Every state a document had: immutable full snapshots, numbered without gap."""
+"""The versions of a document: full snapshots that never change, numbered without gaps."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,26 +8,27 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
+from chassis.clock import now
 from chassis.errors import NotFound, PreconditionFailed
 from chassis.job_queue import DONE
 from chassis.pagination import PageParameters, paginate
 
 from .. import audit
 from ..access import get_document
-from ..models import Document, Level, Processing, Snapshot, Version, now
-from ..schemas import VersionRead
-from ..statements import insert_row
+from ..database import insert_row
+from ..models import Document, Level, Processing, Snapshot, Version
+from ..schemas.versions import VersionRead
 
 SNAPSHOT_FIELDS = tuple(Snapshot.__annotations__)
 LISTED_COLUMNS = [getattr(Version, name) for name in VersionRead.model_fields]  # without the body
 
 
 class StaleVersion(PreconditionFailed):
-    """The document has changed since the caller read it. The answer carries the current ETag."""
+    """Raised when the document has changed since the caller read it; has the current ETag."""
 
 
 class UnknownVersion(NotFound):
-    """The document never had this version."""
+    """Raised when the document has no version of this number."""
 
 
 def format_etag(version: int) -> str:
@@ -37,14 +38,15 @@ def format_etag(version: int) -> str:
 def get_document_to_change(
     session: Session, editor: User, document_id: UUID, if_match: str
 ) -> Document:
-    """Locked: parallel writers wait here, and all but the first then find a newer version.
+    """Lock a document and compare its ETag, or raise StaleVersion.
 
-    `*` would match anything, and so overwrite what the caller has never seen: refused too.
+    Parallel writers wait for the lock, and all but the first then find a newer version. `*` is
+    not accepted: it would overwrite a version that the caller has never seen.
     """
     document = get_document(session, editor, document_id, Level.WRITE, lock=True)
     current = format_etag(document.version)
     if current not in (tag.strip() for tag in if_match.split(",")):
-        message = f"If-Match: the document has changed, its ETag is {current} now"
+        message = f"If-Match: the document has changed; read it again, its ETag is now {current}"
         raise StaleVersion(message, headers={"ETag": current})
     return document
 
@@ -57,11 +59,11 @@ def save_new_version(
     values: Mapping[str, Any],
     **details: Any,
 ) -> Document:
-    """The document's next version, with these values."""
-    is_other = values.get("sha256", document.sha256) != document.sha256
+    """Apply the values to the document and insert them as its next version."""
+    has_new_content = values.get("sha256", document.sha256) != document.sha256
     for name, value in values.items():
         setattr(document, name, value)
-    if is_other:
+    if has_new_content:
         document.extracted = select_known_text(document)
     document.version += 1
     document.updated_at = now()
@@ -71,7 +73,7 @@ def save_new_version(
 
 
 def select_known_text(document: Document) -> Any:
-    """What was found in this very file before: a restored version is found again."""
+    """Select the text that was extracted from the same content before, for the search."""
     text = select(Processing.text).where(
         Processing.document_id == document.id,
         Processing.sha256 == document.sha256,
@@ -115,7 +117,7 @@ def download_version(session: Session, reader: User, document_id: UUID, number: 
 def restore_version(
     session: Session, editor: User, document_id: UUID, number: int, if_match: str
 ) -> Document:
-    """As a new version: nothing that came after is lost."""
+    """Copy an old version to a new one, so that no later version is lost."""
     document = get_document_to_change(session, editor, document_id, if_match)
     old = load_version(session, document_id, number)
     values = {name: getattr(old, name) for name in SNAPSHOT_FIELDS}
@@ -127,8 +129,9 @@ def label_version(
 ) -> Version:
     get_document(session, editor, document_id, Level.WRITE)
     version = load_version(session, document_id, number)
-    named = update(Version).filter_by(document_id=document_id, number=number)
-    session.execute(named.values(label=label))
+    labelled = update(Version).filter_by(document_id=document_id, number=number)
+    session.execute(labelled.values(label=label))
+
     session.refresh(version)
     audit.record(session, editor, document_id, "version.labelled", version=number, label=label)
     return version

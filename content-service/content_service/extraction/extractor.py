@@ -1,7 +1,8 @@
-"""Runs as a process of its own, which may be killed: reads one file, prints what is in it as JSON.
+"""A program that reads one file from standard input and prints its text and figures as JSON.
 
-It imports nothing of the service and is given no environment, so a hostile file that took it over
-would find no secret in it. The file is its standard input; the readers are imported when needed.
+It runs in a process of its own, which may be killed. It imports nothing of the service and gets no
+environment, so a hostile file that takes it over finds no secret. Libraries are imported when
+needed.
 """
 
 import hashlib
@@ -14,23 +15,23 @@ from typing import Any, BinaryIO
 
 
 class TooMuchText(Exception):
-    """More text than is kept of any document."""
+    """Raised when a file holds more text than the limit."""
 
 
-# What the person whose file it is gets to read, by the name of the exception.
+# Errors that the owner of the file reads, by the name of the exception.
 ERROR_MESSAGES = {
     "FileNotDecryptedError": "the file is encrypted",
     "MemoryError": "reading the file takes too much memory",
     "LimitReachedError": "reading the file takes too much memory",
     "TooMuchText": "the file holds too much text",
 }
-MAX_JSON_BYTES_PER_CHARACTER = 6  # bytes of one character in JSON: \\u00e4
+MAX_JSON_BYTES_PER_CHARACTER = 6  # such as \\u00e4
 
-# Of Office's XML: what stands between words, and what nobody sees in the document or sees twice.
+# Elements of Office's XML: white space, and what is not visible in the document or is there twice.
 OFFICE_WHITESPACE = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 OFFICE_SKIPPED_ELEMENTS = {"pPr", "rPr", "del", "moveFrom", "Fallback"}
 
-# Of HTML: where a word ends. All other elements may begin in the middle of one.
+# Elements of HTML at which a word ends; all others may begin in the middle of a word.
 HTML_BLOCK_PATTERN = re.compile(
     "address|article|aside|blockquote|body|br|caption|center|dd|details|dialog|dir|div|dl|dt"
     "|fieldset|figcaption|figure|footer|form|h[1-6r]|head|header|hgroup|legend|li|main|menu|nav|ol"
@@ -40,27 +41,27 @@ HTML_BLOCK_PATTERN = re.compile(
 HTML_SKIPPED_ELEMENTS = {"script", "style", "template"}
 
 
-def main(kind: str, memory: int, seconds: int, characters: int) -> None:
+def main(content_type: str, memory: int, seconds: int, characters: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    # Also the end of a child whose parent was killed and can no longer stop it.
+    # Also stops this process when its parent was killed and can no longer do so.
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    longest = characters * MAX_JSON_BYTES_PER_CHARACTER * 2 + 10_000
-    resource.setrlimit(resource.RLIMIT_FSIZE, (longest, longest))
-    json.dump(extract_or_explain(sys.stdin.buffer, kind, characters), sys.stdout)
+    output_bytes = characters * MAX_JSON_BYTES_PER_CHARACTER * 2 + 10_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (output_bytes, output_bytes))
+    json.dump(extract_or_explain(sys.stdin.buffer, content_type, characters), sys.stdout)
 
 
-def extract_or_explain(file: BinaryIO, kind: str, characters: int) -> dict[str, Any]:
+def extract_or_explain(file: BinaryIO, content_type: str, characters: int) -> dict[str, Any]:
     try:
-        return extract(file, kind, characters)
-    except Exception as error:  # readers raise anything at all for a broken file
+        return extract(file, content_type, characters)
+    except Exception as error:  # libraries raise exceptions of every kind for a broken file
         name = type(error).__name__
         return {"error": ERROR_MESSAGES.get(name, f"the file is broken ({name})")}
 
 
-def extract(file: BinaryIO, kind: str, characters: int) -> dict[str, Any]:
+def extract(file: BinaryIO, content_type: str, characters: int) -> dict[str, Any]:
     sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     file.seek(0)
-    pages, parts = READERS[kind](file)
+    pages, parts = READERS[content_type](file)
     text = make_storable(join_lines(parts, characters))
     return {
         "text": text,
@@ -81,16 +82,17 @@ def read_docx(file: BinaryIO) -> tuple[None, Iterable[str]]:
     import docx
 
     document = docx.Document(file)
-    around = [
+    headers_and_footers = [
         part.target_part.element
         for part in document.part.rels.values()
         if part.reltype.endswith(("/header", "/footer"))
     ]
-    return None, (line for part in [document.element, *around] for line in read_office_lines(part))
+    parts = [document.element, *headers_and_footers]
+    return None, (line for part in parts for line in read_office_lines(part))
 
 
 def read_office_lines(root: Any) -> list[str]:
-    """A line for each paragraph, wherever in the document it is."""
+    """Return a line for each paragraph, wherever in the document it is."""
     return split_lines(yield_office_text(root))
 
 
@@ -111,7 +113,7 @@ def yield_office_text(root: Any) -> Iterator[str]:
 
 
 def split_lines(pieces: Iterable[str]) -> list[str]:
-    """Pieces may be parts of one word: only what is in them keeps words apart."""
+    """Join the pieces, which may be parts of one word, and return the lines that are not empty."""
     lines = (line.strip() for line in "".join(pieces).splitlines())
     return [line for line in lines if line]
 
@@ -124,7 +126,7 @@ def read_xlsx(file: BinaryIO) -> tuple[int, Iterable[str]]:
 
 
 def read_sheet_lines(sheet: Any) -> Iterator[str]:
-    sheet.reset_dimensions()  # what the file says of its size may be a lie of a billion cells
+    sheet.reset_dimensions()  # a hostile file may claim a billion cells
     yield sheet.title
     for row in sheet.iter_rows(values_only=True):
         cells = [str(cell) for cell in row if cell is not None]
@@ -173,7 +175,7 @@ def read_text(file: BinaryIO) -> tuple[None, Iterable[str]]:
 
 
 OFFICE = "application/vnd.openxmlformats-officedocument"
-# By the content types that uploads.py gives.
+# By the content types that files/content_types.py detects.
 READERS = {
     "application/pdf": read_pdf,
     f"{OFFICE}.wordprocessingml.document": read_docx,
@@ -186,7 +188,8 @@ READERS = {
 
 
 def join_lines(parts: Iterable[str], characters: int) -> str:
-    kept, length = [], 0
+    kept = []
+    length = 0
     for part in parts:
         kept.append(part)
         length += len(part) + 1
@@ -196,10 +199,10 @@ def join_lines(parts: Iterable[str], characters: int) -> str:
 
 
 def make_storable(text: str) -> str:
-    """PostgreSQL stores neither NUL nor lone surrogates, and PDFs contain both."""
+    """Replace NUL and lone surrogates, which PDFs contain and PostgreSQL cannot store."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 if __name__ == "__main__":
-    kind, *limits = sys.argv[1:]
-    main(kind, *map(int, limits))
+    content_type, *limits = sys.argv[1:]
+    main(content_type, *map(int, limits))

@@ -1,7 +1,7 @@
-"""Share links: each opens one document, or one version of it, to whoever has the link.
+"""Share links: each opens one document, or one version of it, to everyone who has the link.
 
-The token is made here, shown once and kept as a hash. What somebody does with a link is decided
-in single statements: however many open it at once, there is one use for each that was counted.
+The token is made here and shown once; only its hash is stored. A use is checked and counted in
+one statement, so parallel uses cannot exceed the limit.
 """
 
 import secrets
@@ -16,43 +16,41 @@ from sqlalchemy import ColumnElement, Connection, case, func, or_, select, updat
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
+from chassis.clock import now
 from chassis.errors import Gone, NotFound, TooManyRequests, Unauthenticated
 from chassis.pagination import PageParameters, paginate
 
 from .. import audit
 from ..access import get_document
 from ..documents.versions import get_version
-from ..models import Document, Grant, Level, ShareLink, Snapshot, Version, now
-from ..schemas import ShareLinkCreate, ShareLinkCreated, ShareLinkRead
+from ..models import Document, Grant, Level, ShareLink, Snapshot, Version
+from ..schemas.share_links import ShareLinkCreate, ShareLinkCreated, ShareLinkRead
 
 MINUTE = timedelta(minutes=1)
-MAX_TRIES_PER_MINUTE, MAX_PASSWORD_TRIES_PER_MINUTE = (
-    60,
-    10,
-)  # a minute and link; guesses, where there is a password to guess
-PASSWORD_HASHER = PasswordHasher(
-    time_cost=2, memory_cost=19 * 1024, parallelism=1
-)  # as OWASP has it
+MAX_TRIES_PER_MINUTE = 60  # of each link
+MAX_PASSWORD_TRIES_PER_MINUTE = 10  # of each link with a password
+PASSWORD_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # by OWASP
+ENDED_MESSAGE = "This share link has expired, was revoked or is used up"
 
 
 class UnknownShareLink(NotFound):
-    """No link has this token or id, or its document is gone."""
+    """Raised when no link has this token or id, or its document is deleted."""
 
 
 class ShareLinkEnded(Gone):
-    """It was revoked, has expired or was used as often as it may be."""
+    """Raised when a link was revoked, has expired or has no uses left."""
 
 
 class WrongPassword(Unauthenticated):
-    """In the words of HTTP, so that a browser asks for it."""
+    """Raised with the header of HTTP Basic, so that a browser asks for the password."""
 
     def __init__(self) -> None:
-        super().__init__("This link needs its password, as that of HTTP Basic with any user name")
+        super().__init__("This link needs a password: send it as HTTP Basic with any user name")
         self.headers["WWW-Authenticate"] = 'Basic realm="share link"'
 
 
 class TriedTooOften(TooManyRequests):
-    """For the minute."""
+    """Raised until the minute is over in which a link was tried too often."""
 
 
 def create_link(
@@ -72,14 +70,14 @@ def create_link(
     session.add(link)
     session.flush()
     audit.record(session, manager, document_id, "share.created", link_id=str(link.id))
-    shown = ShareLinkRead.model_validate(link, from_attributes=True).model_dump()
+    shown = ShareLinkRead.model_validate(link).model_dump()
     return ShareLinkCreated(**shown, token=token, url=f"/api/v1/shared?token={token}")
 
 
 def get_pinned_version(
     session: Session, manager: User, document: Document, new: ShareLinkCreate
 ) -> int | None:
-    """Raises UnknownVersion."""
+    """Return the version to pin, if any. Raises UnknownVersion."""
     if new.policy == "latest":
         return None
     number = new.version or document.version
@@ -87,7 +85,7 @@ def get_pinned_version(
 
 
 def hash_token(token: str) -> str:
-    """Without salt: nobody can guess at 256 random bits."""
+    """Hash a token, without salt: 256 random bits cannot be guessed."""
     return sha256(token.encode()).hexdigest()
 
 
@@ -100,7 +98,7 @@ def list_links(
 
 
 def revoke_link(session: Session, manager: User, document_id: UUID, link_id: UUID) -> None:
-    """Revoked once more, it stays revoked since the first time."""
+    """Revoke a link, unless it is revoked already."""
     get_document(session, manager, document_id, Level.MANAGE)
     link = session.get(ShareLink, link_id, with_for_update=True)
     if link is None or link.document_id != document_id:
@@ -111,7 +109,10 @@ def revoke_link(session: Session, manager: User, document_id: UUID, link_id: UUI
 
 
 def revoke_links_of_grantee(session: Session, revoker: User | None, lost: Grant) -> None:
-    """With the permission by which somebody made them: they would go on reading through them."""
+    """Revoke the links that a user made with a grant of `manage` which they lose.
+
+    Otherwise they could still read the document through them.
+    """
     if lost.user_id is None or lost.level != Level.MANAGE:
         return
     theirs = update(ShareLink).filter_by(document_id=lost.document_id, created_by=lost.user_id)
@@ -121,19 +122,19 @@ def revoke_links_of_grantee(session: Session, revoker: User | None, lost: Grant)
 
 
 def check_link(connection: Connection, token: str, password: str) -> UUID:
-    """The link's id, once the try was counted and the password is right.
+    """Count a try, check the password and return the link's id.
 
-    Committed before the password is looked at, so that guesses are counted however they end.
+    The count is committed before the password is checked, so that every guess is counted.
     """
     is_new_minute = ShareLink.minute < func.now() - MINUTE
-    most = case(
+    max_tries = case(
         (ShareLink.password_hash.is_(None), MAX_TRIES_PER_MINUTE),
         else_=MAX_PASSWORD_TRIES_PER_MINUTE,
     )
     count = (
         update(ShareLink)
         .where(ShareLink.token_hash == hash_token(token), is_open())
-        .where(or_(is_new_minute, ShareLink.tries < most))
+        .where(or_(is_new_minute, ShareLink.tries < max_tries))
         .values(
             minute=case((is_new_minute, func.now()), else_=ShareLink.minute),
             tries=case((is_new_minute, 1), else_=ShareLink.tries + 1),
@@ -161,9 +162,10 @@ def build_link_error(connection: Connection, token: str) -> Exception:
     if opens is None:
         return UnknownShareLink("There is no such share link")
     if not opens:
-        return ShareLinkEnded("This share link has expired, was revoked or is used up")
+        return ShareLinkEnded(ENDED_MESSAGE)
     headers = {"Retry-After": str(round(MINUTE.total_seconds()))}
-    return TriedTooOften("This share link was tried too often in this minute", headers=headers)
+    message = "This share link was tried too often; try it again in a minute"
+    return TriedTooOften(message, headers=headers)
 
 
 def is_correct_password(password_hash: str, password: str) -> bool:
@@ -174,11 +176,11 @@ def is_correct_password(password_hash: str, password: str) -> bool:
 
 
 def use_link(session: Session, link_id: UUID, ip_hash: str) -> Snapshot:
-    """What the link opens. Parallel uses wait for the row, and the last finds none left."""
+    """Count a use and return what the link opens; parallel uses wait for the row's lock."""
     count = update(ShareLink).where(ShareLink.id == link_id, is_open())
     link = session.scalar(count.values(uses=ShareLink.uses + 1).returning(ShareLink))
     if link is None:
-        raise ShareLinkEnded("This share link has expired, was revoked or is used up")
+        raise ShareLinkEnded(ENDED_MESSAGE)
     document = session.get(Document, link.document_id)
     if document is None or document.deleted_at is not None:
         raise UnknownShareLink("There is no such share link")
