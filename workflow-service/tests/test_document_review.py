@@ -123,7 +123,7 @@ def test_the_history_tells_the_whole_story_in_order(
     assert (history[0]["type"], history[0]["actor_id"]) == ("run.started", starter.user_id)
     assert history[-1]["type"] == "run.completed"
     assert done == [
-        "document", "extract", "summarize", "share", "review", "decision", "tell_approved"
+        "document", "extract", "summarize", "share", "review", "decision", "notify_approved"
     ]  # fmt: skip
     assert decided["actor_id"] == reviewer.user_id
     assert [event["type"] for event in history if event["step"] == "share"] == [

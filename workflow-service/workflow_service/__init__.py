@@ -1,1 +1,1 @@
-"""The workflow service: durable runs of JSON definitions, approvals, and help from models."""
+"""The workflow service: durable runs of JSON definitions, approvals, and AI assistance."""

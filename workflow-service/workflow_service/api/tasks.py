@@ -32,11 +32,11 @@ def read_task(task_id: UUID, reader: WorkflowReader, session: DbSession) -> Task
 @router.post("/{task_id}/complete", response_model=TaskRead, dependencies=NOTIFY_WORKERS)
 def complete_task(
     task_id: UUID,
-    decided: Decision,
+    decision: Decision,
     reader: WorkflowReader,
-    others: NeighbourClients,
+    neighbours: NeighbourClients,
     session: DbSession,
 ) -> Task:
     """Decide a task that is assigned to you. A decision is final."""
-    approvals.check_document_unchanged(session_maker, others, reader, task_id)
-    return approvals.complete_task(session, reader, task_id, decided)
+    approvals.check_document_unchanged(session_maker, neighbours, reader, task_id)
+    return approvals.complete_task(session, reader, task_id, decision)
