@@ -1,17 +1,17 @@
-"""What every test in this repository stands on: a real PostgreSQL and a real Redis.
+"""Starts what every test in this repository needs: a real PostgreSQL and a real Redis.
 
 Each pytest process (each xdist worker too) runs its own two servers in a temporary folder, and
 each service's settings are imported here, before anything else imports that service, so that
-they name these servers. A service's tests/conftest.py needs no more than
+they name these servers. A service's tests/conftest.py needs only
 
     @pytest.fixture(scope="session", autouse=True)
     def database(migrated: Callable[[str], None]) -> None:
         migrated("content-service")
 
-and then uses the service's own `app`, engine and session maker. Tests keep apart by making users
-of their own; nothing is emptied between them. What needs a database or a Redis of no service
-takes the fixture `servers`: `servers.postgres.create("me", "mine")` and `servers.redis.url(0)`
-are URLs.
+and then uses the service's own `app`, engine and session maker. Tests stay independent by creating
+their own users; nothing is deleted between them. Tests that need a database or a Redis outside any
+service take the fixture `servers`: `servers.postgres.create("me", "mine")` and
+`servers.redis.url(0)` are URLs.
 """
 
 import importlib
@@ -34,20 +34,21 @@ from tools.localdev.test_servers import TemporaryServers
 
 SERVERS = TemporaryServers()
 
-DISTURBING = {"test_recovery", "test_failures", "test_conformance"}  # the stack of tests/
-# The longest files, begun after those that share a stack, so that no worker ends with one alone.
-BEGUN_FIRST = {*DISTURBING, "test_chaos", "test_killed", "test_processes", "test_refresh"}
-STACKS = ("stack in peace", "disturbed stack")
+# Files in tests/ that stop or kill processes of the stack: they have a stack of their own.
+DISTURBING = {"test_recovery", "test_failures", "test_conformance"}
+# The longest other files, started early, so that no worker ends with one of them alone.
+LONG_FILES = {*DISTURBING, "test_chaos", "test_killed", "test_processes", "test_refresh"}
+STACK_GROUPS = ("stack", "disturbed stack")
 
 for service in SERVICES:
     sys.path.append(str(service.folder))
-    # clear: nothing of the developer's own environment (API keys!) reaches the tests.
+    # clear: the developer's own environment (API keys!) must not reach the tests.
     with patch.dict(os.environ, SERVERS.environment(service), clear=True):
         importlib.import_module(f"{service.package}.settings")
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
-    """In a service's folder `from main import app` means that service's, as it does when run."""
+    """Let `from main import app` in a service's folder import that service's main.py."""
     for service in SERVICES:
         if service.folder in collector.path.parents:
             others = [path for path in sys.path if path != str(service.folder)]
@@ -56,45 +57,50 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def turn(item: pytest.Item) -> tuple[bool, bool]:
-        return shared_by(file_of(item.nodeid)) not in STACKS, item.path.stem not in BEGUN_FIRST
+    """Start with the tests that share a stack, then the long files."""
 
-    items.sort(key=turn)
+    def get_rank(item: pytest.Item) -> tuple[bool, bool]:
+        return get_group(item.nodeid) not in STACK_GROUPS, item.path.stem not in LONG_FILES
+
+    items.sort(key=get_rank)
 
 
-class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """With `-n`: a file's tests stay together, and so do the files that share a stack."""
+class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """With `-n`: sends the tests of a file, or of files that share a stack, to one worker.
+
+    `--dist loadgroup` cannot do this: pytest-xdist 3.8 hands groups over as a suffix of the node
+    id, which pytest 9.2 ignores, and `--last-failed` would not find suffixed tests again.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        return shared_by(file_of(nodeid))
+        return get_group(nodeid)
 
 
-def file_of(nodeid: str) -> str:
-    return nodeid.partition("::")[0]
+def get_group(nodeid: str) -> str:
+    """Return the name of the stack that the test's file shares with others, or the file."""
+    file = nodeid.partition("::")[0]
+    return STACK_GROUPS[Path(file).stem in DISTURBING] if uses_stack(file) else file
 
 
 @cache
-def shared_by(file: str) -> str:
-    """What has one stack: the files that disturb it, or those that do not; or the file itself."""
-    if not file.startswith("tests/") or "stack: Stack" not in (ROOT / file).read_text():
-        return file
-    return STACKS[Path(file).stem in DISTURBING]
+def uses_stack(file: str) -> bool:
+    return file.startswith("tests/") and "stack: Stack" in (ROOT / file).read_text()
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
-    config.option.loadscopereorder = False  # it would begin with what has the most tests
-    return ByFile(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> GroupScheduling:
+    config.option.loadscopereorder = False  # keeps the order above
+    return GroupScheduling(config, log)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Start the servers, unless this process only hands tests to xdist's workers."""
-    hands_out = session.config.getoption("numprocesses", None)
-    if not hands_out or hasattr(session.config, "workerinput"):
+    """Start the servers, unless this process only distributes tests to xdist's workers."""
+    distributes = session.config.getoption("numprocesses", None)
+    if not distributes or hasattr(session.config, "workerinput"):
         SERVERS.start()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints what tests have measured (`record_property`), a line for each name."""
+    """Print what tests have measured (`record_property`), one line for each name."""
     measured = defaultdict(list)
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
@@ -109,7 +115,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """Tests that are `async def` run on asyncio."""
+    """Run `async def` tests on asyncio."""
     return "asyncio"
 
 
@@ -120,7 +126,7 @@ def servers() -> TemporaryServers:
 
 @pytest.fixture(scope="session")
 def migrated() -> Callable[[str], None]:
-    """Call it with a service's name: its database then has the newest schema."""
+    """Return a function that migrates the database of a service, given its name."""
     return migrate
 
 
