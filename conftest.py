@@ -43,7 +43,7 @@ STACK_GROUPS = ("stack", "disturbed stack")
 for service in SERVICES:
     sys.path.append(str(service.folder))
     # clear: the developer's own environment (API keys!) must not reach the tests.
-    with patch.dict(os.environ, SERVERS.environment(service), clear=True):
+    with patch.dict(os.environ, SERVERS.get_environment(service), clear=True):
         importlib.import_module(f"{service.package}.settings")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository import copy_of_this
+from tests.repository_copy import copy_repository
 from tools.localdev.services import ROOT
 
 BLOCK = re.compile(r"^```bash run\n(.*?)^```", re.M | re.S)
@@ -22,9 +22,9 @@ DOCUMENTS = [path for path, script in SCRIPTS.items() if script]
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_the_commands_of_a_document_work(document: Path, tmp_path: Path) -> None:
-    copy = copy_of_this(tmp_path)
+    copy = copy_repository(tmp_path)
     variables = {"STACK": os.getenv("STACK", "")}
     try:
-        copy.must("bash", "-euxc", SCRIPTS[document], **variables)
+        copy.run_successfully("bash", "-euxc", SCRIPTS[document], **variables)
     finally:
-        copy.must("make", "reset", **variables)
+        copy.run_successfully("make", "reset", **variables)

@@ -11,17 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .endpoints import (
+from .api_endpoints import (
     BOUNDARY,
     JSON_TYPE,
     Endpoint,
     Schema,
-    example,
-    form,
-    good_body,
+    build_example,
+    build_good_body,
+    encode_form,
     is_file,
     may_be_null,
-    not_null,
+    without_null,
 )
 
 Wrong = tuple[str, Any]  # the path of the field in error, and the value of the whole
@@ -85,22 +85,22 @@ def bad_requests(endpoint: Endpoint) -> Iterator[BadRequest]:
 
 
 def bad_parameters(endpoint: Endpoint) -> Iterator[BadRequest]:
-    headers, content = good_body(endpoint)
+    headers, content = build_good_body(endpoint)
     for parameter in endpoint.parameters:
         name = parameter["name"]
         for text in bad_texts(parameter):
             what = f"{parameter['in']} {name} = {text[:40]!r}"
             if parameter["in"] == "header":
                 sent = {**headers, name: text.encode("utf-8", "surrogatepass")}
-                yield BadRequest(what, endpoint.method, endpoint.url(), name, content, sent)
+                yield BadRequest(what, endpoint.method, endpoint.build_url(), name, content, sent)
             else:
-                url = endpoint.url(**{name: text})
+                url = endpoint.build_url(**{name: text})
                 yield BadRequest(what, endpoint.method, url, name, content, headers)
 
 
 def bad_texts(parameter: Schema) -> Iterator[str]:
     """Values that a path, query or header parameter must refuse."""
-    schema = not_null(parameter["schema"])
+    schema = without_null(parameter["schema"])
     if parameter["name"] == "cursor":
         yield from NOT_CURSORS
     elif parameter["in"] == "header":
@@ -128,7 +128,7 @@ def bad_texts(parameter: Schema) -> Iterator[str]:
 def bad_json(endpoint: Endpoint, schema: Schema) -> Iterator[BadRequest]:
     def request(what: str, content: bytes, name: str | None, kind: str = JSON_TYPE) -> BadRequest:
         return BadRequest(
-            what, endpoint.method, endpoint.url(), name, content, {"Content-Type": kind}
+            what, endpoint.method, endpoint.build_url(), name, content, {"Content-Type": kind}
         )
 
     for content in NOT_JSON:
@@ -136,18 +136,18 @@ def bad_json(endpoint: Endpoint, schema: Schema) -> Iterator[BadRequest]:
     if endpoint.operation["requestBody"].get("required"):
         yield request("no body", b"", None)
         yield request("null body", b"null", None)
-    good = json.dumps(example(schema)).encode()
+    good = json.dumps(build_example(schema)).encode()
     yield request("not said to be JSON", good, None, "text/plain")
     yield request("too large", b'{"a": "' + b"x" * 10 * 1024**2 + b'"}', None)
-    for name, value in wrong(schema):
+    for name, value in wrong_values(schema):
         shown = f"{name} in {json.dumps(value)[:60]}"
         yield request(shown, json.dumps(value).encode(), name.partition(".")[0] or None)
 
 
-def wrong(schema: Schema) -> Iterator[Wrong]:
+def wrong_values(schema: Schema) -> Iterator[Wrong]:
     """Values that the schema forbids, each with the path of the field that is wrong."""
     nullable = may_be_null(schema)
-    schema = not_null(schema)
+    schema = without_null(schema)
     if not nullable and schema:
         yield "", None
     kinds = {
@@ -163,14 +163,16 @@ def wrong(schema: Schema) -> Iterator[Wrong]:
 
 
 def wrong_boolean(schema: Schema) -> Iterator[Wrong]:
-    yield from at("", ["maybe", 2, {}, []])
+    yield from at_path("", ["maybe", 2, {}, []])
 
 
 def wrong_number(schema: Schema) -> Iterator[Wrong]:
-    yield from at("", ["x", {}, [], float("inf"), int(ENDLESS), -int(ENDLESS), *beyond(schema)])
+    yield from at_path(
+        "", ["x", {}, [], float("inf"), int(ENDLESS), -int(ENDLESS), *beyond_limits(schema)]
+    )
 
 
-def beyond(schema: Schema) -> Iterator[float]:
+def beyond_limits(schema: Schema) -> Iterator[float]:
     if "maximum" in schema:
         yield schema["maximum"] + 1
     if "minimum" in schema:
@@ -178,11 +180,11 @@ def beyond(schema: Schema) -> Iterator[float]:
 
 
 def wrong_text(schema: Schema) -> Iterator[Wrong]:
-    yield from at("", [{}, [], *UNSTORABLE])
+    yield from at_path("", [{}, [], *UNSTORABLE])
     if schema.get("format") != "date-time":  # seconds since 1970 are a time
-        yield from at("", [7, True])
+        yield from at_path("", [7, True])
     if schema.get("format") == "uuid":
-        yield from at("", NOT_UUIDS)
+        yield from at_path("", NOT_UUIDS)
     if schema.get("minLength", 0) > 0:
         yield "", ""
     if schema.get("maxLength", 10**6) < 10**5:
@@ -190,16 +192,16 @@ def wrong_text(schema: Schema) -> Iterator[Wrong]:
 
 
 def wrong_list(schema: Schema) -> Iterator[Wrong]:
-    yield from at("", ["x", {}, 7])
-    for name, value in wrong(schema["items"]):
+    yield from at_path("", ["x", {}, 7])
+    for name, value in wrong_values(schema["items"]):
         yield f"0.{name}".rstrip("."), [value]
     if "maxItems" in schema and not schema.get("uniqueItems"):
-        yield "", [example(schema["items"])] * (schema["maxItems"] + 1)
+        yield "", [build_example(schema["items"])] * (schema["maxItems"] + 1)
 
 
 def wrong_object(schema: Schema) -> Iterator[Wrong]:
-    yield from at("", ["x", [], 7])
-    good = example(schema)
+    yield from at_path("", ["x", [], 7])
+    good = build_example(schema)
     fields = schema.get("properties")
     if fields is None:
         yield from wrong_map(schema.get("additionalProperties", True))
@@ -209,21 +211,21 @@ def wrong_object(schema: Schema) -> Iterator[Wrong]:
     for name in schema.get("required", []):
         yield name, {key: value for key, value in good.items() if key != name}
     for name, part in fields.items():
-        for inner, value in wrong(part):
+        for inner, value in wrong_values(part):
             yield f"{name}.{inner}".rstrip("."), {**good, name: value}
 
 
 def wrong_map(values: Schema | bool) -> Iterator[Wrong]:
     """Objects with names of the caller's choice."""
     if not isinstance(values, bool):
-        yield from at("", [{"a": value} for _, value in wrong(values)])
+        yield from at_path("", [{"a": value} for _, value in wrong_values(values)])
         return
     for text in UNSTORABLE:
-        yield from at("", [{"a": text}, {text: 1}, {"a": [{"b": text}]}])
+        yield from at_path("", [{"a": text}, {text: 1}, {"a": [{"b": text}]}])
     yield "", DEEP
 
 
-def at(path: str, values: Iterable[Any]) -> Iterator[Wrong]:
+def at_path(path: str, values: Iterable[Any]) -> Iterator[Wrong]:
     return ((path, value) for value in values)
 
 
@@ -232,21 +234,21 @@ def at(path: str, values: Iterable[Any]) -> Iterator[Wrong]:
 
 def bad_forms(endpoint: Endpoint, content_type: str, schema: Schema) -> Iterator[BadRequest]:
     fields = schema["properties"]
-    good = example(schema)
+    good = build_example(schema)
 
     def request(what: str, pairs: Iterable[tuple[str, Any]], name: str | None) -> BadRequest:
-        headers, content = form(content_type, pairs)
-        return BadRequest(what, endpoint.method, endpoint.url(), name, content, headers)
+        headers, content = encode_form(content_type, pairs)
+        return BadRequest(what, endpoint.method, endpoint.build_url(), name, content, headers)
 
     yield request("unexpected field", [*good.items(), ("unexpected", "1")], "unexpected")
     for name in good:
         rest = [(key, value) for key, value in good.items() if key != name]
         yield request(f"no {name}", rest, name)
     for name, part in fields.items():
-        if not is_file(not_null(part)):
+        if not is_file(without_null(part)):
             yield request(f"NUL in {name}", [*{**good, name: "nul\x00"}.items()], name)
     for content in (b"", b"{}", b"\xff\x00", f"--{BOUNDARY}\r\nContent-Disp".encode()):
-        for kind in (form(content_type, [])[0]["Content-Type"], content_type, JSON_TYPE):
+        for kind in (encode_form(content_type, [])[0]["Content-Type"], content_type, JSON_TYPE):
             headers = {"Content-Type": kind}
             what = f"{kind} body {content!r}"
-            yield BadRequest(what, endpoint.method, endpoint.url(), None, content, headers)
+            yield BadRequest(what, endpoint.method, endpoint.build_url(), None, content, headers)

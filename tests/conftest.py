@@ -20,7 +20,7 @@ from starlette.datastructures import State
 from chassis.settings import Settings
 from tools.localdev.compose_stack import ComposeStack
 from tools.localdev.fake_identity import FakeIdentity
-from tools.localdev.layout import free_ports
+from tools.localdev.layout import reserve_free_ports
 from tools.localdev.services import SERVICES
 from tools.localdev.stack import LocalDevStack
 
@@ -53,7 +53,7 @@ def stack() -> Iterator[Stack]:
 def new_stack(folder: Path) -> Stack:
     if os.environ.get("STACK") == "docker":
         return ComposeStack(OVERRIDES)
-    return LocalDevStack(folder / "stack", free_ports(), OVERRIDES, leash=True)
+    return LocalDevStack(folder / "stack", reserve_free_ports(), OVERRIDES, as_child=True)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -67,7 +67,7 @@ def pytest_runtest_makereport(
         for service in SERVICES:
             for kind in ("service", *service.background):
                 name = f"{service.short}-{kind}"
-                report.sections.append((f"log of {name}", stack.logs(name)[-LENGTH_OF_LOG:]))
+                report.sections.append((f"log of {name}", stack.read_logs(name)[-LENGTH_OF_LOG:]))
     return report
 
 

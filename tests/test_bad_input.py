@@ -8,11 +8,11 @@ import pytest
 
 from tools.localdev.services import Service
 
+from .api_endpoints import ENDPOINTS, Endpoint, for_each
 from .bad_input import BadRequest, bad_requests
-from .endpoints import ENDPOINTS, Endpoint, for_each
-from .people import NO_CERTIFICATES, Person, Stack, belongings, log_in
+from .users import WITHOUT_CERTIFICATES, Person, Stack, create_belongings, log_in
 
-MOST_SHOWN = 20
+MAX_SHOWN_FAULTS = 20
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +23,13 @@ def admin(stack: Stack) -> Person:
 @pytest.fixture(scope="module")
 def ids(admin: Person) -> dict[str, str]:
     """Path parameters of things that exist, so that requests get as far as they can."""
-    return belongings(admin)
+    return create_belongings(admin)
 
 
 @pytest.fixture
 def client(stack: Stack, service: Service) -> Iterator[httpx.Client]:
-    url = stack.url(service.name)
-    with httpx.Client(base_url=url, verify=NO_CERTIFICATES, timeout=15) as client:
+    url = stack.get_url(service.name)
+    with httpx.Client(base_url=url, verify=WITHOUT_CERTIFICATES, timeout=15) as client:
         yield client
 
 
@@ -46,7 +46,7 @@ def test_a_page_of_bad_input_is_refused_by_name(
         if not is_refused(bad, response := send(client, bad))
     ]
 
-    assert not faults, "\n".join([f"{len(faults)} in all", *faults[:MOST_SHOWN]])
+    assert not faults, "\n".join([f"{len(faults)} in all", *faults[:MAX_SHOWN_FAULTS]])
 
 
 def send(client: httpx.Client, bad: BadRequest) -> httpx.Response:

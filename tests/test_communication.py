@@ -8,9 +8,19 @@ from typing import Any
 import httpx
 import pytest
 
-from .people import NO_CERTIFICATES, Person, Stack, answer, ask, eventually, log_in, mails, register
+from .users import (
+    WITHOUT_CERTIFICATES,
+    Person,
+    Stack,
+    eventually,
+    get_json,
+    get_mails,
+    log_in,
+    register,
+    send_request,
+)
 
-SAID = {"subject": "The mill race", "body": "It is closed on Monday."}
+MESSAGE = {"subject": "The mill race", "body": "It is closed on Monday."}
 STREAM_SECONDS = 10  # the longest silence; on a machine with time to spare it is one
 
 
@@ -25,11 +35,11 @@ def recipient(stack: Stack) -> Person:
 
 
 def notify(sender: Person, recipient: Person, **fields: Any) -> Any:
-    new = {"recipient_id": recipient.user_id, **SAID, **fields}
+    new = {"recipient_id": recipient.user_id, **MESSAGE, **fields}
     return sender.post("communication", "/notifications", json=new)
 
 
-def settled(sender: Person, notification_id: str) -> Any:
+def wait_for_end(sender: Person, notification_id: str) -> Any:
     """Waits until nothing of the notification is to be done any more."""
 
     def find() -> Any:
@@ -44,15 +54,15 @@ def test_in_a_bulk_a_recipient_who_is_named_twice_gets_one_mail(
 ) -> None:
     other = register(stack)
     people = [recipient, other, recipient]
-    new = {"recipients": [{"recipient_id": person.user_id} for person in people], **SAID}
+    new = {"recipients": [{"recipient_id": person.user_id} for person in people], **MESSAGE}
 
     result = sender.post("communication", "/notifications/bulk", json=new)
 
     assert [item["status"] for item in result["items"]] == ["accepted", "accepted", "duplicate"]
     for item in result["items"]:
-        assert settled(sender, item["notification_id"])["status"] == "delivered"
+        assert wait_for_end(sender, item["notification_id"])["status"] == "delivered"
     for person in (recipient, other):
-        assert len(mails(stack, person.email, SAID["body"])) == 1
+        assert len(get_mails(stack, person.email, MESSAGE["body"])) == 1
         assert len(person.get("communication", "/inbox")["items"]) == 1
 
 
@@ -65,19 +75,19 @@ def test_what_is_scheduled_and_cancelled_is_not_sent(
     path = f"/notifications/{withdrawn['id']}/cancel"
     assert sender.post("communication", path)["status"] == "cancelled"
 
-    assert settled(sender, kept["id"])["status"] == "delivered"
+    assert wait_for_end(sender, kept["id"])["status"] == "delivered"
     bodies = [item["body"] for item in recipient.get("communication", "/inbox")["items"]]
     assert bodies == ["A"]
-    assert [mail["text"].strip() for mail in mails(stack, recipient.email)] == ["A"]
+    assert [mail["text"].strip() for mail in get_mails(stack, recipient.email)] == ["A"]
 
 
 def test_what_a_recipient_wants_no_more_is_suppressed_with_the_reason(
     sender: Person, recipient: Person
 ) -> None:
     wishes = {"categories": {"news": {"email": False}}}
-    answer(recipient.ask("PUT", "communication", "/preferences", json=wishes))
+    get_json(recipient.request("PUT", "communication", "/preferences", json=wishes))
 
-    ended = settled(sender, notify(sender, recipient, category="news")["id"])
+    ended = wait_for_end(sender, notify(sender, recipient, category="news")["id"])
 
     by_channel = {delivery["channel"]: delivery for delivery in ended["deliveries"]}
     assert by_channel["in_app"]["status"] == "delivered"
@@ -90,14 +100,14 @@ def test_one_click_on_the_link_in_a_mail_ends_the_mails(
 ) -> None:
     news = {"category": "news", "channels": ["email"]}
     notify(sender, recipient, **news)
-    (mail,) = eventually(lambda: mails(stack, recipient.email, SAID["body"]))
+    (mail,) = eventually(lambda: get_mails(stack, recipient.email, MESSAGE["body"]))
     link = httpx.URL(mail["headers"]["list-unsubscribe"].strip("<>"))
 
     click = {"List-Unsubscribe": "One-Click"}
-    answered = ask(stack, "POST", "communication", link.path, data=click)
+    answered = send_request(stack, "POST", "communication", link.path, data=click)
 
     assert answered.is_success, answered.text
-    ended = settled(sender, notify(sender, recipient, **news)["id"])
+    ended = wait_for_end(sender, notify(sender, recipient, **news)["id"])
     assert ended["status"] == "suppressed"
     assert "unsubscribed" in ended["deliveries"][0]["reason"]
 
@@ -105,13 +115,13 @@ def test_one_click_on_the_link_in_a_mail_ends_the_mails(
 def test_an_open_inbox_shows_what_arrives_within_seconds(
     stack: Stack, sender: Person, recipient: Person
 ) -> None:
-    url = f"{stack.url('communication-service')}/api/v1/inbox/stream"
+    url = f"{stack.get_url('communication-service')}/api/v1/inbox/stream"
     headers = {"Authorization": f"Bearer {recipient.token}"}
     with (
-        httpx.Client(verify=NO_CERTIFICATES, timeout=STREAM_SECONDS) as client,
+        httpx.Client(verify=WITHOUT_CERTIFICATES, timeout=STREAM_SECONDS) as client,
         client.stream("GET", url, headers=headers) as response,
     ):
-        heard = data_of(response)
+        heard = read_events(response)
         assert next(heard) == {}  # it is open
 
         accepted = notify(sender, recipient)
@@ -119,7 +129,7 @@ def test_an_open_inbox_shows_what_arrives_within_seconds(
         assert next(heard)["notification_id"] == accepted["id"]
 
 
-def data_of(response: httpx.Response) -> Iterator[Any]:
+def read_events(response: httpx.Response) -> Iterator[Any]:
     """Of each event; a silence of STREAM_SECONDS raises."""
     for line in response.iter_lines():
         if line.startswith("data: "):
@@ -130,7 +140,7 @@ def test_every_delivery_that_was_accepted_is_in_one_state(
     sender: Person, recipient: Person
 ) -> None:
     before = sender.get("communication", "/queue/status")
-    settled(sender, notify(sender, recipient)["id"])
+    wait_for_end(sender, notify(sender, recipient)["id"])
 
     after = sender.get("communication", "/queue/status")
 

@@ -6,14 +6,14 @@ from contextlib import closing
 from functools import partial
 from threading import Barrier
 
-from tools.conformance.registry import Verdict, verdicts
-from tools.conformance.target import Question, Service
+from tools.conformance.registry import Verdict, check_guarantees
+from tools.conformance.target import Options, Service
 from tools.localdev.services import HAS_IDENTITY, SERVICES
 
-from .people import Stack
+from .users import Stack
 
-PATIENCE = 120.0  # seconds
-ITSELF = "this is identity itself"
+BARRIER_TIMEOUT_SECONDS = 120.0  # seconds
+IDENTITY_ITSELF = "this is identity itself"
 # What the schema alone does not tell: see Question.create.
 MESSAGE = {"recipient_id": "USER", "subject": "UNIQUE", "body": "Hello"}
 TELL = {
@@ -30,23 +30,27 @@ CREATE = {
 def test_every_service_keeps_every_promise(stack: Stack) -> None:
     """Those that ask identity are asked at the same time, so that one outage is enough."""
     names = [service.name for service in SERVICES if service.short != "identity"]
-    take_away = Barrier(len(names) or 1, partial(stack.stop, "identity-service"), PATIENCE)
-    bring_back = Barrier(len(names) or 1, partial(stack.start, "identity-service"), PATIENCE)
+    take_away = Barrier(
+        len(names) or 1, partial(stack.stop, "identity-service"), BARRIER_TIMEOUT_SECONDS
+    )
+    bring_back = Barrier(
+        len(names) or 1, partial(stack.start, "identity-service"), BARRIER_TIMEOUT_SECONDS
+    )
 
     def not_kept(name: str) -> list[Verdict]:
-        question = Question.model_validate(
+        question = Options.model_validate(
             {
-                "url": stack.url(name),
-                "identity": stack.url("identity-service"),
+                "url": stack.get_url(name),
+                "identity": stack.get_url("identity-service"),
                 "create": CREATE.get(name, ""),
                 "level": "outage",
             }
         )
         with closing(Service(question, take_away.wait, bring_back.wait)) as service:
-            return [verdict for verdict in verdicts(service) if verdict.word != "kept"]
+            return [verdict for verdict in check_guarantees(service) if verdict.result != "kept"]
 
     if HAS_IDENTITY:
-        assert {verdict.evidence for verdict in not_kept("identity-service")} == {ITSELF}
+        assert {verdict.evidence for verdict in not_kept("identity-service")} == {IDENTITY_ITSELF}
     with ThreadPoolExecutor() as pool:
         found = dict(zip(names, pool.map(not_kept, names), strict=True))
 

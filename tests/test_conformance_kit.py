@@ -15,23 +15,23 @@ from starlette.types import ASGIApp
 
 from content_service.main import app
 from tools.conformance.checks import outage
-from tools.conformance.registry import PROMISES, Promise, verdicts
-from tools.conformance.target import Question, Service
+from tools.conformance.registry import GUARANTEES, Guarantee, check_guarantees
+from tools.conformance.target import Options, Service
 from tools.localdev.fake_identity import FakeIdentity
 from tools.localdev.identity_server import create_app
-from tools.localdev.servers import HOST, free_port, wait_until
+from tools.localdev.servers import HOST, reserve_free_port, wait_until
 from tools.localdev.services import ROOT
 
-from .faulty import FAULTS, Fault, in_front_of, none
+from .faulty_service import FAULTS, Fault, pass_through, put_in_front
 
-NOBODY = f"http://{HOST}:1"
-Asked = Callable[[Fault, str], dict[str, str]]
+UNUSED_URL = f"http://{HOST}:1"
+FindBroken = Callable[[Fault, str], dict[str, str]]
 
 
 @contextmanager
-def served(asgi: ASGIApp) -> Iterator[str]:
+def serve(asgi: ASGIApp) -> Iterator[str]:
     """Over HTTP, from a thread of this process; its URL."""
-    port = free_port()
+    port = reserve_free_port()
     server = uvicorn.Server(uvicorn.Config(asgi, host=HOST, port=port, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -50,7 +50,7 @@ def identity() -> FakeIdentity:
 
 @pytest.fixture(scope="module")
 def identity_url(identity: FakeIdentity) -> Iterator[str]:
-    with served(create_app(identity)) as url:
+    with serve(create_app(identity)) as url:
         yield url
 
 
@@ -67,34 +67,36 @@ def good(
 
 
 @pytest.fixture
-def not_kept(good: FastAPI, identity: FakeIdentity, identity_url: str) -> Asked:
+def not_kept(good: FastAPI, identity: FakeIdentity, identity_url: str) -> FindBroken:
     """The promises that are not kept at a level, each with the evidence."""
     away, back = (partial(setattr, identity, "down", is_down) for is_down in (True, False))
 
     def asked(fault: Fault, level: str) -> dict[str, str]:
-        with served(in_front_of(good, fault)) as url:
+        with serve(put_in_front(good, fault)) as url:
             urls = {"url": url, "identity": identity_url}
-            question = Question.model_validate({**urls, "level": level})
+            question = Options.model_validate({**urls, "level": level})
             with closing(Service(question, away, back)) as service:
-                found = list(verdicts(service))
-        return {verdict.promise: verdict.evidence for verdict in found if verdict.word != "kept"}
+                found = list(check_guarantees(service))
+        return {
+            verdict.guarantee: verdict.evidence for verdict in found if verdict.result != "kept"
+        }
 
     return asked
 
 
-def test_a_service_without_fault_keeps_every_promise(not_kept: Asked) -> None:
-    assert not_kept(none, "outage") == {}
+def test_a_service_without_fault_keeps_every_promise(not_kept: FindBroken) -> None:
+    assert not_kept(pass_through, "outage") == {}
 
 
-@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.words)
+@pytest.mark.parametrize("promise", GUARANTEES, ids=lambda promise: promise.words)
 def test_a_fault_breaks_its_promise_and_no_other(
-    not_kept: Asked, promise: Promise, monkeypatch: pytest.MonkeyPatch
+    not_kept: FindBroken, promise: Guarantee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outage, "LONGEST_RETURN", 3.0)
 
-    found = not_kept(FAULTS[promise.words], promise.level)
+    found = not_kept(FAULTS[promise.text], promise.level)
 
-    assert found.keys() == {promise.words}, found
+    assert found.keys() == {promise.text}, found
 
 
 def run_kit(**variables: str) -> subprocess.CompletedProcess[str]:
@@ -110,12 +112,12 @@ def run_kit(**variables: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_table_says_what_is_broken_and_so_does_the_exit_status(good: FastAPI) -> None:
     broken = "it is live and ready"
-    with served(in_front_of(good, none)) as url:
+    with serve(put_in_front(good, pass_through)) as url:
         kept = run_kit(URL=url, LEVEL="open")
-    with served(in_front_of(good, FAULTS[broken])) as url:
+    with serve(put_in_front(good, FAULTS[broken])) as url:
         not_kept = run_kit(URL=url, LEVEL="open")
 
-    promises = [promise.words for promise in PROMISES if promise.level == "open"]
+    promises = [promise.text for promise in GUARANTEES if promise.level == "open"]
     assert (kept.returncode, not_kept.returncode) == (0, 1)
     assert [line[:6] for line in kept.stdout.splitlines()[: len(promises)]] == ["kept  "] * 8
     assert all(words in kept.stdout for words in promises)
@@ -134,7 +136,7 @@ def test_the_table_says_what_is_broken_and_so_does_the_exit_status(good: FastAPI
 def test_what_could_not_be_asked_about_is_not_taken_for_kept(
     good: FastAPI, identity_url: str, variables: dict[str, str], why: str
 ) -> None:
-    with served(in_front_of(good, none)) as url:
+    with serve(put_in_front(good, pass_through)) as url:
         given = {name: value.format(url=url) for name, value in variables.items()}
         done = run_kit(**{"URL": url, "IDENTITY": identity_url, "BACK": "true", **given})
 
@@ -149,9 +151,12 @@ def test_what_could_not_be_asked_about_is_not_taken_for_kept(
     [
         ({}, "URL: Field required"),
         ({"URL": "content"}, "URL: "),
-        ({"URL": NOBODY}, f"nothing answers at {NOBODY}"),
-        ({"URL": NOBODY, "LEVEL": "high"}, "LEVEL: Input should be 'open', 'login' or 'outage'"),
-        ({"URL": NOBODY, "CREATE": "/api/v1/notes {}"}, "CREATE: "),
+        ({"URL": UNUSED_URL}, f"nothing answers at {UNUSED_URL}"),
+        (
+            {"URL": UNUSED_URL, "LEVEL": "high"},
+            "LEVEL: Input should be 'open', 'login' or 'outage'",
+        ),
+        ({"URL": UNUSED_URL, "CREATE": "/api/v1/notes {}"}, "CREATE: "),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_one_line(variables: dict[str, str], why: str) -> None:

@@ -6,10 +6,10 @@ import sys
 
 from tools.localdev.services import ROOT, SERVICES
 
-from .people import Stack
+from .users import Stack
 
-TOLD = ("identity", "content", "communication", "workflow")
-NOBODY = "http://127.0.0.1:1"
+SERVICES_IN_TIMELINE = ("identity", "content", "communication", "workflow")
+UNUSED_URL = "http://127.0.0.1:1"
 
 
 def run_demo(urls: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -23,8 +23,10 @@ def run_demo(urls: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 
 def urls_of(stack: Stack) -> dict[str, str]:
-    urls = {f"{service.short.upper()}_SERVICE_URL": stack.url(service.name) for service in SERVICES}
-    return {**urls, "MAIL_URL": stack.url("mail")}
+    urls = {
+        f"{service.short.upper()}_SERVICE_URL": stack.get_url(service.name) for service in SERVICES
+    }
+    return {**urls, "MAIL_URL": stack.get_url("mail")}
 
 
 def test_the_demo_tells_the_whole_story_again_and_again(stack: Stack) -> None:
@@ -33,13 +35,13 @@ def test_the_demo_tells_the_whole_story_again_and_again(stack: Stack) -> None:
 
         timeline = done.stdout.partition("The whole story")[2]
         assert (done.returncode, done.stderr) == (0, "")
-        assert all(f" s  {service} " in timeline for service in TOLD)
+        assert all(f" s  {service} " in timeline for service in SERVICES_IN_TIMELINE)
         assert "Done in" in timeline
         assert "\x1b" not in done.stdout
 
 
 def test_the_demo_says_in_one_line_that_nothing_is_running() -> None:
-    done = run_demo({"IDENTITY_SERVICE_URL": NOBODY})
+    done = run_demo({"IDENTITY_SERVICE_URL": UNUSED_URL})
 
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1

@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from .people import (
+from .users import (
     Person,
     Stack,
     approve,
     decide,
     eventually,
-    finished,
+    get_mails,
     log_in,
-    mails,
-    open_task,
     register,
     start_review,
-    upload,
+    upload_document,
+    wait_for_run,
+    wait_for_task,
 )
 
 
@@ -35,17 +35,17 @@ class Story:
 @pytest.fixture(scope="module")
 def story(stack: Stack) -> Story:
     author, reviewer = register(stack), log_in(stack, "reviewer@example.com")
-    document = upload(author)
+    document = upload_document(author)
     run = start_review(author, reviewer, document)
-    task = open_task(reviewer, run)
+    task = wait_for_task(reviewer, run)
     approve(reviewer, task)
-    run = finished(author, run)
-    eventually(lambda: mails(stack, author.email))
-    eventually(lambda: inbox(author))
+    run = wait_for_run(author, run)
+    eventually(lambda: get_mails(stack, author.email))
+    eventually(lambda: list_inbox(author))
     return Story(author, reviewer, document, task, run)
 
 
-def inbox(person: Person) -> Any:
+def list_inbox(person: Person) -> Any:
     return person.get("communication", "/inbox")["items"]
 
 
@@ -68,16 +68,16 @@ def test_the_summary_is_made_of_what_the_document_says(story: Story) -> None:
 def test_the_reviewer_is_told_by_mail_and_in_app(stack: Stack, story: Story) -> None:
     task_id, reviewer = story.task["id"], story.reviewer
 
-    [mail] = mails(stack, reviewer.email, about=task_id)
-    [item] = [item for item in inbox(reviewer) if task_id in item["body"]]
+    [mail] = get_mails(stack, reviewer.email, about=task_id)
+    [item] = [item for item in list_inbox(reviewer) if task_id in item["body"]]
 
     assert mail["subject"] == item["subject"]
     assert story.task["subject"]["title"] in mail["subject"]
 
 
 def test_the_author_is_told_by_mail_and_in_app(stack: Stack, story: Story) -> None:
-    [mail] = mails(stack, story.author.email)
-    [item] = inbox(story.author)
+    [mail] = get_mails(stack, story.author.email)
+    [item] = list_inbox(story.author)
 
     assert mail["subject"] == item["subject"]
     assert "approved" in mail["text"]
@@ -87,8 +87,8 @@ def test_the_author_is_told_by_mail_and_in_app(stack: Stack, story: Story) -> No
 def test_the_reviewer_may_read_the_document_and_not_change_it(story: Story) -> None:
     path = f"/documents/{story.document['id']}"
 
-    read = story.reviewer.ask("GET", "content", path)
-    changed = story.reviewer.ask(
+    read = story.reviewer.request("GET", "content", path)
+    changed = story.reviewer.request(
         "PATCH", "content", path, json={"title": "Mine"}, headers={"If-Match": read.headers["ETag"]}
     )
 
@@ -99,11 +99,11 @@ def test_a_stranger_sees_nothing_of_it(stack: Stack, story: Story) -> None:
     stranger = register(stack)
 
     answers = [
-        stranger.ask("GET", "content", f"/documents/{story.document['id']}"),
-        stranger.ask("GET", "content", f"/documents/{story.document['id']}/audit"),
-        stranger.ask("GET", "workflow", f"/workflows/{story.run['id']}"),
-        stranger.ask("GET", "workflow", f"/workflows/{story.run['id']}/history"),
-        complete(stranger, story.task),
+        stranger.request("GET", "content", f"/documents/{story.document['id']}"),
+        stranger.request("GET", "content", f"/documents/{story.document['id']}/audit"),
+        stranger.request("GET", "workflow", f"/workflows/{story.run['id']}"),
+        stranger.request("GET", "workflow", f"/workflows/{story.run['id']}/history"),
+        complete_task(stranger, story.task),
     ]
 
     assert [answer.status_code for answer in answers] == [404] * 5
@@ -111,14 +111,14 @@ def test_a_stranger_sees_nothing_of_it(stack: Stack, story: Story) -> None:
 
 
 def test_a_decision_is_final(story: Story) -> None:
-    answer = complete(story.reviewer, story.task)
+    answer = complete_task(story.reviewer, story.task)
 
     assert answer.status_code == 409
 
 
-def complete(person: Person, task: Any) -> Any:
+def complete_task(person: Person, task: Any) -> Any:
     path = f"/tasks/{task['id']}/complete"
-    return person.ask("POST", "workflow", path, json={"decision": "reject"})
+    return person.request("POST", "workflow", path, json={"decision": "reject"})
 
 
 def test_the_run_is_under_the_trace_id_of_the_request_that_started_it(story: Story) -> None:
@@ -166,16 +166,16 @@ def test_the_attempts_to_deliver_are_under_the_same_trace_id(story: Story) -> No
 def test_the_logs_of_every_process_hold_the_same_trace_id(
     stack: Stack, story: Story, process: str
 ) -> None:
-    assert story.author.trace_id in stack.logs(process)
+    assert story.author.trace_id in stack.read_logs(process)
 
 
 def test_a_rejected_document_is_rejected(stack: Stack) -> None:
     author, reviewer = register(stack), log_in(stack, "reviewer@example.com")
-    run = start_review(author, reviewer, upload(author))
+    run = start_review(author, reviewer, upload_document(author))
 
-    decide(reviewer, open_task(reviewer, run), "reject", "Far too long")
+    decide(reviewer, wait_for_task(reviewer, run), "reject", "Far too long")
 
-    assert finished(author, run)["output"]["decision"] == "reject"
-    mail = eventually(lambda: mails(stack, author.email))[0]
+    assert wait_for_run(author, run)["output"]["decision"] == "reject"
+    mail = eventually(lambda: get_mails(stack, author.email))[0]
     assert "rejected" in mail["text"]
     assert "Far too long" in mail["text"]

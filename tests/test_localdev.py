@@ -17,8 +17,8 @@ from fastapi.testclient import TestClient
 
 from tools.localdev import mail_catcher
 from tools.localdev import stack as module
-from tools.localdev.layout import Layout, free_ports
-from tools.localdev.servers import HOST, Postgres, StartError, free_port, is_open
+from tools.localdev.layout import Layout, reserve_free_ports
+from tools.localdev.servers import HOST, Postgres, StartError, is_open, reserve_free_port
 from tools.localdev.services import ROOT, SERVICES
 from tools.localdev.stack import LocalDevStack
 
@@ -26,20 +26,22 @@ from tools.localdev.stack import LocalDevStack
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[LocalDevStack]:
     """A stack of this test alone, not on a leash, as `make up` has it; with no service started."""
-    made = LocalDevStack(tmp_path / "stack", free_ports(), say=lambda _: None)
+    made = LocalDevStack(tmp_path / "stack", reserve_free_ports(), say=lambda _: None)
     yield made
     made.reset()
 
 
-def servers_up(made: LocalDevStack) -> None:
+def start_servers(made: LocalDevStack) -> None:
     made.layout.folder.mkdir(exist_ok=True)
     made.layout.prepare()
-    made.supervisor.apply(made.processes.values(), made.leash)
-    made.bring_up(made.layout.servers())
+    made.supervisor.apply(made.processes.values(), made.as_child)
+    made.start_and_wait(made.layout.build_servers())
 
 
-def pids(made: LocalDevStack) -> dict[str, int]:
-    return {name: state["pid"] for name, state in made.supervisor.states().items() if state["pid"]}
+def get_pids(made: LocalDevStack) -> dict[str, int]:
+    return {
+        name: state["pid"] for name, state in made.supervisor.get_states().items() if state["pid"]
+    }
 
 
 def test_a_taken_port_is_named_with_who_has_it(made: LocalDevStack) -> None:
@@ -47,7 +49,7 @@ def test_a_taken_port_is_named_with_who_has_it(made: LocalDevStack) -> None:
     with taken, pytest.raises(StartError, match=f"for mail is taken by process {os.getpid()}"):
         made.up()
 
-    assert not made.supervisor.answers()
+    assert not made.supervisor.is_running()
 
 
 def test_a_full_disk_is_said_before_anything_starts(
@@ -58,22 +60,22 @@ def test_a_full_disk_is_said_before_anything_starts(
     with pytest.raises(StartError, match="The disk is full"):
         made.up()
 
-    assert not made.supervisor.answers()
+    assert not made.supervisor.is_running()
 
 
 def test_servers_that_run_are_left_as_they_are(made: LocalDevStack) -> None:
-    servers_up(made)
-    before = pids(made)
+    start_servers(made)
+    before = get_pids(made)
 
-    servers_up(made)
+    start_servers(made)
 
-    assert before and pids(made) == before
+    assert before and get_pids(made) == before
 
 
 def test_what_a_killed_supervisor_left_running_ends_before_its_data_go(made: LocalDevStack) -> None:
-    servers_up(made)
-    left = [psutil.Process(pid) for pid in pids(made).values()]
-    os.kill(made.supervisor.call("getPID"), signal.SIGKILL)
+    start_servers(made)
+    left = [psutil.Process(pid) for pid in get_pids(made).values()]
+    os.kill(made.supervisor.call_supervisord("getPID"), signal.SIGKILL)
     assert is_open(made.layout.postgres.port)
 
     made.reset()
@@ -83,7 +85,7 @@ def test_what_a_killed_supervisor_left_running_ends_before_its_data_go(made: Loc
 
 
 def test_an_interrupted_initdb_is_begun_anew(tmp_path: Path) -> None:
-    postgres = Postgres(tmp_path / "postgres", free_port())
+    postgres = Postgres(tmp_path / "postgres", reserve_free_port())
     code = "from pathlib import *; from tools.localdev.servers import *; " + repr(postgres)
     attempt = subprocess.Popen(
         [sys.executable, "-c", f"{code}.prepare()"], cwd=ROOT, start_new_session=True
@@ -102,17 +104,19 @@ def test_a_stack_of_tests_has_nothing_of_the_developer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "canary")
-    made = LocalDevStack(tmp_path / "stack", free_ports(), leash=True, say=lambda _: None)
+    made = LocalDevStack(
+        tmp_path / "stack", reserve_free_ports(), as_child=True, say=lambda _: None
+    )
     try:
-        servers_up(made)
+        start_servers(made)
 
-        assert "canary" not in psutil.Process(pids(made)["mail"]).environ().values()
+        assert "canary" not in psutil.Process(get_pids(made)["mail"]).environ().values()
     finally:
         made.reset()
 
 
 def test_the_variables_of_the_shared_file_may_be_referred_to(tmp_path: Path) -> None:
-    environment = Layout(tmp_path, free_ports(), {}).environment(SERVICES[0])
+    environment = Layout(tmp_path, reserve_free_ports(), {}).get_environment(SERVICES[0])
 
     assert environment["JWT_SECRET_KEY"] == environment["SHARED_JWT_SECRET"]
 
@@ -121,9 +125,9 @@ def test_a_mail_is_shown_with_its_text_and_none_of_its_markup(tmp_path: Path) ->
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = "a@example.com", "b@example.com", "<b>Hi"
     message.set_content("Hello <script>")
-    port = free_port()
+    port = reserve_free_port()
 
-    with TestClient(mail_catcher.create_app(mail_catcher.Box(tmp_path), port)) as client:
+    with TestClient(mail_catcher.create_app(mail_catcher.Mailbox(tmp_path), port)) as client:
         with smtplib.SMTP(HOST, port) as smtp:
             smtp.send_message(message)
         page, listed = client.get("/").text, client.get("/email").json()

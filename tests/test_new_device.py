@@ -1,6 +1,6 @@
 """A login with a device that was never seen: its owner hears of it, by mail and in the inbox."""
 
-from .people import PASSWORD, Stack, ask, eventually, mails, register
+from .users import PASSWORD, Stack, eventually, get_mails, register, send_request
 
 DEVICE = "Lynx/2.9"
 
@@ -11,7 +11,7 @@ def test_a_new_device_is_told_by_mail_and_in_the_inbox(stack: Stack) -> None:
 
     for device in (DEVICE, DEVICE):
         headers = {"User-Agent": device}
-        ask(stack, "POST", "identity", "/api/v1/auth/login", json=login, headers=headers)
+        send_request(stack, "POST", "identity", "/api/v1/auth/login", json=login, headers=headers)
 
-    assert len(eventually(lambda: mails(stack, person.email, DEVICE))) == 1
+    assert len(eventually(lambda: get_mails(stack, person.email, DEVICE))) == 1
     assert eventually(lambda: DEVICE in str(person.get("communication", "/inbox")))

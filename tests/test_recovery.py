@@ -13,29 +13,29 @@ from typing import Any
 import httpx
 import pytest
 
-from .people import (
-    NO_CERTIFICATES,
-    PROTECTED,
+from .document_reviews import (
+    LEASE_TIMEOUT_SECONDS,
+    Review,
+    frozen,
+    list_inbox,
+    list_running_steps,
+    prepare_review,
+    start_new_review,
+    stopped,
+)
+from .users import (
+    PROTECTED_PATHS,
+    WITHOUT_CERTIFICATES,
     Person,
     Stack,
     eventually,
-    mails,
+    get_mails,
     register,
 )
-from .reviews import (
-    LEASE_OVER,
-    Review,
-    frozen,
-    inbox,
-    prepared,
-    started,
-    steps_under_way,
-    stopped,
-)
 
-STALENESS = 5.0  # seconds: AUTH_MAX_STALENESS_SECONDS
-LONGEST_POLL = 2.0  # seconds between the last two answers of identity's change feed
-LONGEST_ANSWER = 6.0  # seconds that any request may take while identity is away
+STALENESS_SECONDS = 5.0  # seconds: AUTH_MAX_STALENESS_SECONDS
+POLL_SECONDS = 2.0  # seconds between the last two answers of identity's change feed
+MAX_ANSWER_SECONDS = 6.0  # seconds that any request may take while identity is away
 
 Away = Callable[[Stack, str], AbstractContextManager[None]]
 
@@ -46,16 +46,16 @@ def without_identity(stack: Stack, away: Away = stopped) -> Iterator[None]:
     with away(stack, "identity-service"):
         yield
     person = register(stack)
-    for service in PROTECTED:
+    for service in PROTECTED_PATHS:
         eventually(partial(is_served, person, service))
 
 
 def is_served(person: Person, service: str) -> bool:
-    return asks(person, service).is_success
+    return request_protected(person, service).is_success
 
 
-def asks(person: Person, service: str) -> httpx.Response:
-    return person.ask("GET", service, PROTECTED[service])
+def request_protected(person: Person, service: str) -> httpx.Response:
+    return person.request("GET", service, PROTECTED_PATHS[service])
 
 
 # -- kill -9 ------------------------------------------------------------------------------------
@@ -64,15 +64,15 @@ def asks(person: Person, service: str) -> httpx.Response:
 def test_a_worker_killed_in_the_middle_of_a_step_changes_nothing_but_the_time(
     stack: Stack,
 ) -> None:
-    review = prepared(stack)
+    review = prepare_review(stack)
     with frozen(stack, "content-service"):
-        review.starts()
-        eventually(lambda: steps_under_way(review))
+        review.start()
+        eventually(lambda: list_running_steps(review))
 
         stack.kill("workflow-worker")
 
-    review.is_approved()
-    review.has_done_everything_once(stack)
+    review.approve()
+    review.assert_done_once(stack)
 
 
 def test_a_worker_killed_in_the_middle_of_a_delivery_delivers_once(stack: Stack) -> None:
@@ -80,18 +80,18 @@ def test_a_worker_killed_in_the_middle_of_a_delivery_delivers_once(stack: Stack)
     message = {"recipient_id": recipient.user_id, "subject": "Once", "body": "Only once"}
     with frozen(stack, "mail"):
         sent = sender.post("communication", "/notifications", json=message)
-        eventually(lambda: deliveries_under_way(sender, sent))
+        eventually(lambda: list_running_deliveries(sender, sent))
 
         stack.kill("communication-worker")
 
-    found = eventually(lambda: mails(stack, recipient.email), LEASE_OVER)
-    eventually(lambda: is_delivered(sender, sent), LEASE_OVER)
+    found = eventually(lambda: get_mails(stack, recipient.email), LEASE_TIMEOUT_SECONDS)
+    eventually(lambda: is_delivered(sender, sent), LEASE_TIMEOUT_SECONDS)
     assert len({mail["messageId"] for mail in found}) == 1
-    assert len(mails(stack, recipient.email)) == 1
-    assert len(inbox(recipient, "Only once")) == 1
+    assert len(get_mails(stack, recipient.email)) == 1
+    assert len(list_inbox(recipient, "Only once")) == 1
 
 
-def deliveries_under_way(sender: Person, sent: Any) -> list[Any]:
+def list_running_deliveries(sender: Person, sent: Any) -> list[Any]:
     attempts = sender.get("communication", f"/notifications/{sent['id']}/attempts")["items"]
     return [a for a in attempts if a["channel"] == "email" and a["finished_at"] is None]
 
@@ -107,12 +107,12 @@ def test_workers_killed_again_and_again_lose_and_repeat_nothing(stack: Stack) ->
         stack.kill("communication-worker")
 
     with ThreadPoolExecutor() as pool:
-        reviews = list(pool.map(lambda _: started(stack), range(4)))
+        reviews = list(pool.map(lambda _: start_new_review(stack), range(4)))
         kill_workers()
-        eventually(lambda: mails(stack, reviews[0].reviewer.email), LEASE_OVER)
+        eventually(lambda: get_mails(stack, reviews[0].reviewer.email), LEASE_TIMEOUT_SECONDS)
         kill_workers()
-        list(pool.map(Review.is_approved, reviews))
-        eventually(lambda: mails(stack, reviews[0].author.email), LEASE_OVER)
+        list(pool.map(Review.approve, reviews))
+        eventually(lambda: get_mails(stack, reviews[0].author.email), LEASE_TIMEOUT_SECONDS)
         kill_workers()
 
         list(pool.map(lambda review: review.has_done_everything_once(stack), reviews))
@@ -127,9 +127,9 @@ def test_an_emptied_redis_loses_nothing(stack: Stack) -> None:
         stack.flush_redis("workflow")
 
     with ThreadPoolExecutor() as pool:
-        reviews = list(pool.map(lambda _: started(stack), range(4)))
+        reviews = list(pool.map(lambda _: start_new_review(stack), range(4)))
         forget_everything()
-        list(pool.map(Review.is_approved, reviews))
+        list(pool.map(Review.approve, reviews))
         forget_everything()
 
         list(pool.map(lambda review: review.has_done_everything_once(stack), reviews))
@@ -148,11 +148,11 @@ class Seen:
     retry_after: str | None
 
 
-def watch(person: Person, service: str, seen: list[Seen], enough: Event) -> None:
+def record_answers(person: Person, service: str, seen: list[Seen], enough: Event) -> None:
     """Notes everything a person gets from a service until it is enough."""
     while not enough.wait(0.05):
         at = time.monotonic()
-        response = asks(person, service)
+        response = request_protected(person, service)
         took, retry_after = time.monotonic() - at, response.headers.get("Retry-After")
         seen.append(Seen(at, took, response.status_code, retry_after))
 
@@ -165,14 +165,14 @@ def test_without_identity_known_tokens_go_on_for_a_while_and_then_it_is_503(
     seen: dict[str, list[Seen]] = {"content": [], "communication": [], "workflow": []}
 
     with ThreadPoolExecutor() as pool:
-        watching = [pool.submit(watch, known, name, seen[name], enough) for name in seen]
-        eventually(lambda: is_known_by_heart(known))
+        watching = [pool.submit(record_answers, known, name, seen[name], enough) for name in seen]
+        eventually(lambda: is_cached(known))
         still_there = time.monotonic()
         with without_identity(stack, away):
             gone = time.monotonic()
-            of_unknown = list(pool.map(lambda service: asks(unknown, service), seen))
-            time.sleep(max(0, gone + STALENESS + 1 - time.monotonic()))
-            of_known = list(pool.map(lambda service: asks(known, service), seen))
+            of_unknown = list(pool.map(lambda service: request_protected(unknown, service), seen))
+            time.sleep(max(0, gone + STALENESS_SECONDS + 1 - time.monotonic()))
+            of_known = list(pool.map(lambda service: request_protected(known, service), seen))
         eventually(lambda: all(answers[-1].status == 200 for answers in seen.values()), seconds=3)
         enough.set()
         wait(watching)
@@ -181,34 +181,36 @@ def test_without_identity_known_tokens_go_on_for_a_while_and_then_it_is_503(
     for answers in seen.values():
         assert {answer.status for answer in answers} == {200, 503}
         assert all(answer.retry_after for answer in answers if answer.status == 503)
-        assert max(answer.took for answer in answers) < LONGEST_ANSWER
-        assert statuses(answers, still_there, STALENESS - LONGEST_POLL - 1) == {200}
+        assert max(answer.took for answer in answers) < MAX_ANSWER_SECONDS
+        assert get_statuses(answers, still_there, STALENESS_SECONDS - POLL_SECONDS - 1) == {200}
 
 
-def is_known_by_heart(person: Person) -> bool:
+def is_cached(person: Person) -> bool:
     """Whether requests of the person are served without a call to identity."""
-    before = validations(person.stack)
-    answers = [asks(person, service) for service in PROTECTED for _ in range(3)]
-    return all(a.is_success for a in answers) and validations(person.stack) == before
+    before = count_validations(person.stack)
+    answers = [request_protected(person, service) for service in PROTECTED_PATHS for _ in range(3)]
+    return all(a.is_success for a in answers) and count_validations(person.stack) == before
 
 
-def validations(stack: Stack) -> float:
-    metrics = httpx.get(f"{stack.url('identity-service')}/metrics", verify=NO_CERTIFICATES).text
+def count_validations(stack: Stack) -> float:
+    metrics = httpx.get(
+        f"{stack.get_url('identity-service')}/metrics", verify=WITHOUT_CERTIFICATES
+    ).text
     counts = re.findall(r'http_requests_total{.*/auth/validate".*} (.*)', metrics)
     return sum(map(float, counts))
 
 
-def statuses(seen: list[Seen], since: float, seconds: float) -> set[int]:
+def get_statuses(seen: list[Seen], since: float, seconds: float) -> set[int]:
     return {answer.status for answer in seen if since < answer.at < since + seconds}
 
 
 def test_a_run_waits_for_identity_and_then_goes_on(stack: Stack) -> None:
-    review = prepared(stack)
+    review = prepare_review(stack)
     with ExitStack() as until_back:
         with frozen(stack, "content-service"):
-            review.starts()
+            review.start()
             until_back.enter_context(without_identity(stack))
-        eventually(lambda: asks(review.author, "content").status_code == 503)
+        eventually(lambda: request_protected(review.author, "content").status_code == 503)
 
-    review.is_approved()
-    review.has_done_everything_once(stack)
+    review.approve()
+    review.assert_done_once(stack)

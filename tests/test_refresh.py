@@ -7,16 +7,25 @@ from typing import Any
 import httpx
 import pytest
 
-from .people import NO_CERTIFICATES, PASSWORD, Person, Stack, eventually, log_in, mails, register
+from .users import (
+    PASSWORD,
+    WITHOUT_CERTIFICATES,
+    Person,
+    Stack,
+    eventually,
+    get_mails,
+    log_in,
+    register,
+)
 
-AT_ONCE, STORMS = 20, 100
-TOLD = "we ended the session it belongs to"
+CONCURRENT_REFRESHES, REFRESH_ROUNDS = 20, 100
+MAIL_TEXT = "we ended the session it belongs to"
 
 
 @pytest.fixture
 async def client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    url = f"{stack.url('identity-service')}/api/v1/auth"
-    async with httpx.AsyncClient(base_url=url, verify=NO_CERTIFICATES, timeout=15) as client:
+    url = f"{stack.get_url('identity-service')}/api/v1/auth"
+    async with httpx.AsyncClient(base_url=url, verify=WITHOUT_CERTIFICATES, timeout=15) as client:
         yield client
 
 
@@ -29,9 +38,9 @@ async def refresh(client: httpx.AsyncClient, token: str) -> httpx.Response:
     return await client.post("/refresh", json={"refresh_token": token})
 
 
-async def storm(client: httpx.AsyncClient, token: str) -> str:
+async def refresh_concurrently(client: httpx.AsyncClient, token: str) -> str:
     """The one successor that everybody gets who presents the token at once."""
-    answers = await asyncio.gather(*(refresh(client, token) for _ in range(AT_ONCE)))
+    answers = await asyncio.gather(*(refresh(client, token) for _ in range(CONCURRENT_REFRESHES)))
     assert {answer.status_code for answer in answers} == {200}
     [successor] = {answer.json()["refresh_token"] for answer in answers}
     return str(successor)
@@ -40,8 +49,8 @@ async def storm(client: httpx.AsyncClient, token: str) -> str:
 async def test_a_hundred_storms_log_nobody_out(client: httpx.AsyncClient, person: Person) -> None:
     token = person.refresh_token
 
-    for _ in range(STORMS):
-        token = await storm(client, token)
+    for _ in range(REFRESH_ROUNDS):
+        token = await refresh_concurrently(client, token)
 
     assert len(person.get("identity", "/auth/sessions")["items"]) == 1
     assert (await refresh(client, token)).status_code == 200
@@ -57,18 +66,18 @@ async def test_a_token_used_twice_ends_its_session_and_everybody_is_told(
 
     assert reused.status_code == 401
     assert (await refresh(client, third["refresh_token"])).status_code == 401
-    assert with_token(stack, third["access_token"]).status_code == 401
+    assert request_with_token(stack, third["access_token"]).status_code == 401
     again = log_in(stack, person.email, PASSWORD)
-    assert eventually(lambda: mails(stack, person.email, TOLD))
-    assert eventually(lambda: TOLD in str(again.get("communication", "/inbox")))
-    assert reuse_on_record(stack, person)["trace_id"] == reused.headers["X-Trace-ID"]
+    assert eventually(lambda: get_mails(stack, person.email, MAIL_TEXT))
+    assert eventually(lambda: MAIL_TEXT in str(again.get("communication", "/inbox")))
+    assert find_reuse_event(stack, person)["trace_id"] == reused.headers["X-Trace-ID"]
 
 
-def with_token(stack: Stack, token: str) -> httpx.Response:
-    return Person(stack, "", "", token).ask("GET", "identity", "/auth/me")
+def request_with_token(stack: Stack, token: str) -> httpx.Response:
+    return Person(stack, "", "", token).request("GET", "identity", "/auth/me")
 
 
-def reuse_on_record(stack: Stack, person: Person) -> Any:
+def find_reuse_event(stack: Stack, person: Person) -> Any:
     admin = log_in(stack, "admin@example.com")
     events = admin.get("identity", "/audit-events", params={"limit": 100})["items"]
     theirs = [event for event in events if event["subject_id"] == person.user_id]

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
-from .security.policies import policies
+from .security.policies import read_policies
 from .services_under_test import assert_problem
 
 HEALTH_ROUTES = {"GET /health", "GET /health/live", "GET /health/ready"}
@@ -32,7 +32,7 @@ def test_every_route_has_a_policy_and_every_policy_a_route(folder: Path, app: Fa
         if not str(route.path).startswith(STANDARD_PATHS)
     }
 
-    assert routes == policies(folder).keys()
+    assert routes == read_policies(folder).keys()
 
 
 def test_routes_ask_for_a_token_unless_their_policy_lets_anybody_in(
@@ -46,7 +46,7 @@ def test_routes_ask_for_a_token_unless_their_policy_lets_anybody_in(
 
 
 def public(folder: Path) -> set[str]:
-    declared = policies(folder).items()
+    declared = read_policies(folder).items()
     return {name.replace(" ", " /api/v1") for name, policy in declared if policy.is_public}
 
 

@@ -8,31 +8,31 @@ import pytest
 
 from chassis.settings import DEVELOPMENT_SERVICE_SECRET
 
-from .people import (
+from .users import (
     PASSWORD,
-    PROTECTED,
+    PROTECTED_PATHS,
     Person,
     Stack,
-    answer,
-    ask,
     eventually,
-    finished,
+    get_json,
+    get_mails,
+    get_service_token,
     log_in,
-    mails,
-    open_task,
     register,
-    service_token,
+    send_request,
     start_review,
-    upload,
+    upload_document,
+    wait_for_run,
+    wait_for_task,
 )
 
 
-@pytest.mark.parametrize(("service", "path"), PROTECTED.items())
+@pytest.mark.parametrize(("service", "path"), PROTECTED_PATHS.items())
 def test_all_services_ask_identity_about_tokens(stack: Stack, service: str, path: str) -> None:
     person = register(stack)
 
-    let_in = person.ask("GET", service, path)
-    kept_out = Person(stack, "", "", "nonsense").ask("GET", service, path)
+    let_in = person.request("GET", service, path)
+    kept_out = Person(stack, "", "", "nonsense").request("GET", service, path)
 
     assert (let_in.status_code, kept_out.status_code) == (200, 401)
 
@@ -50,7 +50,7 @@ def test_all_services_go_by_the_permissions_that_identity_names(
 ) -> None:
     outsider = log_in(stack, "outsider@example.com")
 
-    response = outsider.ask("GET", service, path)
+    response = outsider.request("GET", service, path)
 
     assert response.status_code == 403
     assert permission in response.json()["detail"]
@@ -58,7 +58,7 @@ def test_all_services_go_by_the_permissions_that_identity_names(
 
 def test_content_learns_permissions_and_profiles_from_identity(stack: Stack) -> None:
     person = register(stack)
-    content = service_token(stack, "content")
+    content = get_service_token(stack, "content")
 
     rights = content.get("identity", f"/users/{person.user_id}/permissions")
     profile = content.get("identity", f"/users/{person.user_id}/profile")
@@ -70,10 +70,12 @@ def test_content_learns_permissions_and_profiles_from_identity(stack: Stack) -> 
 
 def test_content_shares_with_people_that_identity_knows_only(stack: Stack) -> None:
     author, friend = register(stack), register(stack)
-    permissions = f"/documents/{upload(author)['id']}/permissions"
+    permissions = f"/documents/{upload_document(author)['id']}/permissions"
 
-    known = author.ask("PUT", "content", f"{permissions}/{friend.user_id}", json={"level": "read"})
-    unknown = author.ask("PUT", "content", f"{permissions}/{uuid4()}", json={"level": "read"})
+    known = author.request(
+        "PUT", "content", f"{permissions}/{friend.user_id}", json={"level": "read"}
+    )
+    unknown = author.request("PUT", "content", f"{permissions}/{uuid4()}", json={"level": "read"})
 
     assert known.is_success
     assert 400 <= unknown.status_code < 500
@@ -81,32 +83,32 @@ def test_content_shares_with_people_that_identity_knows_only(stack: Stack) -> No
 
 def test_content_has_communication_tell_the_person_shared_with(stack: Stack) -> None:
     author, friend = register(stack), register(stack)
-    document = upload(author)
+    document = upload_document(author)
 
     path = f"/documents/{document['id']}/permissions/{friend.user_id}"
-    assert author.ask("PUT", "content", path, json={"level": "read"}).is_success
+    assert author.request("PUT", "content", path, json={"level": "read"}).is_success
 
-    mail = eventually(lambda: mails(stack, friend.email, about="read access"))[0]
-    (item,) = eventually(partial(shares_told, friend))
+    mail = eventually(lambda: get_mails(stack, friend.email, about="read access"))[0]
+    (item,) = eventually(partial(list_sharing_items, friend))
     assert document["title"] in item["body"] and document["title"] in mail["subject"]
 
 
-def shares_told(person: Person) -> list[Any]:
+def list_sharing_items(person: Person) -> list[Any]:
     items = person.get("communication", "/inbox")["items"]
     return [item for item in items if item["category"] == "sharing"]
 
 
 def test_content_shares_with_roles_that_identity_knows_only(stack: Stack) -> None:
     author, friend = register(stack), register(stack)
-    document = f"/documents/{upload(author)['id']}"
+    document = f"/documents/{upload_document(author)['id']}"
 
-    known = author.ask(
+    known = author.request(
         "PUT", "content", f"{document}/permissions/roles/member", json={"level": "read"}
     )
-    unknown = author.ask(
+    unknown = author.request(
         "PUT", "content", f"{document}/permissions/roles/nobody", json={"level": "read"}
     )
-    taken = author.ask(
+    taken = author.request(
         "PUT", "content", f"{document}/permissions/roles/service", json={"level": "read"}
     )
 
@@ -121,21 +123,23 @@ def test_communication_learns_from_identity_where_to_reach_a_person(stack: Stack
 
     sender.post("communication", "/notifications", json=message)
 
-    mail = eventually(lambda: mails(stack, recipient.email))[0]
+    mail = eventually(lambda: get_mails(stack, recipient.email))[0]
     assert "Across the river" in mail["text"]
 
 
 def test_identity_has_communication_mail_a_link_to_set_a_forgotten_password(stack: Stack) -> None:
     person = register(stack)
-    ask(stack, "POST", "identity", "/auth/forgot-password", json={"email": person.email})
+    send_request(stack, "POST", "identity", "/auth/forgot-password", json={"email": person.email})
 
-    [mail] = eventually(lambda: mails(stack, person.email, about="/auth/reset-password?token="))
+    [mail] = eventually(lambda: get_mails(stack, person.email, about="/auth/reset-password?token="))
     token = mail["text"].partition("?token=")[2].split()[0]
     new = {"token": token, "new_password": "a forgotten one, found again"}
-    answers = [ask(stack, "POST", "identity", "/auth/reset-password", json=new) for _ in "12"]
+    answers = [
+        send_request(stack, "POST", "identity", "/auth/reset-password", json=new) for _ in "12"
+    ]
 
     assert [answer.status_code for answer in answers] == [204, 410]
-    eventually(lambda: person.ask("GET", "content", "/documents").status_code == 401)
+    eventually(lambda: person.request("GET", "content", "/documents").status_code == 401)
     assert log_in(stack, person.email, new["new_password"]).user_id == person.user_id
 
 
@@ -143,16 +147,18 @@ def test_who_uses_a_stolen_refresh_token_gives_themselves_away(stack: Stack) -> 
     """The person is told within five seconds, by mail and in-app."""
     person = register(stack)
     credentials = {"email": person.email, "password": PASSWORD}
-    stolen = answer(ask(stack, "POST", "identity", "/auth/login", json=credentials))
+    stolen = get_json(send_request(stack, "POST", "identity", "/auth/login", json=credentials))
     token = stolen["refresh_token"]
     for _ in range(2):
         body = {"refresh_token": token}
-        token = answer(ask(stack, "POST", "identity", "/auth/refresh", json=body))["refresh_token"]
+        token = get_json(send_request(stack, "POST", "identity", "/auth/refresh", json=body))[
+            "refresh_token"
+        ]
 
     body = {"refresh_token": stolen["refresh_token"]}
-    assert ask(stack, "POST", "identity", "/auth/refresh", json=body).status_code == 401
+    assert send_request(stack, "POST", "identity", "/auth/refresh", json=body).status_code == 401
 
-    eventually(lambda: mails(stack, person.email, about="used a login token"), seconds=5)
+    eventually(lambda: get_mails(stack, person.email, about="used a login token"), seconds=5)
     inbox = person.get("communication", "/inbox")["items"]
     assert any("used a login token" in item["body"] for item in inbox)
 
@@ -162,10 +168,10 @@ def test_communication_alone_may_read_contacts(stack: Stack) -> None:
     path = f"/users/{person.user_id}/contact"
 
     statuses = [
-        who.ask("GET", "identity", path).status_code
+        who.request("GET", "identity", path).status_code
         for who in (
-            service_token(stack, "communication"),
-            service_token(stack, "content"),
+            get_service_token(stack, "communication"),
+            get_service_token(stack, "content"),
             stranger,
         )
     ]
@@ -178,10 +184,12 @@ def test_workflow_acts_with_the_roles_and_permissions_its_user_has_at_identity(
     stack: Stack,
 ) -> None:
     person = register(stack)
-    acting = service_token(stack, "workflow", on_behalf_of=person.user_id)
+    acting = get_service_token(stack, "workflow", on_behalf_of=person.user_id)
 
-    validated = answer(acting.ask("POST", "identity", "/auth/validate"))
-    refused = ask(stack, "POST", "identity", "/api/v1/auth/token", data=as_content_for(person))
+    validated = get_json(acting.request("POST", "identity", "/auth/validate"))
+    refused = send_request(
+        stack, "POST", "identity", "/api/v1/auth/token", data=build_content_grant(person)
+    )
 
     assert validated["user_id"] == person.user_id
     assert validated["roles"] == ["member"]
@@ -189,7 +197,7 @@ def test_workflow_acts_with_the_roles_and_permissions_its_user_has_at_identity(
     assert refused.status_code == 403
 
 
-def as_content_for(person: Person) -> dict[str, str]:
+def build_content_grant(person: Person) -> dict[str, str]:
     """What content must not get: it has nothing to do in other people's names."""
     return {
         "grant_type": "client_credentials",
@@ -201,42 +209,44 @@ def as_content_for(person: Person) -> dict[str, str]:
 
 def test_a_run_whose_starter_loses_the_permission_stops_there(stack: Stack) -> None:
     author, admin = register(stack), log_in(stack, "admin@example.com")
-    document = upload(author)
-    task = open_task(admin, start_review(author, admin, document))
-    answer(
-        admin.ask("PUT", "identity", f"/users/{author.user_id}/roles", json={"roles": ["viewer"]})
+    document = upload_document(author)
+    task = wait_for_task(admin, start_review(author, admin, document))
+    get_json(
+        admin.request(
+            "PUT", "identity", f"/users/{author.user_id}/roles", json={"roles": ["viewer"]}
+        )
     )
 
     admin.post("workflow", f"/tasks/{task['id']}/complete", json={"decision": "approve"})
 
-    run = finished(admin, {"id": task["workflow_id"]})
+    run = wait_for_run(admin, {"id": task["workflow_id"]})
     assert run["status"] == "failed"
     assert "notifications:send" in run["error"]
 
 
 def test_workflow_has_content_process_documents(stack: Stack) -> None:
     author = register(stack)
-    document = upload(author)
+    document = upload_document(author)
 
-    task = open_task(author, start_review(author, author, document))
+    task = wait_for_task(author, start_review(author, author, document))
 
     processing = author.get("content", f"/documents/{document['id']}/processing")
     assert processing["status"] == "done"
     assert task["subject"]["title"] == document["title"]
-    assert acted_by_workflow(author, document) >= {"document.processing_requested"}
+    assert list_workflow_actions(author, document) >= {"document.processing_requested"}
 
 
-def acted_by_workflow(author: Person, document: Any) -> set[str]:
+def list_workflow_actions(author: Person, document: Any) -> set[str]:
     trail = author.get("content", f"/documents/{document['id']}/audit")["items"]
     return {e["action"] for e in trail if e["acting_service"] == "workflow-service"}
 
 
 def test_workflow_has_communication_send_notifications(stack: Stack) -> None:
     author = register(stack)
-    run = start_review(author, author, upload(author))
+    run = start_review(author, author, upload_document(author))
 
-    task = open_task(author, run)
+    task = wait_for_task(author, run)
 
     sent = eventually(lambda: author.get("communication", "/notifications")["items"])
     assert [n["template"] for n in sent] == ["review-requested"]
-    assert task["id"] in eventually(lambda: mails(stack, author.email))[0]["text"]
+    assert task["id"] in eventually(lambda: get_mails(stack, author.email))[0]["text"]

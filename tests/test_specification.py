@@ -23,11 +23,11 @@ from fastapi.testclient import TestClient
 
 from chassis.errors import ServiceError
 from chassis.service_client import ServiceClient
-from tools.localdev.servers import free_port
+from tools.localdev.servers import reserve_free_port
 from tools.localdev.services import ROOT, SERVICES, Service
 from tools.localdev.test_servers import TemporaryServers
 
-from .people import PASSWORD, Person, Stack, answer, ask, register
+from .users import PASSWORD, Person, Stack, get_json, register, send_request
 
 each_service = pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 
@@ -35,13 +35,15 @@ each_service = pytest.mark.parametrize("service", SERVICES, ids=lambda service: 
 # -- starting a service -------------------------------------------------------------------------
 
 
-def required_variables(service: Service, servers: TemporaryServers, scheme: str) -> dict[str, str]:
+def get_required_variables(
+    service: Service, servers: TemporaryServers, scheme: str
+) -> dict[str, str]:
     """The environment that the specification asks for, and nothing more."""
-    given = servers.environment(service)
+    given = servers.get_environment(service)
     return {
         "SERVICE_NAME": service.name,
         "SERVICE_VERSION": "1.2.3",
-        "SERVICE_PORT": str(free_port()),
+        "SERVICE_PORT": str(reserve_free_port()),
         "DATABASE_URL": given["DATABASE_URL"].replace("postgresql", scheme, 1),
         "DATABASE_POOL_SIZE": "10",
         "DATABASE_MAX_OVERFLOW": "20",
@@ -62,7 +64,7 @@ def required_variables(service: Service, servers: TemporaryServers, scheme: str)
 
 
 @contextmanager
-def running(service: Service, variables: dict[str, str], *command: str) -> Iterator[str]:
+def run_service(service: Service, variables: dict[str, str], *command: str) -> Iterator[str]:
     """The URL of the service, started by this command in its folder, once it is ready."""
     url = f"http://localhost:{variables['SERVICE_PORT']}"
     process = subprocess.Popen(
@@ -105,13 +107,13 @@ def test_a_service_starts_with_the_required_variables_alone(
     migrated: Callable[[str], None],
 ) -> None:
     migrated(service.name)
-    variables = required_variables(service, servers, scheme)
+    variables = get_required_variables(service, servers, scheme)
     ways = {
         "main.py": ["main.py"],
         "uvicorn": ["-m", "uvicorn", "main:app", "--port", variables["SERVICE_PORT"]],
     }
 
-    with running(service, variables, *ways[way]) as url:
+    with run_service(service, variables, *ways[way]) as url:
         health = httpx.get(f"{url}/health").json()
 
     assert health["service"] == service.name
@@ -160,7 +162,7 @@ def test_the_integration_test_template_runs_in_the_folder_of_a_service(
     test = tmp_path / "test_integration.py"
     test.write_text(TEMPLATE.format(service=service.name))
 
-    variables = required_variables(service, servers, "postgresql")
+    variables = get_required_variables(service, servers, "postgresql")
     done = run_pytest(service.folder, test, variables=variables)
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -196,7 +198,7 @@ def run_pytest(
 # -- a service that asks identity about tokens --------------------------------------------------
 
 
-def literal_service(identity_url: str) -> FastAPI:
+def build_literal_service(identity_url: str) -> FastAPI:
     """A service with one protected route, made by following the specification."""
     app = FastAPI()
 
@@ -217,15 +219,15 @@ def literal_service(identity_url: str) -> FastAPI:
     return app
 
 
-def knocks(stack: Stack, token: str) -> Any:
-    client = TestClient(literal_service(stack.url("identity-service")))
+def request_protected(stack: Stack, token: str) -> Any:
+    client = TestClient(build_literal_service(stack.get_url("identity-service")))
     return client.get("/protected", headers={"Authorization": f"Bearer {token}"})
 
 
 def test_a_service_that_judges_by_the_status_alone_lets_a_person_in(stack: Stack) -> None:
     person = register(stack)
 
-    response = knocks(stack, person.token)
+    response = request_protected(stack, person.token)
 
     assert response.status_code == 200
     assert response.json()["user_id"] == person.user_id
@@ -236,9 +238,9 @@ def test_a_service_that_judges_by_the_status_alone_lets_a_person_in(stack: Stack
 
 def test_it_keeps_out_who_has_logged_out(stack: Stack) -> None:
     person = register(stack)
-    person.ask("POST", "identity", "/auth/logout")
+    person.request("POST", "identity", "/auth/logout")
 
-    response = knocks(stack, person.token)
+    response = request_protected(stack, person.token)
 
     assert response.status_code == 401
 
@@ -253,7 +255,7 @@ def test_it_keeps_out_who_has_logged_out(stack: Stack) -> None:
     ],
 )
 def test_it_keeps_out_who_has_no_token_of_identity(stack: Stack, token: str) -> None:
-    response = knocks(stack, token)
+    response = request_protected(stack, token)
 
     assert response.status_code == 401
 
@@ -261,9 +263,9 @@ def test_it_keeps_out_who_has_no_token_of_identity(stack: Stack, token: str) -> 
 def test_it_keeps_out_who_sends_a_refresh_token(stack: Stack) -> None:
     person = register(stack)
     credentials = {"email": person.email, "password": PASSWORD}
-    session = answer(ask(stack, "POST", "identity", "/auth/login", json=credentials))
+    session = get_json(send_request(stack, "POST", "identity", "/auth/login", json=credentials))
 
-    response = knocks(stack, session["refresh_token"])
+    response = request_protected(stack, session["refresh_token"])
 
     assert response.status_code == 401
 
@@ -271,8 +273,8 @@ def test_it_keeps_out_who_sends_a_refresh_token(stack: Stack) -> None:
 def test_a_token_may_come_in_the_body_too(stack: Stack) -> None:
     person = register(stack)
 
-    found = ask(stack, "POST", "identity", "/auth/validate", json={"token": person.token})
-    refused = ask(stack, "POST", "identity", "/auth/validate", json={"token": "nonsense"})
+    found = send_request(stack, "POST", "identity", "/auth/validate", json={"token": person.token})
+    refused = send_request(stack, "POST", "identity", "/auth/validate", json={"token": "nonsense"})
 
     assert (found.status_code, found.json()["user_id"]) == (200, person.user_id)
     assert refused.status_code == 401
@@ -290,7 +292,9 @@ def test_a_client_made_for_one_call_reads_a_profile(stack: Stack) -> None:
         "Authorization": f"Bearer {person.token}",
     }
 
-    response = ask(stack, "GET", "identity", f"/users/{person.user_id}/profile", headers=headers)
+    response = send_request(
+        stack, "GET", "identity", f"/users/{person.user_id}/profile", headers=headers
+    )
 
     assert response.status_code == 200
     assert response.json()["email"] == person.email
@@ -316,7 +320,9 @@ def test_its_failures_are_service_errors_with_a_status(stack: Stack) -> None:
 
 
 async def read_profile(stack: Stack, person: Person, user_id: str) -> Any:
-    client = ServiceClient(base_url=stack.url("identity-service"), service_name="content-service")
+    client = ServiceClient(
+        base_url=stack.get_url("identity-service"), service_name="content-service"
+    )
     try:
         return await client.make_request(
             "GET",

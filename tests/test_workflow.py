@@ -9,18 +9,18 @@ import pytest
 
 from workflow_service.steps import STEP_TYPES
 
-from .people import (
+from .document_reviews import LEASE_TIMEOUT_SECONDS
+from .users import (
     Person,
     Stack,
     approve,
     eventually,
-    finished,
     log_in,
-    open_task,
     register,
-    upload,
+    upload_document,
+    wait_for_run,
+    wait_for_task,
 )
-from .reviews import LEASE_OVER
 
 DOCUMENT = {"document_id": "input.document_id"}
 INPUT = {
@@ -37,11 +37,11 @@ ASK: dict[str, Any] = {
 OUTSIDE = {"http"}  # needs a server outside of the platform
 
 
-def given(**values: Any) -> dict[str, Any]:
+def set_values(**values: Any) -> dict[str, Any]:
     return {"kind": "set", "with": {"values": values}}
 
 
-def tell(subject: str, **more: Any) -> dict[str, Any]:
+def notify(subject: str, **more: Any) -> dict[str, Any]:
     about = {"recipient_id": "run.started_by", "subject": f"'{subject}'", "body": "'Hello'"}
     return {"kind": "communication.notify", "with": about, **more}
 
@@ -65,23 +65,23 @@ EVERYTHING: dict[str, Any] = {
         "with": {**DOCUMENT, "into": "{'type': 'object', 'properties': {'a': {'type': 'string'}}}"},
         "next": "say",
     },
-    "say": tell("Half way", next="nap"),
+    "say": notify("Half way", next="nap"),
     "nap": {"kind": "wait", "with": {"seconds": 1}, "next": "both"},
     "both": {"kind": "parallel", "branches": {"left": "l", "right": "r"}, "next": "each"},
-    "l": given(n="1"),
-    "r": given(n="2"),
+    "l": set_values(n="1"),
+    "r": set_values(n="2"),
     "each": {"kind": "foreach", "with": {"items": "[3, 4]"}, "do": "one", "next": "child"},
-    "one": given(n="item"),
+    "one": set_values(n="item"),
     "ask": {**ASK, "with": {**ASK["with"], **DOCUMENT}, "next": "fork"},
     "fork": {
         "kind": "branch",
         "choices": [{"when": "steps.ask.decision == 'approve'", "next": "last"}],
     },
-    "last": given(n="steps.both.left.n + steps.both.right.n + steps.each.items[1].n"),
+    "last": set_values(n="steps.both.left.n + steps.both.right.n + steps.each.items[1].n"),
 }
 
 
-def published(stack: Stack, steps: dict[str, Any], **more: Any) -> str:
+def publish(stack: Stack, steps: dict[str, Any], **more: Any) -> str:
     """Its name; it begins with the first of the steps."""
     name = f"d-{uuid4().hex}"
     new = {"name": name, "title": "A test", "input": INPUT, "start": next(iter(steps)), **more}
@@ -90,15 +90,15 @@ def published(stack: Stack, steps: dict[str, Any], **more: Any) -> str:
     return name
 
 
-def started(author: Person, definition: str, **given: str) -> Any:
+def start_run(author: Person, definition: str, **given: str) -> Any:
     return author.post("workflow", "/workflows", json={"definition": definition, "input": given})
 
 
-def moved(author: Person, run: Any, verb: str, **body: Any) -> Any:
+def move_run(author: Person, run: Any, verb: str, **body: Any) -> Any:
     return author.post("workflow", f"/workflows/{run['id']}/{verb}", json=body or None)
 
 
-def states(author: Person, run: Any) -> dict[str, str]:
+def get_statuses(author: Person, run: Any) -> dict[str, str]:
     steps = author.get("workflow", f"/workflows/{run['id']}")["steps"]
     return {step["path"]: step["status"] for step in steps}
 
@@ -116,14 +116,14 @@ class Tour:
 @pytest.fixture(scope="module")
 def tour(stack: Stack) -> Tour:
     author, reviewer = register(stack), register(stack)
-    document = upload(author)
-    child = published(stack, {"say": tell("In the child")}, output={"n": "5"})
+    document = upload_document(author)
+    child = publish(stack, {"say": notify("In the child")}, output={"n": "5"})
     call = {"kind": "workflow", "with": {"definition": f"'{child}'"}, "next": "ask"}
     output = {"n": "steps.last.n + steps.child.output.n"}
-    name = published(stack, {**EVERYTHING, "child": call}, output=output)
-    run = started(author, name, document_id=document["id"], reviewer_id=reviewer.user_id)
-    approve(reviewer, open_task(reviewer, run, LEASE_OVER))
-    return Tour(author, reviewer, document, finished(author, run, LEASE_OVER))
+    name = publish(stack, {**EVERYTHING, "child": call}, output=output)
+    run = start_run(author, name, document_id=document["id"], reviewer_id=reviewer.user_id)
+    approve(reviewer, wait_for_task(reviewer, run, LEASE_TIMEOUT_SECONDS))
+    return Tour(author, reviewer, document, wait_for_run(author, run, LEASE_TIMEOUT_SECONDS))
 
 
 def test_a_run_of_every_kind_completes(tour: Tour) -> None:
@@ -137,7 +137,7 @@ def test_its_stream_is_its_history_to_the_end(tour: Tour) -> None:
     path = f"/workflows/{tour.run['id']}"
     history = tour.author.get("workflow", f"{path}/history", params={"limit": 100})["items"]
 
-    stream = tour.author.ask("GET", "workflow", f"{path}/stream").text
+    stream = tour.author.request("GET", "workflow", f"{path}/stream").text
 
     told = [line.removeprefix("event: ") for line in stream.splitlines() if "event: " in line]
     assert told[: len(history)] == [event["type"] for event in history]
@@ -147,8 +147,8 @@ def test_its_stream_is_its_history_to_the_end(tour: Tour) -> None:
 def test_its_graph_shows_every_step_as_done(tour: Tour) -> None:
     path = f"/workflows/{tour.run['id']}/graph"
 
-    mermaid = tour.author.ask("GET", "workflow", path).text
-    picture = tour.author.ask("GET", "workflow", path, params={"format": "svg"}).content
+    mermaid = tour.author.request("GET", "workflow", path).text
+    picture = tour.author.request("GET", "workflow", path, params={"format": "svg"}).content
 
     groups = ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}g")
     assert {group.get("class") for group in groups} == {"done"}
@@ -161,7 +161,7 @@ def test_a_model_is_asked_about_a_document_by_those_who_may_read_it(
     about = {"json": {"document_id": tour.document["id"]}}
 
     people = (tour.author, tour.reviewer, register(stack))
-    answers = [person.ask("POST", "workflow", "/ai/summarize", **about) for person in people]
+    answers = [person.request("POST", "workflow", "/ai/summarize", **about) for person in people]
 
     assert [answer.status_code for answer in answers] == [200, 200, 404]
     assert answers[0].json()["provider"] == "offline"
@@ -169,15 +169,17 @@ def test_a_model_is_asked_about_a_document_by_those_who_may_read_it(
 
 def test_what_was_done_is_undone_newest_first(stack: Stack) -> None:
     author = register(stack)
-    undo = {key: tell("Undone")[key] for key in ("kind", "with")}
+    undo = {key: notify("Undone")[key] for key in ("kind", "with")}
     steps = {
-        "one": tell("One", undo=undo, next="two"),
-        "two": tell("Two", undo=undo, next="three"),
+        "one": notify("One", undo=undo, next="two"),
+        "two": notify("Two", undo=undo, next="three"),
         "three": {"kind": "content.fetch", "with": DOCUMENT},
     }
-    name = published(stack, steps, on_failure="compensate")
+    name = publish(stack, steps, on_failure="compensate")
 
-    run = finished(author, started(author, name, document_id=str(uuid4())), LEASE_OVER)
+    run = wait_for_run(
+        author, start_run(author, name, document_id=str(uuid4())), LEASE_TIMEOUT_SECONDS
+    )
 
     assert run["status"] == "failed"
     assert [(step["path"], step["status"]) for step in run["steps"]] == [
@@ -188,44 +190,46 @@ def test_what_was_done_is_undone_newest_first(stack: Stack) -> None:
 
 def test_a_retry_goes_on_where_its_run_failed_and_says_whose_it_is(stack: Stack) -> None:
     author, owner = register(stack), register(stack)
-    document = upload(owner)
+    document = upload_document(owner)
     fetch = {"kind": "content.fetch", "with": DOCUMENT}
-    name = published(stack, {"say": tell("Once", next="fetch"), "fetch": fetch})
-    run = finished(author, started(author, name, document_id=document["id"]), LEASE_OVER)
-    assert states(author, run) == {"say": "done", "fetch": "failed"}
+    name = publish(stack, {"say": notify("Once", next="fetch"), "fetch": fetch})
+    run = wait_for_run(
+        author, start_run(author, name, document_id=document["id"]), LEASE_TIMEOUT_SECONDS
+    )
+    assert get_statuses(author, run) == {"say": "done", "fetch": "failed"}
     path = f"/documents/{document['id']}/permissions/{author.user_id}"
-    assert owner.ask("PUT", "content", path, json={"level": "read"}).is_success
+    assert owner.request("PUT", "content", path, json={"level": "read"}).is_success
 
-    again = moved(author, run, "retry", version="pinned")
+    again = move_run(author, run, "retry", version="pinned")
 
-    assert finished(author, again, LEASE_OVER)["status"] == "completed"
+    assert wait_for_run(author, again, LEASE_TIMEOUT_SECONDS)["status"] == "completed"
     assert again["retry_of"] == run["id"]
     assert len(author.get("communication", "/notifications")["items"]) == 1
 
 
 def test_a_paused_run_begins_nothing_until_it_is_resumed(stack: Stack) -> None:
     author, reviewer = register(stack), register(stack)
-    name = published(stack, {"ask": {**ASK, "next": "say"}, "say": tell("Done")})
-    run = started(author, name, reviewer_id=reviewer.user_id)
-    task = open_task(reviewer, run, LEASE_OVER)
+    name = publish(stack, {"ask": {**ASK, "next": "say"}, "say": notify("Done")})
+    run = start_run(author, name, reviewer_id=reviewer.user_id)
+    task = wait_for_task(reviewer, run, LEASE_TIMEOUT_SECONDS)
 
-    paused = moved(author, run, "pause")
+    paused = move_run(author, run, "pause")
     approve(reviewer, task)
-    held = eventually(lambda: states(author, run).get("say"))
-    resumed = moved(author, run, "resume")
+    held = eventually(lambda: get_statuses(author, run).get("say"))
+    resumed = move_run(author, run, "resume")
 
     assert (paused["status"], held, resumed["status"]) == ("paused", "held", "running")
-    assert finished(author, run, LEASE_OVER)["status"] == "completed"
+    assert wait_for_run(author, run, LEASE_TIMEOUT_SECONDS)["status"] == "completed"
 
 
 def test_a_cancelled_run_asks_nobody_any_more(stack: Stack) -> None:
     author, reviewer = register(stack), register(stack)
-    run = started(author, published(stack, {"ask": ASK}), reviewer_id=reviewer.user_id)
-    task = open_task(reviewer, run, LEASE_OVER)
+    run = start_run(author, publish(stack, {"ask": ASK}), reviewer_id=reviewer.user_id)
+    task = wait_for_task(reviewer, run, LEASE_TIMEOUT_SECONDS)
 
-    cancelled = moved(author, run, "cancel")
+    cancelled = move_run(author, run, "cancel")
 
-    refused = reviewer.ask(
+    refused = reviewer.request(
         "POST", "workflow", f"/tasks/{task['id']}/complete", json={"decision": "approve"}
     )
     assert (cancelled["status"], refused.status_code) == ("cancelled", 409)

@@ -29,7 +29,7 @@ PDF = Path(__file__).parent / "samples" / "closing-the-mill-race.pdf"
 PASSWORD = "the wheel turns on sundays"
 DEMO_PASSWORD = os.getenv("DEMO_PASSWORD", "demo-password-1")
 REVIEWER = "reviewer@example.com"
-PATIENCE = 20  # seconds that one step may take
+STEP_TIMEOUT_SECONDS = 20  # seconds that one step may take
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -37,22 +37,22 @@ Event = tuple[datetime, str, str]
 """When, in which service, and what."""
 
 
-class Failed(Exception):
+class DemoError(Exception):
     """Why the demo cannot go on, in one line."""
 
 
-def tell() -> None:
+def tell_story() -> None:
     author, reviewer = Caller(), Caller()
     name, email = "Nora Newcomer", f"nora-{author.trace_id[:8]}@example.com"
 
-    author.does(
+    author.call(
         "A new author registers",
         f"POST {IDENTITY}/api/v1/auth/register",
         json={"name": name, "email": email, "password": PASSWORD},
         says=lambda account: f"{account['name']} <{account['email']}> is {account['roles']}",
     )
-    author.logs_in(email, PASSWORD)
-    document = author.does(
+    author.log_in(email, PASSWORD)
+    document = author.call(
         "... and uploads a proposal to the town council",
         f"POST {CONTENT}/api/v1/documents/upload",
         files={"file": (PDF.name, PDF.read_bytes(), "application/pdf")},
@@ -62,8 +62,8 @@ def tell() -> None:
             f"sha256 {document['sha256'][:12]}..., is document {document['id']}"
         ),
     )
-    reviewer_id = reviewer.logs_in(REVIEWER, DEMO_PASSWORD)
-    run = author.does(
+    reviewer_id = reviewer.log_in(REVIEWER, DEMO_PASSWORD)
+    run = author.call(
         "The author asks for a review",
         f"POST {WORKFLOW}/api/v1/workflows",
         json={
@@ -72,30 +72,30 @@ def tell() -> None:
         },
         says=lambda run: f"Run {run['id']} of {run['definition']} is {run['status']}",
     )
-    task = reviewer.does(
+    task = reviewer.call(
         "The text is extracted and summarised; the reviewer finds a task",
         f"GET {WORKFLOW}/api/v1/tasks",
-        until=lambda page: first(t for t in page["items"] if t["workflow_id"] == run["id"]),
+        until=lambda page: find_first(t for t in page["items"] if t["workflow_id"] == run["id"]),
         says=lambda task: f"{task['title']}: {task['subject']['summary']}",
     )
-    reviewer.gets_mail(REVIEWER, about=task["id"])
-    reviewer.finds_in_inbox(about=task["id"])
-    reviewer.does(
+    reviewer.await_mail(REVIEWER, about=task["id"])
+    reviewer.await_inbox_item(about=task["id"])
+    reviewer.call(
         "The reviewer approves",
         f"POST {WORKFLOW}/api/v1/tasks/{task['id']}/complete",
         json={"decision": "approve", "comment": "Clear and fair. Let us vote on it."},
         says=lambda task: f"Task {task['id']} is {task['status']}",
     )
-    author.gets_mail(email)
-    author.finds_in_inbox()
-    run = author.does(
+    author.await_mail(email)
+    author.await_inbox_item()
+    run = author.call(
         "The run is complete",
         f"GET {WORKFLOW}/api/v1/workflows/{run['id']}",
         until=lambda run: run["status"] in ("completed", "failed") and run,
         says=lambda run: run["error"] or f"{run['status']}: {run['output']['decision']}",
     )
     if run["status"] != "completed":
-        raise Failed(f"the run failed: {run['error']}")
+        raise DemoError(f"the run failed: {run['error']}")
     show_timeline(author, run, document)
 
 
@@ -106,7 +106,7 @@ class Caller:
     trace_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     headers: dict[str, str] = field(default_factory=dict)
 
-    def does(
+    def call(
         self,
         what: str,
         call: str,
@@ -118,30 +118,34 @@ class Caller:
         """One HTTP call, told in three lines; it is repeated `until` its answer holds something."""
         console.print(f"\n[bold]{what}[/]")
         started = time.monotonic()
-        response = self.asks(call, **content)
+        response = self.send_request(call, **content)
         while not (found := until(response.json())):
-            if time.monotonic() - started > PATIENCE:
-                raise Failed(f"{call} has no such thing after {PATIENCE} seconds: see `make logs`")
+            if time.monotonic() - started > STEP_TIMEOUT_SECONDS:
+                raise DemoError(
+                    f"{call} shows nothing after {STEP_TIMEOUT_SECONDS} seconds: see `make logs`"
+                )
             time.sleep(0.1)
-            response = self.asks(call, **content)
+            response = self.send_request(call, **content)
         seconds = time.monotonic() - started
         console.print(f"  [cyan]{call}[/] [green]{response.status_code}[/] [dim]{seconds:.2f} s[/]")
         console.print(f"  {escape(says(found))}")
         return found
 
-    def asks(self, call: str, **content: Any) -> httpx.Response:
+    def send_request(self, call: str, **content: Any) -> httpx.Response:
         method, url = call.split()
         headers = {"X-Trace-ID": self.trace_id, **self.headers}
         try:
-            response = httpx.request(method, url, headers=headers, timeout=PATIENCE, **content)
+            response = httpx.request(
+                method, url, headers=headers, timeout=STEP_TIMEOUT_SECONDS, **content
+            )
         except httpx.TransportError as error:
-            raise Failed(f"{url} does not answer: run `make up` first") from error
+            raise DemoError(f"{url} does not answer: run `make up` first") from error
         if response.is_error:
-            raise Failed(f"{call} answered {response.status_code} {response.text}")
+            raise DemoError(f"{call} answered {response.status_code} {response.text}")
         return response
 
-    def logs_in(self, email: str, password: str) -> str:
-        session = self.does(
+    def log_in(self, email: str, password: str) -> str:
+        session = self.call(
             f"{email} logs in",
             f"POST {IDENTITY}/api/v1/auth/login",
             json={"email": email, "password": password},
@@ -150,22 +154,22 @@ class Caller:
         self.headers = {"Authorization": f"Bearer {session['access_token']}"}
         return str(session["user_id"])
 
-    def gets_mail(self, address: str, about: str = "") -> None:
+    def await_mail(self, address: str, about: str = "") -> None:
         def is_meant(mail: Any) -> bool:
             return about in mail["text"] and address in [to["address"] for to in mail["to"]]
 
-        self.does(
+        self.call(
             f"{address} gets a mail",
             f"GET {MAIL}/email",
-            until=lambda mails: first(filter(is_meant, mails)),
-            says=lambda mail: f"{mail['subject']}\n{indented(mail['text'])}",
+            until=lambda mails: find_first(filter(is_meant, mails)),
+            says=lambda mail: f"{mail['subject']}\n{indent_lines(mail['text'])}",
         )
 
-    def finds_in_inbox(self, about: str = "") -> None:
-        self.does(
+    def await_inbox_item(self, about: str = "") -> None:
+        self.call(
             "... and finds it in the inbox too",
             f"GET {COMMUNICATION}/api/v1/inbox",
-            until=lambda page: first(item for item in page["items"] if about in item["body"]),
+            until=lambda page: find_first(item for item in page["items"] if about in item["body"]),
             says=lambda item: item["subject"],
         )
 
@@ -174,10 +178,10 @@ def show_timeline(author: Caller, run: Any, document: Any) -> None:
     """What each service noted on its own, put together by the trace id they have in common."""
     events = sorted(
         [
-            *noted_by_identity(run),
-            *noted_by_content(author, run, document),
-            *noted_by_workflow(author, run),
-            *noted_by_communication(author, run),
+            *get_identity_events(run),
+            *get_content_events(author, run, document),
+            *get_workflow_events(author, run),
+            *get_communication_events(author, run),
         ]
     )
     console.print(f"\n[bold]The whole story, by its trace id {run['trace_id']}[/]")
@@ -186,10 +190,10 @@ def show_timeline(author: Caller, run: Any, document: Any) -> None:
         console.print(f"  {seconds:7.3f} s  [cyan]{service:<14}[/] {escape(what)}")
 
 
-def noted_by_identity(run: Any) -> Iterator[Event]:
+def get_identity_events(run: Any) -> Iterator[Event]:
     administrator = Caller()
-    administrator.logs_in("admin@example.com", DEMO_PASSWORD)
-    audit = administrator.does(
+    administrator.log_in("admin@example.com", DEMO_PASSWORD)
+    audit = administrator.call(
         "Identity kept an audit of who came in, for administrators",
         f"GET {IDENTITY}/api/v1/audit-events",
         says=lambda page: f"{len(page['items'])} events, the newest of all",
@@ -199,8 +203,8 @@ def noted_by_identity(run: Any) -> Iterator[Event]:
             yield datetime.fromisoformat(event["at"]), "identity", event["action"]
 
 
-def noted_by_workflow(author: Caller, run: Any) -> Iterator[Event]:
-    history = author.does(
+def get_workflow_events(author: Caller, run: Any) -> Iterator[Event]:
+    history = author.call(
         "Workflow kept the history of the run",
         f"GET {WORKFLOW}/api/v1/workflows/{run['id']}/history",
         says=lambda page: f"{len(page['items'])} events",
@@ -211,8 +215,8 @@ def noted_by_workflow(author: Caller, run: Any) -> Iterator[Event]:
             yield datetime.fromisoformat(event["at"]), "workflow", what
 
 
-def noted_by_content(author: Caller, run: Any, document: Any) -> Iterator[Event]:
-    trail = author.does(
+def get_content_events(author: Caller, run: Any, document: Any) -> Iterator[Event]:
+    trail = author.call(
         "Content kept the document's audit trail",
         f"GET {CONTENT}/api/v1/documents/{document['id']}/audit",
         says=lambda page: f"{len(page['items'])} entries",
@@ -223,14 +227,14 @@ def noted_by_content(author: Caller, run: Any, document: Any) -> Iterator[Event]
             yield datetime.fromisoformat(entry["at"]), "content", entry["action"] + through
 
 
-def noted_by_communication(author: Caller, run: Any) -> Iterator[Event]:
-    notifications = author.does(
+def get_communication_events(author: Caller, run: Any) -> Iterator[Event]:
+    notifications = author.call(
         "Communication kept every notification",
         f"GET {COMMUNICATION}/api/v1/notifications",
         says=lambda page: f"{len(page['items'])} notifications",
     )
     for notification in notifications["items"]:
-        attempts = author.does(
+        attempts = author.call(
             f"... and each attempt to deliver {notification['subject']!r}",
             f"GET {COMMUNICATION}/api/v1/notifications/{notification['id']}/attempts",
             says=lambda page: f"{len(page['items'])} attempts",
@@ -241,19 +245,19 @@ def noted_by_communication(author: Caller, run: Any) -> Iterator[Event]:
                 yield datetime.fromisoformat(attempt["started_at"]), "communication", what
 
 
-def first(items: Iterable[Any]) -> Any:
+def find_first(items: Iterable[Any]) -> Any:
     return next(iter(items), None)
 
 
-def indented(text: str) -> str:
+def indent_lines(text: str) -> str:
     return "\n".join(f"  | {line}" for line in text.strip().splitlines())
 
 
 def main() -> None:
     started = time.monotonic()
     try:
-        tell()
-    except Failed as error:
+        tell_story()
+    except DemoError as error:
         sys.exit(f"demo: {error}")
     console.print(f"\n[bold green]Done[/] in {time.monotonic() - started:.1f} s")
 

@@ -20,7 +20,7 @@ def logging_as_before() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def database_url(servers: TemporaryServers) -> str:
-    return servers.postgres.create("chassis", "chassis").replace("://", "+psycopg2://")
+    return servers.postgres.create_database("chassis", "chassis").replace("://", "+psycopg2://")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from chassis.app import create_app
 from tools.localdev.fake_identity import FakeIdentity
-from tools.localdev.servers import HOST, free_port
+from tools.localdev.servers import HOST, reserve_free_port
 from tools.localdev.services import ROOT
 
 from .toy import eventually, toy_settings
@@ -79,7 +79,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., str]]:
     started = []
 
     def serve(**variables: str) -> str:
-        port = free_port()
+        port = reserve_free_port()
         (tmp_path / "main.py").write_text(MAIN)
         here = {"PYTHONPATH": str(ROOT), "SERVICE_HOST": HOST, "SERVICE_PORT": str(port)}
         command = [sys.executable, "main.py"]
@@ -148,7 +148,7 @@ def test_a_service_starts_and_stops_with_nothing_else_running() -> None:
 @pytest.mark.parametrize("failing", [True, False])
 def test_it_can_be_started_again_and_again(failing: bool) -> None:
     app = create_app(toy_settings())
-    app.state.transport = FakeIdentity(down=failing)
+    app.state.transport = FakeIdentity(is_down=failing)
 
     for _ in range(3):
         with TestClient(app) as client:

@@ -81,7 +81,7 @@ async def running(identity: Identity, **changes: Any) -> AsyncIterator[httpx.Asy
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://toy") as client,
     ):
-        if not (identity.down or identity.deaf):
+        if not (identity.is_down or identity.deaf):
             await until(lambda: identity.asked("/auth/changes") >= 2)
         yield client
 
@@ -101,7 +101,7 @@ async def me(client: httpx.AsyncClient, person: Person) -> int:
 
 async def test_identity_is_asked_once_for_a_token_and_then_never() -> None:
     identity = Identity()
-    ada = identity.person()
+    ada = identity.add_person()
 
     async with running(identity) as client:
         statuses = [await me(client, ada) for _ in range(50)]
@@ -112,7 +112,7 @@ async def test_identity_is_asked_once_for_a_token_and_then_never() -> None:
 
 async def test_requests_that_see_a_token_for_the_first_time_together_ask_once() -> None:
     identity = Identity(slow=0.1)
-    ada, bob = identity.person(), identity.person()
+    ada, bob = identity.add_person(), identity.add_person()
 
     async with running(identity) as client:
         statuses = await asyncio.gather(*(me(client, who) for who in [ada, bob] * 20))
@@ -123,7 +123,7 @@ async def test_requests_that_see_a_token_for_the_first_time_together_ask_once() 
 
 async def test_a_caller_that_goes_away_does_not_take_the_answer_from_the_others() -> None:
     identity = Identity(slow=0.1)
-    ada = identity.person()
+    ada = identity.add_person()
 
     async with running(identity) as client:
         first = asyncio.create_task(me(client, ada))
@@ -140,7 +140,7 @@ async def test_a_caller_that_goes_away_does_not_take_the_answer_from_the_others(
 
 async def test_a_caller_in_a_hurry_does_not_decide_for_the_others() -> None:
     identity = Identity(slow=0.2)
-    ada = identity.person()
+    ada = identity.add_person()
 
     async with running(identity) as client:
         headers = {**ada.headers, "X-Timeout-Ms": "50"}
@@ -155,8 +155,8 @@ async def test_a_caller_in_a_hurry_does_not_decide_for_the_others() -> None:
 
 async def test_two_tokens_of_one_person_are_told_apart() -> None:
     identity = Identity()
-    reader = identity.person("documents:read")
-    writer = identity.person("documents:write", user_id=reader.user_id)
+    reader = identity.add_person("documents:read")
+    writer = identity.add_person("documents:write", user_id=reader.user_id)
 
     async with running(identity) as client:
         refused = await client.post("/documents", headers=reader.headers)
@@ -168,7 +168,7 @@ async def test_two_tokens_of_one_person_are_told_apart() -> None:
 async def test_no_more_than_so_many_tokens_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "MOST_KEPT", 3)
     identity = Identity()
-    people = [identity.person() for _ in range(4)]
+    people = [identity.add_person() for _ in range(4)]
 
     async with running(identity) as client:
         for person in people:
@@ -182,7 +182,7 @@ async def test_no_more_than_so_many_tokens_are_kept(monkeypatch: pytest.MonkeyPa
 
 async def test_a_token_is_looked_at_once_and_before_the_body_is_read() -> None:
     identity = Identity(deaf=True)  # so that it is asked each time
-    ada = identity.person("documents:write")
+    ada = identity.add_person("documents:write")
     sent: list[str] = []
 
     async def body() -> AsyncIterator[bytes]:
@@ -205,7 +205,7 @@ async def test_a_token_is_looked_at_once_and_before_the_body_is_read() -> None:
 
 async def test_a_revoked_token_is_refused_at_once() -> None:
     identity = Identity()
-    ada, bob = identity.person(), identity.person()
+    ada, bob = identity.add_person(), identity.add_person()
 
     async with running(identity) as client:
         assert [await me(client, ada), await me(client, bob)] == [200, 200]
@@ -222,8 +222,8 @@ async def test_a_revoked_token_is_refused_at_once() -> None:
 
 async def test_a_change_of_one_session_leaves_the_persons_others() -> None:
     identity = Identity()
-    phone = identity.person()
-    laptop = identity.person(user_id=phone.user_id)
+    phone = identity.add_person()
+    laptop = identity.add_person(user_id=phone.user_id)
 
     async with running(identity) as client:
         assert [await me(client, phone), await me(client, laptop)] == [200, 200]
@@ -239,7 +239,7 @@ async def test_a_change_of_one_session_leaves_the_persons_others() -> None:
 
 async def test_a_token_whose_session_ended_is_refused_though_identity_is_gone() -> None:
     identity = Identity()
-    ada, bob = identity.person(), identity.person()
+    ada, bob = identity.add_person(), identity.add_person()
 
     async with running(identity) as client:
         assert [await me(client, ada), await me(client, bob)] == [200, 200]
@@ -249,14 +249,14 @@ async def test_a_token_whose_session_ended_is_refused_though_identity_is_gone() 
             {"seq": 2, "user_id": bob.user_id, "session_id": None},  # other roles, perhaps
         ]
         await until_seen(identity)
-        identity.down = True
+        identity.is_down = True
 
         assert [await me(client, ada), await me(client, bob)] == [401, 503]
 
 
 async def test_a_change_of_nobody_in_particular_drops_everybody() -> None:
     identity = Identity()
-    ada = identity.person()
+    ada = identity.add_person()
 
     async with running(identity) as client:
         await me(client, ada)
@@ -269,7 +269,7 @@ async def test_a_change_of_nobody_in_particular_drops_everybody() -> None:
 
 async def test_a_reset_of_the_feed_drops_everybody() -> None:
     identity = Identity()
-    ada = identity.person()
+    ada = identity.add_person()
 
     async with running(identity) as client:
         await me(client, ada)
@@ -291,7 +291,7 @@ async def until_seen(identity: Identity, answers: int = 1) -> None:
 
 async def test_an_answer_that_a_change_overtook_is_not_kept() -> None:
     identity = Identity(slow=0.2)
-    ada = identity.person()
+    ada = identity.add_person()
 
     async with running(identity) as client:
         first = asyncio.create_task(me(client, ada))
@@ -304,7 +304,7 @@ async def test_an_answer_that_a_change_overtook_is_not_kept() -> None:
 
 async def test_who_comes_after_a_change_does_not_share_an_answer_from_before_it() -> None:
     identity = Identity(slow=0.3)
-    ada = identity.person()
+    ada = identity.add_person()
 
     async with running(identity) as client:
         before = asyncio.create_task(me(client, ada))
@@ -321,7 +321,7 @@ async def test_who_comes_after_a_change_does_not_share_an_answer_from_before_it(
 
 async def test_a_silent_feed_means_that_identity_is_asked_again() -> None:
     identity = Identity()
-    ada = identity.person()
+    ada = identity.add_person()
 
     async with running(identity, auth_max_staleness_seconds=0.3) as client:
         await me(client, ada)
@@ -342,11 +342,11 @@ async def test_a_silent_feed_means_that_identity_is_asked_again() -> None:
 
 async def test_a_short_absence_of_identity_is_not_noticed_and_a_long_one_is_503() -> None:
     identity = Identity()
-    ada, bob = identity.person(), identity.person()
+    ada, bob = identity.add_person(), identity.add_person()
 
     async with running(identity, auth_max_staleness_seconds=0.5) as client:
         await me(client, ada)
-        identity.down = True
+        identity.is_down = True
         assert await me(client, ada) == 200
 
         await asyncio.sleep(0.8)
@@ -357,7 +357,7 @@ async def test_a_short_absence_of_identity_is_not_noticed_and_a_long_one_is_503(
         assert int(response.headers["Retry-After"]) >= 1
         assert await me(client, bob) == 503
 
-        identity.down = False
+        identity.is_down = False
         back_at = monotonic()
         while [await me(client, ada), await me(client, bob)] != [200, 200]:
             assert monotonic() - back_at < 4  # the circuit closes again
@@ -365,8 +365,8 @@ async def test_a_short_absence_of_identity_is_not_noticed_and_a_long_one_is_503(
 
 
 async def test_without_identity_a_new_token_is_503_soon() -> None:
-    identity = Identity(down=True)
-    ada = identity.person()
+    identity = Identity(is_down=True)
+    ada = identity.add_person()
 
     async with running(identity) as client:
         started = monotonic()
@@ -402,7 +402,7 @@ async def test_an_identity_that_makes_no_sense_is_503_and_lets_nobody_in(
     answer: httpx.Response,
 ) -> None:
     identity = Identity(odd={"/auth/validate": answer})
-    ada = identity.person()
+    ada = identity.add_person()
 
     async with running(identity) as client:
         response = await client.get("/me", headers=ada.headers)
@@ -416,7 +416,7 @@ async def test_an_identity_that_makes_no_sense_is_503_and_lets_nobody_in(
 )
 async def test_the_follower_survives_a_feed_that_makes_no_sense(feed: str) -> None:
     identity = Identity(odd={"/auth/changes": httpx.Response(200, content=feed)})
-    ada = identity.person()
+    ada = identity.add_person()
 
     async with running(identity) as client:
         await asyncio.sleep(0.1)
@@ -429,7 +429,7 @@ async def test_the_follower_survives_a_feed_that_makes_no_sense(feed: str) -> No
 
 async def test_expiry_is_respected_without_asking_anybody() -> None:
     identity = Identity()
-    ada = identity.person()
+    ada = identity.add_person()
     soon = datetime.now(UTC) + timedelta(seconds=0.5)
     identity.answers[ada.token]["expires_at"] = soon.isoformat()
 
@@ -445,7 +445,7 @@ async def test_expiry_is_respected_without_asking_anybody() -> None:
 @pytest.mark.parametrize("zone", ["Z", "+00:00", "+05:30", "-11:00"])
 async def test_expiry_is_understood_in_any_time_zone(zone: str) -> None:
     identity = Identity()
-    ada = identity.person()
+    ada = identity.add_person()
     identity.answers[ada.token]["expires_at"] = "2999-01-01T00:00:00" + zone
 
     async with running(identity) as client:
@@ -500,7 +500,7 @@ async def test_a_token_that_identity_does_not_know_is_401(token: str) -> None:
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
 async def test_the_scheme_may_be_written_in_any_way(scheme: str) -> None:
     identity = Identity()
-    ada = identity.person()
+    ada = identity.add_person()
 
     async with running(identity) as client:
         headers = {"Authorization": f"{scheme} {ada.token}"}
@@ -511,7 +511,7 @@ async def test_the_scheme_may_be_written_in_any_way(scheme: str) -> None:
 
 async def test_a_missing_permission_is_403_and_named() -> None:
     identity = Identity()
-    reader = identity.person("documents:read")
+    reader = identity.add_person("documents:read")
 
     async with running(identity) as client:
         response = await client.post("/documents", headers=reader.headers)
@@ -523,7 +523,7 @@ async def test_a_missing_permission_is_403_and_named() -> None:
 @pytest.mark.parametrize("permission", ["documents:write", "*"])
 async def test_the_permission_itself_and_the_star_let_in(permission: str) -> None:
     identity = Identity()
-    writer = identity.person(permission)
+    writer = identity.add_person(permission)
 
     async with running(identity) as client:
         response = await client.post("/documents", headers=writer.headers)
@@ -533,8 +533,8 @@ async def test_the_permission_itself_and_the_star_let_in(permission: str) -> Non
 
 async def test_the_user_tells_who_acts_for_whom() -> None:
     identity = Identity()
-    service = identity.person(roles=("service",))
-    acting = identity.person(actor="workflow-service")
+    service = identity.add_person(roles=("service",))
+    acting = identity.add_person(actor="workflow-service")
 
     async with running(identity) as client:
         one = (await client.get("/me", headers=service.headers)).json()
@@ -557,7 +557,7 @@ async def test_the_docs_know_which_endpoints_want_a_token() -> None:
 
 async def test_a_question_carries_the_trace_of_its_request_and_the_feed_one_of_its_own() -> None:
     identity = Identity()
-    ada = identity.person()
+    ada = identity.add_person()
 
     async with running(identity) as client:
         await client.get("/me", headers={**ada.headers, "X-Trace-ID": "trace-of-the-request"})
@@ -605,7 +605,7 @@ async def account_at(identity: Identity) -> AsyncIterator[ServiceAccount]:
 
 async def test_tokens_are_kept_for_each_user_until_they_are_forgotten() -> None:
     identity = Identity()
-    ada = identity.person("documents:read")
+    ada = identity.add_person("documents:read")
 
     async with account_at(identity) as account:
         own, hers = await account.get_token(), await account.get_token(ada.user_id)
@@ -651,7 +651,7 @@ async def test_no_token_is_never_the_callers_fault(answer: httpx.Response, words
 
 
 async def test_the_circuit_to_identity_is_measured() -> None:
-    identity = Identity(down=True)
+    identity = Identity(is_down=True)
 
     async with running(identity):
         await until(

@@ -20,8 +20,8 @@ from celery import signals
 
 from chassis.celery_app import create_celery
 from chassis.tracing import get_trace_id, trace_context
-from tools.localdev.child_process import leashed, let_go
-from tools.localdev.servers import Redis, free_port, wait_until
+from tools.localdev.child_process import start_child, stop_child
+from tools.localdev.servers import Redis, reserve_free_port, wait_until
 from tools.localdev.services import ROOT
 from tools.localdev.test_servers import TemporaryServers
 
@@ -36,20 +36,20 @@ def worker(
     servers: TemporaryServers, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[], str]]:
     """A worker process of the toy service. Call it for the worker's log."""
-    url = servers.redis.url(DATABASE)
+    url = servers.redis.get_url(DATABASE)
     folder = tmp_path_factory.mktemp("worker")
     log, heartbeat = folder / "log", folder / "heartbeat"
     command = ["-m", "celery", "-A", "chassis.tests.toy_tasks", "worker", "--pool", "threads"]
     command += ["--concurrency", "2", "--without-mingle", "--without-gossip"]
     variables = {"TOY_BROKER_URL": url, "PYTHONPATH": str(ROOT), "HEARTBEAT_FILE": str(heartbeat)}
-    process = leashed([sys.executable, *command], log, {**os.environ, **variables})
+    process = start_child([sys.executable, *command], log, {**os.environ, **variables})
     try:
         toy_tasks.app.conf.update(broker_url=url)
         assert eventually(lambda: "ready" in log.read_text(), 30), log.read_text()
         yield log.read_text
         assert heartbeat.exists()
     finally:
-        let_go(process)
+        stop_child(process)
 
 
 def notes(path: Path) -> list[dict[str, Any]]:
@@ -161,26 +161,26 @@ def test_publishing_to_a_redis_that_hangs_fails_in_time(unread: int) -> None:
 
 
 def test_publishing_works_again_when_redis_is_back(tmp_path: Path) -> None:
-    redis = Redis(tmp_path / "redis", free_port(), durable=False)
+    redis = Redis(tmp_path / "redis", reserve_free_port(), durable=False)
     redis.prepare()
-    app = create_celery(toy_settings(), redis.url())
+    app = create_celery(toy_settings(), redis.get_url())
 
     for _ in range(2):
         with pytest.raises(kombu.exceptions.OperationalError):
             app.send_task("any")
         with running(redis, tmp_path):
             app.send_task("any")
-            assert redis.ask("LLEN toy:queue:hints") == ":1\r\n"
+            assert redis.send_command("LLEN toy:queue:hints") == ":1\r\n"
 
 
 @contextmanager
 def running(redis: Redis, folder: Path) -> Iterator[None]:
-    process = leashed(redis.command, folder / "log")
+    process = start_child(redis.command, folder / "log")
     try:
-        wait_until(redis.answers, "Redis")
+        wait_until(redis.is_ready, "Redis")
         yield
     finally:
-        let_go(process)
+        stop_child(process)
 
 
 def test_threads_may_publish_side_by_side(worker: Worker, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_failing_check_degrades_and_tells_no_more_than_its_name() -> None:
 
 
 def test_redis_and_identity_are_checked(servers: TemporaryServers) -> None:
-    app = toy(redis_url=servers.redis.url(), redis=ping_redis, identity=ping_identity)
+    app = toy(redis_url=servers.redis.get_url(), redis=ping_redis, identity=ping_identity)
 
     with TestClient(app) as client:
         healthy = client.get("/health").json()["dependencies"]

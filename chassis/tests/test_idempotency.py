@@ -223,7 +223,7 @@ async def test_without_a_key_nothing_is_remembered(toy: Toy, engine: sa.Engine) 
 
 async def test_a_key_with_another_body_or_path_is_422(toy: Toy, engine: sa.Engine) -> None:
     client, bench = toy
-    ada = bench.identity.person()
+    ada = bench.identity.add_person()
 
     await post(client, "key-1", "Notes", ada)
     other_body = await post(client, "key-1", "Other notes", ada)
@@ -239,7 +239,7 @@ async def test_a_key_with_another_body_or_path_is_422(toy: Toy, engine: sa.Engin
 
 async def test_each_caller_has_keys_of_their_own(toy: Toy, engine: sa.Engine) -> None:
     client, bench = toy
-    ada, bob = bench.identity.person(), bench.identity.person()
+    ada, bob = bench.identity.add_person(), bench.identity.add_person()
 
     hers = await post(client, "key-1", "Hers", ada)
     his = await post(client, "key-1", "His", bob)
@@ -251,8 +251,8 @@ async def test_each_caller_has_keys_of_their_own(toy: Toy, engine: sa.Engine) ->
 
 async def test_a_new_token_of_the_same_caller_finds_the_answer(toy: Toy) -> None:
     client, bench = toy
-    ada = bench.identity.person()
-    ada_again = bench.identity.person(user_id=ada.user_id)
+    ada = bench.identity.add_person()
+    ada_again = bench.identity.add_person(user_id=ada.user_id)
 
     await post(client, "key-1", "Hers", ada)
     again = await post(client, "key-1", "Hers", ada_again)
@@ -262,7 +262,7 @@ async def test_a_new_token_of_the_same_caller_finds_the_answer(toy: Toy) -> None
 
 async def test_nobody_gets_an_answer_with_a_bad_token(toy: Toy) -> None:
     client, bench = toy
-    ada = bench.identity.person()
+    ada = bench.identity.add_person()
     await post(client, "key-1", "Hers", ada)
     stranger = Person(ada.user_id, ada.email, "garbage")
 

@@ -29,7 +29,7 @@ def test_a_key_names_service_resource_type_and_identifier(servers: TemporaryServ
     async def work(client: RedisClient) -> None:
         assert client.key("cache", "document_1") == "toy:cache:document_1"
 
-    using(servers.redis.url(), work)
+    using(servers.redis.get_url(), work)
 
 
 def test_a_value_is_kept_until_it_is_deleted(servers: TemporaryServers) -> None:
@@ -43,7 +43,7 @@ def test_a_value_is_kept_until_it_is_deleted(servers: TemporaryServers) -> None:
         await client.delete(key)
         assert await client.get(key) is None
 
-    using(servers.redis.url(), work)
+    using(servers.redis.get_url(), work)
 
 
 def test_a_value_expires(servers: TemporaryServers) -> None:
@@ -53,7 +53,7 @@ def test_a_value_expires(servers: TemporaryServers) -> None:
 
         assert await client.get("toy:cache:short") is None
 
-    using(servers.redis.url(), work)
+    using(servers.redis.get_url(), work)
 
 
 def test_without_a_redis_it_fails_at_once() -> None:
@@ -83,4 +83,4 @@ def test_more_callers_than_connections_wait_for_one(servers: TemporaryServers) -
             for number in range(50):
                 group.start_soon(client.set_with_expiry, f"toy:cache:{number}", "x", 10)
 
-    using(servers.redis.url(), work)
+    using(servers.redis.get_url(), work)

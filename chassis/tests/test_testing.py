@@ -31,7 +31,7 @@ async def feed(client: ServiceClient, **params: Any) -> Any:
 
 
 async def test_a_person_is_who_the_test_says(identity: FakeIdentity, client: ServiceClient) -> None:
-    ada = identity.person("documents:read", roles=("editor",), name="Ada")
+    ada = identity.add_person("documents:read", roles=("editor",), name="Ada")
 
     user = await validate_token(client, ada.token)
     contact = await client.make_request("GET", f"/api/v1/users/{ada.user_id}/contact")
@@ -54,7 +54,7 @@ async def test_nobody_else_is_anybody(client: ServiceClient) -> None:
 async def test_roles_and_rights_are_those_of_the_token(
     identity: FakeIdentity, client: ServiceClient
 ) -> None:
-    ada = identity.person("documents:read", roles=("editor",))
+    ada = identity.add_person("documents:read", roles=("editor",))
 
     rights = await client.make_request("GET", f"/users/{ada.user_id}/permissions")
 
@@ -66,7 +66,7 @@ async def test_roles_and_rights_are_those_of_the_token(
 async def test_who_is_revoked_is_refused_and_on_the_feed(
     identity: FakeIdentity, client: ServiceClient
 ) -> None:
-    ada = identity.person()
+    ada = identity.add_person()
     before = await feed(client)
 
     identity.revoke(ada)
@@ -94,8 +94,8 @@ async def test_a_poll_waits_no_longer_than_it_was_asked_to(client: ServiceClient
 async def test_when_it_is_down_nobody_answers(
     identity: FakeIdentity, client: ServiceClient
 ) -> None:
-    ada = identity.person()
-    identity.down = True
+    ada = identity.add_person()
+    identity.is_down = True
 
     with pytest.raises(Unavailable):
         await validate_token(client, ada.token)

@@ -24,7 +24,7 @@ from communication_service.delivery.worker import DeliveryWorker
 from communication_service.main import app
 from communication_service.settings import Settings, settings
 from tools.localdev.fake_identity import FakeIdentity, Person
-from tools.localdev.servers import free_port
+from tools.localdev.servers import reserve_free_port
 
 from .webhook_sink import Sink, running_sink
 
@@ -139,7 +139,7 @@ def client(database: None, identity: FakeIdentity) -> Iterator[TestClient]:
 @pytest.fixture
 def login(client: TestClient, identity: FakeIdentity) -> Callable[..., Caller]:
     def login(*permissions: str, **person: Any) -> Caller:
-        found = identity.person(*(permissions or MEMBER), **person)
+        found = identity.add_person(*(permissions or MEMBER), **person)
         caller = Caller(app, base_url=str(client.base_url), headers=found.headers)
         caller.user_id, caller.email = found.user_id, found.email
         caller.portal = client.portal  # the event loop the app was started in
@@ -167,7 +167,7 @@ def recipient(login: Callable[..., Caller]) -> Caller:
 def running_mail_server(
     kind: type[MailServer] = MailServer, **options: Any
 ) -> Iterator[MailServer]:
-    server = kind(free_port(), **options)
+    server = kind(reserve_free_port(), **options)
     server.controller.start()
     yield server
     asyncio.run_coroutine_threadsafe(server.hang_up(), server.controller.loop).result()

@@ -71,7 +71,7 @@ class MoodySink(Sink):
 @pytest.fixture
 def database(servers: TemporaryServers) -> str:
     """Of its own, so that all that is in it can be counted."""
-    url = servers.postgres.create("chaos", "communication_chaos")
+    url = servers.postgres.create_database("chaos", "communication_chaos")
     subprocess.run(
         [sys.executable, "-m", "alembic", "upgrade", "head"],
         cwd=SERVICE_FOLDER,
@@ -85,7 +85,7 @@ def database(servers: TemporaryServers) -> str:
 def test_what_was_accepted_has_arrived_whatever_was_killed(
     database: str, identity: FakeIdentity, tmp_path: Path, record_property: Callable[..., None]
 ) -> None:
-    sender, recipient = identity.person(*MEMBER, "queue:read"), identity.person()
+    sender, recipient = identity.add_person(*MEMBER, "queue:read"), identity.add_person()
     settings = {
         "DATABASE_URL": database,
         "WEBHOOK_ALLOW_HOSTS": "127.0.0.1",

@@ -81,11 +81,11 @@ def test_identity_that_is_down_delays_and_does_not_choose_the_wrong_language(
 ) -> None:
     identity.contacts[recipient.user_id]["locale"] = "de"
     accepted = send(editor, recipient, editor.template(translations=TRANSLATIONS))
-    identity.down = True
+    identity.is_down = True
     try:
         deliver(delivery_first_delay_seconds=0.1, delivery_max_delay_seconds=0.1)
     finally:
-        identity.down = False
+        identity.is_down = False
     assert editor.status(accepted) == "pending"
 
     while editor.status(accepted) == "pending":

@@ -22,9 +22,9 @@ from communication_service.database import session_maker
 from communication_service.inbox.service import add_items
 from communication_service.inbox.streams import INBOXES, PAGE_SIZE
 from communication_service.settings import SERVICE_FOLDER
-from tools.localdev.child_process import leashed, let_go
+from tools.localdev.child_process import start_child, stop_child
 from tools.localdev.fake_identity import FakeIdentity, Person
-from tools.localdev.servers import free_port
+from tools.localdev.servers import reserve_free_port
 from tools.localdev.services import SERVICES
 from tools.localdev.test_servers import TemporaryServers
 
@@ -47,16 +47,16 @@ def start(
     with serve_identity(identity) as identity_url, ExitStack() as running:
 
         def start(**variables: str) -> tuple[str, Path, Callable[[], None]]:
-            port = free_port()
+            port = reserve_free_port()
             environment = {
-                **servers.environment(service),
+                **servers.get_environment(service),
                 "PYTHONPATH": f"{SERVICE_FOLDER}:{SERVICE_FOLDER.parent}",
                 "SERVICE_PORT": str(port),
                 "IDENTITY_SERVICE_URL": identity_url,
                 **variables,
             }
             command, log = [sys.executable, str(SERVICE_FOLDER / "main.py")], folder / f"{port}.log"
-            stop = partial(let_go, leashed(command, log, environment))
+            stop = partial(stop_child, start_child(command, log, environment))
             running.callback(stop)
             wait_for(partial(is_ready, url := f"http://127.0.0.1:{port}"))
             return url, log, stop
@@ -159,7 +159,7 @@ def test_streams_hold_no_connection_to_the_database(replicas: list[str], recipie
 def test_a_revoked_token_ends_its_streams_and_no_others(
     replicas: list[str], identity: FakeIdentity, login: Callable[..., Caller]
 ) -> None:
-    person, other = identity.person(), identity.person()
+    person, other = identity.add_person(), identity.add_person()
     with listening(replicas[0], person) as ending, listening(replicas[0], other) as staying:
         identity.revoke(person)
 
@@ -170,7 +170,7 @@ def test_a_revoked_token_ends_its_streams_and_no_others(
 
 
 def test_an_expired_token_ends_its_stream(replicas: list[str], identity: FakeIdentity) -> None:
-    person = identity.person()
+    person = identity.add_person()
     ends_at = datetime.now(UTC) + timedelta(seconds=2)
     identity.answers[person.token]["expires_at"] = ends_at.isoformat()
     with listening(replicas[0], person) as listener:
@@ -197,14 +197,14 @@ def test_a_replica_that_stops_ends_its_streams_without_a_fuss(
 def test_streams_are_limited_per_person_and_per_process(
     replicas: list[str], identity: FakeIdentity
 ) -> None:
-    person, other = identity.person(), identity.person()
+    person, other = identity.add_person(), identity.add_person()
     url = f"{replicas[1]}/api/v1/inbox/stream"
     with ExitStack() as stack:
         for listener in (person, person, other):
             stack.enter_context(listening(replicas[1], listener))
 
         one_too_many = httpx.get(url, headers=person.headers)
-        full = httpx.get(url, headers=identity.person().headers)
+        full = httpx.get(url, headers=identity.add_person().headers)
 
     assert (one_too_many.status_code, one_too_many.json()["code"]) == (429, "TooManyStreams")
     assert (full.status_code, full.headers["Retry-After"]) == (503, "5")

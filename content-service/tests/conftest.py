@@ -166,7 +166,7 @@ def client(database: None, neighbours: Neighbours) -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def login(client: TestClient, identity: FakeIdentity) -> Login:
     def login(*permissions: str, **person: Any) -> Caller:
-        found = identity.person(*(permissions or MEMBER), **person)
+        found = identity.add_person(*(permissions or MEMBER), **person)
         caller = Caller(app, base_url=str(client.base_url), headers=found.headers)
         caller.user_id = found.user_id
         caller.portal = client.portal  # the event loop the app was started in

@@ -20,9 +20,9 @@ from sqlalchemy import create_engine, func, update
 
 from content_service.models import Notice, Processing
 from content_service.settings import SERVICE_FOLDER
-from tools.localdev.child_process import leashed, let_go
-from tools.localdev.layout import responds
-from tools.localdev.servers import free_port, wait_until
+from tools.localdev.child_process import start_child, stop_child
+from tools.localdev.layout import is_responding
+from tools.localdev.servers import reserve_free_port, wait_until
 from tools.localdev.services import ROOT, SERVICES
 from tools.localdev.test_servers import TemporaryServers
 
@@ -55,9 +55,9 @@ class Neighbours(FakeIdentity):
         return httpx.Response(202, json={})
 
 app.state.transport = identity = Neighbours()
-token = identity.person("documents:read", "documents:write", user_id=person).token
+token = identity.add_person("documents:read", "documents:write", user_id=person).token
 identity.answers[person] = identity.answers[token]
-identity.person(user_id=reader)
+identity.add_person(user_id=reader)
 uvicorn.run(app, port=int(port), log_config=None)
 """
 
@@ -69,12 +69,12 @@ class Server:
         content = next(service for service in SERVICES if service.short == "content")
         self.folder = Path(tempfile.mkdtemp(dir=servers.folder))
         self.files = self.folder / "files"
-        self.token, self.reader, self.port = str(uuid4()), str(uuid4()), free_port()
-        self.database = servers.postgres.create("content", f"content_{uuid4().hex}")
+        self.token, self.reader, self.port = str(uuid4()), str(uuid4()), reserve_free_port()
+        self.database = servers.postgres.create_database("content", f"content_{uuid4().hex}")
         path = os.pathsep.join([str(ROOT), str(SERVICE_FOLDER)])
         files = {"DATABASE_URL": self.database, "STORAGE_URL": self.files.as_uri()}
         own = {"PYTHONPATH": path, "CLEANUP_INTERVAL_SECONDS": "1"}
-        self.environment = {**servers.environment(content), **os.environ, **files, **own}
+        self.environment = {**servers.get_environment(content), **os.environ, **files, **own}
         migrate = [sys.executable, "-m", "alembic", "upgrade", "head"]
         subprocess.run(migrate, cwd=SERVICE_FOLDER, env=self.environment, check=True)
         self.client = httpx.Client(
@@ -86,12 +86,14 @@ class Server:
     def start(self) -> None:
         people = [self.token, self.reader]
         command = [sys.executable, "-c", SERVER, str(self.port), *people, str(self.folder)]
-        self.process = leashed(command, self.folder.with_suffix(".log"), self.environment)
-        wait_until(lambda: responds(f"http://127.0.0.1:{self.port}/health/live"), "the service")
+        self.process = start_child(command, self.folder.with_suffix(".log"), self.environment)
+        wait_until(
+            lambda: is_responding(f"http://127.0.0.1:{self.port}/health/live"), "the service"
+        )
 
     def kill(self) -> None:
         psutil.Process(self.pid).kill()
-        let_go(self.process)
+        stop_child(self.process)
 
     def end_leases(self, queue: type[Processing | Notice]) -> None:
         """As if the time of what was claimed had run out."""
@@ -121,7 +123,7 @@ def server(servers: TemporaryServers) -> Iterator[Server]:
     server.start()
     with server.client:
         yield server
-    let_go(server.process)
+    stop_child(server.process)
 
 
 def test_a_file_of_200_megabytes_takes_no_memory(server: Server) -> None:

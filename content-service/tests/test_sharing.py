@@ -103,7 +103,7 @@ def test_sharing_is_503_while_identity_cannot_say_who_that_is(
     author: Caller, reviewer: Caller
 ) -> None:
     document = author.create()
-    down = ServiceClient("http://identity", "content-service", transport=FakeIdentity(down=True))
+    down = ServiceClient("http://identity", "content-service", transport=FakeIdentity(is_down=True))
 
     path = f"/documents/{document['id']}/permissions/{reviewer.user_id}"
     with replaced("identity", down):

@@ -48,8 +48,8 @@ def execute(url: str, statements: str) -> None:
 
 
 def test_who_was_there_before_every_migration_goes_on_after_it(servers: TemporaryServers) -> None:
-    servers.postgres.create("upgraded", "upgraded")
-    url = servers.postgres.url("upgraded", "upgraded")
+    servers.postgres.create_database("upgraded", "upgraded")
+    url = servers.postgres.get_url("upgraded", "upgraded")
     migrate(url, "0001")
     execute(url, OF_THE_FIRST_VERSION)
     migrate(url, "0005")

@@ -46,33 +46,35 @@ class Caller:
 
 @dataclass(frozen=True)
 class Policy:
-    let_in: tuple[str, ...]
+    allowed: tuple[str, ...]
     theirs: str = ""
     in_person: bool = False
 
     @property
     def is_public(self) -> bool:
-        return self.let_in == ("anybody",)
+        return self.allowed == ("anybody",)
 
-    def refusal(self, caller: Caller) -> int | None:
+    def get_refusal(self, caller: Caller) -> int | None:
         """The status with which the caller is refused what belongs to the owner."""
         if self.is_public:
             return None
         if caller.user is None:
             return 401
-        if not any(map(caller.is_a, self.let_in)) or (self.in_person and not caller.is_a("person")):
+        if not any(map(caller.is_a, self.allowed)) or (
+            self.in_person and not caller.is_a("person")
+        ):
             return 403
-        is_told = caller.is_owner or (caller.is_a("*") and self.theirs == "theirs")
-        return 404 if self.theirs and not is_told else None
+        may_know = caller.is_owner or (caller.is_a("*") and self.theirs == "theirs")
+        return 404 if self.theirs and not may_know else None
 
 
-def policies(service: Path) -> dict[str, Policy]:
+def read_policies(service: Path) -> dict[str, Policy]:
     """Those of a service's folder, by route: "GET /documents"."""
     lines = (service / "tests" / "policies.txt").read_text().splitlines()
-    return dict(parsed(line) for line in lines if line and not line.startswith("#"))
+    return dict(parse_policy(line) for line in lines if line and not line.startswith("#"))
 
 
-def parsed(line: str) -> tuple[str, Policy]:
+def parse_policy(line: str) -> tuple[str, Policy]:
     method, path, rule = line.split(maxsplit=2)
     let_in, *more = rule.split(", ")
     theirs = next((words for words in more if words.startswith("theirs")), "")

@@ -9,26 +9,28 @@ import pytest
 
 from tools.localdev.services import SERVICES, Service
 
-from ..endpoints import ENDPOINTS, Endpoint, for_each, good_body
-from ..people import (
-    NO_CERTIFICATES,
-    PROTECTED,
+from ..api_endpoints import ENDPOINTS, Endpoint, build_good_body, for_each
+from ..users import (
+    PROTECTED_PATHS,
+    WITHOUT_CERTIFICATES,
     Person,
     Stack,
-    answer,
-    belongings,
+    create_api_key,
+    create_belongings,
     eventually,
+    get_json,
+    get_service_token,
     log_in,
-    new_key,
     register,
-    service_token,
 )
-from .policies import Caller, Policy, policies
+from .policies import Caller, Policy, read_policies
 
 PREFIX = "/api/v1"
 # What belongs to somebody at a service that was added to the platform, `belongings` cannot know.
-ATTACKED = [(service, endpoint) for service, endpoint in ENDPOINTS if service.short in PROTECTED]
-POLICIES = {service.name: policies(service.folder) for service in SERVICES}
+PLATFORM_ENDPOINTS = [
+    (service, endpoint) for service, endpoint in ENDPOINTS if service.short in PROTECTED_PATHS
+]
+POLICIES = {service.name: read_policies(service.folder) for service in SERVICES}
 # They would end the session with which the caller goes on.
 ENDS_ITSELF = {"POST /auth/logout", "DELETE /auth/sessions"}
 PRIVATE = {"session_id", "document_id", "workflow_id", "task_id", "notification_id", "item_id",
@@ -37,12 +39,12 @@ PRIVATE = {"session_id", "document_id", "workflow_id", "task_id", "notification_
 Clients = dict[str, httpx.Client]
 
 
-def name_of(endpoint: Endpoint) -> str:
+def get_name(endpoint: Endpoint) -> str:
     return f"{endpoint.method} {endpoint.path.removeprefix(PREFIX)}"
 
 
-def policy_of(service: Service, endpoint: Endpoint) -> Policy:
-    return POLICIES[service.name][name_of(endpoint)]
+def get_policy(service: Service, endpoint: Endpoint) -> Policy:
+    return POLICIES[service.name][get_name(endpoint)]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def owner(stack: Stack) -> Person:
 
 @pytest.fixture(scope="module")
 def ids(owner: Person) -> dict[str, str]:
-    ids = belongings(owner)
+    ids = create_belongings(owner)
     sent = f"/notifications/{ids['notification_id']}"
     eventually(lambda: owner.get("communication", sent)["status"] == "delivered")
     return ids
@@ -67,22 +69,22 @@ def callers(stack: Stack, owner: Person) -> dict[str, Caller]:
         "member": member,
         "outsider": log_in(stack, "outsider@example.com"),
         "admin": log_in(stack, "admin@example.com"),
-        "service": service_token(stack, "content"),
-        "service for the member": service_token(stack, "workflow", member.user_id),
+        "service": get_service_token(stack, "content"),
+        "service for the member": get_service_token(stack, "workflow", member.user_id),
     }
     keys = {
-        "key of the member": new_key(member, ["documents:read", "workflows:read"]),
-        "key of the admin": new_key(people["admin"], ["*"]),
+        "key of the member": create_api_key(member, ["documents:read", "workflows:read"]),
+        "key of the admin": create_api_key(people["admin"], ["*"]),
     }
     return {
         "nobody": Caller(),
-        **{name: caller(person, is_owner=person is owner) for name, person in people.items()},
-        **{name: caller(key, is_key=True) for name, key in keys.items()},
+        **{name: build_caller(person, is_owner=person is owner) for name, person in people.items()},
+        **{name: build_caller(key, is_key=True) for name, key in keys.items()},
     }
 
 
-def caller(person: Person, **is_a: bool) -> Caller:
-    user = answer(person.ask("POST", "identity", "/auth/validate"))
+def build_caller(person: Person, **is_a: bool) -> Caller:
+    user = get_json(person.request("POST", "identity", "/auth/validate"))
     return Caller(person.token, user, **is_a)
 
 
@@ -91,7 +93,9 @@ def clients(stack: Stack) -> Iterator[Clients]:
     with ExitStack() as opened:
         yield {
             service.name: opened.enter_context(
-                httpx.Client(base_url=stack.url(service.name), verify=NO_CERTIFICATES, timeout=15)
+                httpx.Client(
+                    base_url=stack.get_url(service.name), verify=WITHOUT_CERTIFICATES, timeout=15
+                )
             )
             for service in SERVICES
         }
@@ -104,14 +108,14 @@ def client(clients: Clients, service: Service) -> httpx.Client:
 
 @pytest.fixture(scope="module")
 def before(clients: Clients, callers: dict[str, Caller], ids: dict[str, str]) -> dict[str, str]:
-    return state(clients, callers["owner"], ids)
+    return read_state(clients, callers["owner"], ids)
 
 
-def state(clients: Clients, owner: Caller, ids: dict[str, str]) -> dict[str, str]:
+def read_state(clients: Clients, owner: Caller, ids: dict[str, str]) -> dict[str, str]:
     """All that the owner's things say of themselves."""
     return {
         endpoint.path: response.text
-        for service, endpoint in ATTACKED
+        for service, endpoint in PLATFORM_ENDPOINTS
         if endpoint.method == "GET" and "{" in endpoint.path
         if not endpoint.path.endswith(("/download", "/stream"))  # leaves a trace; has no end
         if (response := call(clients[service.name], replace(endpoint, ids=ids), owner)).is_success
@@ -119,9 +123,9 @@ def state(clients: Clients, owner: Caller, ids: dict[str, str]) -> dict[str, str
 
 
 def call(client: httpx.Client, endpoint: Endpoint, caller: Caller) -> httpx.Response:
-    headers, content = good_body(endpoint)
+    headers, content = build_good_body(endpoint)
     headers = {"If-Match": '"1"'} | headers | caller.headers
-    method, url = endpoint.method, endpoint.url(q="mill")
+    method, url = endpoint.method, endpoint.build_url(q="mill")
     request = client.build_request(method, url, content=content, headers=headers)
     response = client.send(request, stream=True)
     if "event-stream" not in response.headers.get("content-type", ""):  # which has no end
@@ -130,7 +134,7 @@ def call(client: httpx.Client, endpoint: Endpoint, caller: Caller) -> httpx.Resp
     return response
 
 
-@for_each(ATTACKED)
+@for_each(PLATFORM_ENDPOINTS)
 def test_whoever_may_not_is_refused(
     service: Service,
     endpoint: Endpoint,
@@ -139,7 +143,9 @@ def test_whoever_may_not_is_refused(
     ids: dict[str, str],
     before: dict[str, str],
 ) -> None:
-    refusals = {name: policy_of(service, endpoint).refusal(who) for name, who in callers.items()}
+    refusals = {
+        name: get_policy(service, endpoint).get_refusal(who) for name, who in callers.items()
+    }
     refused = {name: status for name, status in refusals.items() if status}
     attacked = replace(endpoint, ids=ids)
 
@@ -154,7 +160,7 @@ def test_whoever_may_not_is_refused(
 def test_after_all_that_everything_is_as_it_was(
     clients: Clients, callers: dict[str, Caller], ids: dict[str, str], before: dict[str, str]
 ) -> None:
-    assert state(clients, callers["owner"], ids) == before
+    assert read_state(clients, callers["owner"], ids) == before
 
 
 def test_no_list_shows_what_is_somebody_elses(
@@ -165,11 +171,11 @@ def test_no_list_shows_what_is_somebody_elses(
     def lists_of(caller: Caller) -> set[str]:
         """The lists in which the caller sees something of the owner's."""
         return {
-            name_of(endpoint)
-            for service, endpoint in ATTACKED
+            get_name(endpoint)
+            for service, endpoint in PLATFORM_ENDPOINTS
             if endpoint.method == "GET" and "{" not in endpoint.path
             if not endpoint.path.endswith("/stream")  # of the inbox, which is among them
-            if policy_of(service, endpoint).refusal(caller) is None
+            if get_policy(service, endpoint).get_refusal(caller) is None
             if (text := call(clients[service.name], endpoint, caller).text)
             if any(id in text for id in private)
         }
@@ -180,7 +186,7 @@ def test_no_list_shows_what_is_somebody_elses(
     assert not shown["member"] | shown["outsider"] | shown["service for the member"]
 
 
-@for_each(ATTACKED)
+@for_each(PLATFORM_ENDPOINTS)
 def test_whoever_may_is_let_in(
     service: Service,
     endpoint: Endpoint,
@@ -189,10 +195,12 @@ def test_whoever_may_is_let_in(
     ids: dict[str, str],
 ) -> None:
     """The same requests are good for those who may send them: the refusals mean something."""
-    policy = policy_of(service, endpoint)
+    policy = get_policy(service, endpoint)
     for name, caller in callers.items():
-        ends = name_of(endpoint) in ENDS_ITSELF or (caller.is_owner and endpoint.method == "DELETE")
-        if policy.refusal(caller) or ends:
+        ends = get_name(endpoint) in ENDS_ITSELF or (
+            caller.is_owner and endpoint.method == "DELETE"
+        )
+        if policy.get_refusal(caller) or ends:
             continue
         # What is the owner's is changed by the owner alone.
         harmless = caller.is_owner or endpoint.method == "GET"

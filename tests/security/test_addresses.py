@@ -5,7 +5,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from ..people import PASSWORD, Stack, answer, ask, log_in, register
+from ..users import PASSWORD, Stack, get_json, log_in, register, send_request
 
 OTHER_PASSWORD = "a password of somebody else"
 
@@ -43,7 +43,7 @@ SAME = {
 
 
 def post(stack: Stack, path: str, **body: str) -> httpx.Response:
-    return ask(stack, "POST", "identity", f"/api/v1/auth/{path}", json=body)
+    return send_request(stack, "POST", "identity", f"/api/v1/auth/{path}", json=body)
 
 
 @pytest.mark.parametrize("written", NO_ADDRESSES.values(), ids=list(NO_ADDRESSES))
@@ -67,7 +67,7 @@ def test_an_address_is_one_account_however_it_is_written(
 ) -> None:
     name = uuid4().hex
     new = {"password": PASSWORD, "name": "Tess Tester"}
-    answer(post(stack, "register", email=first.format(name), **new))
+    get_json(post(stack, "register", email=first.format(name), **new))
 
     post(stack, "register", email=second.format(name.upper()), password=OTHER_PASSWORD, name="Eve")
 
@@ -82,4 +82,4 @@ def test_a_name_is_one_line_in_every_mail(stack: Stack) -> None:
 
     for name in ("Eve\r\nBcc: eve@example.com", "Eve\nBcc: eve@example.com", "Eve\u2028Bcc: e@x.y"):
         path = f"/users/{person.user_id}/profile"
-        assert person.ask("PATCH", "identity", path, json={"name": name}).status_code == 422
+        assert person.request("PATCH", "identity", path, json={"name": name}).status_code == 422

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from ..people import Person, Stack, ask, eventually, mails, register
+from ..users import Person, Stack, eventually, get_mails, register, send_request
 
 AT_ONCE = 10
 
@@ -18,13 +18,13 @@ def person(stack: Stack) -> Person:
 
 
 def token_in_mail(person: Person, path: str) -> str:
-    [mail] = eventually(lambda: mails(person.stack, person.email, path))
+    [mail] = eventually(lambda: get_mails(person.stack, person.email, path))
     [token] = re.findall(rf"{path}\?token=([\w-]+)", mail["text"])
     return str(token)
 
 
 def post(stack: Stack, path: str, **body: str) -> httpx.Response:
-    return ask(stack, "POST", "identity", f"/api/v1/auth/{path}", json=body)
+    return send_request(stack, "POST", "identity", f"/api/v1/auth/{path}", json=body)
 
 
 def at_once(send: Callable[[int], httpx.Response]) -> list[int]:
@@ -64,8 +64,8 @@ def test_no_link_is_in_a_log(stack: Stack, person: Person) -> None:
     tokens = [token_in_mail(person, f"/auth/{path}") for path in ("verify-email", "reset-password")]
 
     post(stack, "verify-email", token=tokens[0])
-    ask(stack, "GET", "identity", "/auth/reset-password", params={"token": tokens[1]})
+    send_request(stack, "GET", "identity", "/auth/reset-password", params={"token": tokens[1]})
 
     for process in ("identity-service", "communication-service", "communication-worker"):
-        logged = stack.logs(process)
+        logged = stack.read_logs(process)
         assert not [token for token in tokens if token in logged], process

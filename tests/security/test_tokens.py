@@ -13,7 +13,16 @@ from jose import jwt
 
 from chassis.settings import DEVELOPMENT_JWT_SECRET
 
-from ..people import PASSWORD, PROTECTED, Person, Stack, answer, ask, log_in, register
+from ..users import (
+    PASSWORD,
+    PROTECTED_PATHS,
+    Person,
+    Stack,
+    get_json,
+    log_in,
+    register,
+    send_request,
+)
 
 Forge = Callable[[str], str]  # from a good token to one that must be refused
 
@@ -127,8 +136,8 @@ def person(stack: Stack) -> Person:
 def statuses(stack: Stack, **sent: Any) -> dict[str, int]:
     """What each service says to a request that was sent like this."""
     return {
-        service: ask(stack, "GET", service, f"/api/v1{path}", **sent).status_code
-        for service, path in PROTECTED.items()
+        service: send_request(stack, "GET", service, f"/api/v1{path}", **sent).status_code
+        for service, path in PROTECTED_PATHS.items()
     }
 
 
@@ -136,8 +145,8 @@ def with_token(stack: Stack, token: str) -> dict[str, int]:
     return statuses(stack, headers={"Authorization": f"Bearer {token}"})
 
 
-LET_IN = dict.fromkeys(PROTECTED, 200)
-REFUSED = dict.fromkeys(PROTECTED, 401)
+LET_IN = dict.fromkeys(PROTECTED_PATHS, 200)
+REFUSED = dict.fromkeys(PROTECTED_PATHS, 401)
 
 
 def test_a_forger_who_has_the_key_is_let_in(stack: Stack, person: Person) -> None:
@@ -158,7 +167,7 @@ def test_a_session_does_not_carry_somebody_elses_name(stack: Stack, person: Pers
 
 def test_a_refresh_token_is_no_access_token(stack: Stack, person: Person) -> None:
     credentials = {"email": person.email, "password": PASSWORD}
-    session = answer(ask(stack, "POST", "identity", "/auth/login", json=credentials))
+    session = get_json(send_request(stack, "POST", "identity", "/auth/login", json=credentials))
 
     assert with_token(stack, session["refresh_token"]) == REFUSED
 

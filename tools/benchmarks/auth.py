@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import httpx
 
 from tools.benchmarks.harness.bars import Bar, report
-from tools.benchmarks.harness.load import Result, load
-from tools.benchmarks.harness.stack import measured_server, running_stack
+from tools.benchmarks.harness.load import Result, run_load
+from tools.benchmarks.harness.stack import run_measured_server, run_stack
 from tools.localdev.stack import LocalDevStack
 
 ROUNDS = 7
@@ -28,35 +28,35 @@ Results = dict[tuple[str, str], list[Result]]
 
 
 def main() -> None:
-    with running_stack(OVERRIDES) as stack:
+    with run_stack(OVERRIDES) as stack:
         token, user_id, document_id = prepare(stack)
         os.environ["BENCH_USER_ID"] = user_id
-        with measured_server(stack, "content", "tools.benchmarks.auth_server:app") as url:
+        with run_measured_server(stack, "content", "tools.benchmarks.auth_server:app") as url:
             headers = {"Authorization": f"Bearer {token}"}
-            paths = {case: path(*case, document_id) for case in CASES}
+            paths = {case: build_path(*case, document_id) for case in CASES}
             for case in CASES:
-                load(url + paths[case], headers, seconds=0.5)
+                run_load(url + paths[case], headers, seconds=0.5)
             results, calls = measure(stack, url, paths, headers)
-    show(results)
-    report(list(bars(results, calls)))
+    print_results(results)
+    report(list(build_bars(results, calls)))
 
 
 def prepare(stack: LocalDevStack) -> tuple[str, str, str]:
     """A person, their token, and a document of theirs."""
     person = {"email": "bench@example.com", "password": "a-long-bench-password"}
     with httpx.Client() as client:
-        auth = f"{stack.url('identity-service')}/api/v1/auth"
+        auth = f"{stack.get_url('identity-service')}/api/v1/auth"
         client.post(f"{auth}/register", json={**person, "name": "Bench"}).raise_for_status()
         login = client.post(f"{auth}/login", json=person).raise_for_status().json()
         created = client.post(
-            f"{stack.url('content-service')}/api/v1/documents",
+            f"{stack.get_url('content-service')}/api/v1/documents",
             json={"title": "Bench", "body": "On the Analytical Engine. " * 40},
             headers={"Authorization": f"Bearer {login['access_token']}"},
         ).raise_for_status()
         return login["access_token"], login["user_id"], created.json()["id"]
 
 
-def path(what: str, how: str, document_id: str) -> str:
+def build_path(what: str, how: str, document_id: str) -> str:
     return f"/bench/{what}/{how}" + (f"/{document_id}" if what == "document" else "")
 
 
@@ -69,46 +69,48 @@ def measure(
     for number in range(ROUNDS):
         print(f"round {number + 1} of {ROUNDS}", flush=True)
         for case in CASES:
-            before = validations(stack)
-            result = load(url + paths[case], headers, seconds=SECONDS)
+            before = count_validations(stack)
+            result = run_load(url + paths[case], headers, seconds=SECONDS)
             if result.failures:
                 sys.exit(f"{case}: {result.failures} requests failed")
             results[case].append(result)
-            calls += (validations(stack) - before) if case[1] == "ours" else 0
+            calls += (count_validations(stack) - before) if case[1] == "ours" else 0
     return results, calls
 
 
-def validations(stack: LocalDevStack) -> int:
+def count_validations(stack: LocalDevStack) -> int:
     """How often identity was asked to validate a token, ever."""
-    metrics = httpx.get(f"{stack.url('identity-service')}/metrics").text
+    metrics = httpx.get(f"{stack.get_url('identity-service')}/metrics").text
     counted = [line for line in metrics.splitlines() if line.startswith("http_requests_total{")]
     return sum(int(float(line.split()[-1])) for line in counted if "/auth/validate" in line)
 
 
-def rate(results: list[Result]) -> float:
+def get_rate(results: list[Result]) -> float:
     return statistics.median(result.per_second for result in results)
 
 
-def latency(results: list[Result], percent: float) -> float:
-    return statistics.median(result.percentile(percent) for result in results)
+def get_latency(results: list[Result], percent: float) -> float:
+    return statistics.median(result.get_percentile(percent) for result in results)
 
 
-def show(results: Results) -> None:
+def print_results(results: Results) -> None:
     print(f"\n{'endpoint':<10}{'auth':<10}{'req/s':>8}{'p50 ms':>9}{'p99 ms':>9}{'of none':>9}")
     for (what, how), runs in results.items():
-        share = rate(runs) / rate(results[what, "none"])
-        p50, p99 = latency(runs, 50) * 1000, latency(runs, 99) * 1000
-        print(f"{what:<10}{how:<10}{rate(runs):>8.0f}{p50:>9.1f}{p99:>9.1f}{share:>9.3f}")
+        share = get_rate(runs) / get_rate(results[what, "none"])
+        p50, p99 = get_latency(runs, 50) * 1000, get_latency(runs, 99) * 1000
+        print(f"{what:<10}{how:<10}{get_rate(runs):>8.0f}{p50:>9.1f}{p99:>9.1f}{share:>9.3f}")
     print()
 
 
-def bars(results: Results, calls: int) -> Iterator[Bar]:
+def build_bars(results: Results, calls: int) -> Iterator[Bar]:
     for what, of_none, of_literal in (("answer", 0.70, 150), ("document", 0.90, 30)):
         ours, none, literal = (results[what, how] for how in ("ours", "none", "literal"))
-        yield Bar(f"{what}-of-no-auth", rate(ours) / rate(none), of_none)
-        yield Bar(f"{what}-of-literal", rate(ours) / rate(literal), of_literal)
-        yield Bar(f"{what}-p99-of-p50", latency(ours, 99) / latency(ours, 50), 3, most=True)
-    yield Bar("calls-to-identity", calls, 0, most=True)
+        yield Bar(f"{what}-of-no-auth", get_rate(ours) / get_rate(none), of_none)
+        yield Bar(f"{what}-of-literal", get_rate(ours) / get_rate(literal), of_literal)
+        yield Bar(
+            f"{what}-p99-of-p50", get_latency(ours, 99) / get_latency(ours, 50), 3, is_maximum=True
+        )
+    yield Bar("calls-to-identity", calls, 0, is_maximum=True)
 
 
 if __name__ == "__main__":

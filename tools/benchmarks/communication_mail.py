@@ -14,7 +14,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 BODY = "On the Analytical Engine. " * 20
 
 
-class Nowhere:
+class DiscardingHandler:
     def __init__(self, delay: float) -> None:
         self.delay = delay
 
@@ -23,14 +23,14 @@ class Nowhere:
         return "250 Taken"
 
 
-async def serve(port: int, delay: float) -> None:
+async def run_server(port: int, delay: float) -> None:
     loop = asyncio.get_running_loop()
-    handler = Nowhere(delay)
+    handler = DiscardingHandler(delay)
     async with await loop.create_server(lambda: SMTP(handler), "127.0.0.1", port) as server:
         await server.serve_forever()
 
 
-def send(port: int, count: int) -> float:
+def send_mails(port: int, count: int) -> float:
     """A bare loop over one connection with a mail that is made already; mails per second."""
     message = f"Subject: Hello\r\nMessage-ID: <1@example.com>\r\n\r\n{BODY}\r\n".encode()
     with smtplib.SMTP("127.0.0.1", port, "example.com") as smtp:
@@ -42,6 +42,6 @@ def send(port: int, count: int) -> float:
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        asyncio.run(serve(int(sys.argv[2]), float(sys.argv[3])))
+        asyncio.run(run_server(int(sys.argv[2]), float(sys.argv[3])))
     else:
-        print(send(int(sys.argv[2]), int(sys.argv[3])))
+        print(send_mails(int(sys.argv[2]), int(sys.argv[3])))

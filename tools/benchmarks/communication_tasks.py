@@ -11,5 +11,5 @@ celery.conf.task_default_queue = "communication:queue:nothing"
 
 
 @celery.task(name="benchmarks.nothing")
-def nothing() -> None:
+def do_nothing() -> None:
     """All that is measured is what Celery itself takes."""

@@ -20,8 +20,8 @@ from pydantic import TypeAdapter
 from chassis.pagination import encode_cursor
 from tools.benchmarks.auth import OVERRIDES, prepare
 from tools.benchmarks.harness.bars import Bar, report
-from tools.benchmarks.harness.load import Result, load
-from tools.benchmarks.harness.stack import measured_server, running_stack
+from tools.benchmarks.harness.load import Result, run_load
+from tools.benchmarks.harness.stack import run_measured_server, run_stack
 from tools.localdev.services import ROOT
 from tools.localdev.stack import LocalDevStack
 
@@ -61,25 +61,27 @@ Results = dict[tuple[str, str], list[Result]]
 
 
 def main() -> None:
-    with running_stack(OVERRIDES) as stack, ExitStack() as servers:
+    with run_stack(OVERRIDES) as stack, ExitStack() as servers:
         token, user_id, _ = prepare(stack)
         os.environ["BENCH_USER_ID"] = user_id
         urls = {}
         for size, count in SIZES.items():
             print(f"filling a database with {count:,} documents", flush=True)
-            database = {"DATABASE_URL": filled(stack, f"bench_{size.lower()}", count, user_id)}
-            server = measured_server(
+            database = {
+                "DATABASE_URL": fill_database(stack, f"bench_{size.lower()}", count, user_id)
+            }
+            server = run_measured_server(
                 stack, "content", "tools.benchmarks.content_server:app", database
             )
             urls[size] = servers.enter_context(server)
         results = measure(urls, {"Authorization": f"Bearer {token}"})
-    show(results)
-    report(list(bars(results)))
+    print_results(results)
+    report(list(build_bars(results)))
 
 
-def filled(stack: LocalDevStack, database: str, count: int, user_id: str) -> str:
+def fill_database(stack: LocalDevStack, database: str, count: int, user_id: str) -> str:
     """The URL of a new database with so many documents, all of one person."""
-    url = stack.layout.postgres.create("content", database)
+    url = stack.layout.postgres.create_database("content", database)
     command = [sys.executable, "-m", "alembic", "upgrade", "head"]
     environment = {**os.environ, "DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
     subprocess.run(command, cwd=ROOT / "content-service", env=environment, check=True)
@@ -95,8 +97,8 @@ def measure(urls: dict[str, str], headers: dict[str, str]) -> Results:
     for number in range(ROUNDS + 1):
         print(f"round {number} of {ROUNDS}" if number else "warming up", flush=True)
         for size, url in urls.items():
-            for name, path, body, connections in cases(SIZES[size]):
-                result = load(
+            for name, path, body, connections in list_cases(SIZES[size]):
+                result = run_load(
                     url + path, headers, seconds=SECONDS, connections=connections, body=body
                 )
                 if result.failures:
@@ -106,10 +108,10 @@ def measure(urls: dict[str, str], headers: dict[str, str]) -> Results:
     return results
 
 
-def cases(count: int) -> Iterator[tuple[str, str, bytes | None, int]]:
+def list_cases(count: int) -> Iterator[tuple[str, str, bytes | None, int]]:
     """Name, path, body and connections. Page 1,000 is as deep as there are documents."""
-    documents, middle = "/api/v1/documents", bench_id(count // 2)
-    cursor = encode_cursor(TypeAdapter(UUID), bench_id(max(1, count - 999 * 50) + 50))
+    documents, middle = "/api/v1/documents", make_document_id(count // 2)
+    cursor = encode_cursor(TypeAdapter(UUID), make_document_id(max(1, count - 999 * 50) + 50))
     yield "page 1", documents, None, 32
     yield "page 1,000", f"{documents}?cursor={cursor}", None, 32
     yield "page as objects", "/bench/orm", None, 32
@@ -122,40 +124,42 @@ def cases(count: int) -> Iterator[tuple[str, str, bytes | None, int]]:
     yield "bare insert", "/bench/bare", NEW, 32
 
 
-def bench_id(number: int) -> UUID:
+def make_document_id(number: int) -> UUID:
     """As in FILL."""
     return UUID(f"0190{number:08x}70008000{number:012x}")
 
 
-def rate(runs: list[Result]) -> float:
+def get_rate(runs: list[Result]) -> float:
     return median(run.per_second for run in runs)
 
 
-def latency(runs: list[Result], percent: float) -> float:
+def get_latency(runs: list[Result], percent: float) -> float:
     """In milliseconds."""
-    return median(run.percentile(percent) for run in runs) * 1000
+    return median(run.get_percentile(percent) for run in runs) * 1000
 
 
-def show(results: Results) -> None:
+def print_results(results: Results) -> None:
     print(f"\n{'case':<20}{'documents':<10}{'req/s':>8}{'p50 ms':>9}{'p95 ms':>9}")
     for (name, size), runs in sorted(results.items()):
-        p50, p95 = latency(runs, 50), latency(runs, 95)
-        print(f"{name:<20}{size:<10}{rate(runs):>8.0f}{p50:>9.1f}{p95:>9.1f}")
+        p50, p95 = get_latency(runs, 50), get_latency(runs, 95)
+        print(f"{name:<20}{size:<10}{get_rate(runs):>8.0f}{p50:>9.1f}{p95:>9.1f}")
     print()
 
 
-def bars(results: Results) -> Iterator[Bar]:
-    def ratio(one: str, other: str, size: str = "1M", other_size: str = "1M") -> float:
-        return rate(results[one, size]) / rate(results[other, other_size])
+def build_bars(results: Results) -> Iterator[Bar]:
+    def compare(one: str, other: str, size: str = "1M", other_size: str = "1M") -> float:
+        return get_rate(results[one, size]) / get_rate(results[other, other_size])
 
-    yield Bar("page-1-of-page-1000", ratio("page 1", "page 1,000"), 1.3, most=True)
-    yield Bar("list-1k-of-1M", ratio("page 1", "page 1", "1k"), 1.5, most=True)
-    yield Bar("read-1k-of-1M", ratio("read", "read", "1k"), 1.5, most=True)
-    yield Bar("rare-word-p95-ms", latency(results["rare word", "1M"], 95), 20, most=True)
-    yield Bar("common-word-p95-ms", latency(results["common word", "1M"], 95), 50, most=True)
-    yield Bar("page-of-orm", ratio("page 1", "page as objects"), 1.8)
-    yield Bar("read-of-no-auth", ratio("read with auth", "read without auth"), 0.9)
-    yield Bar("insert-of-bare", ratio("insert", "bare insert"), 0.5)
+    yield Bar("page-1-of-page-1000", compare("page 1", "page 1,000"), 1.3, is_maximum=True)
+    yield Bar("list-1k-of-1M", compare("page 1", "page 1", "1k"), 1.5, is_maximum=True)
+    yield Bar("read-1k-of-1M", compare("read", "read", "1k"), 1.5, is_maximum=True)
+    yield Bar("rare-word-p95-ms", get_latency(results["rare word", "1M"], 95), 20, is_maximum=True)
+    yield Bar(
+        "common-word-p95-ms", get_latency(results["common word", "1M"], 95), 50, is_maximum=True
+    )
+    yield Bar("page-of-orm", compare("page 1", "page as objects"), 1.8)
+    yield Bar("read-of-no-auth", compare("read with auth", "read without auth"), 0.9)
+    yield Bar("insert-of-bare", compare("insert", "bare insert"), 0.5)
 
 
 if __name__ == "__main__":

@@ -36,12 +36,12 @@ router.get("/protected/{document_id}")(read_document)
 
 
 @router.get("/unprotected/{document_id}")
-async def read(document_id: UUID, request: Request) -> Response:
+async def read_unprotected(document_id: UUID, request: Request) -> Response:
     return await read_document(document_id, READER, request)
 
 
 @router.post("/bare", response_model=DocumentWithBody, status_code=201)
-def insert(new: DocumentCreate, session: DbSession) -> Document:
+def insert_bare(new: DocumentCreate, session: DbSession) -> Document:
     """One row and its index entries: no access, no version, no audit trail, nobody asked."""
     content = {"title": new.title, "tags": new.tags, **describe_text(new.body)._asdict()}
     document = Document(owner_id=os.environ["BENCH_USER_ID"], **content)

@@ -22,19 +22,21 @@ import httpx
 from argon2 import PasswordHasher
 
 from tools.benchmarks.harness.bars import Bar, report
-from tools.benchmarks.harness.load import Next, Result, converse, load
-from tools.benchmarks.harness.stack import BOTH_CORES, MEASURED_CORE, measured_server, running_stack
+from tools.benchmarks.harness.load import Next, Result, run_conversations, run_load
+from tools.benchmarks.harness.stack import BOTH_CORES, MEASURED_CORE, run_measured_server, run_stack
 
 ROUNDS = 7
 SECONDS = 1.5
-LONG = 5  # for logins alone: their queue fills and empties once in each run, which is not the rate
-LOGINS_AT_ONCE, REFRESHES_AT_ONCE = 8, 16
+LOGIN_SECONDS = (
+    5  # for logins alone: their queue fills and empties once in each run, which is not the rate
+)
+CONCURRENT_LOGINS, CONCURRENT_REFRESHES = 8, 16
 PEOPLE = 129  # so many that nobody has twenty sessions, of which the next login would end one
 PASSWORD = "a-long-bench-password"
 # A request log costs every case the same, and so would only hide the differences.
 IDENTITY = "identity_service.main:app"
 OVERRIDES = {"LOG_LEVEL": "WARNING"}
-NICE = 8  # as in identity_service/crypto/passwords.py
+HASH_THREAD_NICENESS = 8  # as in identity_service/crypto/passwords.py
 OWASP_MINIMUM = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 Results = dict[str, list[Result]]
@@ -51,7 +53,7 @@ class Rotation:
         return json.dumps({"refresh_token": self.token}).encode()
 
 
-def in_turn(people: list[dict[str, str]]) -> Next:
+def take_turns(people: list[dict[str, str]]) -> Next:
     """Whoever logs in next, whatever the answer to the one before."""
     following = cycle(people)
     return lambda answer: json.dumps(next(following)).encode()
@@ -81,32 +83,36 @@ class People:
 
 def main() -> None:
     with (
-        running_stack(OVERRIDES) as stack,
-        measured_server(stack, "identity", IDENTITY) as identity,
-        measured_server(stack, "identity", IDENTITY, cores=BOTH_CORES) as roomy,
-        measured_server(stack, "identity", "tools.benchmarks.identity_server:app") as bare,
+        run_stack(OVERRIDES) as stack,
+        run_measured_server(stack, "identity", IDENTITY) as identity,
+        run_measured_server(stack, "identity", IDENTITY, cores=BOTH_CORES) as roomy,
+        run_measured_server(stack, "identity", "tools.benchmarks.identity_server:app") as bare,
         httpx.Client() as client,
     ):
         people = People(f"{identity}/api/v1/auth", client)
-        results, hashes = measure(cases(people, roomy, bare))
-    show(results, hashes)
-    report(list(bars(results, hashes)))
+        results, hashes = measure(build_cases(people, roomy, bare))
+    print_results(results, hashes)
+    report(list(build_bars(results, hashes)))
 
 
-def cases(people: People, roomy: str, bare: str) -> dict[str, Callable[[], Result]]:
+def build_cases(people: People, roomy: str, bare: str) -> dict[str, Callable[[], Result]]:
     tokens = people.log_in(-1)  # who never logs in again: the oldest sessions end then
     bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
 
     def validate() -> Result:
-        return load(f"{people.auth}/validate", bearer, seconds=SECONDS, body=b"")
+        return run_load(f"{people.auth}/validate", bearer, seconds=SECONDS, body=b"")
 
     def log_in(url: str, seconds: float) -> Result:
-        bodies = [in_turn(people.credentials[n:-1:LOGINS_AT_ONCE]) for n in range(LOGINS_AT_ONCE)]
-        return converse(f"{url}/login", bodies, seconds=seconds)
+        bodies = [
+            take_turns(people.credentials[n:-1:CONCURRENT_LOGINS]) for n in range(CONCURRENT_LOGINS)
+        ]
+        return run_conversations(f"{url}/login", bodies, seconds=seconds)
 
     def refresh() -> Result:
-        rotations = [Rotation(people.log_in(n)["refresh_token"]) for n in range(REFRESHES_AT_ONCE)]
-        return converse(f"{people.auth}/refresh", rotations, seconds=SECONDS)
+        rotations = [
+            Rotation(people.log_in(n)["refresh_token"]) for n in range(CONCURRENT_REFRESHES)
+        ]
+        return run_conversations(f"{people.auth}/refresh", rotations, seconds=SECONDS)
 
     def validate_while_people_log_in() -> Result:
         with ThreadPoolExecutor(1) as beside:
@@ -117,11 +123,11 @@ def cases(people: People, roomy: str, bare: str) -> dict[str, Callable[[], Resul
             return result
 
     return {
-        "row": lambda: load(f"{bare}/row/{tokens['user_id']}", {}, seconds=SECONDS),
+        "row": lambda: run_load(f"{bare}/row/{tokens['user_id']}", {}, seconds=SECONDS),
         "validate": validate,
         "validate, 8 logins": validate_while_people_log_in,
         "refresh": refresh,
-        "login": lambda: log_in(f"{roomy}/api/v1/auth", LONG),
+        "login": lambda: log_in(f"{roomy}/api/v1/auth", LOGIN_SECONDS),
     }
 
 
@@ -135,22 +141,22 @@ def measure(cases: dict[str, Callable[[], Result]]) -> tuple[Results, float]:
             results[name].append(result := case())
             if result.failures:
                 sys.exit(f"{name}: {result.failures} requests failed")
-        hashes.append(hashes_per_second())
+        hashes.append(measure_hash_rate())
     return results, statistics.median(hashes)
 
 
-def hashes_per_second() -> float:
+def measure_hash_rate() -> float:
     """Of the measured core, in a thread of the priority that the service's has."""
-    with ThreadPoolExecutor(1, initializer=step_aside) as hashing:
-        return hashing.submit(hash_and_hash).result()
+    with ThreadPoolExecutor(1, initializer=lower_thread_priority) as hashing:
+        return hashing.submit(count_hashes).result()
 
 
-def step_aside() -> None:
+def lower_thread_priority() -> None:
     os.sched_setaffinity(0, {MEASURED_CORE})  # this thread's
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HASH_THREAD_NICENESS)
 
 
-def hash_and_hash() -> float:
+def count_hashes() -> float:
     started, count = perf_counter(), 0
     while perf_counter() - started < SECONDS:
         OWASP_MINIMUM.hash(PASSWORD)
@@ -158,28 +164,33 @@ def hash_and_hash() -> float:
     return count / (perf_counter() - started)
 
 
-def rate(results: list[Result]) -> float:
+def get_rate(results: list[Result]) -> float:
     return statistics.median(result.per_second for result in results)
 
 
-def latency(results: list[Result], percent: float) -> float:
-    return statistics.median(result.percentile(percent) for result in results)
+def get_latency(results: list[Result], percent: float) -> float:
+    return statistics.median(result.get_percentile(percent) for result in results)
 
 
-def show(results: Results, hashes: float) -> None:
+def print_results(results: Results, hashes: float) -> None:
     print(f"\n{'case':<20}{'per second':>12}{'p50 ms':>9}{'p99 ms':>9}")
     for name, runs in results.items():
-        p50, p99 = latency(runs, 50) * 1000, latency(runs, 99) * 1000
-        print(f"{name:<20}{rate(runs):>12.0f}{p50:>9.1f}{p99:>9.1f}")
+        p50, p99 = get_latency(runs, 50) * 1000, get_latency(runs, 99) * 1000
+        print(f"{name:<20}{get_rate(runs):>12.0f}{p50:>9.1f}{p99:>9.1f}")
     print(f"{'hash':<20}{hashes:>12.1f}\n")
 
 
-def bars(results: Results, hashes: float) -> Iterator[Bar]:
+def build_bars(results: Results, hashes: float) -> Iterator[Bar]:
     row, quiet, busy = (results[n] for n in ("row", "validate", "validate, 8 logins"))
-    yield Bar("validate-of-row", rate(quiet) / rate(row), 0.60)
-    yield Bar("login-of-hash", rate(results["login"]) / hashes, 0.90)
-    yield Bar("validate-while-logins", rate(busy) / rate(quiet), 0.70)
-    yield Bar("validate-p99-while-logins", latency(busy, 99) / latency(quiet, 99), 3, most=True)
+    yield Bar("validate-of-row", get_rate(quiet) / get_rate(row), 0.60)
+    yield Bar("login-of-hash", get_rate(results["login"]) / hashes, 0.90)
+    yield Bar("validate-while-logins", get_rate(busy) / get_rate(quiet), 0.70)
+    yield Bar(
+        "validate-p99-while-logins",
+        get_latency(busy, 99) / get_latency(quiet, 99),
+        3,
+        is_maximum=True,
+    )
 
 
 if __name__ == "__main__":

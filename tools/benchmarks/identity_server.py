@@ -15,7 +15,7 @@ app = FastAPI()
 
 
 @app.get("/row/{user_id}")
-async def row(user_id: UUID) -> JSONResponse:
+async def read_row(user_id: UUID) -> JSONResponse:
     async with reader.connect() as connection:
         found = (await connection.execute(ROW, {"user_id": user_id})).one()
     return JSONResponse({"id": str(found.id), "email": found.email, "name": found.name})

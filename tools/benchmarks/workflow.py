@@ -27,8 +27,8 @@ from celery import Celery
 
 from tools.benchmarks.auth import OVERRIDES
 from tools.benchmarks.harness.bars import Bar, report
-from tools.benchmarks.harness.stack import MEASURED_CORE, OTHER_CORE, running_stack
-from tools.localdev.child_process import leashed, let_go
+from tools.benchmarks.harness.stack import MEASURED_CORE, OTHER_CORE, run_stack
+from tools.localdev.child_process import start_child, stop_child
 from tools.localdev.services import ROOT, SERVICES
 from tools.localdev.stack import LocalDevStack
 
@@ -41,18 +41,18 @@ SUMMARY: dict[str, Any] = {"kind": "ai.summarize", "with": {"text": "input.text"
 TEXT = " ".join(f"In {n} the clerk counted the wheels of mill {n % 17}." for n in range(300))
 
 
-def chain(step: dict[str, Any], count: int) -> dict[str, Any]:
+def build_chain(step: dict[str, Any], count: int) -> dict[str, Any]:
     names = [f"s{n}" for n in range(count)]
     return {a: step | {"next": b} for a, b in pairwise(names)} | {names[-1]: step}
 
 
 DEFINITIONS = {
-    "bench-sequence": chain(NOTHING, STEPS),
+    "bench-sequence": build_chain(NOTHING, STEPS),
     "bench-fan": {
         "each": {"kind": "foreach", "with": {"items": "input.items", "limit": 100}, "do": "one"},
         "one": NOTHING,
     },
-    "bench-summaries": chain(SUMMARY, 4),
+    "bench-summaries": build_chain(SUMMARY, 4),
 }
 INPUT = {
     "type": "object",
@@ -88,11 +88,11 @@ class Bench:
     """The measured platform, with whoever may do everything."""
 
     def __init__(self, stack: LocalDevStack) -> None:
-        self.stack, self.environment = stack, stack.layout.environment(SERVICE)
-        login = f"{stack.url('identity-service')}/api/v1/auth/login"
+        self.stack, self.environment = stack, stack.layout.get_environment(SERVICE)
+        login = f"{stack.get_url('identity-service')}/api/v1/auth/login"
         token = httpx.post(login, json=ADMIN).raise_for_status().json()["access_token"]
         self.api = httpx.Client(
-            base_url=f"{stack.url('workflow-service')}/api/v1",
+            base_url=f"{stack.get_url('workflow-service')}/api/v1",
             headers={"Authorization": f"Bearer {token}"},
             timeout=60,
         )
@@ -107,34 +107,34 @@ class Bench:
             new = {"name": name, "title": name, "input": INPUT, "start": next(iter(steps))}
             self.api.post("/definitions", json=new | {"steps": steps}).raise_for_status()
 
-    def run(self, statement: str) -> list[tuple[Any, ...]]:
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
         with self.database.cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
-    def worker(self, core: int) -> Iterator[None]:
+    def run_worker(self, core: int) -> Iterator[None]:
         paths = os.pathsep.join([str(ROOT), str(SERVICE.folder)])
         environment = {**os.environ, **self.environment, "PYTHONPATH": paths}
         command = ["taskset", "-c", str(core), sys.executable, "-m", "celery"]
         command += ["-A", "tools.benchmarks.workflow_worker", "worker", "--pool", "threads"]
         log = self.stack.layout.folder / f"measured-{core}.log"
         options = ["--concurrency", "4", "--without-mingle", "-l", "warning"]
-        self.workers.append(leashed([*command, *options], log, environment))
+        self.workers.append(start_child([*command, *options], log, environment))
         try:
-            wait_for(self.workers_answer)
+            wait_for(self.are_workers_ready)
             yield
         finally:
-            let_go(self.workers.pop())
+            stop_child(self.workers.pop())
 
-    def workers_answer(self) -> bool:
+    def are_workers_ready(self) -> bool:
         return len(self.celery.control.ping(timeout=0.3) or []) == len(self.workers)
 
     def signal_workers(self, number: signal.Signals) -> None:
         for worker in self.workers:
             os.killpg(worker.pid, number)  # it leads a session of its own
 
-    def no_ops(self, count: int) -> float:
+    def measure_no_ops(self, count: int) -> float:
         """A second, of those that were all sent before the first is done."""
         self.redis.delete("bench:seconds")
         for _ in range(4):
@@ -143,46 +143,46 @@ class Bench:
             self.celery.send_task("bench.nothing", [count], ignore_result=True)
         return count / float(wait_for(lambda: self.redis.get("bench:seconds")))
 
-    def start(self, name: str, **given: Any) -> str:
+    def start_run(self, name: str, **given: Any) -> str:
         new = {"definition": name, "input": given}
         return str(self.api.post("/workflows", json=new).raise_for_status().json()["id"])
 
-    def ended(self, ids: list[str]) -> None:
+    def wait_for_end(self, ids: list[str]) -> None:
         quoted = ", ".join(f"'{each}'" for each in ids)
         left = f"SELECT count(*) FROM workflow_runs WHERE id IN ({quoted}) AND finished_at IS NULL"
-        wait_for(lambda: self.run(left)[0][0] == 0)
+        wait_for(lambda: self.query(left)[0][0] == 0)
 
-    def rate(self, name: str, count: int, **given: Any) -> float:
+    def measure_rate(self, name: str, count: int, **given: Any) -> float:
         """Steps a second of so many runs that are all there before the first one moves."""
         self.signal_workers(signal.SIGSTOP)
-        ids = [self.start(name, **given) for _ in range(count)]
+        ids = [self.start_run(name, **given) for _ in range(count)]
         self.signal_workers(signal.SIGCONT)
-        self.ended(ids)
+        self.wait_for_end(ids)
         quoted = ", ".join(f"'{each}'" for each in ids)
-        [(steps, seconds)] = self.run(
+        [(steps, seconds)] = self.query(
             "SELECT count(*), extract(epoch from max(at) - min(at)) FROM workflow_history"
             f" WHERE run_id IN ({quoted}) AND type = 'step.done'"
         )
         return float(steps) / float(seconds)
 
-    def latency(self) -> float:
+    def measure_latency(self) -> float:
         """Seconds from one step's end to the next one's, of a run that is alone."""
-        run = self.start("bench-sequence")
-        self.ended([run])
-        found = self.run(
+        run = self.start_run("bench-sequence")
+        self.wait_for_end([run])
+        found = self.query(
             "SELECT extract(epoch from at) FROM workflow_history"
             f" WHERE run_id = '{run}' AND type = 'step.done' ORDER BY id"
         )
         return median(float(b - a) for (a,), (b,) in pairwise(found))
 
-    def start_seconds(self) -> float:
+    def measure_start_seconds(self) -> float:
         """What a POST /workflows takes."""
         times = []
         for _ in range(20):
             began = time.perf_counter()
-            run = self.start("bench-sequence")
+            run = self.start_run("bench-sequence")
             times.append(time.perf_counter() - began)
-            self.ended([run])
+            self.wait_for_end([run])
         return median(times)
 
 
@@ -197,24 +197,24 @@ def wait_for(find: Callable[[], Any], seconds: float = 120) -> Any:
 
 def main() -> None:
     results: dict[str, list[float]] = {}
-    with running_stack(OVERRIDES) as stack:
+    with run_stack(OVERRIDES) as stack:
         bench = Bench(stack)
         stack.stop("workflow-worker")
-        with bench.worker(MEASURED_CORE):
-            bench.no_ops(100)
+        with bench.run_worker(MEASURED_CORE):
+            bench.measure_no_ops(100)
             for number in range(ROUNDS):
                 print(f"round {number + 1} of {ROUNDS}", flush=True)
-                note(results, "no-op", bench.no_ops(MESSAGES))
+                record(results, "no-op", bench.measure_no_ops(MESSAGES))
                 measure(results, bench, "")
-                bench.run(FILL.format(count=WAITING))
-                bench.run("VACUUM ANALYZE workflow_runs, workflow_steps")
+                bench.query(FILL.format(count=WAITING))
+                bench.query("VACUUM ANALYZE workflow_runs, workflow_steps")
                 measure(results, bench, " full")
-                bench.run(EMPTY)
-                bench.run("VACUUM ANALYZE workflow_runs, workflow_steps")
-        with bench.worker(OTHER_CORE):
+                bench.query(EMPTY)
+                bench.query("VACUUM ANALYZE workflow_runs, workflow_steps")
+        with bench.run_worker(OTHER_CORE):
             for _ in range(ROUNDS):
                 compare(results, bench, "one worker")
-                with bench.worker(MEASURED_CORE):
+                with bench.run_worker(MEASURED_CORE):
                     compare(results, bench, "two workers")
     for name, values in results.items():
         print(f"{name:<24}{median(values):>10.4g}   of {', '.join(f'{v:.4g}' for v in values)}")
@@ -222,32 +222,32 @@ def main() -> None:
     for what in ("steps", "summaries"):
         times = of[f"{what}, two workers"] / of[f"{what}, one worker"]
         print(f"A second worker, on a core that was free: {times:.2f} times the {what}")
-    report(list(bars(of)))
+    report(list(build_bars(of)))
 
 
 def measure(results: dict[str, list[float]], bench: Bench, how: str) -> None:
-    note(results, f"sequence{how}", bench.rate("bench-sequence", RUNS))
-    note(results, f"fan{how}", bench.rate("bench-fan", 1, items=list(range(ITEMS))))
-    note(results, f"latency{how}", bench.latency())
-    note(results, f"start{how}", bench.start_seconds())
+    record(results, f"sequence{how}", bench.measure_rate("bench-sequence", RUNS))
+    record(results, f"fan{how}", bench.measure_rate("bench-fan", 1, items=list(range(ITEMS))))
+    record(results, f"latency{how}", bench.measure_latency())
+    record(results, f"start{how}", bench.measure_start_seconds())
 
 
 def compare(results: dict[str, list[float]], bench: Bench, workers: str) -> None:
-    note(results, f"steps, {workers}", bench.rate("bench-sequence", RUNS))
-    note(results, f"summaries, {workers}", bench.rate("bench-summaries", RUNS, text=TEXT))
+    record(results, f"steps, {workers}", bench.measure_rate("bench-sequence", RUNS))
+    record(results, f"summaries, {workers}", bench.measure_rate("bench-summaries", RUNS, text=TEXT))
 
 
-def note(results: dict[str, list[float]], name: str, value: float) -> None:
+def record(results: dict[str, list[float]], name: str, value: float) -> None:
     results.setdefault(name, []).append(value)
     print(f"  {name:<24}{value:>10.4g}", flush=True)
 
 
-def bars(of: dict[str, float]) -> Iterator[Bar]:
+def build_bars(of: dict[str, float]) -> Iterator[Bar]:
     yield Bar("sequence-of-no-op", of["sequence"] / of["no-op"], 0.5)
     yield Bar("fan-out-of-no-op", of["fan"] / of["no-op"], 0.5)
-    yield Bar("added-ms-per-step", of["latency"] * 1000, 25, most=True)
-    yield Bar("start-with-100k-waiting", of["start full"] / of["start"], 1.2, most=True)
-    yield Bar("step-with-100k-waiting", of["sequence"] / of["sequence full"], 1.2, most=True)
+    yield Bar("added-ms-per-step", of["latency"] * 1000, 25, is_maximum=True)
+    yield Bar("start-with-100k-waiting", of["start full"] / of["start"], 1.2, is_maximum=True)
+    yield Bar("step-with-100k-waiting", of["sequence"] / of["sequence full"], 1.2, is_maximum=True)
 
 
 if __name__ == "__main__":

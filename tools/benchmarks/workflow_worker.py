@@ -14,7 +14,7 @@ _lock, _times = Lock(), list[float]()
 
 
 @celery.task(name="bench.nothing")
-def nothing(count: int) -> None:
+def do_nothing(count: int) -> None:
     """The last of so many says how long they took, from the first on."""
     with _lock:
         _times.append(perf_counter())

@@ -26,18 +26,18 @@ class Operation:
     def is_protected(self) -> bool:
         return bool(self.definition.get("security", self.document.get("security")))
 
-    def parameters(self, where: str) -> dict[str, Schema]:
+    def get_parameters(self, where: str) -> dict[str, Schema]:
         """By their names, in lower case."""
         found = self.definition.get("parameters", [])
         return {p["name"].lower(): p for p in found if p["in"] == where}
 
-    def takes(self, header: str) -> bool:
-        return header in self.parameters("header")
+    def accepts_header(self, header: str) -> bool:
+        return header in self.get_parameters("header")
 
     @property
     def needs_nothing(self) -> bool:
         """No path parameter, and no query parameter that must be there."""
-        asked = self.parameters("query").values()
+        asked = self.get_parameters("query").values()
         return "{" not in self.path and not any(p.get("required") for p in asked)
 
     @property
@@ -47,7 +47,7 @@ class Operation:
 
     @property
     def is_list(self) -> bool:
-        return self.is_plain_read and {"limit", "cursor"} <= self.parameters("query").keys()
+        return self.is_plain_read and {"limit", "cursor"} <= self.get_parameters("query").keys()
 
     @property
     def url(self) -> str:
@@ -58,21 +58,21 @@ class Operation:
     @property
     def body(self) -> Schema:
         content = self.definition.get("requestBody", {}).get("content", {})
-        found: Schema = self.resolved(content.get(JSON, {}).get("schema", {}))
+        found: Schema = self.resolve(content.get(JSON, {}).get("schema", {}))
         return found
 
-    def resolved(self, schema: Schema) -> Schema:
+    def resolve(self, schema: Schema) -> Schema:
         while "$ref" in schema:
             name = schema["$ref"].rpartition("/")[2]
             schema = self.document["components"]["schemas"][name]
         return schema
 
-    def example(self, user_id: str) -> Any:
+    def build_example(self, user_id: str) -> Any:
         """A body as the schema asks for it; ids are the user's, texts are of their kind only."""
-        return self.example_of(self.body, user_id)
+        return self.build_example_of(self.body, user_id)
 
-    def example_of(self, schema: Schema, user_id: str) -> Any:
-        schema = self.resolved(schema)
+    def build_example_of(self, schema: Schema, user_id: str) -> Any:
+        schema = self.resolve(schema)
         for given in ("default", "const"):
             if given in schema:
                 return schema[given]
@@ -80,17 +80,19 @@ class Operation:
             if schema.get(several):
                 return schema[several][0]
         if schema.get("anyOf"):
-            return self.example_of(schema["anyOf"][0], user_id)
+            return self.build_example_of(schema["anyOf"][0], user_id)
         if "properties" in schema:
             fields = schema["properties"]
-            return {n: self.example_of(fields[n], user_id) for n in schema.get("required", [])}
+            return {
+                n: self.build_example_of(fields[n], user_id) for n in schema.get("required", [])
+            }
         unique = f"x{uuid4().hex}"  # most names begin with a letter
         formats = {"uuid": user_id, "email": f"{unique}@example.com"}
         texts = formats.get(schema.get("format", ""), unique[: schema.get("maxLength", 32)])
         simple = {"array": [], "object": {}, "integer": 1, "number": 1, "boolean": True}
         return simple.get(schema.get("type", ""), texts)
 
-    def misfit(self, status: int, answer: Any) -> str | None:
+    def find_mismatch(self, status: int, answer: Any) -> str | None:
         """Why an answer is not what the document says it would be."""
         responses = self.definition["responses"]
         if str(status) not in responses:
@@ -101,7 +103,7 @@ class Operation:
         return f"{error.json_path}: {error.message}" if error else None
 
 
-def operations(document: Schema) -> list[Operation]:
+def list_operations(document: Schema) -> list[Operation]:
     methods = ("get", "post", "put", "patch", "delete")
     return [
         Operation(document, method.upper(), path)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from .target import Broken, Level, NotAsked, Service, Unknown
+from .target import BrokenGuarantee, Level, NotApplicable, NotCheckable, Service
 
 LEVELS: tuple[Level, ...] = ("open", "login", "outage")
 
@@ -13,44 +13,44 @@ Check = Callable[[Service], str]
 
 
 @dataclass(frozen=True)
-class Promise:
+class Guarantee:
     level: Level
-    words: str
+    text: str
     check: Check
 
 
 @dataclass(frozen=True)
 class Verdict:
-    promise: str
-    word: str  # kept, broken, not asked or unknown
+    guarantee: str
+    result: str  # kept, broken, not asked or unknown
     evidence: str
 
 
-PROMISES: list[Promise] = []
+GUARANTEES: list[Guarantee] = []
 
 
-def promise(level: Level, words: str) -> Callable[[Check], Check]:
-    def listed(check: Check) -> Check:
-        PROMISES.append(Promise(level, words, check))
+def guarantee(level: Level, text: str) -> Callable[[Check], Check]:
+    def register(check: Check) -> Check:
+        GUARANTEES.append(Guarantee(level, text, check))
         return check
 
-    return listed
+    return register
 
 
-def verdicts(service: Service) -> Iterator[Verdict]:
+def check_guarantees(service: Service) -> Iterator[Verdict]:
     """On every promise of the level and those before it."""
-    asked = LEVELS[: LEVELS.index(service.question.level) + 1]
-    for found in sorted(PROMISES, key=lambda p: LEVELS.index(p.level)):
+    asked = LEVELS[: LEVELS.index(service.options.level) + 1]
+    for found in sorted(GUARANTEES, key=lambda p: LEVELS.index(p.level)):
         if found.level in asked:
-            yield Verdict(found.words, *judged(found.check, service))
+            yield Verdict(found.text, *run_check(found.check, service))
 
 
-def judged(check: Check, service: Service) -> tuple[str, str]:
+def run_check(check: Check, service: Service) -> tuple[str, str]:
     try:
         return "kept", check(service)
-    except NotAsked as reason:
+    except NotApplicable as reason:
         return "not asked", str(reason)
-    except Unknown as reason:
+    except NotCheckable as reason:
         return "unknown", str(reason)
-    except (Broken, httpx.HTTPError, ValueError, KeyError, TypeError) as fault:
-        return "broken", str(fault) if isinstance(fault, Broken) else repr(fault)
+    except (BrokenGuarantee, httpx.HTTPError, ValueError, KeyError, TypeError) as fault:
+        return "broken", str(fault) if isinstance(fault, BrokenGuarantee) else repr(fault)

@@ -11,7 +11,7 @@ import httpx
 from pydantic import AnyHttpUrl, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from .openapi import Operation, operations
+from .openapi import Operation, list_operations
 
 TIMEOUT = 8.0  # seconds; a service that takes longer to say anything hangs
 PROBLEM = {"type", "title", "status", "detail", "trace_id"}
@@ -19,7 +19,7 @@ PROBLEM = {"type", "title", "status", "detail", "trace_id"}
 Level = Literal["open", "login", "outage"]
 
 
-class Question(BaseSettings):
+class Options(BaseSettings):
     """Variables of the environment, as `make conformance URL=... LEVEL=...` gives them."""
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
@@ -38,15 +38,15 @@ class Question(BaseSettings):
     back: str = "make start S=identity-service"  # and bring it back
 
 
-class Broken(Exception):
+class BrokenGuarantee(Exception):
     """A promise that is not kept: what was seen instead."""
 
 
-class NotAsked(Exception):
+class NotApplicable(Exception):
     """Why a promise does not apply here."""
 
 
-class Unknown(Exception):
+class NotCheckable(Exception):
     """Why a promise could not be asked about, though it should have been."""
 
 
@@ -64,23 +64,26 @@ class Service:
     """The service in question. `take_away` and `bring_back` stop and start identity."""
 
     def __init__(
-        self, question: Question, take_away: Callable[[], object], bring_back: Callable[[], object]
+        self,
+        options: Options,
+        stop_identity: Callable[[], object],
+        start_identity: Callable[[], object],
     ) -> None:
-        self.question = question
-        self.take_away, self.bring_back = take_away, bring_back
-        self.client = httpx.Client(base_url=str(question.url), timeout=TIMEOUT)
+        self.options = options
+        self.stop_identity, self.start_identity = stop_identity, start_identity
+        self.client = httpx.Client(base_url=str(options.url), timeout=TIMEOUT)
 
     def close(self) -> None:
         self.client.close()
 
-    def ask(
+    def request(
         self, method: str, path: str, person: Person | None = None, **content: Any
     ) -> httpx.Response:
         headers = {**(person.headers if person else {}), **content.pop("headers", {})}
         return self.client.request(method, path, headers=headers, **content)
 
     def get(self, path: str, person: Person | None = None, **content: Any) -> httpx.Response:
-        return self.ask("GET", path, person, **content)
+        return self.request("GET", path, person, **content)
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -92,28 +95,28 @@ class Service:
     @cached_property
     def operations(self) -> list[Operation]:
         """Those of the API: health has promises of its own."""
-        return [o for o in operations(self.document) if not o.path.startswith("/health")]
+        return [o for o in list_operations(self.document) if not o.path.startswith("/health")]
 
     @cached_property
     def caller(self) -> Person:
-        return self.log_in(self.question.caller)
+        return self.log_in(self.options.caller)
 
     @cached_property
     def outsider(self) -> Person:
-        return self.log_in(self.question.outsider)
+        return self.log_in(self.options.outsider)
 
     def log_in(self, email: str) -> Person:
-        credentials = {"email": email, "password": self.question.password}
-        response = self.ask_identity("login", json=credentials)
+        credentials = {"email": email, "password": self.options.password}
+        response = self.request_identity("login", json=credentials)
         if response.status_code != 200:
-            raise Unknown(f"{email} cannot log in at {self.question.identity}")
+            raise NotCheckable(f"{email} cannot log in at {self.options.identity}")
         return Person(response.json()["user_id"], response.json()["access_token"])
 
     def log_out(self, person: Person) -> None:
-        expect(self.ask_identity("logout", headers=person.headers).is_success, "logout failed")
+        expect(self.request_identity("logout", headers=person.headers).is_success, "logout failed")
 
-    def ask_identity(self, order: str, **content: Any) -> httpx.Response:
-        url = f"{str(self.question.identity).rstrip('/')}/api/v1/auth/{order}"
+    def request_identity(self, order: str, **content: Any) -> httpx.Response:
+        url = f"{str(self.options.identity).rstrip('/')}/api/v1/auth/{order}"
         return httpx.post(url, timeout=TIMEOUT, **content)
 
     @cached_property
@@ -121,55 +124,65 @@ class Service:
         return bool(self.get("/health").json().get("service") == "identity-service")
 
     @cached_property
-    def readable(self) -> str:
+    def readable_path(self) -> str:
         """A path that asks for a token and shows the caller something."""
         reads = [o.path for o in self.operations if o.is_plain_read and o.is_protected]
         for path in reads:
             if self.get(path, self.caller).status_code == 200:
                 return path
-        raise NotAsked("no GET without parameters asks for a token and lets the caller in")
+        raise NotApplicable("no GET without parameters asks for a token and lets the caller in")
 
     @cached_property
-    def creation(self) -> Operation:
+    def create_operation(self) -> Operation:
         """A POST that takes an Idempotency-Key, and what can be sent to it."""
-        path = self.question.create.partition(" ")[0]
+        path = self.options.create.partition(" ")[0]
         refusal = "there is none"
         for operation in self.operations:
             is_meant = operation.path == path if path else operation.needs_nothing
-            if is_meant and operation.method == "POST" and operation.takes("idempotency-key"):
-                answer = self.create(operation, self.fresh_body(operation), uuid4().hex)
+            if (
+                is_meant
+                and operation.method == "POST"
+                and operation.accepts_header("idempotency-key")
+            ):
+                answer = self.send_create(operation, self.build_body(operation), uuid4().hex)
                 if answer.is_success:
                     return operation
-                refusal = f"{seen(answer)} {answer.text[:100]}"
-        raise NotAsked(f"no POST with an Idempotency-Key is known to work, give CREATE: {refusal}")
+                refusal = f"{describe(answer)} {answer.text[:100]}"
+        raise NotApplicable(
+            f"no POST with an Idempotency-Key is known to work, give CREATE: {refusal}"
+        )
 
-    def fresh_body(self, operation: Operation) -> Any:
-        given = self.question.create.partition(" ")[2]
+    def build_body(self, operation: Operation) -> Any:
+        given = self.options.create.partition(" ")[2]
         for name, value in (("USER", self.caller.user_id), ("UNIQUE", uuid4().hex)):
             given = given.replace(name, value)
-        return json.loads(given) if given else operation.example(self.caller.user_id)
+        return json.loads(given) if given else operation.build_example(self.caller.user_id)
 
-    def create(self, operation: Operation, body: Any, key: str) -> httpx.Response:
+    def send_create(self, operation: Operation, body: Any, key: str) -> httpx.Response:
         headers = {"Idempotency-Key": key}
-        return self.ask("POST", operation.path, self.caller, json=body, headers=headers)
+        return self.request("POST", operation.path, self.caller, json=body, headers=headers)
 
 
 def expect(holds: bool, otherwise: str) -> None:
     if not holds:
-        raise Broken(otherwise)
+        raise BrokenGuarantee(otherwise)
 
 
-def seen(response: httpx.Response) -> str:
+def describe(response: httpx.Response) -> str:
     return f"{response.request.method} {response.request.url.path} -> {response.status_code}"
 
 
 def expect_problem(response: httpx.Response, status: int) -> dict[str, Any]:
     """That it is refused with this status, by application/problem+json; its body."""
-    expect(response.status_code == status, f"{seen(response)}, not {status}")
+    expect(response.status_code == status, f"{describe(response)}, not {status}")
     media_type = response.headers.get("content-type", "")
-    expect(media_type.startswith("application/problem+json"), f"{seen(response)} as {media_type}")
+    expect(
+        media_type.startswith("application/problem+json"), f"{describe(response)} as {media_type}"
+    )
     body: dict[str, Any] = response.json()
-    expect(body.keys() >= PROBLEM, f"{seen(response)} without {sorted(PROBLEM - body.keys())}")
-    expect(body["status"] == status, f"{seen(response)} with status {body['status']} in the body")
-    expect(bool(body["detail"]), f"{seen(response)} with an empty detail")
+    expect(body.keys() >= PROBLEM, f"{describe(response)} without {sorted(PROBLEM - body.keys())}")
+    expect(
+        body["status"] == status, f"{describe(response)} with status {body['status']} in the body"
+    )
+    expect(bool(body["detail"]), f"{describe(response)} with an empty detail")
     return body

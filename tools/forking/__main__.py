@@ -5,17 +5,17 @@ import sys
 from tools.localdev.servers import StartError
 
 from .eject import eject
-from .new_service import new, remove
+from .new_service import create_service, remove_service
 
-ORDERS = {f.__name__: f for f in (new, remove, eject)}
+COMMANDS = {"new": create_service, "remove": remove_service, "eject": eject}
 
 
 def main() -> None:
-    order, *arguments = sys.argv[1:] or ["help"]
-    if order not in ORDERS:
+    command, *arguments = sys.argv[1:] or ["help"]
+    if command not in COMMANDS:
         sys.exit(__doc__)
     try:
-        ORDERS[order](*arguments)
+        COMMANDS[command](*arguments)
     except StartError as error:
         sys.exit(f"error: {error}")
 

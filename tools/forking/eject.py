@@ -8,41 +8,41 @@ from pathlib import Path
 from tools.localdev.servers import run
 from tools.localdev.services import ROOT, SERVICES, Service
 
-from .new_service import Refused, rendered
+from .new_service import ForkingError, render
 
 OVERLAY = Path(__file__).with_name("ejected")
-KEPT = """
+COPIED_PATHS = """
     chassis/ tools/__init__.py tools/localdev/ tools/conformance/ .ci/ .github/
-    tests/conftest.py tests/people.py tests/security/policies.py tests/services_under_test.py
+    tests/conftest.py tests/users.py tests/security/policies.py tests/services_under_test.py
     tests/test_standards.py tests/test_routes.py tests/test_sameness.py tests/test_conformance.py
     .dockerignore .env.shared .gitignore .pre-commit-config.yaml LICENSE Makefile conftest.py
     constraints.txt docker-compose.yml pyproject.toml requirements.
 """
 NETWORKS = "\nnetworks:\n"
-ABOUT_STAND_IN = re.compile(
+STAND_IN_TEXT = re.compile(
     r"^## Who is calling.*?(?=^## )|^  http\S+ +a stand-in.*?(?=\nNext)", re.M | re.S
 )
-OF_THE_PLATFORM = "make fork-test\nSTACK=local make docs-test\n"
+PLATFORM_COMMANDS = "make fork-test\nSTACK=local make docs-test\n"
 IDENTITY_URL = "http://identity-service:8001"
 
 
 def eject(name: str, to: str) -> None:
     service = next((s for s in SERVICES if s.name == name), None)
     if service is None:
-        raise Refused(f"SERVICE is one of {', '.join(s.name for s in SERVICES)}; not {name!r}")
+        raise ForkingError(f"SERVICE is one of {', '.join(s.name for s in SERVICES)}; not {name!r}")
     target = Path(to).resolve()
     is_new = not target.exists() or (target.is_dir() and not any(target.iterdir()))
     if not to or target.is_relative_to(ROOT) or not is_new:
-        raise Refused(f"TO is a folder outside of this one that is new or empty; not {to!r}")
-    copy(service, target)
-    adapt(service, target)
+        raise ForkingError(f"TO is a folder outside of this one that is new or empty; not {to!r}")
+    copy_files(service, target)
+    adapt_files(service, target)
     run(["git", "init", "--quiet", str(target)])
     print(f"{name} is in {target}, and stands alone. Start reading at README.md")
 
 
-def copy(service: Service, target: Path) -> None:
+def copy_files(service: Service, target: Path) -> None:
     """The files that git knows, or would: no caches, no data, no secrets."""
-    wanted = (*KEPT.split(), f"{service.name}/")
+    wanted = (*COPIED_PATHS.split(), f"{service.name}/")
     listed = ["git", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"]
     for name in run(listed).split("\0"):
         if name.startswith(wanted) and (ROOT / name).is_file():
@@ -50,26 +50,26 @@ def copy(service: Service, target: Path) -> None:
             shutil.copy2(ROOT / name, target / name)
 
 
-def adapt(service: Service, target: Path) -> None:
+def adapt_files(service: Service, target: Path) -> None:
     """What the files say of the other services goes, and the stand-in for identity comes."""
     needs_stand_in = service.short != "identity"
     for name in ("README.md", "tools/localdev/welcome.txt"):
-        text = rendered((OVERLAY / name).read_text(), service)
-        (target / name).write_text(text if needs_stand_in else ABOUT_STAND_IN.sub("", text))
-    change(target / ".ci/run", lambda text: text.replace(OF_THE_PLATFORM, ""))
-    change(target / "docker-compose.yml", lambda text: alone(text, service))
+        text = render((OVERLAY / name).read_text(), service)
+        (target / name).write_text(text if needs_stand_in else STAND_IN_TEXT.sub("", text))
+    rewrite(target / ".ci/run", lambda text: text.replace(PLATFORM_COMMANDS, ""))
+    rewrite(target / "docker-compose.yml", lambda text: remove_other_services(text, service))
     if needs_stand_in:
-        stand_in = "\n" + rendered((OVERLAY / "identity.yml").read_text(), service) + NETWORKS
-        change(target / "docker-compose.yml", lambda text: text.replace(NETWORKS, stand_in))
+        stand_in = "\n" + render((OVERLAY / "identity.yml").read_text(), service) + NETWORKS
+        rewrite(target / "docker-compose.yml", lambda text: text.replace(NETWORKS, stand_in))
         by_choice = f"${{IDENTITY_SERVICE_URL:-{IDENTITY_URL}}}"
-        change(target / ".env.shared", lambda text: text.replace(IDENTITY_URL, by_choice))
+        rewrite(target / ".env.shared", lambda text: text.replace(IDENTITY_URL, by_choice))
 
 
-def change(file: Path, function: Callable[[str], str]) -> None:
+def rewrite(file: Path, function: Callable[[str], str]) -> None:
     file.write_text(function(file.read_text()))
 
 
-def alone(compose: str, service: Service) -> str:
+def remove_other_services(compose: str, service: Service) -> str:
     """docker-compose.yml without the entries of other services: their keys begin with a name."""
     mail = [] if service.short == "communication" else ["mail"]
     others = "|".join([*(s.short for s in SERVICES if s != service), *mail])

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from .layout import default_ports
+from .layout import get_default_ports
 from .servers import StartError
 from .services import ROOT
 from .stack import LocalDevStack
@@ -24,41 +24,41 @@ def down(stack: LocalDevStack) -> None:
     print("Stopped; the data stay (`make reset` deletes them)")
 
 
-def ps(stack: LocalDevStack) -> None:
-    refuse_unless_running(stack)
-    for name, state in stack.supervisor.states().items():
+def list_processes(stack: LocalDevStack) -> None:
+    require_running_stack(stack)
+    for name, state in stack.supervisor.get_states().items():
         ports = " ".join(map(str, stack.processes[name].ports))
         print(f"{name:<24} {state['statename']:<9} {ports:<10} {state['description']}")
 
 
-def logs(stack: LocalDevStack, name: str = "") -> None:
+def show_logs(stack: LocalDevStack, name: str = "") -> None:
     """The last lines; then, on a terminal, all that follow."""
-    files = [stack.log_file(process) for process in ([name] if name else stack.processes)]
+    files = [stack.get_log_file(process) for process in ([name] if name else stack.processes)]
     follow = ["-F"] if sys.stdout.isatty() else []
     os.execvp("tail", ["tail", "-n", "100", *follow, *map(str, filter(Path.exists, files))])
 
 
 def restart(stack: LocalDevStack, name: str = "") -> None:
-    stack.restart(meant(stack, name))
+    stack.restart(select_processes(stack, name))
 
 
 def stop(stack: LocalDevStack, name: str = "") -> None:
     """Until it is started again, by `start` or `up`."""
-    stack.supervisor.stop_all(meant(stack, name))
+    stack.supervisor.stop_all(select_processes(stack, name))
 
 
 def start(stack: LocalDevStack, name: str = "") -> None:
-    stack.bring_up(stack.processes[name] for name in meant(stack, name))
+    stack.start_and_wait(stack.processes[name] for name in select_processes(stack, name))
 
 
-def meant(stack: LocalDevStack, name: str) -> list[str]:
+def select_processes(stack: LocalDevStack, name: str) -> list[str]:
     """One process, or all services, workers and schedulers."""
-    refuse_unless_running(stack)
-    return [name] if name else [process.name for process in stack.layout.services()]
+    require_running_stack(stack)
+    return [name] if name else [process.name for process in stack.layout.build_services()]
 
 
-def refuse_unless_running(stack: LocalDevStack) -> None:
-    if not stack.supervisor.answers():
+def require_running_stack(stack: LocalDevStack) -> None:
+    if not stack.supervisor.is_running():
         raise StartError("Nothing is running: `make up` starts it")
 
 
@@ -67,18 +67,27 @@ def reset(stack: LocalDevStack) -> None:
     print("Stopped, and all data deleted")
 
 
-ORDERS = {f.__name__: f for f in (up, down, ps, logs, restart, stop, start, reset)}
+COMMANDS = {
+    "up": up,
+    "down": down,
+    "ps": list_processes,
+    "logs": show_logs,
+    "restart": restart,
+    "stop": stop,
+    "start": start,
+    "reset": reset,
+}
 
 
 def main() -> None:
-    order, *names = sys.argv[1:] or ["help"]
-    stack = LocalDevStack(FOLDER, default_ports())
-    if order not in ORDERS:
+    command, *names = sys.argv[1:] or ["help"]
+    stack = LocalDevStack(FOLDER, get_default_ports())
+    if command not in COMMANDS:
         sys.exit(__doc__)
     if unknown := set(names) - set(stack.processes):
         sys.exit(f"error: no {unknown.pop()} here, but {', '.join(stack.processes)}")
     try:
-        ORDERS[order](stack, *names)
+        COMMANDS[command](stack, *names)
     except StartError as error:
         sys.exit(f"error: {error}")
 

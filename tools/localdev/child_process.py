@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
-def leashed(
+def start_child(
     command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a command on a leash; it writes to `log`."""
@@ -28,12 +28,12 @@ def leashed(
         )
 
 
-def bare() -> dict[str, str]:
+def get_minimal_environment() -> dict[str, str]:
     """Of this process's environment what any program needs, and nothing of the developer's own."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
 
 
-def let_go(process: subprocess.Popen[bytes]) -> None:
+def stop_child(process: subprocess.Popen[bytes]) -> None:
     """Stop what `leashed` started, and wait for it."""
     if process.stdin:
         process.stdin.close()
@@ -43,11 +43,11 @@ def let_go(process: subprocess.Popen[bytes]) -> None:
 def main() -> int:
     command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
 
-    def interrupt_when_alone() -> None:
+    def interrupt_without_parent() -> None:
         os.read(0, 1)
         command.send_signal(signal.SIGINT)
 
-    threading.Thread(target=interrupt_when_alone, daemon=True).start()
+    threading.Thread(target=interrupt_without_parent, daemon=True).start()
     return command.wait()
 
 

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping
 
-from .layout import default_ports
+from .layout import get_default_ports
 from .servers import HOST, run, wait_until
 from .services import ROOT, SERVICES
 
 COMPOSE_FILE = str(ROOT / "docker-compose.yml")
-PROJECT = "platform-test"  # apart from the containers and data of `make up`
-PATIENCE = 60.0  # seconds
+PROJECT_NAME = "platform-test"  # apart from the containers and data of `make up`
+HEALTHY_TIMEOUT_SECONDS = 60.0  # seconds
 
 
 class ComposeStack:
@@ -20,22 +20,26 @@ class ComposeStack:
 
     def up(self) -> None:
         """Build and start everything; wait until all containers are healthy."""
-        self.compose("--file", "-", "up", "-d", "--build", "--wait")
+        self.run_compose("--file", "-", "up", "-d", "--build", "--wait")
 
     def reset(self) -> None:
         """Remove the containers and their data."""
-        self.compose("down", "--volumes", "--remove-orphans")
+        self.run_compose("down", "--volumes", "--remove-orphans")
 
-    def url(self, name: str) -> str:
-        return f"http://{HOST}:{default_ports()[name]}"
+    def get_url(self, name: str) -> str:
+        return f"http://{HOST}:{get_default_ports()[name]}"
 
     def stop(self, name: str) -> None:
-        self.compose("stop", name)
+        self.run_compose("stop", name)
 
     def start(self, name: str) -> None:
         """Start one container and wait until it is healthy."""
-        self.compose("start", name)
-        wait_until(lambda: self.inspect(name, "State.Health.Status") == "healthy", name, PATIENCE)
+        self.run_compose("start", name)
+        wait_until(
+            lambda: self.inspect(name, "State.Health.Status") == "healthy",
+            name,
+            HEALTHY_TIMEOUT_SECONDS,
+        )
 
     def kill(self, name: str) -> None:
         """kill -9 from outside: to `docker kill` the engine would not answer with a restart."""
@@ -44,27 +48,27 @@ class ComposeStack:
         run([*helper, "--entrypoint=sh", image, "-c", f"kill -9 {pid}"])
 
     def freeze(self, name: str) -> None:
-        self.compose("pause", name)
+        self.run_compose("pause", name)
 
     def thaw(self, name: str) -> None:
-        self.compose("unpause", name)
+        self.run_compose("unpause", name)
 
     def flush_redis(self, short: str) -> None:
-        self.compose("exec", "-T", f"{short}-redis", "redis-cli", "FLUSHALL")
+        self.run_compose("exec", "-T", f"{short}-redis", "redis-cli", "FLUSHALL")
 
-    def logs(self, name: str) -> str:
+    def read_logs(self, name: str) -> str:
         # Some versions begin each line with an order to clear it, though nobody watches.
-        return self.compose("logs", "--no-log-prefix", name).replace("\x1b[2K", "")
+        return self.run_compose("logs", "--no-log-prefix", name).replace("\x1b[2K", "")
 
     def inspect(self, name: str, field: str) -> str:
-        container = self.compose("ps", "--all", "--quiet", name).strip()
+        container = self.run_compose("ps", "--all", "--quiet", name).strip()
         return run(["docker", "inspect", "--format", f"{{{{.{field}}}}}", container]).strip()
 
-    def compose(self, *arguments: str) -> str:
-        command = ["docker", "compose", "--project-name", PROJECT, "--file", COMPOSE_FILE]
-        return run([*command, *arguments], self.overlay())
+    def run_compose(self, *arguments: str) -> str:
+        command = ["docker", "compose", "--project-name", PROJECT_NAME, "--file", COMPOSE_FILE]
+        return run([*command, *arguments], self.build_overlay())
 
-    def overlay(self) -> str:
+    def build_overlay(self) -> str:
         """A second compose file: the overrides for every process of every service."""
         kinds = [(s.short, kind) for s in SERVICES for kind in ("service", *s.background)]
         environment = {"environment": dict(self.overrides)}

@@ -1,7 +1,7 @@
 """What tests of any service need: an identity service that works, in memory, as a transport.
 
 app.state.transport = identity = FakeIdentity()
-ada = identity.person("documents:write")
+ada = identity.add_person("documents:write")
 with TestClient(app) as client:
     client.post("/api/v1/documents", json=..., headers=ada.headers)
 """
@@ -39,10 +39,10 @@ class FakeIdentity(httpx.AsyncBaseTransport):
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)  # by token
     contacts: dict[str, dict[str, Any]] = field(default_factory=dict)  # by user id
     changes: list[dict[str, Any]] = field(default_factory=list)
-    down: bool = False
+    is_down: bool = False
     validations: int = 0
 
-    def person(
+    def add_person(
         self, *permissions: str, roles: tuple[str, ...] = ("member",), actor: str | None = None,
         name: str = "Somebody", user_id: str | None = None,
     ) -> Person:  # fmt: skip
@@ -69,36 +69,36 @@ class FakeIdentity(httpx.AsyncBaseTransport):
         self.changes.append({"seq": seq, "user_id": person.user_id, "session_id": None})
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if self.down:
+        if self.is_down:
             raise httpx.ConnectError("identity is down", request=request)
         path = request.url.path.removeprefix("/api/v1")
         endpoints: dict[str, Callable[[httpx.Request], httpx.Response]] = {
-            "/auth/validate": self._validate,
-            "/auth/token": self._token,
-            "/users/contacts": self._contacts,
+            "/auth/validate": self._validate_token,
+            "/auth/token": self._issue_token,
+            "/users/contacts": self._list_contacts,
             "/health/live": lambda _: httpx.Response(200, json={"status": "alive"}),
         }
         if path == "/auth/changes":
-            return await self._changes(request.url.params)
+            return await self._wait_for_changes(request.url.params)
         if path in endpoints:
             return endpoints[path](request)
         if path.startswith("/users/"):
-            return self._user(*path.split("/")[2:])
-        return self._role(path.removeprefix("/roles/"))
+            return self._get_user(*path.split("/")[2:])
+        return self._get_role(path.removeprefix("/roles/"))
 
-    def _validate(self, request: httpx.Request) -> httpx.Response:
+    def _validate_token(self, request: httpx.Request) -> httpx.Response:
         self.validations += 1
         answer = self.answers.get(request.headers["authorization"].removeprefix("Bearer "))
-        return refused() if answer is None else httpx.Response(200, json=answer)
+        return refuse_token() if answer is None else httpx.Response(200, json=answer)
 
-    def _token(self, request: httpx.Request) -> httpx.Response:
+    def _issue_token(self, request: httpx.Request) -> httpx.Response:
         form = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
         user_id = form.get("on_behalf_of")
         known = [a for a in self.answers.values() if a["user_id"] == user_id]
         if user_id and not known:
             return httpx.Response(403, json={"detail": "This user is not active"})
         rights = known[0] if known else {"roles": ["service"], "permissions": []}
-        person = self.person(
+        person = self.add_person(
             *rights["permissions"],
             roles=tuple(rights["roles"]),
             actor=form["client_id"] if user_id else None,
@@ -106,20 +106,20 @@ class FakeIdentity(httpx.AsyncBaseTransport):
         )
         return httpx.Response(200, json={"access_token": person.token, "expires_in": 300})
 
-    async def _changes(self, params: httpx.QueryParams) -> httpx.Response:
+    async def _wait_for_changes(self, params: httpx.QueryParams) -> httpx.Response:
         after = int(params.get("after", len(self.changes)))
         until = monotonic() + float(params.get("wait", 0))
-        while len(self.changes) <= after and monotonic() < until and not self.down:
+        while len(self.changes) <= after and monotonic() < until and not self.is_down:
             await asyncio.sleep(0.02)
         feed = {"latest": len(self.changes), "reset": False, "changes": self.changes[after:]}
         return httpx.Response(200, content=json.dumps(feed))
 
-    def _contacts(self, request: httpx.Request) -> httpx.Response:
+    def _list_contacts(self, request: httpx.Request) -> httpx.Response:
         wanted = json.loads(request.content)["user_ids"]
         found = [self.contacts[user_id] for user_id in wanted if user_id in self.contacts]
         return httpx.Response(200, json={"items": found})
 
-    def _user(self, user_id: str, part: str) -> httpx.Response:
+    def _get_user(self, user_id: str, part: str) -> httpx.Response:
         if user_id not in self.contacts:
             return httpx.Response(404, json={"detail": "There is no such user"})
         if part != "permissions":
@@ -128,12 +128,12 @@ class FakeIdentity(httpx.AsyncBaseTransport):
         rights = {name: own[-1][name] if own else [] for name in ("roles", "permissions")}
         return httpx.Response(200, json={"user_id": user_id, **rights})
 
-    def _role(self, name: str) -> httpx.Response:
+    def _get_role(self, name: str) -> httpx.Response:
         """Those that somebody has."""
         if not any(name in answer["roles"] for answer in self.answers.values()):
             return httpx.Response(404, json={"detail": "There is no such role"})
         return httpx.Response(200, json={"name": name})
 
 
-def refused() -> httpx.Response:
+def refuse_token() -> httpx.Response:
     return httpx.Response(401, json={"detail": "Invalid or expired token"})

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from tools.localdev.fake_identity import FakeIdentity
 
-VERBS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def create_app(identity: FakeIdentity) -> Starlette:
@@ -26,7 +26,7 @@ def create_app(identity: FakeIdentity) -> Starlette:
         email = str((await request.json())["email"])
         permissions = [] if email.startswith("outsider@") else ["*"]
         user_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, email))  # the same after a restart
-        person = identity.person(*permissions, name=email.partition("@")[0], user_id=user_id)
+        person = identity.add_person(*permissions, name=email.partition("@")[0], user_id=user_id)
         return JSONResponse(
             {
                 "access_token": person.token,
@@ -43,10 +43,10 @@ def create_app(identity: FakeIdentity) -> Starlette:
         identity.changes.append({"seq": len(identity.changes) + 1, **change})
         return Response(status_code=204)
 
-    async def ready(_: Request) -> Response:
+    async def answer_ready(_: Request) -> Response:
         return JSONResponse({"status": "ready"})
 
-    async def anything_else(request: Request) -> Response:
+    async def forward_to_fake(request: Request) -> Response:
         asked = httpx.Request(
             request.method,
             str(request.url),
@@ -63,8 +63,8 @@ def create_app(identity: FakeIdentity) -> Starlette:
         routes=[
             Route("/api/v1/auth/login", log_in, methods=["POST"]),
             Route("/api/v1/auth/logout", log_out, methods=["POST"]),
-            Route("/health/ready", ready),
-            Route("/{path:path}", anything_else, methods=VERBS),
+            Route("/health/ready", answer_ready),
+            Route("/{path:path}", forward_to_fake, methods=METHODS),
         ]
     )
 

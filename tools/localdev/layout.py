@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from .servers import HOST, Postgres, Redis, free_port
+from .servers import HOST, Postgres, Redis, reserve_free_port
 from .services import (
     HAS_IDENTITY,
     IDENTITY_PORT,
@@ -26,12 +26,12 @@ from .services import (
     build_environment,
 )
 
-ALONE = ("--without-gossip", "--without-mingle")  # what workers share is in the database
-BACKGROUND = {
-    "worker": ("worker", "--pool", "threads", "--concurrency", "4", *ALONE),
+WITHOUT_PEERS = ("--without-gossip", "--without-mingle")  # what workers share is in the database
+CELERY_ARGUMENTS = {
+    "worker": ("worker", "--pool", "threads", "--concurrency", "4", *WITHOUT_PEERS),
     "scheduler": ("beat",),
 }
-LONGEST_SILENCE = 15  # seconds between two signs of life of a worker or scheduler
+MAX_HEARTBEAT_AGE_SECONDS = 15  # seconds between two signs of life of a worker or scheduler
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Process:
 
     name: str
     command: list[str]
-    ready: Callable[[], bool]
+    is_ready: Callable[[], bool]
     ports: tuple[int, ...] = ()
     folder: Path = ROOT
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def default_ports() -> dict[str, int]:
+def get_default_ports() -> dict[str, int]:
     """The ports of `make up`, by what listens on them."""
     ports = {"postgres": POSTGRES_PORT, "mail": MAIL_PORT, "smtp": SMTP_PORT}
     for service in SERVICES:
@@ -54,9 +54,9 @@ def default_ports() -> dict[str, int]:
     return {"identity-service": IDENTITY_PORT, **ports}
 
 
-def free_ports() -> dict[str, int]:
+def reserve_free_ports() -> dict[str, int]:
     """Ports for a stack beside all others."""
-    return {name: free_port() for name in default_ports()}
+    return {name: reserve_free_port() for name in get_default_ports()}
 
 
 @dataclass(frozen=True)
@@ -72,46 +72,46 @@ class Layout:
     def postgres(self) -> Postgres:
         return Postgres(self.folder / "postgres", self.ports["postgres"])
 
-    def redis(self, service: Service) -> Redis:
+    def get_redis(self, service: Service) -> Redis:
         name = f"{service.short}-redis"
         return Redis(self.folder / name, self.ports[name])
 
-    def url(self, name: str) -> str:
+    def get_url(self, name: str) -> str:
         return f"http://{HOST}:{self.ports[name]}"
 
     def prepare(self) -> None:
         """Make the folders that the servers and services expect."""
         self.postgres.prepare()
         for service in SERVICES:
-            self.redis(service).prepare()
+            self.get_redis(service).prepare()
             (self.folder / service.name).mkdir(exist_ok=True)
 
-    def processes(self) -> list[Process]:
-        return [*self.servers(), *self.services()]
+    def build_processes(self) -> list[Process]:
+        return [*self.build_servers(), *self.build_services()]
 
-    def servers(self) -> Iterator[Process]:
+    def build_servers(self) -> Iterator[Process]:
         """What the services stand on."""
         yield Process(
-            "postgres", self.postgres.command, self.postgres.answers, (self.postgres.port,)
+            "postgres", self.postgres.command, self.postgres.is_ready, (self.postgres.port,)
         )
         for service in SERVICES:
-            redis = self.redis(service)
-            yield Process(redis.folder.name, redis.command, redis.answers, (redis.port,))
-        yield self.mail()
+            redis = self.get_redis(service)
+            yield Process(redis.folder.name, redis.command, redis.is_ready, (redis.port,))
+        yield self.build_mail()
         if not HAS_IDENTITY and self.real_identity is None:
-            yield self.identity()
+            yield self.build_identity()
 
     @property
     def real_identity(self) -> str | None:
         return None if self.is_private else os.getenv("IDENTITY_SERVICE_URL")
 
-    def identity(self) -> Process:
+    def build_identity(self) -> Process:
         port = self.ports["identity-service"]
         command = [sys.executable, "-m", "tools.localdev.identity_server", str(port)]
-        ready = partial(responds, f"{self.url('identity-service')}/health/ready")
+        ready = partial(is_responding, f"{self.get_url('identity-service')}/health/ready")
         return Process("identity-service", command, ready, (port,))
 
-    def mail(self) -> Process:
+    def build_mail(self) -> Process:
         smtp, page = self.ports["smtp"], self.ports["mail"]
         folder = str(self.folder / "mail")
         command = [
@@ -123,39 +123,39 @@ class Layout:
             str(page),
         ]
         return Process(
-            "mail", command, partial(responds, f"{self.url('mail')}/healthz"), (smtp, page)
+            "mail", command, partial(is_responding, f"{self.get_url('mail')}/healthz"), (smtp, page)
         )
 
-    def services(self) -> Iterator[Process]:
+    def build_services(self) -> Iterator[Process]:
         """Each service, followed by its worker and scheduler."""
         for service in SERVICES:
-            yield self.service(service)
+            yield self.build_service(service)
             for kind in service.background:
-                yield self.background(service, kind)
+                yield self.build_background(service, kind)
 
-    def service(self, service: Service) -> Process:
+    def build_service(self, service: Service) -> Process:
         return Process(
             service.name,
             [sys.executable, "main.py"],
-            partial(responds, f"{self.url(service.name)}/health/ready"),
+            partial(is_responding, f"{self.get_url(service.name)}/health/ready"),
             (self.ports[service.name],),
             service.folder,
-            self.environment(service),
+            self.get_environment(service),
         )
 
-    def background(self, service: Service, kind: str) -> Process:
+    def build_background(self, service: Service, kind: str) -> Process:
         name = f"{service.short}-{kind}"
         heartbeat = self.folder / f"{name}.heartbeat"
         celery = [sys.executable, "-m", "celery", "-A", f"{service.package}.celery_app"]
         return Process(
             name,
-            [*celery, *BACKGROUND[kind]],
-            partial(beats, heartbeat),
+            [*celery, *CELERY_ARGUMENTS[kind]],
+            partial(has_heartbeat, heartbeat),
             folder=service.folder,
-            environment={**self.environment(service), "HEARTBEAT_FILE": str(heartbeat)},
+            environment={**self.get_environment(service), "HEARTBEAT_FILE": str(heartbeat)},
         )
 
-    def environment(self, service: Service) -> dict[str, str]:
+    def get_environment(self, service: Service) -> dict[str, str]:
         """As in docker-compose.yml, .env.shared and then the service's .env; then the addresses."""
         files = [ROOT / ".env.shared", *([] if self.is_private else [service.folder / ".env"])]
         # As one text, since the second may refer to variables of the first.
@@ -163,13 +163,13 @@ class Layout:
         given = dotenv_values(stream=StringIO(text))
         return {
             **{key: value for key, value in given.items() if value is not None},
-            "IDENTITY_SERVICE_URL": self.real_identity or self.url("identity-service"),
-            **{f"{s.short.upper()}_SERVICE_URL": self.url(s.name) for s in SERVICES},
+            "IDENTITY_SERVICE_URL": self.real_identity or self.get_url("identity-service"),
+            **{f"{s.short.upper()}_SERVICE_URL": self.get_url(s.name) for s in SERVICES},
             **build_environment(
                 service,
-                database_url=self.postgres.url(service.short, service.database_name),
-                redis_url=self.redis(service).url(0),
-                broker_url=self.redis(service).url(1),
+                database_url=self.postgres.get_url(service.short, service.database_name),
+                redis_url=self.get_redis(service).get_url(0),
+                broker_url=self.get_redis(service).get_url(1),
                 storage=self.folder / service.name,
             ),
             "SERVICE_HOST": HOST,
@@ -177,12 +177,12 @@ class Layout:
             "SMTP_HOST": HOST,
             "SMTP_PORT": str(self.ports["smtp"]),
             "PYTHONPATH": str(ROOT),
-            "SOURCE": fingerprint(ROOT / "chassis", service.folder),
+            "SOURCE": hash_sources(ROOT / "chassis", service.folder),
             **self.overrides,
         }
 
 
-def fingerprint(*folders: Path) -> str:
+def hash_sources(*folders: Path) -> str:
     """Changes with the sources, and so has a changed service restarted by the next `make up`."""
     digest = hashlib.sha256()
     for file in sorted(file for folder in folders for file in folder.rglob("*.*")):
@@ -191,7 +191,7 @@ def fingerprint(*folders: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def responds(url: str) -> bool:
+def is_responding(url: str) -> bool:
     """Whether a GET is answered with 200."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
@@ -200,6 +200,8 @@ def responds(url: str) -> bool:
         return False
 
 
-def beats(heartbeat: Path) -> bool:
+def has_heartbeat(heartbeat: Path) -> bool:
     """Whether a worker or scheduler has shown a sign of life (chassis/celery_app.py) lately."""
-    return heartbeat.exists() and time.time() - heartbeat.stat().st_mtime < LONGEST_SILENCE
+    return (
+        heartbeat.exists() and time.time() - heartbeat.stat().st_mtime < MAX_HEARTBEAT_AGE_SECONDS
+    )

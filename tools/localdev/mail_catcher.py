@@ -27,7 +27,7 @@ from starlette.routing import Route
 from .servers import HOST
 
 
-class Box:
+class Mailbox:
     """The messages, one file each, so that a restart keeps them."""
 
     def __init__(self, folder: Path) -> None:
@@ -44,47 +44,52 @@ class Box:
         partial.rename(self.folder / f"{name}.eml")
         return "250 Taken"
 
-    def names(self) -> list[str]:
+    def list_ids(self) -> list[str]:
         """Ids of the messages, in the order of their arrival."""
         return sorted(file.stem for file in self.folder.glob("*.eml"))
 
-    def read(self, name: str) -> dict[str, Any]:
+    def get_message(self, name: str) -> dict[str, Any]:
         """One message as JSON; KeyError when there is none of that id."""
         file = self.folder / f"{name}.eml"
         if not name.isdecimal() or not file.exists():
             raise KeyError(name)
         source = file.read_bytes()
-        return {"id": name, "time": arrival(name), "size": len(source), **parsed(source)}
+        return {
+            "id": name,
+            "time": format_arrival(name),
+            "size": len(source),
+            **parse_message(source),
+        }
 
-    def empty(self) -> None:
+    def delete_all(self) -> None:
         for file in self.folder.glob("*.eml"):
             file.unlink()
 
 
-def arrival(name: str) -> str:
+def format_arrival(name: str) -> str:
     return datetime.fromtimestamp(int(name) / 1e9, UTC).isoformat(timespec="milliseconds")
 
 
-def parsed(source: bytes) -> dict[str, Any]:
+def parse_message(source: bytes) -> dict[str, Any]:
     """The parts of a mail that people and tests look at."""
     message = message_from_bytes(source, policy=policy.default)
     return {
         "subject": message.get("subject", ""),
         "messageId": message.get("message-id", "").strip("<> "),
-        "from": addresses(message, "from"),
-        "to": addresses(message, "to"),
+        "from": get_addresses(message, "from"),
+        "to": get_addresses(message, "to"),
         "headers": {key.lower(): str(value) for key, value in message.items()},
-        "text": body(message, "plain"),
-        "html": body(message, "html"),
+        "text": get_body(message, "plain"),
+        "html": get_body(message, "html"),
     }
 
 
-def addresses(message: EmailMessage, header: str) -> list[dict[str, str]]:
+def get_addresses(message: EmailMessage, header: str) -> list[dict[str, str]]:
     found = getaddresses([str(value) for value in message.get_all(header, [])])
     return [{"address": address, "name": name} for name, address in found]
 
 
-def body(message: EmailMessage, kind: str) -> str | None:
+def get_body(message: EmailMessage, kind: str) -> str | None:
     part = message.get_body(preferencelist=(kind,))
     try:
         return part.get_content() if part else None
@@ -102,13 +107,13 @@ MESSAGE = """<details><summary><b>{subject}</b> to {to}, {time}</summary>
 <pre>{headers}</pre>{content}</details>"""
 
 
-def page(messages: list[dict[str, Any]]) -> str:
+def render_page(messages: list[dict[str, Any]]) -> str:
     """All messages, the newest first. Mails are strangers' text: escaped, HTML in a sandbox."""
     count = f"{len(messages)} message{'' if len(messages) == 1 else 's'}"
-    return PAGE.format(count=count, messages="".join(map(shown, reversed(messages))))
+    return PAGE.format(count=count, messages="".join(map(render_message, reversed(messages))))
 
 
-def shown(message: dict[str, Any]) -> str:
+def render_message(message: dict[str, Any]) -> str:
     content = f"<pre>{escape(message['text'] or '')}</pre>"
     if message["html"]:
         content += f'<iframe sandbox srcdoc="{escape(message["html"])}"></iframe>'
@@ -121,48 +126,48 @@ def shown(message: dict[str, Any]) -> str:
     )
 
 
-def create_app(box: Box, smtp_port: int) -> Starlette:
+def create_app(box: Mailbox, smtp_port: int) -> Starlette:
     """The page and the API; while they are served, so is SMTP."""
 
     @asynccontextmanager
-    async def smtp(_: Starlette) -> AsyncIterator[None]:
+    async def run_smtp(_: Starlette) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         async with await loop.create_server(lambda: SMTP(box, loop=loop), HOST, smtp_port):
             yield
 
-    def everything() -> list[dict[str, Any]]:
-        return [box.read(name) for name in box.names()]
+    def show_page() -> list[dict[str, Any]]:
+        return [box.get_message(name) for name in box.list_ids()]
 
     def index(_: Request) -> Response:
-        return HTMLResponse(page(everything()))
+        return HTMLResponse(render_page(show_page()))
 
-    def messages(_: Request) -> Response:
-        return JSONResponse(everything())
+    def list_messages(_: Request) -> Response:
+        return JSONResponse(show_page())
 
     def message(request: Request) -> Response:
         try:
-            return JSONResponse(box.read(request.path_params["name"]))
+            return JSONResponse(box.get_message(request.path_params["name"]))
         except KeyError:
             return JSONResponse({"error": "Email was not found"}, 404)
 
     def empty(_: Request) -> Response:
-        box.empty()
+        box.delete_all()
         return JSONResponse(True)
 
-    def healthz(_: Request) -> Response:
+    def answer_healthz(_: Request) -> Response:
         return JSONResponse(True)
 
     routes = [
         Route("/", index),
-        Route("/email", messages),
+        Route("/email", list_messages),
         Route("/email/all", empty, methods=["DELETE"]),
         Route("/email/{name}", message),
-        Route("/healthz", healthz),
+        Route("/healthz", answer_healthz),
     ]
-    return Starlette(routes=routes, lifespan=smtp)
+    return Starlette(routes=routes, lifespan=run_smtp)
 
 
 if __name__ == "__main__":
     folder, smtp_port, page_port = sys.argv[1:]
-    application = create_app(Box(Path(folder)), int(smtp_port))
+    application = create_app(Mailbox(Path(folder)), int(smtp_port))
     uvicorn.run(application, host=HOST, port=int(page_port), log_level="warning")

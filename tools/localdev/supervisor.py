@@ -18,11 +18,13 @@ import psutil
 from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped]
 
 from . import exec_from_json
-from .child_process import bare, leashed, let_go
+from .child_process import get_minimal_environment, start_child, stop_child
 from .layout import Process
 from .servers import run, wait_until
 
-LONGEST_SOCKET_PATH = 90  # characters: the kernel's limit is 104 to 108, supervisord adds its pid
+MAX_SOCKET_PATH_LENGTH = (
+    90  # characters: the kernel's limit is 104 to 108, supervisord adds its pid
+)
 
 MAIN_SECTIONS = """\
 [supervisord]
@@ -58,8 +60,8 @@ stdout_logfile_backups = 1
 """
 
 
-ALIVE = ("STARTING", "RUNNING", "BACKOFF")
-ENDED = ("STOPPED", "EXITED", "FATAL")
+ACTIVE_STATES = ("STARTING", "RUNNING", "BACKOFF")
+ENDED_STATES = ("STOPPED", "EXITED", "FATAL")
 
 
 class Supervisor:
@@ -69,41 +71,41 @@ class Supervisor:
         self.folder = folder
         self.configuration = folder / "supervisord.conf"
         self.socket = folder / "supervisor.sock"
-        if len(str(self.socket)) > LONGEST_SOCKET_PATH:
+        if len(str(self.socket)) > MAX_SOCKET_PATH_LENGTH:
             name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
             self.socket = Path(tempfile.gettempdir()) / f"localdev-{name}.sock"
-        self._leashed: subprocess.Popen[bytes] | None = None
+        self._child: subprocess.Popen[bytes] | None = None
 
-    def call(self, method: str, *arguments: Any) -> Any:
+    def call_supervisord(self, method: str, *arguments: Any) -> Any:
         """One XML-RPC call (supervisord.org/api.html)."""
         transport = SupervisorTransport(None, None, f"unix://{self.socket}")
         with xmlrpc.client.ServerProxy("http://localhost", transport) as server:
             return getattr(server.supervisor, method)(*arguments)
 
-    def answers(self) -> bool:
+    def is_running(self) -> bool:
         try:
-            return bool(self.call("getState"))
+            return bool(self.call_supervisord("getState"))
         except OSError:
             return False
 
-    def states(self) -> Mapping[str, Mapping[str, Any]]:
+    def get_states(self) -> Mapping[str, Mapping[str, Any]]:
         """What supervisord knows of each process: statename, pid, description ..."""
-        return {info["name"]: info for info in self.call("getAllProcessInfo")}
+        return {info["name"]: info for info in self.call_supervisord("getAllProcessInfo")}
 
-    def apply(self, processes: Iterable[Process], leash: bool) -> None:
+    def apply(self, processes: Iterable[Process], as_child: bool) -> None:
         """Make these the processes it knows; stop those that are gone or described otherwise."""
-        self.write(processes)
-        if not self.answers():
-            self.start(leash)
+        self.write_configuration(processes)
+        if not self.is_running():
+            self.start_supervisord(as_child)
             return
-        added, changed, removed = self.call("reloadConfig")[0]
+        added, changed, removed = self.call_supervisord("reloadConfig")[0]
         for name in (*changed, *removed):
             self.stop(name)
-            self.call("removeProcessGroup", name)
+            self.call_supervisord("removeProcessGroup", name)
         for name in (*added, *changed):
-            self.call("addProcessGroup", name)
+            self.call_supervisord("addProcessGroup", name)
 
-    def write(self, processes: Iterable[Process]) -> None:
+    def write_configuration(self, processes: Iterable[Process]) -> None:
         """The configuration, and a file for each process."""
         (self.folder / "logs").mkdir(exist_ok=True)
         (self.folder / "run").mkdir(exist_ok=True, mode=0o700)  # the files hold secrets
@@ -112,7 +114,7 @@ class Supervisor:
         sections = [MAIN_SECTIONS.format(folder=folder, socket=self.socket, user=user)]
         for process in processes:
             file = self.folder / "run" / f"{process.name}.json"
-            file.write_text(description(process))
+            file.write_text(describe_process(process))
             command = shlex.join([sys.executable, exec_from_json.__file__, str(file)]).replace(
                 "%", "%%"
             )
@@ -124,15 +126,15 @@ class Supervisor:
             )
         self.configuration.write_text("".join(sections))
 
-    def start(self, leash: bool) -> None:
+    def start_supervisord(self, as_child: bool) -> None:
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.configuration)]
-        if leash:
-            self._leashed = leashed(
-                [*command, "--nodaemon"], self.folder / "supervisord.out", bare()
+        if as_child:
+            self._child = start_child(
+                [*command, "--nodaemon"], self.folder / "supervisord.out", get_minimal_environment()
             )
         else:
             run(command)
-        wait_until(self.answers, "supervisord")
+        wait_until(self.is_running, "supervisord")
 
     def stop(self, name: str) -> None:
         """Stop one process, unless it is stopped, and wait for its end."""
@@ -141,27 +143,27 @@ class Supervisor:
     def stop_all(self, names: Iterable[str]) -> None:
         """Stop these at once, and wait for the end of the last."""
         names = set(names)
-        for name, state in self.states().items():
-            if name in names and state["statename"] in ALIVE:
-                self.call("stopProcess", name, False)
+        for name, state in self.get_states().items():
+            if name in names and state["statename"] in ACTIVE_STATES:
+                self.call_supervisord("stopProcess", name, False)
         wait_until(
-            lambda: all(self.states()[name]["statename"] in ENDED for name in names),
+            lambda: all(self.get_states()[name]["statename"] in ENDED_STATES for name in names),
             f"the end of {', '.join(names)}",
         )
 
     def shut_down(self) -> None:
         """Stop all processes and supervisord, and wait for their end."""
-        if self.answers():
-            self.stop_all(self.states())  # by itself it would stop one after the other
-        if self._leashed:
-            let_go(self._leashed)
-        elif self.answers():
-            pid = self.call("getPID")
-            self.call("shutdown")
+        if self.is_running():
+            self.stop_all(self.get_states())  # by itself it would stop one after the other
+        if self._child:
+            stop_child(self._child)
+        elif self.is_running():
+            pid = self.call_supervisord("getPID")
+            self.call_supervisord("shutdown")
             wait_until(lambda: not psutil.pid_exists(pid), "the end of supervisord", 60)
-        self.end_orphans()
+        self.stop_orphans()
 
-    def end_orphans(self) -> None:
+    def stop_orphans(self) -> None:
         """What a supervisord that was killed has left running."""
         left = [p for p in psutil.process_iter(["environ", "cwd"]) if self.is_mine(p.info)]
         for process in left:
@@ -176,7 +178,7 @@ class Supervisor:
         return told == f"unix://{self.socket}" or str(info["cwd"]).startswith(f"{self.folder}/")
 
 
-def description(process: Process) -> str:
+def describe_process(process: Process) -> str:
     """Return what exec_from_json.py needs to know."""
     return json.dumps(
         {

@@ -5,8 +5,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from .child_process import leashed, let_go
-from .servers import Postgres, Redis, free_port, wait_until
+from .child_process import start_child, stop_child
+from .servers import Postgres, Redis, reserve_free_port, wait_until
 from .services import SERVICES, Service, build_environment
 
 
@@ -17,8 +17,8 @@ class TemporaryServers:
         self._folder = tempfile.TemporaryDirectory(prefix="test-servers-")
         self.folder = Path(self._folder.name)
         self._processes: list[subprocess.Popen[bytes]] = []
-        self.postgres = Postgres(self.folder / "postgres", free_port(), durable=False)
-        self.redis = Redis(self.folder / "redis", free_port(), durable=False)
+        self.postgres = Postgres(self.folder / "postgres", reserve_free_port(), durable=False)
+        self.redis = Redis(self.folder / "redis", reserve_free_port(), durable=False)
 
     def start(self) -> None:
         """Run both servers and make every service's role and database."""
@@ -26,24 +26,24 @@ class TemporaryServers:
         self.redis.prepare()
         log = self.folder / "log"
         for server in (self.postgres, self.redis):
-            self._processes.append(leashed(server.command, log))
-        wait_until(self.postgres.answers, "PostgreSQL")
-        wait_until(self.redis.answers, "Redis")
+            self._processes.append(start_child(server.command, log))
+        wait_until(self.postgres.is_ready, "PostgreSQL")
+        wait_until(self.redis.is_ready, "Redis")
         for service in SERVICES:
-            self.postgres.create(service.short, service.database_name)
+            self.postgres.create_database(service.short, service.database_name)
 
     def stop(self) -> None:
         for process in self._processes:
-            let_go(process)
+            stop_child(process)
         self._folder.cleanup()
 
-    def environment(self, service: Service) -> Mapping[str, str]:
+    def get_environment(self, service: Service) -> Mapping[str, str]:
         """The service's variables; every service has two Redis databases of its own."""
         number = 2 * SERVICES.index(service) + 1  # database 0 is for tests of no service
         return build_environment(
             service,
-            database_url=self.postgres.url(service.short, service.database_name),
-            redis_url=self.redis.url(number),
-            broker_url=self.redis.url(number + 1),
+            database_url=self.postgres.get_url(service.short, service.database_name),
+            redis_url=self.redis.get_url(number),
+            broker_url=self.redis.get_url(number + 1),
             storage=self.folder / service.short,
         )

@@ -22,7 +22,7 @@ HEADING = ParagraphStyle(
 TITLE = ParagraphStyle("title", HEADING, fontSize=22, leading=28, spaceAfter=8)
 
 
-def paragraph(block: str) -> Paragraph:
+def build_paragraph(block: str) -> Paragraph:
     """A block of the text: `# title`, `## heading`, or prose."""
     mark, _, words = block.partition(" ")
     style = {"#": TITLE, "##": HEADING}.get(mark)
@@ -39,7 +39,7 @@ def main() -> None:
         rightMargin=28 * mm,
         title=blocks[0].removeprefix("# "),
         author="Rivers and Commons Committee",
-    ).build([paragraph(block) for block in blocks])
+    ).build([build_paragraph(block) for block in blocks])
 
 
 if __name__ == "__main__":

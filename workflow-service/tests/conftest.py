@@ -232,7 +232,7 @@ def client(database: None, the_platform: Platform) -> Iterator[TestClient]:
 @pytest.fixture
 def login(client: TestClient, platform: Platform) -> Callable[..., Caller]:
     def login(*permissions: str, **person: Any) -> Caller:
-        found = platform.identity.person(*(permissions or MEMBER), **person)
+        found = platform.identity.add_person(*(permissions or MEMBER), **person)
         caller = Caller(app, base_url=str(client.base_url), headers=found.headers)
         caller.user_id = found.user_id
         caller.portal = client.portal  # the event loop the app was started in

@@ -100,7 +100,7 @@ def test_only_the_assignee_may_complete_a_task_and_others_get_404(
 
 
 def test_a_revoked_token_is_refused(client: TestClient, platform: Platform) -> None:
-    person = platform.identity.person("workflows:read")
+    person = platform.identity.add_person("workflows:read")
     assert client.get("/tasks", headers=person.headers).status_code == 200
 
     platform.identity.revoke(person)

@@ -28,8 +28,8 @@ INSERT INTO workflow_history (run_id, type, data) VALUES ('{RUN}', 'run.started'
 
 @pytest.fixture
 def url(servers: TemporaryServers) -> str:
-    servers.postgres.create("old", "workflow_old")
-    found = servers.postgres.url("old", "workflow_old")
+    servers.postgres.create_database("old", "workflow_old")
+    found = servers.postgres.get_url("old", "workflow_old")
     return Settings(database_url=found).get_driver_url("psycopg2")
 
 

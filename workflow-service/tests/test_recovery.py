@@ -17,7 +17,7 @@ from unittest.mock import patch
 import httpx
 import pytest
 
-from tools.localdev.layout import ALONE
+from tools.localdev.layout import WITHOUT_PEERS
 from tools.localdev.test_servers import TemporaryServers
 from workflow_service.settings import SERVICE_FOLDER, settings
 
@@ -29,7 +29,7 @@ TELL = {
 }
 PATIENCE = 60  # seconds; the machine may be busy
 LEASE_SECONDS = 1.0
-WORKER = ("worker", "--pool", "threads", "--concurrency", "4", *ALONE)
+WORKER = ("worker", "--pool", "threads", "--concurrency", "4", *WITHOUT_PEERS)
 FORKED = multiprocessing.get_context("forkserver")
 
 Start = Callable[..., ForkServerProcess]
@@ -148,9 +148,9 @@ def test_an_emptied_redis_loses_no_work(
     start(*WORKER)
     name = starter.publish({"one": TELL | {"next": "two"}, "two": TELL})
     before = starter.start(name)
-    assert servers.redis.ask("FLUSHALL").startswith("+OK")
+    assert servers.redis.send_command("FLUSHALL").startswith("+OK")
     after = starter.start(name)
-    assert servers.redis.ask("FLUSHALL").startswith("+OK")
+    assert servers.redis.send_command("FLUSHALL").startswith("+OK")
 
     assert ended(starter, before)["status"] == "completed"
     assert ended(starter, after)["status"] == "completed"

@@ -12,17 +12,17 @@ class Bar:
     name: str
     measured: float
     required: float
-    most: bool = False
+    is_maximum: bool = False
 
     @property
     def holds(self) -> bool:
-        if self.most:
+        if self.is_maximum:
             return self.measured <= self.required
         return self.measured >= self.required
 
     def __str__(self) -> str:
         verdict = "ok" if self.holds else "short"
-        relation = "<=" if self.most else ">="
+        relation = "<=" if self.is_maximum else ">="
         return f"BAR {self.name} {self.measured:.2f} {relation}{self.required:g} {verdict}"
 
 

@@ -28,7 +28,7 @@ class Result:
     def per_second(self) -> float:
         return len(self.latencies) / self.seconds
 
-    def percentile(self, percent: float) -> float:
+    def get_percentile(self, percent: float) -> float:
         return self.latencies[
             min(len(self.latencies) - 1, int(len(self.latencies) * percent / 100))
         ]
@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.buffer += data
         head, separator, body = self.buffer.partition(b"\r\n\r\n")
-        if not separator or len(body) < content_length(head):
+        if not separator or len(body) < get_content_length(head):
             return
         self.buffer = b""
         now = perf_counter()
@@ -72,12 +72,12 @@ class Connection(asyncio.Protocol):
             self.done.set_result(None)
 
 
-def content_length(head: bytes) -> int:
+def get_content_length(head: bytes) -> int:
     start = head.lower().index(b"content-length:") + len(b"content-length:")
     return int(head[start:].split(b"\r\n", 1)[0])
 
 
-def written(url: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+def build_request(url: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
     """A GET, or with a body the POST of it."""
     parts = urlsplit(url)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
@@ -103,7 +103,7 @@ async def _load(url: str, requests: Sequence[Next], seconds: float) -> Result:
     return Result(latencies, elapsed, sum(client.failures for client in clients))
 
 
-def load(
+def run_load(
     url: str,
     headers: Mapping[str, str],
     *,
@@ -112,11 +112,11 @@ def load(
     body: bytes | None = None,
 ) -> Result:
     """GETs the URL, or POSTs a body of JSON, for so many seconds over so many connections."""
-    request = written(url, headers, body)
+    request = build_request(url, headers, body)
     return uvloop.run(_load(url, [lambda _: request] * connections, seconds))
 
 
-def converse(url: str, bodies: Sequence[Next], *, seconds: float) -> Result:
+def run_conversations(url: str, bodies: Sequence[Next], *, seconds: float) -> Result:
     """POSTs what follows from the answer before, over a connection for each of the bodies."""
-    requests = [lambda answer, body=body: written(url, {}, body(answer)) for body in bodies]
+    requests = [lambda answer, body=body: build_request(url, {}, body(answer)) for body in bodies]
     return uvloop.run(_load(url, requests, seconds))

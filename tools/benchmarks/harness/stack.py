@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-from tools.localdev.child_process import leashed, let_go
-from tools.localdev.layout import free_ports, responds
-from tools.localdev.servers import free_port, wait_until
+from tools.localdev.child_process import start_child, stop_child
+from tools.localdev.layout import is_responding, reserve_free_ports
+from tools.localdev.servers import reserve_free_port, wait_until
 from tools.localdev.services import ROOT, SERVICES
 from tools.localdev.stack import LocalDevStack
 
@@ -20,11 +20,13 @@ BOTH_CORES = f"{MEASURED_CORE},{OTHER_CORE}"
 
 
 @contextmanager
-def running_stack(overrides: Mapping[str, str]) -> Iterator[LocalDevStack]:
+def run_stack(overrides: Mapping[str, str]) -> Iterator[LocalDevStack]:
     """The whole platform on free ports and on the other core, gone again at the end."""
     os.sched_setaffinity(0, {OTHER_CORE})
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        stack = LocalDevStack(Path(folder) / "stack", free_ports(), overrides, leash=True)
+        stack = LocalDevStack(
+            Path(folder) / "stack", reserve_free_ports(), overrides, as_child=True
+        )
         try:
             stack.up()
             yield stack
@@ -33,7 +35,7 @@ def running_stack(overrides: Mapping[str, str]) -> Iterator[LocalDevStack]:
 
 
 @contextmanager
-def measured_server(
+def run_measured_server(
     stack: LocalDevStack,
     short: str,
     app: str,
@@ -42,10 +44,10 @@ def measured_server(
 ) -> Iterator[str]:
     """An ASGI app with the environment of a service, alone on the measured core; its URL."""
     service = next(service for service in SERVICES if service.short == short)
-    port = free_port()
+    port = reserve_free_port()
     environment = {
         **os.environ,
-        **stack.layout.environment(service),
+        **stack.layout.get_environment(service),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(service.folder)]),
         **overrides,
     }
@@ -59,10 +61,10 @@ def measured_server(
         "--no-server-header",
     ]
     log = stack.layout.folder / f"measured-{port}.log"
-    process: subprocess.Popen[bytes] = leashed([*command, *options], log, environment)
+    process: subprocess.Popen[bytes] = start_child([*command, *options], log, environment)
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: responds(f"{url}/health/ready"), f"{app} (see {log})")
+        wait_until(lambda: is_responding(f"{url}/health/ready"), f"{app} (see {log})")
         yield url
     finally:
-        let_go(process)
+        stop_child(process)

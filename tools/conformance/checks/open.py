@@ -5,50 +5,53 @@ from uuid import uuid4
 
 import httpx
 
-from ..registry import promise
-from ..target import Service, expect, expect_problem, seen
+from ..registry import guarantee
+from ..target import Service, describe, expect, expect_problem
 
-HEALTH = {"service", "status", "version", "port", "dependencies", "metrics"}
-METRICS = {"uptime_seconds", "active_connections", "memory_usage_mb"}
-FOREIGN = re.compile(r"""["'(](https?:)?//""")
+HEALTH_FIELDS = {"service", "status", "version", "port", "dependencies", "metrics"}
+METRIC_FIELDS = {"uptime_seconds", "active_connections", "memory_usage_mb"}
+EXTERNAL_URL = re.compile(r"""["'(](https?:)?//""")
 SOURCE = re.compile(r'(?:src|href)="([^"]+)"')
 
 
-@promise("open", "/health has the standard shape")
-def health_shape(service: Service) -> str:
+@guarantee("open", "/health has the standard shape")
+def check_health(service: Service) -> str:
     response = service.get("/health")
-    expect(response.status_code == 200, seen(response))
+    expect(response.status_code == 200, describe(response))
     body = response.json()
-    expect(body.keys() == HEALTH, f"fields {sorted(body.keys() ^ HEALTH)} missing or too many")
+    expect(
+        body.keys() == HEALTH_FIELDS,
+        f"fields {sorted(body.keys() ^ HEALTH_FIELDS)} missing or too many",
+    )
     expect(body["status"] in ("healthy", "degraded"), f"status {body['status']!r}")
     states = set(body["dependencies"].values())
     expect(states <= {"healthy", "unhealthy"}, f"dependencies are {sorted(states)}")
     expect((body["status"] == "healthy") == (states <= {"healthy"}), f"{body['status']}: {states}")
-    expect(body["metrics"].keys() >= METRICS, f"metrics are {sorted(body['metrics'])}")
+    expect(body["metrics"].keys() >= METRIC_FIELDS, f"metrics are {sorted(body['metrics'])}")
     return f"{body['service']} {body['version']} is {body['status']}"
 
 
-@promise("open", "it is live and ready")
-def live_and_ready(service: Service) -> str:
+@guarantee("open", "it is live and ready")
+def check_probes(service: Service) -> str:
     for path in ("/health/live", "/health/ready"):
         response = service.get(path)
-        expect(response.status_code == 200, seen(response))
+        expect(response.status_code == 200, describe(response))
     return "200 on both probes"
 
 
-@promise("open", "documentation that needs no internet")
-def documentation(service: Service) -> str:
+@guarantee("open", "documentation that needs no internet")
+def check_documentation(service: Service) -> str:
     for path in ("/docs", "/redoc"):
         page = service.get(path)
-        expect(page.status_code == 200, seen(page))
-        expect(not FOREIGN.search(page.text), f"{path} loads from elsewhere")
+        expect(page.status_code == 200, describe(page))
+        expect(not EXTERNAL_URL.search(page.text), f"{path} loads from elsewhere")
         for source in SOURCE.findall(page.text):
             expect(service.get(source).status_code == 200, f"{path} lacks {source}")
     return "/docs and /redoc with all they load"
 
 
-@promise("open", "OpenAPI describes a versioned API")
-def openapi(service: Service) -> str:
+@guarantee("open", "OpenAPI describes a versioned API")
+def check_openapi(service: Service) -> str:
     version = service.document["openapi"]
     expect(version.startswith("3."), f"version {version}")
     expect(bool(service.operations), "no operations")
@@ -57,62 +60,62 @@ def openapi(service: Service) -> str:
     return f"{len(service.operations)} operations under /api/v1"
 
 
-@promise("open", "401 without a valid token")
-def unauthenticated(service: Service) -> str:
+@guarantee("open", "401 without a valid token")
+def check_unauthenticated(service: Service) -> str:
     protected = [o for o in service.operations if o.is_protected]
     expect(bool(protected), "no operation asks for a token")
     for operation in protected:
         for headers in ({}, {"Authorization": f"Bearer {uuid4().hex}"}):
-            response = service.ask(operation.method, operation.url, headers=headers)
+            response = service.request(operation.method, operation.url, headers=headers)
             expect_problem(response, 401)
             asked = response.headers.get("www-authenticate", "")
-            expect(asked.startswith("Bearer"), f"{seen(response)} asks for {asked!r}")
+            expect(asked.startswith("Bearer"), f"{describe(response)} asks for {asked!r}")
     return f"{len(protected)} operations, each without a token and with nonsense"
 
 
-@promise("open", "404 for what is not there")
-def not_found(service: Service) -> str:
+@guarantee("open", "404 for what is not there")
+def check_not_found(service: Service) -> str:
     path = f"/no/such/route/{uuid4().hex}"
     expect_problem(service.get(path), 404)
     return "a path that is none"
 
 
-@promise("open", "a trace id comes in and goes out")
-def trace_id(service: Service) -> str:
+@guarantee("open", "a trace id comes in and goes out")
+def check_trace_id(service: Service) -> str:
     given = uuid4().hex
     refused = service.get(f"/{given}", headers={"X-Trace-ID": given})
-    expect(returned(refused) == given, f"sent {given}, got {returned(refused)}")
+    expect(get_trace_id(refused) == given, f"sent {given}, got {get_trace_id(refused)}")
     expect(refused.json().get("trace_id") == given, "it is not in the body of an error")
     parent = {"traceparent": f"00-{given}-00f067aa0ba902b7-01"}
-    taken = returned(service.get("/health/live", headers=parent))
+    taken = get_trace_id(service.get("/health/live", headers=parent))
     expect(taken == given, f"traceparent's {given} came back as {taken}")
-    made = {returned(service.get("/health/live")) for _ in range(2)}
+    made = {get_trace_id(service.get("/health/live")) for _ in range(2)}
     expect(len(made - {""}) == 2, "without one, no new id is made for each request")
-    forged = returned(service.get("/health/live", headers={"X-Trace-ID": 'a"b <c>'}))
+    forged = get_trace_id(service.get("/health/live", headers={"X-Trace-ID": 'a"b <c>'}))
     expect("<" not in forged, "an id that is no id is taken as it is")
     return "X-Trace-ID and traceparent taken, one made where there is none"
 
 
-def returned(response: httpx.Response) -> str:
+def get_trace_id(response: httpx.Response) -> str:
     return str(response.headers.get("x-trace-id", ""))
 
 
-@promise("open", "CORS for named origins only")
-def cross_origin(service: Service) -> str:
-    ours = service.question.origin
-    allowed = allowed_for(service, ours)
+@guarantee("open", "CORS for named origins only")
+def check_cross_origin(service: Service) -> str:
+    ours = service.options.origin
+    allowed = get_allowed_origins(service, ours)
     expect(allowed == {ours}, f"{ours} is answered with {sorted(allowed)}")
     for other in ("http://evil.example", f"{ours}.evil.example", "null"):
-        allowed = allowed_for(service, other)
+        allowed = get_allowed_origins(service, other)
         expect(allowed == {""}, f"{other} is answered with {sorted(allowed)}")
     return f"{ours}, and nobody else"
 
 
-def allowed_for(service: Service, origin: str) -> set[str]:
+def get_allowed_origins(service: Service, origin: str) -> set[str]:
     """What preflight and request say of an origin; "" is nothing."""
     asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
     answers = [
-        service.ask("OPTIONS", "/health/live", headers=asked),
+        service.request("OPTIONS", "/health/live", headers=asked),
         service.get("/health/live", headers={"Origin": origin}),
     ]
     return {answer.headers.get("access-control-allow-origin", "") for answer in answers}

@@ -8,12 +8,14 @@ from uuid import uuid4
 
 import httpx
 
-from ..registry import promise
-from ..target import NotAsked, Person, Service, expect, expect_problem, seen
+from ..registry import guarantee
+from ..target import NotApplicable, Person, Service, describe, expect, expect_problem
 
-LONGEST_TRUST = 12.0  # seconds for which known tokens go on: the staleness bound and some calls
-LONGEST_REPORT = 3.0  # seconds that a report of health may be kept
-LONGEST_RETURN = 30.0  # seconds from identity's return until people are let in again
+MAX_BRIDGED_SECONDS = (
+    12.0  # seconds for which known tokens go on: the staleness bound and some calls
+)
+MAX_REPORT_SECONDS = 3.0  # seconds that a report of health may be kept
+MAX_RECOVERY_SECONDS = 30.0  # seconds from identity's return until people are let in again
 
 
 @dataclass(frozen=True)
@@ -30,23 +32,25 @@ class Outage:
 
 
 @cache
-def outage(service: Service) -> Outage:
+def observe_outage(service: Service) -> Outage:
     if service.is_identity:
-        raise NotAsked("this is identity itself")
-    path, person = service.readable, service.caller
-    service.take_away()
+        raise NotApplicable("this is identity itself")
+    path, person = service.readable_path, service.caller
+    service.stop_identity()
     try:
         stranger = service.get(path, Person("", uuid4().hex))
-        trusted, refusal = until(service, path, person, lambda now: not is_fine(now), LONGEST_TRUST)
+        trusted, refusal = poll_until(
+            service, path, person, lambda now: not is_fine(now), MAX_BRIDGED_SECONDS
+        )
         live = service.get("/health/live")
-        _, health = until(service, "/health", None, is_degraded, LONGEST_REPORT)
+        _, health = poll_until(service, "/health", None, is_degraded, MAX_REPORT_SECONDS)
     finally:
-        service.bring_back()
-    returning, returned = until(service, path, person, is_fine, LONGEST_RETURN)
+        service.start_identity()
+    returning, returned = poll_until(service, path, person, is_fine, MAX_RECOVERY_SECONDS)
     return Outage(stranger, trusted, refusal, live, health, returning, returned)
 
 
-def until(
+def poll_until(
     service: Service,
     path: str,
     person: Person | None,
@@ -70,26 +74,26 @@ def is_degraded(answer: httpx.Response) -> bool:
     return is_fine(answer) and answer.json().get("status") == "degraded"
 
 
-@promise("outage", "503, not 401, for a token nobody can look at")
-def unavailable(service: Service) -> str:
-    answer = outage(service).stranger
+@guarantee("outage", "503, not 401, for a token nobody can look at")
+def check_unavailable(service: Service) -> str:
+    answer = observe_outage(service).stranger
     expect_problem(answer, 503)
     expect("retry-after" in answer.headers, "503 without Retry-After")
     return f"503 with Retry-After {answer.headers['retry-after']}"
 
 
-@promise("outage", "known people go on for a while, then 503")
-def bridged(service: Service) -> str:
-    found = outage(service)
+@guarantee("outage", "known people go on for a while, then 503")
+def check_bridging(service: Service) -> str:
+    found = observe_outage(service)
     expect_problem(found.refusal, 503)
     return f"let in for {found.trusted:.1f} s, then 503"
 
 
-@promise("outage", "it says that identity is away, and lives")
-def reported(service: Service) -> str:
-    found = outage(service)
-    expect(found.live.status_code == 200, seen(found.live))
-    expect(found.health.status_code == 200, seen(found.health))
+@guarantee("outage", "it says that identity is away, and lives")
+def check_report(service: Service) -> str:
+    found = observe_outage(service)
+    expect(found.live.status_code == 200, describe(found.live))
+    expect(found.health.status_code == 200, describe(found.health))
     body = found.health.json()
     state = body["dependencies"].get("identity-service")
     expect(state == "unhealthy", f"/health says that identity-service is {state}")
@@ -97,10 +101,11 @@ def reported(service: Service) -> str:
     return "degraded, for identity-service is unhealthy"
 
 
-@promise("outage", "people are let in again when it is back")
-def recovered(service: Service) -> str:
-    found = outage(service)
+@guarantee("outage", "people are let in again when it is back")
+def check_recovery(service: Service) -> str:
+    found = observe_outage(service)
     expect(
-        found.returned.status_code == 200, f"{seen(found.returned)} {LONGEST_RETURN:.0f} s later"
+        found.returned.status_code == 200,
+        f"{describe(found.returned)} {MAX_RECOVERY_SECONDS:.0f} s later",
     )
     return f"{found.returning:.1f} s after its return"

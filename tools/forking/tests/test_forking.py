@@ -6,57 +6,57 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from tests.repository import Repository, copy_of_this
+from tests.repository_copy import Repository, copy_repository
 from tools.localdev.services import SERVICES
 
 PROCESSES = """
 from pathlib import Path
-from tools.localdev.layout import Layout, default_ports
-print(*Layout(Path(), default_ports(), {}).servers())
+from tools.localdev.layout import Layout, get_default_ports
+print(*Layout(Path(), get_default_ports(), {}).build_servers())
 """
 OF_COMPOSE = ("service", "db", "redis", "migrate", "background", "probing", "mail", "platform")
 
 
 @pytest.fixture
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    return copy_of_this(tmp_path_factory.mktemp("copy"))
+    return copy_repository(tmp_path_factory.mktemp("copy"))
 
 
 @pytest.fixture
 def fork(copy: Repository) -> Repository:
-    copy.must("make", "new-service", "NAME=billing", "PORT=8005")
+    copy.run_successfully("make", "new-service", "NAME=billing", "PORT=8005")
     return copy
 
 
 def test_a_new_service_keeps_all_rules_and_passes_all_tests_without_one_edit(
     fork: Repository,
 ) -> None:
-    fork.must("make", "lint")
+    fork.run_successfully("make", "lint")
     across = ("standards", "routes", "sameness", "docs", "conformance")
     tests = ["billing-service", *(f"tests/test_{name}.py" for name in across)]
-    passed = fork.must(".venv/bin/python", "-m", "pytest", "-q", *tests)
+    passed = fork.run_successfully(".venv/bin/python", "-m", "pytest", "-q", *tests)
 
     assert " passed" in passed
     assert "skipped" not in passed
 
 
 def test_what_was_made_is_taken_out_again_without_a_trace(fork: Repository) -> None:
-    assert fork.changes()
+    assert fork.get_changes()
 
-    fork.must("make", "remove-service", "NAME=billing")
+    fork.run_successfully("make", "remove-service", "NAME=billing")
 
-    assert fork.changes() == ""
+    assert fork.get_changes() == ""
     assert not (fork.folder / "billing-service").exists()
 
 
 def test_two_services_come_and_go_in_any_order(fork: Repository) -> None:
-    fork.must("make", "new-service", "NAME=order", "PORT=9000")
+    fork.run_successfully("make", "new-service", "NAME=order", "PORT=9000")
 
-    fork.must("make", "remove-service", "NAME=billing")
-    fork.must("make", "lint")
-    fork.must("make", "remove-service", "NAME=order")
+    fork.run_successfully("make", "remove-service", "NAME=billing")
+    fork.run_successfully("make", "lint")
+    fork.run_successfully("make", "remove-service", "NAME=order")
 
-    assert fork.changes() == ""
+    assert fork.get_changes() == ""
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_an_odd_or_taken_name_or_port_is_refused_and_nothing_changed(
     assert done.returncode != 0
     [error] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert why in error
-    assert unchanged.changes() == ""
+    assert unchanged.get_changes() == ""
 
 
 @pytest.fixture(scope="module")
 def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """One copy for all that is refused."""
-    return copy_of_this(tmp_path_factory.mktemp("unchanged"))
+    return copy_repository(tmp_path_factory.mktemp("unchanged"))
 
 
 def test_a_file_that_has_no_place_for_a_service_leaves_all_as_it_was(copy: Repository) -> None:
@@ -112,24 +112,24 @@ def test_a_file_that_has_no_place_for_a_service_leaves_all_as_it_was(copy: Repos
     done = copy.run("make", "new-service", "NAME=billing", "PORT=8005")
 
     assert "docker-compose.yml has no line" in done.stderr
-    assert copy.changes() == ""
+    assert copy.get_changes() == ""
 
 
 def test_work_that_is_not_committed_is_not_taken_out(fork: Repository) -> None:
     work = [fork.folder / "billing-service" / name for name in (".env", "idea.md", "main.py")]
     for file in work:
         file.write_text("# Mine\n")
-    before = fork.changes()
+    before = fork.get_changes()
 
     done = fork.run("make", "remove-service", "NAME=billing")
 
     assert done.returncode != 0
     assert all(f"billing-service/{file.name}" in done.stderr for file in work)
-    assert fork.changes() == before
+    assert fork.get_changes() == before
 
     work[0].unlink()
     fork.commit()
-    fork.must("make", "remove-service", "NAME=billing")
+    fork.run_successfully("make", "remove-service", "NAME=billing")
     assert not (fork.folder / "billing-service").exists()
 
 
@@ -149,7 +149,7 @@ def test_what_was_not_made_here_is_not_taken_out(
 
     assert done.returncode != 0
     assert why in done.stderr
-    assert unchanged.changes() == ""
+    assert unchanged.get_changes() == ""
 
 
 # -- a repository of its own --------------------------------------------------------------------
@@ -159,39 +159,41 @@ SERVICE_NAMES = [service.name for service in SERVICES]
 
 @pytest.mark.parametrize("name", SERVICE_NAMES)
 def test_an_ejected_service_is_whole(unchanged: Repository, tmp_path: Path, name: str) -> None:
-    unchanged.must("make", "eject", f"SERVICE={name}", f"TO={tmp_path}")
+    unchanged.run_successfully("make", "eject", f"SERVICE={name}", f"TO={tmp_path}")
 
     ejected = Repository(tmp_path)
     ejected.share_packages()
-    ejected.must("make", "lint")
+    ejected.run_successfully("make", "lint")
     # The chassis comes with its tests, which have run here already.
-    assert " passed" in ejected.must("make", "test", PYTEST_ADDOPTS="--deselect=chassis/")
+    assert " passed" in ejected.run_successfully(
+        "make", "test", PYTEST_ADDOPTS="--deselect=chassis/"
+    )
     compose = yaml.safe_load((tmp_path / "docker-compose.yml").read_text())
     own = {entry for entry in compose["services"] if entry.startswith(name.partition("-")[0])}
     assert set(compose["services"]) - own <= {"identity-service", "mail"}
     stands_in = "stands in" in (tmp_path / "README.md").read_text()
     assert stands_in == (name != "identity-service")
     assert not re.findall("fork|docs", (tmp_path / ".ci/run").read_text())
-    assert unchanged.changes() == ""
+    assert unchanged.get_changes() == ""
 
 
 def test_an_ejected_fork_is_green_and_runs_with_a_stand_in_for_identity(
     fork: Repository, tmp_path: Path
 ) -> None:
-    fork.must("make", "eject", "SERVICE=billing-service", f"TO={tmp_path}")
+    fork.run_successfully("make", "eject", "SERVICE=billing-service", f"TO={tmp_path}")
 
     ejected = Repository(tmp_path)
     ejected.share_packages()
-    passed = ejected.must("make", "test", WORKERS="1")  # the chassis's tests too
+    passed = ejected.run_successfully("make", "test", WORKERS="1")  # the chassis's tests too
 
     assert " passed" in passed
     processes = (".venv/bin/python", "-c", PROCESSES)
-    assert "tools.localdev.identity_server" in ejected.must(*processes)
-    assert "tools.localdev.identity_server" not in ejected.must(
+    assert "tools.localdev.identity_server" in ejected.run_successfully(*processes)
+    assert "tools.localdev.identity_server" not in ejected.run_successfully(
         *processes, IDENTITY_SERVICE_URL="http://a"
     )
     ejected.commit()
-    assert ejected.changes() == ""
+    assert ejected.get_changes() == ""
 
 
 @pytest.mark.parametrize(
@@ -211,4 +213,4 @@ def test_what_cannot_be_ejected_is_refused(
 
     assert done.returncode != 0
     assert why in done.stderr
-    assert unchanged.changes() == ""
+    assert unchanged.get_changes() == ""

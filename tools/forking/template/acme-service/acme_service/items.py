@@ -13,7 +13,7 @@ from chassis.auth import User
 from chassis.errors import Conflict, NotFound, Unprocessable
 from chassis.pagination import PageParameters, paginate
 
-EVERY_ITEM = "acme:all"  # given to no role: only a permission of * holds it
+ALL_ITEMS_PERMISSION = "acme:all"  # given to no role: only a permission of * holds it
 
 
 class UnknownItem(NotFound):
@@ -24,10 +24,14 @@ class DuplicateName(Conflict):
     """An owner's names are unique."""
 
 
-def visible(user: User) -> Select[Item]:
+def select_visible(user: User) -> Select[Item]:
     """One's own. Whoever reads or changes an item goes through here."""
     items = select(Item)
-    return items if user.has_permission(EVERY_ITEM) else items.where(Item.owner_id == user.user_id)
+    return (
+        items
+        if user.has_permission(ALL_ITEMS_PERMISSION)
+        else items.where(Item.owner_id == user.user_id)
+    )
 
 
 def create_item(session: Session, owner: User, new: ItemCreate) -> Item:
@@ -39,12 +43,12 @@ def create_item(session: Session, owner: User, new: ItemCreate) -> Item:
 
 
 def list_items(session: Session, reader: User, page: PageParameters) -> dict[str, Any]:
-    return paginate(session, visible(reader), page, Item.id)
+    return paginate(session, select_visible(reader), page, Item.id)
 
 
 def find_item(session: Session, user: User, item_id: UUID) -> Item:
     """Raises UnknownItem."""
-    item = session.scalar(visible(user).where(Item.id == item_id))
+    item = session.scalar(select_visible(user).where(Item.id == item_id))
     if item is None:
         raise UnknownItem("There is no such item")
     return item

@@ -34,7 +34,7 @@ def client(database: None, identity: FakeIdentity) -> Iterator[TestClient]:
 @pytest.fixture
 def login(client: TestClient, identity: FakeIdentity) -> Login:
     def login(*permissions: str) -> TestClient:
-        person = identity.person(*(permissions or MEMBER))
+        person = identity.add_person(*(permissions or MEMBER))
         caller = TestClient(app, base_url=str(client.base_url), headers=person.headers)
         caller.portal = client.portal  # the event loop the app was started in
         return caller

@@ -16,7 +16,7 @@ PDF = Path(__file__).parent.parent / "tools" / "samples" / "closing-the-mill-rac
 PASSWORD = "a password of the tests"
 DEMO_PASSWORD = "demo-password-1"
 # A route of each service that every member may ask.
-PROTECTED = {
+PROTECTED_PATHS = {
     "identity": "/auth/me",
     "content": "/documents",
     "communication": "/inbox",
@@ -24,7 +24,7 @@ PROTECTED = {
 }
 
 # Services are plain HTTP here: loading the certificates of the world would cost 25 ms a call.
-NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+WITHOUT_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 Found = TypeVar("Found")
 
@@ -32,14 +32,14 @@ Found = TypeVar("Found")
 class Stack(Protocol):
     """The running platform: see conftest.py."""
 
-    def url(self, name: str) -> str: ...
+    def get_url(self, name: str) -> str: ...
     def stop(self, name: str) -> None: ...
     def start(self, name: str) -> None: ...
     def kill(self, name: str) -> None: ...
     def freeze(self, name: str) -> None: ...
     def thaw(self, name: str) -> None: ...
     def flush_redis(self, short: str) -> None: ...
-    def logs(self, name: str) -> str: ...
+    def read_logs(self, name: str) -> str: ...
 
 
 @dataclass
@@ -53,28 +53,32 @@ class Person:
     refresh_token: str = ""
     trace_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    def ask(self, method: str, service: str, path: str, **content: Any) -> httpx.Response:
+    def request(self, method: str, service: str, path: str, **content: Any) -> httpx.Response:
         """ask("GET", "content", "/documents")"""
         headers = {
             "Authorization": f"Bearer {self.token}",
             "X-Trace-ID": self.trace_id,
             **content.pop("headers", {}),
         }
-        return ask(self.stack, method, service, f"/api/v1{path}", headers=headers, **content)
+        return send_request(
+            self.stack, method, service, f"/api/v1{path}", headers=headers, **content
+        )
 
     def get(self, service: str, path: str, **content: Any) -> Any:
-        return answer(self.ask("GET", service, path, **content))
+        return get_json(self.request("GET", service, path, **content))
 
     def post(self, service: str, path: str, **content: Any) -> Any:
-        return answer(self.ask("POST", service, path, **content))
+        return get_json(self.request("POST", service, path, **content))
 
 
-def ask(stack: Stack, method: str, service: str, path: str, **content: Any) -> httpx.Response:
-    url = stack.url(f"{service}-service") + path
-    return httpx.request(method, url, verify=NO_CERTIFICATES, timeout=15, **content)
+def send_request(
+    stack: Stack, method: str, service: str, path: str, **content: Any
+) -> httpx.Response:
+    url = stack.get_url(f"{service}-service") + path
+    return httpx.request(method, url, verify=WITHOUT_CERTIFICATES, timeout=15, **content)
 
 
-def answer(response: httpx.Response) -> Any:
+def get_json(response: httpx.Response) -> Any:
     assert response.is_success, f"{response.request.url}: {response.status_code} {response.text}"
     return response.json()
 
@@ -83,20 +87,22 @@ def register(stack: Stack) -> Person:
     """A new member."""
     email = f"{uuid.uuid4().hex}@example.com"
     new = {"email": email, "password": PASSWORD, "name": "Tess Tester"}
-    answer(ask(stack, "POST", "identity", "/api/v1/auth/register", json=new))
+    get_json(send_request(stack, "POST", "identity", "/api/v1/auth/register", json=new))
     return log_in(stack, email, PASSWORD)
 
 
 def log_in(stack: Stack, email: str, password: str = DEMO_PASSWORD) -> Person:
     """One of the demo people, or anybody whose password is known."""
     credentials = {"email": email, "password": password}
-    session = answer(ask(stack, "POST", "identity", "/api/v1/auth/login", json=credentials))
+    session = get_json(
+        send_request(stack, "POST", "identity", "/api/v1/auth/login", json=credentials)
+    )
     return Person(
         stack, session["user_id"], email, session["access_token"], session["refresh_token"]
     )
 
 
-def service_token(stack: Stack, service: str, on_behalf_of: str | None = None) -> Person:
+def get_service_token(stack: Stack, service: str, on_behalf_of: str | None = None) -> Person:
     """The service as its own caller, or acting for a person."""
     form = {
         "grant_type": "client_credentials",
@@ -105,18 +111,18 @@ def service_token(stack: Stack, service: str, on_behalf_of: str | None = None) -
     }
     if on_behalf_of:
         form["on_behalf_of"] = on_behalf_of
-    given = answer(ask(stack, "POST", "identity", "/api/v1/auth/token", data=form))
+    given = get_json(send_request(stack, "POST", "identity", "/api/v1/auth/token", data=form))
     return Person(stack, on_behalf_of or "", "", given["access_token"])
 
 
-def new_key(owner: Person, scopes: list[str]) -> Person:
+def create_api_key(owner: Person, scopes: list[str]) -> Person:
     """A program with an API key of the owner's."""
     new = {"name": "A program", "scopes": scopes}
     key = owner.post("identity", f"/users/{owner.user_id}/api-keys", json=new)
     return Person(owner.stack, owner.user_id, owner.email, key["secret"])
 
 
-def upload(author: Person) -> Any:
+def upload_document(author: Person) -> Any:
     file = (PDF.name, PDF.read_bytes(), "application/pdf")
     return author.post("content", "/documents/upload", files={"file": file})
 
@@ -127,7 +133,7 @@ def start_review(author: Person, reviewer: Person, document: Any) -> Any:
     return author.post("workflow", "/workflows", json=new)
 
 
-def open_task(reviewer: Person, run: Any, seconds: float = 20) -> Any:
+def wait_for_task(reviewer: Person, run: Any, seconds: float = 20) -> Any:
     """Waits for the run's approval task."""
 
     def find() -> Any:
@@ -146,7 +152,7 @@ def decide(reviewer: Person, task: Any, decision: str, comment: str) -> Any:
     return reviewer.post("workflow", f"/tasks/{task['id']}/complete", json=decided)
 
 
-def finished(author: Person, run: Any, seconds: float = 20) -> Any:
+def wait_for_run(author: Person, run: Any, seconds: float = 20) -> Any:
     """Waits for the end of the run."""
 
     def find() -> Any:
@@ -156,14 +162,14 @@ def finished(author: Person, run: Any, seconds: float = 20) -> Any:
     return eventually(find, seconds)
 
 
-def share_link(owner: Person, document: Any) -> Any:
+def create_share_link(owner: Person, document: Any) -> Any:
     links = f"/documents/{document['id']}/share-links"
     return owner.post("content", links, json={"policy": "latest"})
 
 
-def belongings(owner: Person) -> dict[str, str]:
+def create_belongings(owner: Person) -> dict[str, str]:
     """One of everything a person can have, by the names of path parameters."""
-    document = upload(owner)
+    document = upload_document(owner)
     run = start_review(owner, owner, document)
     message = {"recipient_id": owner.user_id, "subject": "Hello", "body": "Hello"}
     to_nobody = {**message, "recipient_id": str(uuid.uuid4()), "channels": ["email"]}
@@ -178,9 +184,9 @@ def belongings(owner: Person) -> dict[str, str]:
         "document_id": document["id"],
         "number": "1",
         "role": "viewer",
-        "link_id": share_link(owner, document)["id"],
+        "link_id": create_share_link(owner, document)["id"],
         "workflow_id": run["id"],
-        "task_id": open_task(owner, run, seconds=60)["id"],
+        "task_id": wait_for_task(owner, run, seconds=60)["id"],
         "notification_id": owner.post("communication", "/notifications", json=message)["id"],
         "delivery_id": dead["deliveries"][0]["id"],
         "endpoint_id": owner.post("communication", "/webhook-endpoints", json=hook)["id"],
@@ -189,9 +195,9 @@ def belongings(owner: Person) -> dict[str, str]:
     }
 
 
-def mails(stack: Stack, address: str, about: str = "") -> list[Any]:
+def get_mails(stack: Stack, address: str, about: str = "") -> list[Any]:
     """What the mail catcher has for an address: about that, or all but the first of all mails."""
-    caught = httpx.get(f"{stack.url('mail')}/email", verify=NO_CERTIFICATES).json()
+    caught = httpx.get(f"{stack.get_url('mail')}/email", verify=WITHOUT_CERTIFICATES).json()
     return [
         mail
         for mail in caught

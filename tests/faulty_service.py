@@ -47,7 +47,7 @@ def breaks(promise: str) -> Callable[[Fault], Fault]:
     return listed
 
 
-def in_front_of(app: FastAPI, fault: Fault) -> Starlette:
+def put_in_front(app: FastAPI, fault: Fault) -> Starlette:
     async def ask(request: httpx.Request) -> Answer:
         answered = await transport.handle_async_request(request)
         headers = {k: v for k, v in answered.headers.items() if k != "content-length"}
@@ -70,7 +70,7 @@ def in_front_of(app: FastAPI, fault: Fault) -> Starlette:
     return Starlette(routes=[Route("/{path:path}", answer, methods=verbs)], lifespan=started)
 
 
-async def none(request: httpx.Request, ask: Ask) -> Answer:
+async def pass_through(request: httpx.Request, ask: Ask) -> Answer:
     return await ask(request)
 
 
@@ -165,7 +165,7 @@ async def keys_ignored(request: httpx.Request, ask: Ask) -> Answer:
 
 
 @breaks("lists come in pages")
-async def the_first_page_for_ever(request: httpx.Request, ask: Ask) -> Answer:
+async def repeated_first_page(request: httpx.Request, ask: Ask) -> Answer:
     if request.url.params.get("cursor", "x") != "x":
         request.url = request.url.copy_remove_param("cursor")
     return await ask(request)
@@ -180,7 +180,7 @@ async def a_number_in_words(request: httpx.Request, ask: Ask) -> Answer:
     return answer
 
 
-def remembering() -> Fault:
+def remember_allowed() -> Fault:
     """Lets in whoever it has let in before."""
     kept: dict[tuple[str, str], Answer] = {}
 
@@ -194,13 +194,13 @@ def remembering() -> Fault:
     return fault
 
 
-breaks("a logout is heard at once")(remembering())
+breaks("a logout is heard at once")(remember_allowed())
 
 
 # -- what is seen while identity is away ----------------------------------------------------------
 
 
-def turning_away(known: bool) -> Fault:
+def answer_401(known: bool) -> Fault:
     """Says 401 to known people, or to strangers, where it cannot tell."""
     let_in: set[str] = set()
 
@@ -216,8 +216,8 @@ def turning_away(known: bool) -> Fault:
     return fault
 
 
-breaks("503, not 401, for a token nobody can look at")(turning_away(known=False))
-breaks("known people go on for a while, then 503")(turning_away(known=True))
+breaks("503, not 401, for a token nobody can look at")(answer_401(known=False))
+breaks("known people go on for a while, then 503")(answer_401(known=True))
 
 
 @breaks("it says that identity is away, and lives")
@@ -229,7 +229,7 @@ async def always_healthy(request: httpx.Request, ask: Ask) -> Answer:
     return answer
 
 
-def sulking() -> Fault:
+def stay_unavailable() -> Fault:
     """After one 503 there are only more of them."""
     refusals: list[Answer] = []
 
@@ -243,4 +243,4 @@ def sulking() -> Fault:
     return fault
 
 
-breaks("people are let in again when it is back")(sulking())
+breaks("people are let in again when it is back")(stay_unavailable())

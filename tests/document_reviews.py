@@ -5,20 +5,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from .people import (
+from .users import (
     Person,
     Stack,
     approve,
     eventually,
-    finished,
-    mails,
-    open_task,
+    get_mails,
     register,
     start_review,
-    upload,
+    upload_document,
+    wait_for_run,
+    wait_for_task,
 )
 
-LEASE_OVER = 40.0  # seconds in which the work of a killed worker is done by another
+LEASE_TIMEOUT_SECONDS = 40.0  # seconds in which the work of a killed worker is done by another
 
 
 @dataclass
@@ -30,55 +30,57 @@ class Review:
     document: Any
     run: Any = None
 
-    def starts(self) -> None:
+    def start(self) -> None:
         self.run = start_review(self.author, self.reviewer, self.document)
 
-    def is_approved(self) -> None:
-        approve(self.reviewer, open_task(self.reviewer, self.run, LEASE_OVER))
+    def approve(self) -> None:
+        approve(self.reviewer, wait_for_task(self.reviewer, self.run, LEASE_TIMEOUT_SECONDS))
 
-    def has_done_everything_once(self, stack: Stack) -> None:
-        run = finished(self.author, self.run, LEASE_OVER)
+    def assert_done_once(self, stack: Stack) -> None:
+        run = wait_for_run(self.author, self.run, LEASE_TIMEOUT_SECONDS)
         assert run["status"] == "completed", run["error"]
-        [task] = [t for t in self.tasks() if t["workflow_id"] == run["id"]]
-        assert self.actions().count("document.processing_requested") == 1
-        assert self.actions().count("permission.granted") == 1
-        eventually(lambda: len(self.sent()) >= 2, LEASE_OVER)  # telling does not hold up a run
-        assert sorted(self.sent()) == ["review-decided", "review-requested"]
-        self.has_told_once(stack, self.author, "approved")
-        self.has_told_once(stack, self.reviewer, task["id"])
+        [task] = [t for t in self.list_tasks() if t["workflow_id"] == run["id"]]
+        assert self.list_workflow_actions().count("document.processing_requested") == 1
+        assert self.list_workflow_actions().count("permission.granted") == 1
+        eventually(
+            lambda: len(self.list_sent_templates()) >= 2, LEASE_TIMEOUT_SECONDS
+        )  # telling does not hold up a run
+        assert sorted(self.list_sent_templates()) == ["review-decided", "review-requested"]
+        self.assert_notified_once(stack, self.author, "approved")
+        self.assert_notified_once(stack, self.reviewer, task["id"])
 
-    def has_told_once(self, stack: Stack, person: Person, about: str) -> None:
+    def assert_notified_once(self, stack: Stack, person: Person, about: str) -> None:
         """One inbox item, and one mail to whoever looks at its Message-ID."""
-        found = eventually(lambda: mails(stack, person.email, about), LEASE_OVER)
+        found = eventually(lambda: get_mails(stack, person.email, about), LEASE_TIMEOUT_SECONDS)
         assert len({mail["messageId"] for mail in found}) == 1
-        assert len(eventually(lambda: inbox(person, about), LEASE_OVER)) == 1
+        assert len(eventually(lambda: list_inbox(person, about), LEASE_TIMEOUT_SECONDS)) == 1
 
-    def sent(self) -> list[str]:
+    def list_sent_templates(self) -> list[str]:
         items = self.author.get("communication", "/notifications")["items"]
         return [notification["template"] for notification in items]
 
-    def tasks(self) -> Any:
+    def list_tasks(self) -> Any:
         return self.reviewer.get("workflow", "/tasks", params={"limit": 100})["items"]
 
-    def actions(self) -> list[str]:
+    def list_workflow_actions(self) -> list[str]:
         """What workflow has done to the document."""
         trail = self.author.get("content", f"/documents/{self.document['id']}/audit")["items"]
         return [e["action"] for e in trail if e["acting_service"] == "workflow-service"]
 
 
-def inbox(person: Person, about: str) -> list[Any]:
+def list_inbox(person: Person, about: str) -> list[Any]:
     items = person.get("communication", "/inbox", params={"limit": 100})["items"]
     return [item for item in items if about in item["body"]]
 
 
-def prepared(stack: Stack) -> Review:
+def prepare_review(stack: Stack) -> Review:
     author, reviewer = register(stack), register(stack)
-    return Review(author, reviewer, upload(author))
+    return Review(author, reviewer, upload_document(author))
 
 
-def started(stack: Stack) -> Review:
-    review = prepared(stack)
-    review.starts()
+def start_new_review(stack: Stack) -> Review:
+    review = prepare_review(stack)
+    review.start()
     return review
 
 
@@ -100,6 +102,6 @@ def stopped(stack: Stack, name: str) -> Iterator[None]:
         stack.start(name)
 
 
-def steps_under_way(review: Review) -> list[Any]:
+def list_running_steps(review: Review) -> list[Any]:
     run = review.author.get("workflow", f"/workflows/{review.run['id']}")
     return [step for step in run["steps"] if step["status"] == "running"]

@@ -35,7 +35,7 @@ class Endpoint:
     @cached_property
     def operation(self) -> Schema:
         operations = self.document["paths"][self.path]
-        found: Schema = inlined(self.document, operations[self.method.lower()])
+        found: Schema = inline_references(self.document, operations[self.method.lower()])
         return found
 
     @property
@@ -52,37 +52,37 @@ class Endpoint:
         contents = self.operation.get("requestBody", {}).get("content", {})
         return next(((kind, content["schema"]) for kind, content in contents.items()), None)
 
-    def url(self, **changed: str) -> str:
+    def build_url(self, **changed: str) -> str:
         """The path with ids that exist, or belong to nothing, and required query parameters."""
-        values = {p["name"]: self.ids.get(p["name"], example(p["schema"]))
+        values = {p["name"]: self.ids.get(p["name"], build_example(p["schema"]))
                   for p in self.parameters if p["in"] == "path"}  # fmt: skip
-        query = {p["name"]: example(p["schema"])
+        query = {p["name"]: build_example(p["schema"])
                  for p in self.parameters if p["in"] == "query" and p.get("required")}  # fmt: skip
         query |= {name: value for name, value in changed.items() if name not in values}
         values |= {name: value for name, value in changed.items() if name in values}
-        path = self.path.format(**{name: encoded(value) for name, value in values.items()})
-        return f"{path}?" + "&".join(f"{name}={encoded(value)}" for name, value in query.items())
+        path = self.path.format(**{name: url_encode(value) for name, value in values.items()})
+        return f"{path}?" + "&".join(f"{name}={url_encode(value)}" for name, value in query.items())
 
 
-def inlined(document: Schema, part: Any, within: frozenset[str] = frozenset()) -> Any:
+def inline_references(document: Schema, part: Any, within: frozenset[str] = frozenset()) -> Any:
     """A schema with what its references name in their place; inside itself it says nothing."""
     if isinstance(part, list):
-        return [inlined(document, item, within) for item in part]
+        return [inline_references(document, item, within) for item in part]
     if not isinstance(part, dict):
         return part
     if "$ref" not in part:
-        return {key: inlined(document, value, within) for key, value in part.items()}
+        return {key: inline_references(document, value, within) for key, value in part.items()}
     name = part["$ref"].rpartition("/")[2]
     if name in within:
         return {}
-    return inlined(document, document["components"]["schemas"][name], within | {name})
+    return inline_references(document, document["components"]["schemas"][name], within | {name})
 
 
-def encoded(text: Any) -> str:
+def url_encode(text: Any) -> str:
     return quote(str(text).encode("utf-8", "surrogatepass"), safe="")
 
 
-def endpoints(document: Schema) -> list[Endpoint]:
+def list_endpoints(document: Schema) -> list[Endpoint]:
     return [
         Endpoint(document, method.upper(), path)
         for path, methods in document["paths"].items()
@@ -90,17 +90,17 @@ def endpoints(document: Schema) -> list[Endpoint]:
     ]
 
 
-def good_body(endpoint: Endpoint) -> tuple[dict[str, str], bytes | None]:
+def build_good_body(endpoint: Endpoint) -> tuple[dict[str, str], bytes | None]:
     if endpoint.body is None:
         return {}, None
     content_type, schema = endpoint.body
-    value = example(schema)
+    value = build_example(schema)
     if content_type == JSON_TYPE:
         return {"Content-Type": JSON_TYPE}, json.dumps(value).encode()
-    return form(content_type, value.items())
+    return encode_form(content_type, value.items())
 
 
-def not_null(schema: Schema) -> Schema:
+def without_null(schema: Schema) -> Schema:
     """The one schema of a value that may be left out; {} when there are several."""
     options = [option for option in schema.get("anyOf", []) if option.get("type") != "null"]
     if not options:
@@ -112,30 +112,32 @@ def may_be_null(schema: Schema) -> bool:
     return any(option.get("type") == "null" for option in schema.get("anyOf", []))
 
 
-def example(schema: Schema) -> Any:
+def build_example(schema: Schema) -> Any:
     """A value the schema allows, as far as the schema tells."""
-    schema = not_null(schema)
+    schema = without_null(schema)
     for given in ("const", "default"):
         if given in schema:
             return schema[given]
     if schema.get("enum"):
         return schema["enum"][0]
     if schema.get("type") == "object":
-        return example_object(schema)
+        return build_example_object(schema)
     if schema.get("type") == "array":
-        return [example(schema["items"])] * schema.get("minItems", 0)
+        return [build_example(schema["items"])] * schema.get("minItems", 0)
     simple: dict[Any, Any] = {"integer": schema.get("minimum", 1), "number": 1.5, "boolean": True}
-    return simple.get(schema.get("type"), example_text(schema))
+    return simple.get(schema.get("type"), build_example_text(schema))
 
 
-def example_object(schema: Schema) -> Any:
+def build_example_object(schema: Schema) -> Any:
     if "properties" in schema:
         fields = schema["properties"]
-        return {name: example(fields[name]) for name in schema.get("required", [])}
-    return {"a": example(schema["additionalProperties"])} if schema.get("minProperties") else {}
+        return {name: build_example(fields[name]) for name in schema.get("required", [])}
+    return (
+        {"a": build_example(schema["additionalProperties"])} if schema.get("minProperties") else {}
+    )
 
 
-def example_text(schema: Schema) -> str:
+def build_example_text(schema: Schema) -> str:
     formats = {
         "uuid": str(uuid4()),
         "date-time": "2026-01-02T03:04:05Z",
@@ -149,7 +151,9 @@ def is_file(schema: Schema) -> bool:
     return "contentMediaType" in schema or schema.get("format") == "binary"
 
 
-def form(content_type: str, pairs: Iterable[tuple[str, Any]]) -> tuple[dict[str, str], bytes]:
+def encode_form(
+    content_type: str, pairs: Iterable[tuple[str, Any]]
+) -> tuple[dict[str, str], bytes]:
     """Headers and content of a form; a field named `file` is sent as a text file."""
     if content_type == FORM:
         return {"Content-Type": FORM}, urlencode(list(pairs)).encode()
@@ -167,7 +171,7 @@ def form(content_type: str, pairs: Iterable[tuple[str, Any]]) -> tuple[dict[str,
 ENDPOINTS = [
     (service, endpoint)
     for service in SERVICES
-    for endpoint in endpoints(importlib.import_module(f"{service.package}.main").app.openapi())
+    for endpoint in list_endpoints(importlib.import_module(f"{service.package}.main").app.openapi())
     if not endpoint.path.startswith("/health")
 ]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tools.localdev.services import ROOT
 
-NOBODY = {"GIT_AUTHOR_NAME": "Tess", "GIT_AUTHOR_EMAIL": "tess@example.com"}
-NOBODY |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in NOBODY.items()}
-A_DAY = 24 * 60 * 60  # seconds
+GIT_IDENTITY = {"GIT_AUTHOR_NAME": "Tess", "GIT_AUTHOR_EMAIL": "tess@example.com"}
+GIT_IDENTITY |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in GIT_IDENTITY.items()}
+DAY_SECONDS = 24 * 60 * 60  # seconds
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,23 @@ class Repository:
         return subprocess.run(
             command,
             cwd=self.folder,
-            env={**kept, **NOBODY, **variables},
+            env={**kept, **GIT_IDENTITY, **variables},
             capture_output=True,
             text=True,
         )
 
-    def must(self, *command: str, **variables: str) -> str:
+    def run_successfully(self, *command: str, **variables: str) -> str:
         """Run it, to succeed."""
         done = self.run(*command, **variables)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def commit(self) -> None:
-        self.must("git", "add", "--all")
-        self.must("git", "commit", "--quiet", "--message", "As it is now")
+        self.run_successfully("git", "add", "--all")
+        self.run_successfully("git", "commit", "--quiet", "--message", "As it is now")
 
-    def changes(self) -> str:
-        return self.must("git", "status", "--porcelain")
+    def get_changes(self) -> str:
+        return self.run_successfully("git", "status", "--porcelain")
 
     def share_packages(self) -> None:
         """Give it a .venv that is this one under another name, and that make finds new enough."""
@@ -51,10 +51,10 @@ class Repository:
                 (self.folder / ".venv" / part.name).symlink_to(part)
         stamp = self.folder / ".venv" / "installed"
         stamp.touch()
-        os.utime(stamp, (stamp.stat().st_mtime + A_DAY,) * 2)
+        os.utime(stamp, (stamp.stat().st_mtime + DAY_SECONDS,) * 2)
 
 
-def copy_of_this(folder: Path) -> Repository:
+def copy_repository(folder: Path) -> Repository:
     """The working tree as it is, in a repository of its own with one commit."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.check_output(listed, cwd=ROOT, text=True).split("\0"):
@@ -62,7 +62,7 @@ def copy_of_this(folder: Path) -> Repository:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     copy = Repository(folder)
-    copy.must("git", "init", "--quiet")
+    copy.run_successfully("git", "init", "--quiet")
     copy.commit()
     copy.share_packages()
     return copy
