@@ -1,6 +1,6 @@
-"""content-service with one fault at a time in front of it: which promise the kit then finds broken.
+"""Puts one fault at a time in front of content-service, each for a guarantee of the kit.
 
-A fault is called with a request and with what passes it on, and spoils one or the other.
+A fault gets a request and a function that forwards it, and changes the request or the answer.
 """
 
 import json
@@ -39,12 +39,12 @@ Fault = Callable[[httpx.Request, Ask], Awaitable[Answer]]
 FAULTS: dict[str, Fault] = {}
 
 
-def breaks(promise: str) -> Callable[[Fault], Fault]:
-    def listed(fault: Fault) -> Fault:
-        FAULTS[promise] = fault
+def breaks(guarantee: str) -> Callable[[Fault], Fault]:
+    def register(fault: Fault) -> Fault:
+        FAULTS[guarantee] = fault
         return fault
 
-    return listed
+    return register
 
 
 def put_in_front(app: FastAPI, fault: Fault) -> Starlette:
@@ -74,7 +74,7 @@ async def pass_through(request: httpx.Request, ask: Ask) -> Answer:
     return await ask(request)
 
 
-# -- what a stranger sees -----------------------------------------------------------------------
+# -- level open ---------------------------------------------------------------------------------
 
 
 @breaks("/health has the standard shape")
@@ -85,7 +85,7 @@ async def health_without_version(request: httpx.Request, ask: Ask) -> Answer:
     return answer
 
 
-@breaks("it is live and ready")
+@breaks("liveness and readiness answer 200")
 async def never_ready(request: httpx.Request, ask: Ask) -> Answer:
     answer = await ask(request)
     if request.url.path == "/health/ready":
@@ -93,7 +93,7 @@ async def never_ready(request: httpx.Request, ask: Ask) -> Answer:
     return answer
 
 
-@breaks("documentation that needs no internet")
+@breaks("documentation works offline")
 async def documentation_from_elsewhere(request: httpx.Request, ask: Ask) -> Answer:
     answer = await ask(request)
     if request.url.path == "/docs":
@@ -116,7 +116,7 @@ async def unauthenticated_in_html(request: httpx.Request, ask: Ask) -> Answer:
     return await in_html(request, ask, 401)
 
 
-@breaks("404 for what is not there")
+@breaks("404 for an unknown path")
 async def not_found_in_html(request: httpx.Request, ask: Ask) -> Answer:
     return await in_html(request, ask, 404)
 
@@ -128,21 +128,21 @@ async def in_html(request: httpx.Request, ask: Ask, status: int) -> Answer:
     return answer
 
 
-@breaks("a trace id comes in and goes out")
+@breaks("trace ids are accepted and returned")
 async def a_trace_id_of_its_own(request: httpx.Request, ask: Ask) -> Answer:
     answer = await ask(request)
     answer.headers["x-trace-id"] = uuid4().hex
     return answer
 
 
-@breaks("CORS for named origins only")
+@breaks("CORS allows configured origins only")
 async def any_origin(request: httpx.Request, ask: Ask) -> Answer:
     answer = await ask(request)
     answer.headers["access-control-allow-origin"] = request.headers.get("origin", "*")
     return answer
 
 
-# -- what people see ----------------------------------------------------------------------------
+# -- level login --------------------------------------------------------------------------------
 
 
 @breaks("403 without the permission")
@@ -150,7 +150,7 @@ async def forbidden_in_html(request: httpx.Request, ask: Ask) -> Answer:
     return await in_html(request, ask, 403)
 
 
-@breaks("422 names the field")
+@breaks("422 names the invalid field")
 async def nameless_errors(request: httpx.Request, ask: Ask) -> Answer:
     answer = await ask(request)
     if answer.status == 422:
@@ -158,20 +158,20 @@ async def nameless_errors(request: httpx.Request, ask: Ask) -> Answer:
     return answer
 
 
-@breaks("an Idempotency-Key does the work once")
+@breaks("an Idempotency-Key prevents repeated work")
 async def keys_ignored(request: httpx.Request, ask: Ask) -> Answer:
     request.headers.pop("idempotency-key", None)
     return await ask(request)
 
 
-@breaks("lists come in pages")
+@breaks("lists are paginated")
 async def repeated_first_page(request: httpx.Request, ask: Ask) -> Answer:
     if request.url.params.get("cursor", "x") != "x":
         request.url = request.url.copy_remove_param("cursor")
     return await ask(request)
 
 
-@breaks("answers are what OpenAPI says")
+@breaks("responses match OpenAPI")
 async def a_number_in_words(request: httpx.Request, ask: Ask) -> Answer:
     answer = await ask(request)
     if request.method == "GET" and request.url.path == "/api/v1/documents" and answer.status == 200:
@@ -181,7 +181,7 @@ async def a_number_in_words(request: httpx.Request, ask: Ask) -> Answer:
 
 
 def remember_allowed() -> Fault:
-    """Lets in whoever it has let in before."""
+    """Accept every token that was accepted before."""
     kept: dict[tuple[str, str], Answer] = {}
 
     async def fault(request: httpx.Request, ask: Ask) -> Answer:
@@ -194,33 +194,34 @@ def remember_allowed() -> Fault:
     return fault
 
 
-breaks("a logout is heard at once")(remember_allowed())
+breaks("a logout takes effect at once")(remember_allowed())
 
 
-# -- what is seen while identity is away ----------------------------------------------------------
+# -- level outage -------------------------------------------------------------------------------
 
 
 def answer_401(known: bool) -> Fault:
-    """Says 401 to known people, or to strangers, where it cannot tell."""
-    let_in: set[str] = set()
+    """Answer 401 instead of 503 to known tokens, or to unknown ones."""
+    accepted: set[str] = set()
 
     async def fault(request: httpx.Request, ask: Ask) -> Answer:
         answer = await ask(request)
         token = request.headers.get("authorization", "")
         if answer.status == 200:
-            let_in.add(token)
-        if answer.status == 503 and token and (token in let_in) == known:
-            answer.status, answer.json = 401, {**answer.json, "status": 401}
+            accepted.add(token)
+        if answer.status == 503 and token and (token in accepted) == known:
+            answer.status = 401
+            answer.json = {**answer.json, "status": 401}
         return answer
 
     return fault
 
 
-breaks("503, not 401, for a token nobody can look at")(answer_401(known=False))
-breaks("known people go on for a while, then 503")(answer_401(known=True))
+breaks("503, not 401, for a token that cannot be checked")(answer_401(known=False))
+breaks("known tokens work for a while, then 503")(answer_401(known=True))
 
 
-@breaks("it says that identity is away, and lives")
+@breaks("health reports the outage; the service stays live")
 async def always_healthy(request: httpx.Request, ask: Ask) -> Answer:
     answer = await ask(request)
     if request.url.path == "/health":
@@ -230,7 +231,7 @@ async def always_healthy(request: httpx.Request, ask: Ask) -> Answer:
 
 
 def stay_unavailable() -> Fault:
-    """After one 503 there are only more of them."""
+    """Answer 503 to everything after the first 503."""
     refusals: list[Answer] = []
 
     async def fault(request: httpx.Request, ask: Ask) -> Answer:
@@ -243,4 +244,4 @@ def stay_unavailable() -> Fault:
     return fault
 
 
-breaks("people are let in again when it is back")(stay_unavailable())
+breaks("requests succeed again after the outage")(stay_unavailable())

@@ -1,4 +1,4 @@
-"""Every service of the platform, a fork among them, keeps every promise of the conformance kit."""
+"""Tests that every service, forks included, keeps every guarantee of the conformance kit."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from .users import Stack
 
 BARRIER_TIMEOUT_SECONDS = 120.0  # seconds
 IDENTITY_ITSELF = "this is identity itself"
-# What the schema alone does not tell: see Question.create.
+# Bodies that the schema alone does not describe: see Options.create.
 MESSAGE = {"recipient_id": "USER", "subject": "UNIQUE", "body": "Hello"}
 TELL = {
     "kind": "communication.notify",
@@ -27,18 +27,18 @@ CREATE = {
 }
 
 
-def test_every_service_keeps_every_promise(stack: Stack) -> None:
-    """Those that ask identity are asked at the same time, so that one outage is enough."""
+def test_every_service_keeps_every_guarantee(stack: Stack) -> None:
+    """Check all services at the same time, so that one outage of identity is enough."""
     names = [service.name for service in SERVICES if service.short != "identity"]
-    take_away = Barrier(
+    stop_identity = Barrier(
         len(names) or 1, partial(stack.stop, "identity-service"), BARRIER_TIMEOUT_SECONDS
     )
-    bring_back = Barrier(
+    start_identity = Barrier(
         len(names) or 1, partial(stack.start, "identity-service"), BARRIER_TIMEOUT_SECONDS
     )
 
     def not_kept(name: str) -> list[Verdict]:
-        question = Options.model_validate(
+        options = Options.model_validate(
             {
                 "url": stack.get_url(name),
                 "identity": stack.get_url("identity-service"),
@@ -46,7 +46,7 @@ def test_every_service_keeps_every_promise(stack: Stack) -> None:
                 "level": "outage",
             }
         )
-        with closing(Service(question, take_away.wait, bring_back.wait)) as service:
+        with closing(Service(options, stop_identity.wait, start_identity.wait)) as service:
             return [verdict for verdict in check_guarantees(service) if verdict.result != "kept"]
 
     if HAS_IDENTITY:

@@ -83,7 +83,7 @@ def test_redis_and_identity_are_checked(servers: TemporaryServers) -> None:
 
     with TestClient(app) as client:
         healthy = client.get("/health").json()["dependencies"]
-        app.state.transport.down = True
+        app.state.transport.is_down = True
         time.sleep(1.1)  # a report is kept for a second
         degraded = client.get("/health").json()["dependencies"]
 

@@ -1,4 +1,4 @@
-"""A service's OpenAPI document: its operations, examples for them, and whether answers fit."""
+"""Reads a service's OpenAPI document: its operations, example bodies, and response schemas."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class Operation:
+    """Represents one method of one path in an OpenAPI document."""
+
     document: Schema
     method: str
     path: str
@@ -27,7 +29,7 @@ class Operation:
         return bool(self.definition.get("security", self.document.get("security")))
 
     def get_parameters(self, where: str) -> dict[str, Schema]:
-        """By their names, in lower case."""
+        """Return the parameters in the path, query or header by lower-case name."""
         found = self.definition.get("parameters", [])
         return {p["name"].lower(): p for p in found if p["in"] == where}
 
@@ -36,9 +38,9 @@ class Operation:
 
     @property
     def needs_nothing(self) -> bool:
-        """No path parameter, and no query parameter that must be there."""
-        asked = self.get_parameters("query").values()
-        return "{" not in self.path and not any(p.get("required") for p in asked)
+        """Whether there is no path parameter and no required query parameter."""
+        query = self.get_parameters("query").values()
+        return "{" not in self.path and not any(p.get("required") for p in query)
 
     @property
     def is_plain_read(self) -> bool:
@@ -51,7 +53,7 @@ class Operation:
 
     @property
     def url(self) -> str:
-        """The path, with ids of nothing."""
+        """The path with random ids, which belong to no object."""
         parts = self.path.split("/")
         return "/".join(str(uuid4()) if part.startswith("{") else part for part in parts)
 
@@ -68,7 +70,7 @@ class Operation:
         return schema
 
     def build_example(self, user_id: str) -> Any:
-        """A body as the schema asks for it; ids are the user's, texts are of their kind only."""
+        """Build a body that matches the schema; ids are the user's, texts are random."""
         return self.build_example_of(self.body, user_id)
 
     def build_example_of(self, schema: Schema, user_id: str) -> Any:
@@ -93,10 +95,10 @@ class Operation:
         return simple.get(schema.get("type", ""), texts)
 
     def find_mismatch(self, status: int, answer: Any) -> str | None:
-        """Why an answer is not what the document says it would be."""
+        """Explain why a response does not match the document, or return None."""
         responses = self.definition["responses"]
         if str(status) not in responses:
-            return f"{status} is not among its answers {', '.join(responses)}"
+            return f"{status} is not among its documented responses {', '.join(responses)}"
         schema = responses[str(status)].get("content", {}).get(JSON, {}).get("schema", {})
         whole = {**schema, "components": self.document.get("components", {})}
         error = next(Draft202012Validator(whole).iter_errors(answer), None)

@@ -1,4 +1,4 @@
-"""The list of promises, each a function that returns its evidence; and the verdicts on them."""
+"""The list of guarantees, each with a function that checks it and returns its evidence."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ Check = Callable[[Service], str]
 
 @dataclass(frozen=True)
 class Guarantee:
+    """Holds one line of the kit's table and the function that checks it."""
+
     level: Level
     text: str
     check: Check
@@ -21,8 +23,10 @@ class Guarantee:
 
 @dataclass(frozen=True)
 class Verdict:
+    """Represents the result of one check."""
+
     guarantee: str
-    result: str  # kept, broken, not asked or unknown
+    result: str  # kept, broken, skipped or unknown
     evidence: str
 
 
@@ -30,6 +34,8 @@ GUARANTEES: list[Guarantee] = []
 
 
 def guarantee(level: Level, text: str) -> Callable[[Check], Check]:
+    """Register the decorated function as the check of a guarantee."""
+
     def register(check: Check) -> Check:
         GUARANTEES.append(Guarantee(level, text, check))
         return check
@@ -38,10 +44,10 @@ def guarantee(level: Level, text: str) -> Callable[[Check], Check]:
 
 
 def check_guarantees(service: Service) -> Iterator[Verdict]:
-    """On every promise of the level and those before it."""
-    asked = LEVELS[: LEVELS.index(service.options.level) + 1]
-    for found in sorted(GUARANTEES, key=lambda p: LEVELS.index(p.level)):
-        if found.level in asked:
+    """Check every guarantee of the level and of the levels before it."""
+    levels = LEVELS[: LEVELS.index(service.options.level) + 1]
+    for found in sorted(GUARANTEES, key=lambda each: LEVELS.index(each.level)):
+        if found.level in levels:
             yield Verdict(found.text, *run_check(found.check, service))
 
 
@@ -49,7 +55,7 @@ def run_check(check: Check, service: Service) -> tuple[str, str]:
     try:
         return "kept", check(service)
     except NotApplicable as reason:
-        return "not asked", str(reason)
+        return "skipped", str(reason)
     except NotCheckable as reason:
         return "unknown", str(reason)
     except (BrokenGuarantee, httpx.HTTPError, ValueError, KeyError, TypeError) as fault:

@@ -1,4 +1,4 @@
-"""What is known of the service that is asked, and how it is asked."""
+"""The service under test: the options of a run, its HTTP client, and what the checks expect."""
 
 import json
 from collections.abc import Callable
@@ -13,45 +13,48 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .openapi import Operation, list_operations
 
-TIMEOUT = 8.0  # seconds; a service that takes longer to say anything hangs
-PROBLEM = {"type", "title", "status", "detail", "trace_id"}
+TIMEOUT_SECONDS = 8.0  # a service that takes longer is considered hung
+PROBLEM_FIELDS = {"type", "title", "status", "detail", "trace_id"}
 
 Level = Literal["open", "login", "outage"]
 
 
 class Options(BaseSettings):
-    """Variables of the environment, as `make conformance URL=... LEVEL=...` gives them."""
+    """Reads the environment variables that `make conformance URL=... LEVEL=...` sets."""
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
     url: AnyHttpUrl
     level: Level = "login"
     identity: AnyHttpUrl = AnyHttpUrl("http://localhost:8001")
-    caller: str = "admin@example.com"  # who may do everything
-    outsider: str = "outsider@example.com"  # who may do nothing
+    caller: str = "admin@example.com"  # has every permission
+    outsider: str = "outsider@example.com"  # has no permission
     password: str = "demo-password-1"
-    # Path and JSON body of a POST that creates something. The caller's id stands for USER in it,
-    # and something else each time for UNIQUE.
+    # Path and JSON body of a POST that creates something. USER is replaced by the caller's id,
+    # UNIQUE by a new value each time.
     create: Annotated[str, Field(pattern="^$|^/.* .*UNIQUE")] = ""
-    origin: str = "http://localhost:3000"  # whose pages may call
-    away: str = "make stop S=identity-service"  # commands that take identity away
-    back: str = "make start S=identity-service"  # and bring it back
+    origin: str = "http://localhost:3000"  # an allowed CORS origin
+    away: str = "make stop S=identity-service"  # stops identity
+    back: str = "make start S=identity-service"  # starts it again
+    max_recovery_seconds: float = 30.0  # from identity's return until requests succeed again
 
 
 class BrokenGuarantee(Exception):
-    """A promise that is not kept: what was seen instead."""
+    """Raised with what was seen instead when a guarantee is broken."""
 
 
 class NotApplicable(Exception):
-    """Why a promise does not apply here."""
+    """Raised with the reason when a guarantee does not apply to this service."""
 
 
 class NotCheckable(Exception):
-    """Why a promise could not be asked about, though it should have been."""
+    """Raised with the reason when a guarantee that applies could not be checked."""
 
 
 @dataclass(frozen=True)
 class Person:
+    """Represents a logged-in user."""
+
     user_id: str
     token: str
 
@@ -61,7 +64,7 @@ class Person:
 
 
 class Service:
-    """The service in question. `take_away` and `bring_back` stop and start identity."""
+    """Sends requests to the service under test, and stops and starts identity."""
 
     def __init__(
         self,
@@ -70,8 +73,9 @@ class Service:
         start_identity: Callable[[], object],
     ) -> None:
         self.options = options
-        self.stop_identity, self.start_identity = stop_identity, start_identity
-        self.client = httpx.Client(base_url=str(options.url), timeout=TIMEOUT)
+        self.stop_identity = stop_identity
+        self.start_identity = start_identity
+        self.client = httpx.Client(base_url=str(options.url), timeout=TIMEOUT_SECONDS)
 
     def close(self) -> None:
         self.client.close()
@@ -94,7 +98,7 @@ class Service:
 
     @cached_property
     def operations(self) -> list[Operation]:
-        """Those of the API: health has promises of its own."""
+        """Operations of the API; health has guarantees of its own."""
         return [o for o in list_operations(self.document) if not o.path.startswith("/health")]
 
     @cached_property
@@ -117,7 +121,7 @@ class Service:
 
     def request_identity(self, order: str, **content: Any) -> httpx.Response:
         url = f"{str(self.options.identity).rstrip('/')}/api/v1/auth/{order}"
-        return httpx.post(url, timeout=TIMEOUT, **content)
+        return httpx.post(url, timeout=TIMEOUT_SECONDS, **content)
 
     @cached_property
     def is_identity(self) -> bool:
@@ -125,18 +129,18 @@ class Service:
 
     @cached_property
     def readable_path(self) -> str:
-        """A path that asks for a token and shows the caller something."""
+        """Find a path that requires a token and that the caller may read."""
         reads = [o.path for o in self.operations if o.is_plain_read and o.is_protected]
         for path in reads:
             if self.get(path, self.caller).status_code == 200:
                 return path
-        raise NotApplicable("no GET without parameters asks for a token and lets the caller in")
+        raise NotApplicable("no GET without parameters requires a token and accepts the caller")
 
     @cached_property
     def create_operation(self) -> Operation:
-        """A POST that takes an Idempotency-Key, and what can be sent to it."""
+        """Find a POST with an Idempotency-Key that accepts a generated body."""
         path = self.options.create.partition(" ")[0]
-        refusal = "there is none"
+        refusal = "no such POST"
         for operation in self.operations:
             is_meant = operation.path == path if path else operation.needs_nothing
             if (
@@ -148,9 +152,7 @@ class Service:
                 if answer.is_success:
                     return operation
                 refusal = f"{describe(answer)} {answer.text[:100]}"
-        raise NotApplicable(
-            f"no POST with an Idempotency-Key is known to work, give CREATE: {refusal}"
-        )
+        raise NotApplicable(f"no POST with an Idempotency-Key worked; set CREATE: {refusal}")
 
     def build_body(self, operation: Operation) -> Any:
         given = self.options.create.partition(" ")[2]
@@ -173,14 +175,17 @@ def describe(response: httpx.Response) -> str:
 
 
 def expect_problem(response: httpx.Response, status: int) -> dict[str, Any]:
-    """That it is refused with this status, by application/problem+json; its body."""
+    """Require a refusal with this status as application/problem+json, and return its body."""
     expect(response.status_code == status, f"{describe(response)}, not {status}")
     media_type = response.headers.get("content-type", "")
     expect(
         media_type.startswith("application/problem+json"), f"{describe(response)} as {media_type}"
     )
     body: dict[str, Any] = response.json()
-    expect(body.keys() >= PROBLEM, f"{describe(response)} without {sorted(PROBLEM - body.keys())}")
+    expect(
+        body.keys() >= PROBLEM_FIELDS,
+        f"{describe(response)} without {sorted(PROBLEM_FIELDS - body.keys())}",
+    )
     expect(
         body["status"] == status, f"{describe(response)} with status {body['status']} in the body"
     )

@@ -1,4 +1,4 @@
-"""What people see who are logged in: one who may do everything, one who may do nothing."""
+"""Checks of level "login": requests by one user with every permission and one with none."""
 
 import time
 from uuid import uuid4
@@ -7,7 +7,7 @@ from ..openapi import Operation
 from ..registry import guarantee
 from ..target import NotApplicable, Person, Service, describe, expect, expect_problem
 
-MAX_REVOCATION_SECONDS = 2.0  # seconds from a logout until its token is refused
+MAX_REVOCATION_SECONDS = 2.0  # from a logout until its token is rejected
 MAX_PAGES = 20
 
 
@@ -17,14 +17,14 @@ def check_forbidden(service: Service) -> str:
     for operation in service.operations:
         if operation.is_plain_read and operation.is_protected:
             response = service.get(operation.path, service.outsider)
-            if response.status_code != 200:  # what every logged-in person may read
+            if response.status_code != 200:  # some reads need a login only
                 expect_problem(response, 403)
                 refused += 1
-    expect(refused > 0, f"{service.options.outsider} may read everything")
-    return f"{service.options.outsider} is refused {refused} times"
+    expect(refused > 0, f"{service.options.outsider} can read everything")
+    return f"{service.options.outsider} gets 403 from {refused} reads"
 
 
-@guarantee("login", "422 names the field")
+@guarantee("login", "422 names the invalid field")
 def check_invalid(service: Service) -> str:
     for operation in service.operations:
         required = set(operation.body.get("required", []))
@@ -34,29 +34,31 @@ def check_invalid(service: Service) -> str:
             named = {error.get("field") for error in errors}
             expect(required <= named, f"{describe(response)} names {sorted(named)}, not {required}")
             return f"{operation.method} {operation.path}: {', '.join(sorted(required))}"
-    return "no operation takes a JSON object"
+    return "no operation has required JSON fields"
 
 
-@guarantee("login", "an Idempotency-Key does the work once")
+@guarantee("login", "an Idempotency-Key prevents repeated work")
 def check_idempotency(service: Service) -> str:
     operation = service.create_operation
-    body, key = service.build_body(operation), uuid4().hex
+    body = service.build_body(operation)
+    key = uuid4().hex
     first, again = (service.send_create(operation, body, key) for _ in range(2))
     expect(first.is_success, describe(first))
     expect(
-        first.content == again.content, f"{describe(again)} with another answer: {again.text[:80]}"
+        first.content == again.content,
+        f"{describe(again)} with a different body: {again.text[:80]}",
     )
     replayed = again.headers.get("idempotent-replayed", "")
-    expect(replayed == "true", f"Idempotent-Replayed is {replayed!r} the second time")
+    expect(replayed == "true", f"Idempotent-Replayed is {replayed!r} in the repeated response")
     expect_problem(service.send_create(operation, service.build_body(operation), key), 422)
-    return f"{describe(first)} twice with one answer; another body with that key is 422"
+    return f"{describe(first)} twice with one response; another body with that key is 422"
 
 
-@guarantee("login", "lists come in pages")
+@guarantee("login", "lists are paginated")
 def check_pages(service: Service) -> str:
     lists = [o for o in service.operations if o.is_list and o.is_protected]
     if not lists:
-        raise NotApplicable("no list takes limit and cursor")
+        raise NotApplicable("no list has the parameters limit and cursor")
     for operation in lists:
         for wrong in ({"limit": 0}, {"limit": 101}, {"cursor": "x"}):
             expect_problem(service.get(operation.path, service.caller, params=wrong), 422)
@@ -66,27 +68,28 @@ def check_pages(service: Service) -> str:
         )
     longest = max(count_pages(service, operation) for operation in lists)
     expect(longest > 1, "no list has two pages of one")
-    return f"{len(lists)} lists; {longest} pages of one, no item twice"
+    return f"{len(lists)} lists; {longest} pages of one item, none twice"
 
 
 def count_pages(service: Service, operation: Operation) -> int:
-    """How many pages of one item there are, up to a limit."""
-    cursor, items = "", list[str]()
+    """Read pages of one item, up to MAX_PAGES, and return how many there are."""
+    cursor = ""
+    items = list[str]()
     while len(items) < MAX_PAGES:
         params = {"limit": "1", **({"cursor": cursor} if cursor else {})}
         response = service.get(operation.path, service.caller, params=params)
         expect(response.status_code == 200, f"{describe(response)} with {params}")
         page = response.json()
-        expect(len(page["items"]) <= 1, f"{describe(response)} gives more than limit=1 asks for")
+        expect(len(page["items"]) <= 1, f"{describe(response)} has more items than limit=1")
         items += map(repr, page["items"])
-        expect(len(set(items)) == len(items), f"{operation.path} shows an item on two pages")
+        expect(len(set(items)) == len(items), f"{operation.path} has one item on two pages")
         cursor = page["next_cursor"]
         if not cursor:
             break
     return len(items)
 
 
-@guarantee("login", "answers are what OpenAPI says")
+@guarantee("login", "responses match OpenAPI")
 def check_schemas(service: Service) -> str:
     answers = [
         (operation, service.get(operation.path, service.caller))
@@ -97,25 +100,28 @@ def check_schemas(service: Service) -> str:
         for operation, response in answered:
             misfit = operation.find_mismatch(response.status_code, response.json())
             expect(misfit is None, f"{describe(response)}, {misfit}")
-        return f"{len(answered)} reads fit their schemas"
-    raise NotApplicable("no GET without parameters answers")
+        return f"{len(answered)} reads match their schemas"
+    raise NotApplicable("no GET without parameters succeeds")
 
 
-@guarantee("login", "a logout is heard at once")
+@guarantee("login", "a logout takes effect at once")
 def check_revocation(service: Service) -> str:
     path = service.readable_path
     person = service.log_in(service.options.caller)
-    expect(service.get(path, person).status_code == 200, "a fresh token is not let in")
+    expect(service.get(path, person).status_code == 200, "a new token is not accepted")
     service.log_out(person)
     lag = measure_revocation_seconds(service, path, person)
-    return f"refused {lag:.2f} s after the logout"
+    return f"rejected {lag:.2f} s after the logout"
 
 
 def measure_revocation_seconds(service: Service, path: str, person: Person) -> float:
     started = time.monotonic()
     while (response := service.get(path, person)).status_code == 200:
         lag = time.monotonic() - started
-        expect(lag < MAX_REVOCATION_SECONDS, f"{path} still lets in {lag:.1f} s after the logout")
+        expect(
+            lag < MAX_REVOCATION_SECONDS,
+            f"{path} is readable {lag:.1f} s after logout",
+        )
         time.sleep(0.02)
     expect_problem(response, 401)
     return time.monotonic() - started

@@ -1,4 +1,4 @@
-"""What a stranger sees: promises that need neither a login nor a neighbour."""
+"""Checks of level "open": guarantees that need neither a login nor another service."""
 
 import re
 from uuid import uuid4
@@ -21,7 +21,7 @@ def check_health(service: Service) -> str:
     body = response.json()
     expect(
         body.keys() == HEALTH_FIELDS,
-        f"fields {sorted(body.keys() ^ HEALTH_FIELDS)} missing or too many",
+        f"fields {sorted(body.keys() ^ HEALTH_FIELDS)} missing or unexpected",
     )
     expect(body["status"] in ("healthy", "degraded"), f"status {body['status']!r}")
     states = set(body["dependencies"].values())
@@ -31,7 +31,7 @@ def check_health(service: Service) -> str:
     return f"{body['service']} {body['version']} is {body['status']}"
 
 
-@guarantee("open", "it is live and ready")
+@guarantee("open", "liveness and readiness answer 200")
 def check_probes(service: Service) -> str:
     for path in ("/health/live", "/health/ready"):
         response = service.get(path)
@@ -39,15 +39,18 @@ def check_probes(service: Service) -> str:
     return "200 on both probes"
 
 
-@guarantee("open", "documentation that needs no internet")
+@guarantee("open", "documentation works offline")
 def check_documentation(service: Service) -> str:
     for path in ("/docs", "/redoc"):
         page = service.get(path)
         expect(page.status_code == 200, describe(page))
-        expect(not EXTERNAL_URL.search(page.text), f"{path} loads from elsewhere")
+        expect(not EXTERNAL_URL.search(page.text), f"{path} loads files from other hosts")
         for source in SOURCE.findall(page.text):
-            expect(service.get(source).status_code == 200, f"{path} lacks {source}")
-    return "/docs and /redoc with all they load"
+            expect(
+                service.get(source).status_code == 200,
+                f"{path} lacks {source}",
+            )
+    return "/docs and /redoc, and all files they load"
 
 
 @guarantee("open", "OpenAPI describes a versioned API")
@@ -63,56 +66,58 @@ def check_openapi(service: Service) -> str:
 @guarantee("open", "401 without a valid token")
 def check_unauthenticated(service: Service) -> str:
     protected = [o for o in service.operations if o.is_protected]
-    expect(bool(protected), "no operation asks for a token")
+    expect(bool(protected), "no operation requires a token")
     for operation in protected:
         for headers in ({}, {"Authorization": f"Bearer {uuid4().hex}"}):
             response = service.request(operation.method, operation.url, headers=headers)
             expect_problem(response, 401)
             asked = response.headers.get("www-authenticate", "")
-            expect(asked.startswith("Bearer"), f"{describe(response)} asks for {asked!r}")
-    return f"{len(protected)} operations, each without a token and with nonsense"
+            expect(
+                asked.startswith("Bearer"), f"{describe(response)} has www-authenticate {asked!r}"
+            )
+    return f"{len(protected)} operations, each without a token and with an invalid one"
 
 
-@guarantee("open", "404 for what is not there")
+@guarantee("open", "404 for an unknown path")
 def check_not_found(service: Service) -> str:
     path = f"/no/such/route/{uuid4().hex}"
     expect_problem(service.get(path), 404)
-    return "a path that is none"
+    return "a random path"
 
 
-@guarantee("open", "a trace id comes in and goes out")
+@guarantee("open", "trace ids are accepted and returned")
 def check_trace_id(service: Service) -> str:
     given = uuid4().hex
     refused = service.get(f"/{given}", headers={"X-Trace-ID": given})
     expect(get_trace_id(refused) == given, f"sent {given}, got {get_trace_id(refused)}")
-    expect(refused.json().get("trace_id") == given, "it is not in the body of an error")
+    expect(refused.json().get("trace_id") == given, "the id is missing in the body of an error")
     parent = {"traceparent": f"00-{given}-00f067aa0ba902b7-01"}
     taken = get_trace_id(service.get("/health/live", headers=parent))
     expect(taken == given, f"traceparent's {given} came back as {taken}")
     made = {get_trace_id(service.get("/health/live")) for _ in range(2)}
-    expect(len(made - {""}) == 2, "without one, no new id is made for each request")
+    expect(len(made - {""}) == 2, "requests without an id do not each get a new one")
     forged = get_trace_id(service.get("/health/live", headers={"X-Trace-ID": 'a"b <c>'}))
-    expect("<" not in forged, "an id that is no id is taken as it is")
-    return "X-Trace-ID and traceparent taken, one made where there is none"
+    expect("<" not in forged, "an invalid id is returned unchanged")
+    return "X-Trace-ID and traceparent accepted, an id created without them"
 
 
 def get_trace_id(response: httpx.Response) -> str:
     return str(response.headers.get("x-trace-id", ""))
 
 
-@guarantee("open", "CORS for named origins only")
+@guarantee("open", "CORS allows configured origins only")
 def check_cross_origin(service: Service) -> str:
     ours = service.options.origin
     allowed = get_allowed_origins(service, ours)
-    expect(allowed == {ours}, f"{ours} is answered with {sorted(allowed)}")
+    expect(allowed == {ours}, f"{ours} gets {sorted(allowed)}")
     for other in ("http://evil.example", f"{ours}.evil.example", "null"):
         allowed = get_allowed_origins(service, other)
-        expect(allowed == {""}, f"{other} is answered with {sorted(allowed)}")
-    return f"{ours}, and nobody else"
+        expect(allowed == {""}, f"{other} gets {sorted(allowed)}")
+    return f"only {ours}"
 
 
 def get_allowed_origins(service: Service, origin: str) -> set[str]:
-    """What preflight and request say of an origin; "" is nothing."""
+    """Return the origins that preflight and request allow; "" stands for a missing header."""
     asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
     answers = [
         service.request("OPTIONS", "/health/live", headers=asked),

@@ -1,4 +1,4 @@
-"""What happens while identity is away: looked at once, and judged by several promises."""
+"""Checks of level "outage": identity is stopped once, and several guarantees use what was seen."""
 
 import time
 from collections.abc import Callable
@@ -11,43 +11,42 @@ import httpx
 from ..registry import guarantee
 from ..target import NotApplicable, Person, Service, describe, expect, expect_problem
 
-MAX_BRIDGED_SECONDS = (
-    12.0  # seconds for which known tokens go on: the staleness bound and some calls
-)
-MAX_REPORT_SECONDS = 3.0  # seconds that a report of health may be kept
-MAX_RECOVERY_SECONDS = 30.0  # seconds from identity's return until people are let in again
+MAX_BRIDGED_SECONDS = 12.0  # known tokens may work this long: the staleness bound and some calls
+MAX_REPORT_SECONDS = 3.0  # a health report may be cached this long
 
 
 @dataclass(frozen=True)
 class Outage:
-    """What was seen. `trusted` and `returning` are in seconds."""
+    """Holds the responses during and after one outage; `bridged` and `recovery` are in seconds."""
 
-    stranger: httpx.Response
-    trusted: float
+    unknown_token: httpx.Response
+    bridged: float
     refusal: httpx.Response
     live: httpx.Response
     health: httpx.Response
-    returning: float
-    returned: httpx.Response
+    recovery: float
+    recovered: httpx.Response
 
 
 @cache
 def observe_outage(service: Service) -> Outage:
     if service.is_identity:
         raise NotApplicable("this is identity itself")
-    path, person = service.readable_path, service.caller
+    path = service.readable_path
+    person = service.caller
     service.stop_identity()
     try:
-        stranger = service.get(path, Person("", uuid4().hex))
-        trusted, refusal = poll_until(
-            service, path, person, lambda now: not is_fine(now), MAX_BRIDGED_SECONDS
+        unknown_token = service.get(path, Person("", uuid4().hex))
+        bridged, refusal = poll_until(
+            service, path, person, lambda response: not is_ok(response), MAX_BRIDGED_SECONDS
         )
         live = service.get("/health/live")
         _, health = poll_until(service, "/health", None, is_degraded, MAX_REPORT_SECONDS)
     finally:
         service.start_identity()
-    returning, returned = poll_until(service, path, person, is_fine, MAX_RECOVERY_SECONDS)
-    return Outage(stranger, trusted, refusal, live, health, returning, returned)
+    most = service.options.max_recovery_seconds
+    recovery, recovered = poll_until(service, path, person, is_ok, most)
+    return Outage(unknown_token, bridged, refusal, live, health, recovery, recovered)
 
 
 def poll_until(
@@ -55,57 +54,57 @@ def poll_until(
     path: str,
     person: Person | None,
     holds: Callable[[httpx.Response], bool],
-    most: float,
+    max_seconds: float,
 ) -> tuple[float, httpx.Response]:
-    """The first answer that is such, or the last one, and after how many seconds it came."""
+    """Return the first response that holds, or the last one, and the seconds it took."""
     started = time.monotonic()
     while True:
-        answer, seconds = service.get(path, person), time.monotonic() - started
-        if holds(answer) or seconds > most:
-            return seconds, answer
+        response = service.get(path, person)
+        seconds = time.monotonic() - started
+        if holds(response) or seconds > max_seconds:
+            return seconds, response
         time.sleep(0.1)
 
 
-def is_fine(answer: httpx.Response) -> bool:
-    return answer.status_code == 200
+def is_ok(response: httpx.Response) -> bool:
+    return response.status_code == 200
 
 
-def is_degraded(answer: httpx.Response) -> bool:
-    return is_fine(answer) and answer.json().get("status") == "degraded"
+def is_degraded(response: httpx.Response) -> bool:
+    return is_ok(response) and response.json().get("status") == "degraded"
 
 
-@guarantee("outage", "503, not 401, for a token nobody can look at")
+@guarantee("outage", "503, not 401, for a token that cannot be checked")
 def check_unavailable(service: Service) -> str:
-    answer = observe_outage(service).stranger
-    expect_problem(answer, 503)
-    expect("retry-after" in answer.headers, "503 without Retry-After")
-    return f"503 with Retry-After {answer.headers['retry-after']}"
+    response = observe_outage(service).unknown_token
+    expect_problem(response, 503)
+    expect("retry-after" in response.headers, "503 without Retry-After")
+    return f"503 with Retry-After {response.headers['retry-after']}"
 
 
-@guarantee("outage", "known people go on for a while, then 503")
+@guarantee("outage", "known tokens work for a while, then 503")
 def check_bridging(service: Service) -> str:
     found = observe_outage(service)
     expect_problem(found.refusal, 503)
-    return f"let in for {found.trusted:.1f} s, then 503"
+    return f"accepted for {found.bridged:.1f} s, then 503"
 
 
-@guarantee("outage", "it says that identity is away, and lives")
+@guarantee("outage", "health reports the outage; the service stays live")
 def check_report(service: Service) -> str:
     found = observe_outage(service)
     expect(found.live.status_code == 200, describe(found.live))
     expect(found.health.status_code == 200, describe(found.health))
     body = found.health.json()
     state = body["dependencies"].get("identity-service")
-    expect(state == "unhealthy", f"/health says that identity-service is {state}")
-    expect(body["status"] == "degraded", f"/health says {body['status']}")
-    return "degraded, for identity-service is unhealthy"
+    expect(state == "unhealthy", f"/health reports identity-service as {state}")
+    expect(body["status"] == "degraded", f"/health reports {body['status']}")
+    return "degraded, because identity-service is unhealthy"
 
 
-@guarantee("outage", "people are let in again when it is back")
+@guarantee("outage", "requests succeed again after the outage")
 def check_recovery(service: Service) -> str:
     found = observe_outage(service)
-    expect(
-        found.returned.status_code == 200,
-        f"{describe(found.returned)} {MAX_RECOVERY_SECONDS:.0f} s later",
-    )
-    return f"{found.returning:.1f} s after its return"
+    seconds = service.options.max_recovery_seconds
+    recovered = found.recovered
+    expect(recovered.status_code == 200, f"{describe(recovered)} {seconds:.0f} s later")
+    return f"{found.recovery:.1f} s after identity is back"

@@ -21,7 +21,7 @@ def up(repository: Repository) -> Iterator[None]:
         repository.run_successfully("make", "reset", **IN_DOCKER)
 
 
-def test_a_fork_and_what_is_ejected_of_it_keep_every_promise(tmp_path: Path) -> None:
+def test_a_fork_and_what_is_ejected_of_it_keep_every_guarantee(tmp_path: Path) -> None:
     fork = copy_repository(tmp_path / "fork")
     fork.run_successfully("make", "new-service", "NAME=billing", "PORT=8005")
     fork.run_successfully("make", "eject", "SERVICE=billing-service", f"TO={tmp_path / 'ejected'}")
@@ -29,7 +29,7 @@ def test_a_fork_and_what_is_ejected_of_it_keep_every_promise(tmp_path: Path) -> 
     ejected.share_packages()
 
     with up(fork):
-        keeps_every_promise(fork)
+        assert_conformance(fork)
         fork.run_successfully("make", "remove-service", "NAME=billing")
         fork.run_successfully("make", "up", **IN_DOCKER)
         assert "billing" not in fork.run_successfully("docker", "compose", "ps", "--all")
@@ -37,9 +37,9 @@ def test_a_fork_and_what_is_ejected_of_it_keep_every_promise(tmp_path: Path) -> 
         assert "fork_" not in fork.run_successfully("docker", kind, "ls")
 
     with up(ejected):
-        keeps_every_promise(ejected)
+        assert_conformance(ejected)
 
 
-def keeps_every_promise(repository: Repository) -> None:
+def assert_conformance(repository: Repository) -> None:
     asked = ("make", "conformance", "URL=http://localhost:8005", "LEVEL=outage")
-    assert "No broken promises at" in repository.run_successfully(*asked, **IN_DOCKER)
+    assert "No broken guarantees at" in repository.run_successfully(*asked, **IN_DOCKER)
