@@ -1,13 +1,18 @@
 """`python -m tools.forking new NAME PORT`, `remove NAME` or `eject SERVICE FOLDER`; see make."""
 
 import sys
+from collections.abc import Callable
 
 from tools.localdev.servers import StartError
 
 from .eject import eject
 from .new_service import create_service, remove_service
 
-COMMANDS = {"new": create_service, "remove": remove_service, "eject": eject}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "new": create_service,
+    "remove": remove_service,
+    "eject": eject,
+}
 
 
 def main() -> None:
