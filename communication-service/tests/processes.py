@@ -17,9 +17,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from communication_service.settings import SERVICE_FOLDER
-from tools.localdev.child_process import leashed, let_go
+from tools.localdev.child_process import start_child, stop_child
 from tools.localdev.fake_identity import FakeIdentity
-from tools.localdev.servers import Redis, free_port
+from tools.localdev.servers import Redis, reserve_free_port
 
 from .conftest import MailServer
 
@@ -66,7 +66,7 @@ class Processes:
     def start(self, *names: str) -> None:
         for name in names:
             log = self.folder / f"{name}.log"
-            self.running[name] = leashed(self.commands[name], log, self.environment)
+            self.running[name] = start_child(self.commands[name], log, self.environment)
 
     def kill(self, *names: str) -> None:
         """With -9: nothing of the process's own gets a chance to tidy up."""
@@ -74,7 +74,7 @@ class Processes:
             leash = self.running.pop(name)
             for process in psutil.Process(leash.pid).children():  # none, if it died by itself
                 process.kill()
-            let_go(leash)
+            stop_child(leash)
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
@@ -92,7 +92,7 @@ def serve_identity(identity: FakeIdentity) -> Iterator[str]:
         answer = await identity.handle_async_request(asked)
         return Response(await answer.aread(), answer.status_code, answer.headers)
 
-    port = free_port()
+    port = reserve_free_port()
     app = Starlette(routes=[Route("/{path:path}", forward, methods=["GET", "POST"])])
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, ws="none"))
     thread = threading.Thread(target=server.run)
@@ -106,18 +106,18 @@ def serve_identity(identity: FakeIdentity) -> Iterator[str]:
 def running_processes(
     folder: Path, identity: FakeIdentity, mail_server: MailServer, environment: dict[str, str]
 ) -> Iterator[Processes]:
-    redis = Redis(folder / "redis", free_port(), durable=False)
+    redis = Redis(folder / "redis", reserve_free_port(), durable=False)
     redis.prepare()
     with serve_identity(identity) as identity_url:
         environment = {
             "PYTHONPATH": f"{SERVICE_FOLDER}:{SERVICE_FOLDER.parent}",
-            "SERVICE_PORT": str(free_port()),
+            "SERVICE_PORT": str(reserve_free_port()),
             "IDENTITY_SERVICE_URL": identity_url,
             "SMTP_HOST": "127.0.0.1",
             "SMTP_PORT": str(mail_server.controller.port),
             **environment,
-            "REDIS_URL": redis.url(0),
-            "CELERY_BROKER_URL": redis.url(1),
+            "REDIS_URL": redis.get_url(0),
+            "CELERY_BROKER_URL": redis.get_url(1),
         }
         processes = Processes(folder, environment, redis, mail_server)
         processes.start("redis", "service", "worker", "scheduler")

@@ -23,8 +23,8 @@ class People:
     """A sender and a recipient, who talk to the service over the network."""
 
     def __init__(self, url: str, identity: FakeIdentity) -> None:
-        self.recipient: Person = identity.person(name="Rita Reviewer")
-        sender = identity.person(*MEMBER)
+        self.recipient: Person = identity.add_person(name="Rita Reviewer")
+        sender = identity.add_person(*MEMBER)
         self.to = httpx.Client(base_url=f"{url}/api/v1", headers=sender.headers, timeout=10)
         self.by = httpx.Client(base_url=f"{url}/api/v1", headers=self.recipient.headers, timeout=10)
 
@@ -47,7 +47,7 @@ def processes(
 ) -> Iterator[Processes]:
     (service,) = [service for service in SERVICES if service.short == "communication"]
     quick = {"DELIVERY_BATCH_SECONDS": "1", "DELIVERY_LEASE_SECONDS": "3"}
-    environment = {**servers.environment(service), **quick}
+    environment = {**servers.get_environment(service), **quick}
     folder = tmp_path_factory.mktemp("processes")
     with (
         running_mail_server() as mail_server,
@@ -98,7 +98,7 @@ def test_kill_9_and_an_emptied_redis_change_nothing_but_the_time(
     wait_for(lambda: len(mail_server.mails_to(people.recipient)) > 5)
     processes.kill("worker", "scheduler")
     assert len(mail_server.mails_to(people.recipient)) < 60
-    assert processes.redis.ask("FLUSHALL").startswith("+OK")
+    assert processes.redis.send_command("FLUSHALL").startswith("+OK")
     mail_server.pause = 0
 
     processes.start("worker", "scheduler")
@@ -149,7 +149,7 @@ def test_hints_go_on_after_redis_was_emptied(processes: Processes, people: Peopl
     first = people.notify()
     wait_for(lambda: people.status(first) == "delivered")
     processes.kill("scheduler")  # so that only a hint can bring the worker to work
-    assert processes.redis.ask("FLUSHALL").startswith("+OK")
+    assert processes.redis.send_command("FLUSHALL").startswith("+OK")
     time.sleep(1)
 
     accepted = people.notify()
@@ -213,7 +213,7 @@ def test_a_scheduled_notification_goes_out_when_everything_was_restarted(
 def test_a_password_reset_passes_ten_thousand_newsletters(
     processes: Processes, people: People, identity: FakeIdentity
 ) -> None:
-    mail_server, subscriber = processes.mail_server, identity.person(name="Sue Subscriber")
+    mail_server, subscriber = processes.mail_server, identity.add_person(name="Sue Subscriber")
     mail_server.pause = 0.02  # as long as a real one takes
     with engine.begin() as connection:
         connection.execute(BACKLOG, {"person": subscriber.user_id})

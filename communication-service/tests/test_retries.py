@@ -117,11 +117,11 @@ def test_identity_that_is_down_delays_mail_and_loses_nothing(
     mail_server: MailServer,
 ) -> None:
     accepted = sender.notify(recipient)
-    identity.down = True
+    identity.is_down = True
     try:
         deliver(delivery_first_delay_seconds=2)
     finally:
-        identity.down = False
+        identity.is_down = False
     first = {attempt["channel"]: attempt["outcome"] for attempt in sender.attempts(accepted)}
     assert first == {"in_app": "delivered", "email": "failed"}
 
@@ -136,14 +136,14 @@ def test_while_identity_is_down_no_attempt_counts_and_nothing_is_too_old(
 ) -> None:
     accepted = sender.notify(recipient, channels=["email"])
     caps = {"delivery_max_attempts": 1, "delivery_max_age_seconds": 0.001}
-    identity.down = True
+    identity.is_down = True
     try:
         for _ in range(2):
             deliver(**caps, delivery_first_delay_seconds=100)
             assert 0 < get_retry_delay(accepted["id"]) <= 30
             bring_forward(accepted["id"])
     finally:
-        identity.down = False
+        identity.is_down = False
     (waiting,) = sender.get(f"/notifications/{accepted['id']}").json()["deliveries"]
     assert (waiting["status"], waiting["attempts"]) == ("pending", 0)
     assert get_outcomes(sender, accepted) == ["failed"] * 2
