@@ -13,7 +13,7 @@ from chassis.settings import LIBPQ_OPTIONS
 
 from .settings import settings
 
-# Nothing connects here: an engine opens its first connection on first use.
+# The engine opens its first connection on first use.
 engine = create_engine(
     settings.get_driver_url("psycopg2"),
     pool_size=settings.database_pool_size,
@@ -26,7 +26,7 @@ session_maker = sessionmaker(engine, expire_on_commit=False)
 
 
 class Base(DeclarativeBase):
-    """The base of all tables; maps Python types of columns to types of PostgreSQL."""
+    """Maps the Python types of columns to PostgreSQL types."""
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text,
@@ -40,8 +40,8 @@ def get_db_session() -> Iterator[Session]:
         yield session
 
 
-# scope="function" commits before the answer is sent, so a 201 means "saved".
-IN_TURN = Depends(
-    get_db_session, scope="function", max_concurrency=settings.max_concurrent_sessions
-)
-DbSession = Annotated[Session, IN_TURN]
+# scope="function" commits before the response is sent, so a 201 means "saved".
+DbSession = Annotated[
+    Session,
+    Depends(get_db_session, scope="function", max_concurrency=settings.max_concurrent_sessions),
+]

@@ -1,4 +1,4 @@
-"""The composition root: reads as the list of what this service is made of. Next, read engine/."""
+"""The workflow service. Start reading here; continue with engine/__init__.py."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ from .streams import open_streams
 
 @asynccontextmanager
 async def open_neighbours(app: FastAPI) -> AsyncIterator[None]:
-    """Open the clients for neighbour services and models, and the streams, for the app's life."""
+    """Give app.state the clients for other services and models, and the live streams."""
     app.state.neighbours = create_neighbours(settings, app.state.account, app.state.transport)
     async with open_streams(app):
         yield
