@@ -122,15 +122,9 @@ def serialize_definition(definition: Definition) -> dict[str, Any]:
 
 
 def build_response(version: DefinitionVersion) -> DefinitionRead:
-    return DefinitionRead.model_validate(
-        {
-            **version.content,
-            "name": version.name,
-            "version": version.version,
-            "created_by": version.created_by,
-            "created_at": version.created_at,
-        }
-    )
+    about = ("name", "version", "created_by", "created_at")
+    columns = {name: getattr(version, name) for name in about}
+    return DefinitionRead.model_validate({**version.content, **columns})
 
 
 def build_page(found: dict[str, Any]) -> Page[DefinitionRead]:

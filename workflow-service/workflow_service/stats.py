@@ -76,20 +76,11 @@ def check_sla(session: Session, user: User, page: PageParameters) -> Page[SlaRea
     late_paths: dict[UUID, list[str]] = defaultdict(list)
     for step in session.scalars(late_steps.where(Step.run_id.in_(run_ids))):
         late_paths[step.run_id].append(step.path)
-    items = [build_sla_read(run, late_paths[run.id]) for run in found["items"]]
+    items = []
+    for run in found["items"]:
+        sla = {"state": classify_sla(run, now()), "late_steps": late_paths[run.id]}
+        items.append(SlaRead.model_validate({**vars(run), **sla}))
     return Page(items=items, next_cursor=found["next_cursor"])
-
-
-def build_sla_read(run: Run, late_steps: list[str]) -> SlaRead:
-    return SlaRead(
-        id=run.id,
-        definition=run.definition,
-        status=run.status,
-        due_at=run.due_at,
-        finished_at=run.finished_at,
-        state=classify_sla(run, now()),
-        late_steps=late_steps,
-    )
 
 
 def classify_sla(run: Run, at: datetime) -> SlaState:

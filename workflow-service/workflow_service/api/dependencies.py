@@ -50,11 +50,10 @@ def require_visible_workflow(workflow_id: UUID, reader: WorkflowReader) -> UUID:
         return workflows.get_workflow(session, reader, workflow_id).id
 
 
-VisibleWorkflowId = Annotated[UUID, Depends(require_visible_workflow)]
-
-
 async def open_stream(
-    request: Request, reader: WorkflowReader, run_id: VisibleWorkflowId
+    request: Request,
+    reader: WorkflowReader,
+    run_id: Annotated[UUID, Depends(require_visible_workflow)],
 ) -> AsyncIterator[EventStream[UUID]]:
     """Open a stream, and close it when its client has gone or its run has ended."""
     streams: EventStreams[UUID] = request.app.state.streams
