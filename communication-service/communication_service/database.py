@@ -28,10 +28,7 @@ session_maker = sessionmaker(engine, expire_on_commit=False)
 class Base(DeclarativeBase):
     """Base of the tables, with the PostgreSQL types of their columns' Python types."""
 
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        str: Text,
-        datetime: DateTime(timezone=True),
-    }
+    type_annotation_map: ClassVar[dict[Any, Any]] = {str: Text, datetime: DateTime(timezone=True)}
 
 
 def get_db_session() -> Iterator[Session]:

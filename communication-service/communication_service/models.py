@@ -123,6 +123,11 @@ class WebhookEndpoint(Base):
     probe_at: Mapped[datetime | None]  # when a paused endpoint may be tried again
     created_at: Mapped[Timestamp]
 
+    def reset_health(self) -> None:
+        self.failures = 0
+        self.failing_since = None
+        self.probe_at = None
+
 
 class Delivery(QueuedJobMixin, Base):
     __tablename__ = "communication_deliveries"

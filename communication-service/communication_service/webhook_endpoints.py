@@ -44,12 +44,14 @@ def find_by_owner(
     session: Session, owner_ids: Collection[str], category: str
 ) -> dict[str, list[WebhookEndpoint]]:
     """Return the endpoints that take a notification of this category, by owner."""
-    wanted = or_(
-        WebhookEndpoint.categories.is_(None), WebhookEndpoint.categories.any_() == category
+    categories = WebhookEndpoint.categories
+    query = select(WebhookEndpoint).where(
+        WebhookEndpoint.owner_id.in_(owner_ids),
+        WebhookEndpoint.status != DISABLED,
+        or_(categories.is_(None), categories.any_() == category),
     )
-    theirs = WebhookEndpoint.owner_id.in_(owner_ids), WebhookEndpoint.status != DISABLED
     found: defaultdict[str, list[WebhookEndpoint]] = defaultdict(list)
-    for endpoint in session.scalars(select(WebhookEndpoint).where(*theirs, wanted)):
+    for endpoint in session.scalars(query):
         found[endpoint.owner_id].append(endpoint)
     return found
 
@@ -92,9 +94,7 @@ def update_endpoint(
         setattr(endpoint, name, value)
     if "status" in changed:
         endpoint.reason = None if endpoint.status == ENABLED else "Its owner disabled it"
-        endpoint.failures = 0
-        endpoint.failing_since = None
-        endpoint.probe_at = None
+        endpoint.reset_health()
     session.flush()
     return endpoint
 

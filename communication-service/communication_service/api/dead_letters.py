@@ -12,12 +12,7 @@ from ..categories import Category
 from ..database import DbSession
 from ..models import DeadLetterOperation
 from ..notifications import dead_letters
-from ..schemas.dead_letters import (
-    DeadLetterFilter,
-    DeadLetterPurge,
-    DeadLetterRead,
-    OperationRead,
-)
+from ..schemas.dead_letters import DeadLetterFilter, DeadLetterPurge, DeadLetterRead, OperationRead
 from ..schemas.fields import Channel
 from .dependencies import Idempotent, NotifyWorkers, QueueOperator, QueueReader
 

@@ -56,10 +56,7 @@ def list_suppressions(
 
 
 @router.post(
-    "/suppressions",
-    response_model=SuppressionRead,
-    status_code=201,
-    dependencies=[Idempotent],
+    "/suppressions", response_model=SuppressionRead, status_code=201, dependencies=[Idempotent]
 )
 def add_suppression(
     new: SuppressionCreate, editor: SuppressionEditor, session: DbSession

@@ -15,7 +15,7 @@ from chassis.errors import ServiceError
 from chassis.tracing import trace_context
 
 from ..models import DELIVERED, Attempt, Delivery
-from .channels.protocol import Receipt, TemporaryFailure, Undeliverable, UnknownOutcome
+from .channels.protocol import NoAnswer, Receipt, TemporaryFailure, Undeliverable
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class DeliveryResult:
     def outcome(self) -> str:
         if self.error is None:
             return DELIVERED
-        if isinstance(self.error, UnknownOutcome) or not isinstance(self.error, EXPECTED_ERRORS):
+        if isinstance(self.error, NoAnswer) or not isinstance(self.error, EXPECTED_ERRORS):
             return "unknown"
         return "rejected" if isinstance(self.error, Undeliverable) else "failed"
 

@@ -43,11 +43,8 @@ def postpone_paused(
 ) -> set[UUID]:
     """Finishes the claims on deliveries whose endpoint takes none now; returns their ids."""
     probes = choose_probes(session, deliveries, settings)
-    results = []
-    for delivery in deliveries:
-        result = build_postponement(delivery, settings)
-        if result and delivery not in probes:
-            results.append(result)
+    others = [delivery for delivery in deliveries if delivery not in probes]
+    results = [result for each in others if (result := build_postponement(each, settings))]
     finish_jobs(session, Delivery, results)
     return {result.row.id for result in results}
 
@@ -90,18 +87,13 @@ def get_probe_delay(endpoint: WebhookEndpoint, delivery: Delivery, settings: Set
 def claim_probe(session: Session, endpoint_id: UUID, settings: Settings) -> bool:
     """Return True for one worker per probe interval."""
     interval = timedelta(seconds=settings.webhook_probe_seconds)
+    is_paused = (WebhookEndpoint.id == endpoint_id) & (WebhookEndpoint.status == PAUSED)
+    is_due = WebhookEndpoint.probe_at <= func.now()
     probing = (
-        update(WebhookEndpoint)
-        .where(
-            WebhookEndpoint.id == endpoint_id,
-            WebhookEndpoint.status == PAUSED,
-            WebhookEndpoint.probe_at <= func.now(),
-        )
-        .values(probe_at=func.now() + interval)
-        .returning(WebhookEndpoint.id)
-        .execution_options(synchronize_session=False)
+        update(WebhookEndpoint).where(is_paused, is_due).values(probe_at=func.now() + interval)
     )
-    return session.scalar(probing) is not None
+    returning = probing.returning(WebhookEndpoint.id)
+    return session.scalar(returning.execution_options(synchronize_session=False)) is not None
 
 
 def record_endpoint_health(
@@ -127,12 +119,10 @@ def record_endpoint_health(
 
 def resume_endpoint(session: Session, endpoint: WebhookEndpoint) -> None:
     """Resets the failures; deliveries that waited for the endpoint become due."""
-    endpoint.failures = 0
-    endpoint.failing_since = None
+    endpoint.reset_health()
     if endpoint.status == PAUSED:
         endpoint.status = ENABLED
         endpoint.reason = None
-        endpoint.probe_at = None
         pending = select_pending_deliveries(endpoint.id)
         waiting = pending.where(Delivery.last_error == PAUSED_REASON)
         session.execute(update(Delivery).where(Delivery.id.in_(waiting)).values(run_at=func.now()))

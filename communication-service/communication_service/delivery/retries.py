@@ -16,7 +16,8 @@ MAX_IDENTITY_RETRY_SECONDS = 30.0
 
 def build_job_result(result: DeliveryResult, settings: Settings) -> JobResult:
     """Retries a temporary failure until the delivery is too old or has no attempts left."""
-    delivery, error = result.delivery, result.error
+    delivery = result.delivery
+    error = result.error
     if error is None:
         return JobResult(delivery, DELIVERED)
     if isinstance(error, ServiceError):

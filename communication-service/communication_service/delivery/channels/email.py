@@ -24,14 +24,7 @@ from ...schemas.templates import RenderedText
 from ...settings import Settings
 from ..contacts import Contacts, UnknownRecipient
 from ..localization import get_localized_text
-from .protocol import (
-    BatchContext,
-    Receipt,
-    TemporaryFailure,
-    Undeliverable,
-    UnknownOutcome,
-    excerpt_response,
-)
+from .protocol import BatchContext, NoAnswer, Receipt, TemporaryFailure, Undeliverable, excerpt
 
 
 class SingleLinePolicy(Compat32):
@@ -71,7 +64,7 @@ class Email:
         except (smtplib.SMTPRecipientsRefused, smtplib.SMTPResponseException) as error:
             raise classify_refusal(error, delivery, address) from error
         except OSError as error:
-            raise UnknownOutcome(f"No answer: {error}") from error
+            raise NoAnswer(f"No answer: {error}") from error
         return Receipt()
 
     def _get_connection(self) -> smtplib.SMTP:
@@ -187,17 +180,13 @@ def classify_refusal(
     address: str,
 ) -> Exception:
     """Return the exception for a refusal; a 5xx to the recipient or the message is permanent."""
+    answer: bytes | str
     if isinstance(error, smtplib.SMTPRecipientsRefused):
-        code, text = error.recipients[address]
-        response = describe_response(delivery, code, text, address)
+        code, answer = error.recipients[address]
     else:
-        code = error.smtp_code
-        response = describe_response(delivery, code, error.smtp_error, address)
+        code, answer = error.smtp_code, error.smtp_error
+    text = answer if isinstance(answer, str) else answer.decode(errors="replace")
+    # The sender of the notification must not see the recipient's address.
+    response = excerpt(delivery, code, text.replace(address, "the recipient"))
     is_ours = isinstance(error, smtplib.SMTPSenderRefused) or code == AUTHENTICATION_REQUIRED
     return Undeliverable(response) if code >= 500 and not is_ours else TemporaryFailure(response)
-
-
-def describe_response(delivery: Delivery, code: int, answer: bytes | str, address: str) -> str:
-    """Hides the recipient's address from the sender of the notification."""
-    text = answer.decode(errors="replace") if isinstance(answer, bytes) else answer
-    return excerpt_response(delivery, code, text.replace(address, "the recipient"))

@@ -26,7 +26,7 @@ class TemporaryFailure(Exception):
         self.after = after
 
 
-class UnknownOutcome(TemporaryFailure):
+class NoAnswer(TemporaryFailure):
     """Raised when there was no answer: the message may have arrived."""
 
 
@@ -38,7 +38,7 @@ class Receipt:
     inbox_item: dict[str, Any] | None = None
 
 
-def excerpt_response(delivery: Delivery, status: int, text: str) -> str:
+def excerpt(delivery: Delivery, status: int, text: str) -> str:
     """Return the start of a response; for a secret only the status, as the text may repeat it."""
     is_secret = delivery.notification.category == SECURITY
     return str(status) if is_secret else f"{status} {text[:MAX_EXCERPT_CHARACTERS]}".strip()

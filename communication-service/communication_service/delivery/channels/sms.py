@@ -9,14 +9,7 @@ from chassis.service_client import parse_retry_after
 from ...models import Delivery
 from ..contacts import Contacts, UnknownRecipient
 from ..localization import get_localized_text
-from .protocol import (
-    BatchContext,
-    Receipt,
-    TemporaryFailure,
-    Undeliverable,
-    UnknownOutcome,
-    excerpt_response,
-)
+from .protocol import BatchContext, NoAnswer, Receipt, TemporaryFailure, Undeliverable, excerpt
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 MAX_SMS_CHARACTERS = 1600
@@ -50,10 +43,10 @@ class Sms:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise TemporaryFailure(f"No answer: {error}") from error
         except httpx.RequestError as error:
-            raise UnknownOutcome(f"No answer: {error}") from error
+            raise NoAnswer(f"No answer: {error}") from error
         # The sender of a notification must not see the number.
-        said = answer.text.replace(number, "the recipient")
-        return check_response(answer, excerpt_response(delivery, answer.status_code, said))
+        text = answer.text.replace(number, "the recipient")
+        return check_response(answer, excerpt(delivery, answer.status_code, text))
 
 
 def get_phone_number(contacts: Contacts, user_id: str) -> str:
@@ -66,10 +59,10 @@ def get_phone_number(contacts: Contacts, user_id: str) -> str:
     return str(number)
 
 
-def check_response(answer: httpx.Response, said: str) -> Receipt:
+def check_response(answer: httpx.Response, response: str) -> Receipt:
     """Return a receipt, or raise the exception for the refusal."""
     if answer.is_success:
-        return Receipt(response=said)
+        return Receipt(response=response)
     if answer.is_client_error and answer.status_code not in RETRYABLE_STATUSES:
-        raise Undeliverable(said)
-    raise TemporaryFailure(said, after=parse_retry_after(answer.headers))
+        raise Undeliverable(response)
+    raise TemporaryFailure(response, after=parse_retry_after(answer.headers))

@@ -13,14 +13,7 @@ from chassis.service_client import parse_retry_after
 from chassis.untrusted_http import ForbiddenTarget, NoResponse, UntrustedResponse
 
 from ...models import Delivery, WebhookEndpoint
-from .protocol import (
-    BatchContext,
-    Receipt,
-    TemporaryFailure,
-    Undeliverable,
-    UnknownOutcome,
-    excerpt_response,
-)
+from .protocol import BatchContext, NoAnswer, Receipt, TemporaryFailure, Undeliverable, excerpt
 
 RETRYABLE_STATUSES = (408, 425, 429)  # the temporary ones among the 4xx
 GONE = 410
@@ -51,9 +44,9 @@ class Webhook:
             raise Undeliverable(str(error)) from error
         except NoResponse as error:
             is_unsent = isinstance(error.__cause__, CONNECTION_ERRORS)
-            raise (TemporaryFailure if is_unsent else UnknownOutcome)(str(error)) from error
+            raise (TemporaryFailure if is_unsent else NoAnswer)(str(error)) from error
         text = answer.content.decode(errors="replace")
-        return check_response(answer, excerpt_response(delivery, answer.status, text))
+        return check_response(answer, excerpt(delivery, answer.status, text))
 
 
 def build_payload(delivery: Delivery) -> str:
@@ -93,14 +86,14 @@ def get_valid_secrets(endpoint: WebhookEndpoint, at: datetime) -> Iterator[str]:
         yield endpoint.old_secret
 
 
-def check_response(answer: UntrustedResponse, said: str) -> Receipt:
+def check_response(answer: UntrustedResponse, response: str) -> Receipt:
     """Return a receipt, or raise the exception for the refusal."""
     if 200 <= answer.status < 300:
-        return Receipt(response=said)
+        return Receipt(response=response)
     if answer.status == GONE:
-        raise EndpointGone(said)
+        raise EndpointGone(response)
     if answer.status in GATEWAY_STATUSES:
-        raise UnknownOutcome(said, after=parse_retry_after(answer.headers))
+        raise NoAnswer(response, after=parse_retry_after(answer.headers))
     if answer.status >= 500 or answer.status in RETRYABLE_STATUSES:
-        raise TemporaryFailure(said, after=parse_retry_after(answer.headers))
-    raise Undeliverable(said)
+        raise TemporaryFailure(response, after=parse_retry_after(answer.headers))
+    raise Undeliverable(response)
