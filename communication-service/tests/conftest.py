@@ -1,4 +1,4 @@
-"""The running app, people to call it as, a mail server, and the worker's work on demand."""
+"""Fixtures: the running app, users to call it as, a mail server, and a worker to run on demand."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ HANG_UP = "in place of an answer to what was received"
 
 
 class Caller(TestClient):
-    """A person at the API: paths start after /api/v1."""
+    """Calls the API as one user; paths start after /api/v1."""
 
     user_id: str
     email: str
@@ -65,11 +65,11 @@ class Caller(TestClient):
 
 
 class MailServer:
-    """A real SMTP server. `refusals` are its answers to an address or command, `pause` its pace."""
+    """Runs a real SMTP server. `refusals` are its answers to an address or command."""
 
     def __init__(self, port: int, **options: Any) -> None:
         self.received: list[EmailMessage] = []
-        self.connections: set[Any] = set()  # by which mails came
+        self.connections: set[Any] = set()  # that delivered mails
         self.refusals: dict[str, str] = {}
         self.pause = 0.0
         self.controller = Controller(self, "127.0.0.1", port, **options)
@@ -106,12 +106,12 @@ class MailServer:
         return refusal
 
     async def hang_up(self) -> None:
-        """Else aiosmtpd leaves who is connected to a loop that is closed, and Python warns."""
+        """Closes connections, which aiosmtpd leaves to a closed event loop; Python would warn."""
         connections = asyncio.all_tasks() - {asyncio.current_task()}
         for connection in connections:
             connection.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
-        await asyncio.sleep(0)  # in which their sockets are closed
+        await asyncio.sleep(0)  # lets their sockets close
 
     def mails_to(self, person: Caller | Person) -> list[EmailMessage]:
         return [mail for mail in self.received if person.email in str(mail["To"])]
@@ -129,7 +129,7 @@ def identity() -> FakeIdentity:
 
 @pytest.fixture(scope="module")
 def client(database: None, identity: FakeIdentity) -> Iterator[TestClient]:
-    """The app, started once; nobody is logged in."""
+    """Starts the app once; no user is logged in."""
     app.state.transport = identity
     settings.webhook_allow_hosts = ["127.0.0.1"]
     with TestClient(app, base_url="http://testserver/api/v1") as client:
@@ -141,7 +141,8 @@ def login(client: TestClient, identity: FakeIdentity) -> Callable[..., Caller]:
     def login(*permissions: str, **person: Any) -> Caller:
         found = identity.add_person(*(permissions or MEMBER), **person)
         caller = Caller(app, base_url=str(client.base_url), headers=found.headers)
-        caller.user_id, caller.email = found.user_id, found.email
+        caller.user_id = found.user_id
+        caller.email = found.email
         caller.portal = client.portal  # the event loop the app was started in
         return caller
 

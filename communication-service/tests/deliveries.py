@@ -22,14 +22,14 @@ def get_outcomes(sender: Caller, notification: dict[str, Any]) -> list[str]:
 
 
 def claim_on(channel: str, settings: Settings) -> list[Delivery]:
-    """What a worker does before it begins to send."""
+    """Does what a worker does before it sends."""
     with session_maker.begin() as session:
-        taken = claims.claim_deliveries(session, channel, PRIORITIES, settings)
-        return claims.start_deliveries(session, taken, settings)
+        claimed = claims.claim_deliveries(session, channel, PRIORITIES, settings)
+        return claims.start_deliveries(session, claimed, settings)
 
 
 def deliver_until_finished(sender: Caller, notification: dict[str, Any], deliver: Deliver) -> None:
-    """Works on until a notification waits for nothing any more."""
+    """Runs the worker until the notification is finished."""
     until = time.monotonic() + 20
     while sender.status(notification) in ("pending", "running"):
         assert time.monotonic() < until
@@ -56,7 +56,7 @@ def read_endpoint(recipient: Caller, endpoint: dict[str, Any]) -> dict[str, Any]
 
 @contextmanager
 def record_statements(beginning: str) -> Iterator[list[str]]:
-    """The statements that begin so."""
+    """Records the SQL statements with this beginning."""
     found: list[str] = []
 
     def note(*arguments: Any) -> None:
@@ -72,7 +72,7 @@ def record_statements(beginning: str) -> Iterator[list[str]]:
 
 
 def bring_forward(notification_id: str) -> None:
-    """As if the time had come."""
+    """Makes the deliveries of a notification due now."""
     earlier = text(
         "UPDATE communication_deliveries SET run_at = now() - interval '1 second'"
         " WHERE notification_id = :id"
@@ -81,8 +81,8 @@ def bring_forward(notification_id: str) -> None:
         connection.execute(earlier, {"id": notification_id})
 
 
-def set_preferences(person: Caller, **wishes: Any) -> dict[str, Any]:
-    response = person.put("/preferences", json=wishes)
+def set_preferences(person: Caller, **preferences: Any) -> dict[str, Any]:
+    response = person.put("/preferences", json=preferences)
     assert response.status_code == 200, response.text
     return dict(response.json())
 
@@ -90,6 +90,6 @@ def set_preferences(person: Caller, **wishes: Any) -> dict[str, Any]:
 def get_deliveries(
     sender: Caller, notification: dict[str, Any]
 ) -> dict[str, tuple[str, str | None]]:
-    """Status and reason by channel."""
+    """Return status and reason by channel."""
     found = sender.get(f"/notifications/{notification['id']}").json()["deliveries"]
     return {one["channel"]: (one["status"], one["reason"]) for one in found}

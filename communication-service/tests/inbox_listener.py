@@ -17,7 +17,7 @@ from .processes import wait_for
 
 
 class Listener:
-    """An EventSource: what it has heard so far, and where it is."""
+    """Reads a stream as a browser's EventSource does, and keeps the events."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
@@ -66,4 +66,4 @@ def listening(url: str, person: Caller | Person, last_event_id: str = "") -> Ite
         yield Listener(response)
         connection = response.extensions["network_stream"].get_extra_info("socket")
         with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)  # closed alone, it stays open while it is read
+            connection.shutdown(socket.SHUT_RDWR)  # close() alone waits for the reader

@@ -1,4 +1,4 @@
-"""The real processes (service, worker, scheduler, Redis), to be killed with -9."""
+"""Runs the real processes (service, worker, scheduler, Redis), which tests kill with -9."""
 
 import sys
 import threading
@@ -49,7 +49,7 @@ COMMANDS = {
 
 
 class Processes:
-    """Each runs on a leash, so that none outlives the tests."""
+    """Starts and kills the processes; each is a child that ends with the tests."""
 
     def __init__(
         self, folder: Path, environment: dict[str, str], redis: Redis, mail_server: MailServer
@@ -69,12 +69,12 @@ class Processes:
             self.running[name] = start_child(self.commands[name], log, self.environment)
 
     def kill(self, *names: str) -> None:
-        """With -9: nothing of the process's own gets a chance to tidy up."""
+        """Kills with -9, so that a process cannot clean up."""
         for name in list(names):
-            leash = self.running.pop(name)
-            for process in psutil.Process(leash.pid).children():  # none, if it died by itself
+            child = self.running.pop(name)
+            for process in psutil.Process(child.pid).children():  # empty when it has ended already
                 process.kill()
-            stop_child(leash)
+            stop_child(child)
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
@@ -82,7 +82,7 @@ class Processes:
 
 @contextmanager
 def serve_identity(identity: FakeIdentity) -> Iterator[str]:
-    """The fake identity as a server, for processes other than this one."""
+    """Serves the fake identity over HTTP, for other processes."""
 
     async def forward(request: Request) -> Response:
         content = await request.body()

@@ -1,4 +1,4 @@
-"""Nobody gets to others' things; who may call which route is in policies.txt."""
+"""Users cannot reach what belongs to others; policies.txt says who may call which route."""
 
 from collections.abc import Callable
 

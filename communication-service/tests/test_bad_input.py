@@ -1,4 +1,4 @@
-"""A page of bad input: each is a 4xx that names the field."""
+"""Bad input: each case is a 4xx that names the field."""
 
 import json
 from typing import Any

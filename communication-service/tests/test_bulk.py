@@ -1,4 +1,4 @@
-"""One notification for many: a result for each, each person once, nobody suffers for another."""
+"""One notification for many recipients: each gets it once, and errors stay with one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +11,8 @@ from .deliveries import record_statements
 Deliver = Callable[..., None]
 Login = Callable[..., Caller]
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
-SAID = {"subject": "Hello", "body": "News."}
+UNKNOWN_USER = "00000000-0000-4000-8000-000000000000"
+TEXT = {"subject": "Hello", "body": "News."}
 
 
 def send(sender: Caller, people: list[Caller], **fields: Any) -> dict[str, Any]:
@@ -27,14 +27,14 @@ def test_each_recipient_has_a_result_and_a_person_named_twice_gets_one_mail(
 ) -> None:
     ann, bob = login(), login()
 
-    said = send(sender, [ann, bob, ann], channels=["email"], **SAID)
+    result = send(sender, [ann, bob, ann], channels=["email"], **TEXT)
     deliver()
 
-    assert said["accepted"] == 2
-    assert [item["status"] for item in said["items"]] == ["accepted", "accepted", "duplicate"]
-    assert said["items"][2]["notification_id"] == said["items"][0]["notification_id"]
+    assert result["accepted"] == 2
+    assert [item["status"] for item in result["items"]] == ["accepted", "accepted", "duplicate"]
+    assert result["items"][2]["notification_id"] == result["items"][0]["notification_id"]
     assert len(mail_server.mails_to(ann)) == len(mail_server.mails_to(bob)) == 1
-    for item in said["items"]:
+    for item in result["items"]:
         assert sender.status({"id": item["notification_id"]}) == "delivered"
 
 
@@ -49,19 +49,19 @@ def test_what_is_wrong_for_one_is_refused_for_that_one_alone(
     ]
     new = {"recipients": recipients, "template": template["name"], "variables": {"news": "hi"}}
 
-    said = editor.post("/notifications/bulk", json={**new, "channels": ["in_app"]}).json()
+    result = editor.post("/notifications/bulk", json={**new, "channels": ["in_app"]}).json()
     deliver()
 
-    assert said["accepted"] == 1
-    assert [item["status"] for item in said["items"]] == ["accepted", "refused"]
-    assert "name" in said["items"][1]["error"]
+    assert result["accepted"] == 1
+    assert [item["status"] for item in result["items"]] == ["accepted", "refused"]
+    assert "name" in result["items"][1]["error"]
     assert ann.inbox()[0]["body"] == "Dear Ann, hi"
     assert bob.inbox() == []
 
 
 def test_the_same_key_accepts_once(sender: Caller, login: Login, deliver: Deliver) -> None:
     ann = login()
-    new = {"recipients": [{"recipient_id": ann.user_id}], "channels": ["in_app"], **SAID}
+    new = {"recipients": [{"recipient_id": ann.user_id}], "channels": ["in_app"], **TEXT}
     headers = {"Idempotency-Key": "bulk-1"}
 
     first = sender.post("/notifications/bulk", json=new, headers=headers)
@@ -82,18 +82,18 @@ def test_the_endpoints_of_all_recipients_are_looked_up_at_once(
         person.post("/webhook-endpoints", json=new).raise_for_status()
 
     with record_statements("SELECT communication_endpoints") as questions:
-        said = send(sender, people, channels=["webhook"], **SAID)
+        result = send(sender, people, channels=["webhook"], **TEXT)
 
     assert len(questions) == 1
-    for item in said["items"]:
+    for item in result["items"]:
         notification = {"id": item["notification_id"]}
         assert sender.status(notification) == "pending"
         sender.post(f"/notifications/{item['notification_id']}/cancel")
 
 
 def test_what_is_said_to_all_of_them_together_has_a_limit(sender: Caller) -> None:
-    nobody = "00000000-0000-4000-8000-{:012d}"
-    recipients = [{"recipient_id": nobody.format(number)} for number in range(101)]
+    unknown_user = "00000000-0000-4000-8000-{:012d}"
+    recipients = [{"recipient_id": unknown_user.format(number)} for number in range(101)]
     new = {"recipients": recipients, "subject": "Long", "body": "x" * 100_000}
 
     refused = sender.post("/notifications/bulk", json=new)
@@ -105,7 +105,7 @@ def test_what_is_said_to_all_of_them_together_has_a_limit(sender: Caller) -> Non
 
 
 def test_urgent_for_many_needs_a_permission(sender: Caller, login: Login) -> None:
-    new = {"recipients": [{"recipient_id": sender.user_id}], "priority": "urgent", **SAID}
+    new = {"recipients": [{"recipient_id": sender.user_id}], "priority": "urgent", **TEXT}
 
     refused = sender.post("/notifications/bulk", json=new)
     allowed = login("notifications:send", "notifications:mandatory")
@@ -120,9 +120,9 @@ def test_a_thousand_are_accepted_at_once_and_one_more_is_too_many(
     sender: Caller, login: Login, deliver: Deliver
 ) -> None:
     ann = login()
-    nobody = "00000000-0000-4000-8000-{:012d}"
-    recipients = [{"recipient_id": nobody.format(number)} for number in range(1000)]
-    new = {"recipients": recipients, "channels": ["in_app"], **SAID}
+    unknown_user = "00000000-0000-4000-8000-{:012d}"
+    recipients = [{"recipient_id": unknown_user.format(number)} for number in range(1000)]
+    new = {"recipients": recipients, "channels": ["in_app"], **TEXT}
 
     accepted = sender.post("/notifications/bulk", json=new)
     recipients.append({"recipient_id": ann.user_id})
@@ -140,7 +140,10 @@ def test_a_thousand_are_accepted_at_once_and_one_more_is_too_many(
         ({"recipients": []}, "recipients"),
         ({"recipients": [{"recipient_id": "ann"}]}, "recipients.0.recipient_id"),
         ({"recipients": [{"recipient": "ann"}]}, "recipients.0.recipient_id"),
-        ({"recipients": [{"recipient_id": NOBODY, "variables": {"name": "x"}}]}, "recipients"),
+        (
+            {"recipients": [{"recipient_id": UNKNOWN_USER, "variables": {"name": "x"}}]},
+            "recipients",
+        ),
         ({"template": "there-is-none", "subject": None, "body": None}, "template"),
         ({"subject": None}, "subject"),
         ({"priority": "first"}, "priority"),
@@ -149,7 +152,7 @@ def test_a_thousand_are_accepted_at_once_and_one_more_is_too_many(
 def test_what_is_wrong_for_all_is_refused_by_name(
     change: dict[str, Any], field: str, sender: Caller
 ) -> None:
-    new = {"recipients": [{"recipient_id": sender.user_id}], **SAID, **change}
+    new = {"recipients": [{"recipient_id": sender.user_id}], **TEXT, **change}
 
     response = sender.post("/notifications/bulk", json=new)
 

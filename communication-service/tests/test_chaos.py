@@ -1,4 +1,4 @@
-"""Two thousand deliveries to servers that fail at random, while all is killed again and again.
+"""Two thousand deliveries to servers that fail at random, while processes are killed repeatedly.
 
 What was accepted and what has arrived are then counted, by different parties: they are the same.
 CHAOS_NOTIFICATIONS is how many there are; each is sent twice.
@@ -31,15 +31,15 @@ from .webhook_sink import DROPPED, Sink, running_sink
 NOTIFICATIONS = int(os.environ.get("CHAOS_NOTIFICATIONS", "1000"))  # each by mail and to a webhook
 VICTIMS = ("worker", "redis", "another-worker", "service", "scheduler")
 KILLS = 10
-EVERY = 40  # one of so many is refused for good
+REFUSED_ONE_IN = 40
 
 
 def is_refused(delivery_id: str) -> bool:
-    return int(delivery_id.replace("-", ""), 16) % EVERY == 0
+    return int(delivery_id.replace("-", ""), 16) % REFUSED_ONE_IN == 0
 
 
 class MoodyMailServer(MailServer):
-    """Takes a mail, or takes it and says nothing, or will not take it now, or ever."""
+    """Accepts an email, accepts it without an answer, or refuses it for now or for good."""
 
     dice = random.Random(1)
 
@@ -70,7 +70,7 @@ class MoodySink(Sink):
 
 @pytest.fixture
 def database(servers: TemporaryServers) -> str:
-    """Of its own, so that all that is in it can be counted."""
+    """Creates a database of its own, so that everything in it can be counted."""
     url = servers.postgres.create_database("chaos", "communication_chaos")
     subprocess.run(
         [sys.executable, "-m", "alembic", "upgrade", "head"],
@@ -130,7 +130,7 @@ def results(sends: list[Future[str]]) -> list[str]:
 
 
 def send(client: httpx.Client, recipient: Person, number: int) -> str:
-    """As a careful client does it: with a key, until there is an answer."""
+    """Sends as a careful client does: with an idempotency key, until there is an answer."""
     new = {
         "recipient_id": recipient.user_id,
         "channels": ["email", "webhook"],
@@ -156,7 +156,7 @@ def add_endpoint(url: str, recipient: Person, target: str) -> None:
 
 
 def kill_until(processes: Processes, is_over: Callable[[], bool]) -> int:
-    """With -9, one after the other; what is killed is started again at once."""
+    """Kills one process after the other with -9, and restarts each at once."""
     until, kills = time.monotonic() + 240, 0
     for victim in cycle(VICTIMS):
         time.sleep(1.5)

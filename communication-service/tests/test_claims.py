@@ -25,9 +25,9 @@ def test_a_lost_lease_is_taken_over_and_the_late_word_is_refused(
     taken = claim_on("in_app", settings)
     assert sender.status(accepted) == "running"
     time.sleep(0.2)
-    deliver()  # another worker finds the lease run out
+    deliver()  # another worker finds the expired lease
 
-    nothing: Any = None  # is what in-app needs for words in one language
+    nothing: Any = None  # in-app needs neither contacts nor a client here
     batch = BatchContext(settings, contacts=nothing, http_client=nothing, exit_stack=nothing)
     late = sending.send_batch(InApp(batch), taken, seconds=1)
     with session_maker.begin() as session:
@@ -56,7 +56,7 @@ def test_a_worker_whose_clock_is_days_ahead_gives_nothing_up(
     settings = build_settings(mail_server)
     accepted = sender.notify(recipient, channels=["in_app"])
     (taken,) = claim_on("in_app", settings)
-    for name in ("queued_at", "lease_until"):  # as a database has them that is days behind
+    for name in ("queued_at", "lease_until"):  # as if the database's clock were days behind
         setattr(taken, name, getattr(taken, name) - timedelta(days=9))
 
     with record_result(taken) as failed:
@@ -92,7 +92,7 @@ def test_a_delivery_that_kills_its_worker_each_time_ends_dead(
 def test_what_two_dead_workers_had_is_taken_one_by_one(
     sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
 ) -> None:
-    deliver()  # what other tests left
+    deliver()  # what earlier tests left behind
     accepted = [sender.notify(recipient, channels=["email"]) for _ in range(3)]
     settings = build_settings(mail_server, delivery_lease_seconds=0.1)
     claim_on("email", settings)

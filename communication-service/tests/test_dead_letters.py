@@ -1,4 +1,4 @@
-"""Dead letters: found, looked at, replayed once, given up; and the words that are not kept."""
+"""Dead letters: listed, replayed once, purged; and secret texts that are redacted."""
 
 from collections.abc import Callable
 from typing import Any
@@ -202,7 +202,7 @@ def test_the_words_of_a_security_mail_stay_until_its_last_channel_is_over(
     assert service.status(accepted) == "delivered"
     assert "canary" in mail_server.mails_to(recipient)[0].get_content()
     assert "canary" not in read_stored_text(accepted)
-    assert recipient.inbox()[0]["body"] == "canary"  # theirs, until they have read it
+    assert recipient.inbox()[0]["body"] == "canary"  # the recipient keeps it
 
 
 def test_the_words_of_a_security_webhook_go_however_it_is_suppressed(
@@ -237,7 +237,7 @@ def test_an_answer_that_repeats_a_secret_is_neither_kept_nor_logged(
     mail_server.refusals["DATA"] = "550 Spam: canary"
     service = login("*", roles=("service",))
     with running_sink(Sink) as sink:
-        sink.said = b"canary"
+        sink.body = b"canary"
         sink.answers = [(200, {}), (400, {})]
         add_endpoint(recipient, sink.url)
         secret = {"channels": ["email", "webhook"], "category": "security"}

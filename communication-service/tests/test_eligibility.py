@@ -49,7 +49,7 @@ def test_quiet_hours_put_off_and_drop_nothing(
 def test_quiet_hours_go_by_the_databases_clock_whatever_the_workers_says(
     sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
 ) -> None:
-    deliver()  # what other tests left
+    deliver()  # what earlier tests left behind
     half_a_day, settings = timedelta(hours=12), build_settings(mail_server)
     then = datetime.now(UTC) + half_a_day
     hours = {
@@ -63,7 +63,7 @@ def test_quiet_hours_go_by_the_databases_clock_whatever_the_workers_says(
         found = claims.claim_deliveries(session, "email", PRIORITIES, settings)
         (taken,) = [each for each in found if str(each.notification_id) == accepted["id"]]
         assert taken.lease_until
-        taken.lease_until += half_a_day  # as a database has it that is ahead of us
+        taken.lease_until += half_a_day  # as if the database's clock were ahead of ours
         assert claims.start_deliveries(session, [taken], settings) == []
 
     assert get_deliveries(sender, accepted)["email"] == ("pending", "The recipient has quiet hours")
@@ -76,7 +76,7 @@ def test_of_ten_within_the_limits_time_three_are_sent_and_seven_say_why_not(
     accepted = [sender.notify(recipient, category="news", channels=["email"]) for _ in range(10)]
     other = sender.notify(recipient, category="general", channels=["email"])
 
-    with ThreadPoolExecutor(3) as pool:  # several workers, which take two at a time
+    with ThreadPoolExecutor(3) as pool:  # several workers with small batches
         list(pool.map(lambda _: deliver(delivery_batch_size=2), range(3)))
 
     found = [get_deliveries(sender, notification)["email"] for notification in accepted]

@@ -1,4 +1,4 @@
-"""The mail itself: its parts and headers, and what cannot be smuggled into it."""
+"""The composed email: its parts and headers, and what cannot be injected into it."""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The inbox of the one who is logged in."""
+"""The caller's own inbox: listing, reading and archiving."""
 
 from collections.abc import Callable
 

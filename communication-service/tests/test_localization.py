@@ -1,4 +1,4 @@
-"""Templates in several languages: which words a recipient gets, and that a preview shows them."""
+"""Templates in several languages: which one a recipient gets, and that a preview shows it."""
 
 import random
 from collections.abc import Callable

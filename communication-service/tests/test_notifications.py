@@ -1,4 +1,4 @@
-"""Having a notification accepted, following it, cancelling it, and trying again."""
+"""Sending a notification, following it, cancelling it, retrying it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -161,7 +161,7 @@ def test_dead_deliveries_can_be_tried_again_with_the_same_message_id(
     (mail,) = mail_server.mails_to(recipient)
     by_channel = {delivery["channel"]: delivery["id"] for delivery in accepted["deliveries"]}
     assert mail["Message-ID"] == f"<{by_channel['email']}@example.com>"
-    assert len(recipient.inbox()) == 1  # in-app was delivered before, and is not again
+    assert len(recipient.inbox()) == 1  # not delivered twice
     nothing_left = sender.post(path)
     assert (nothing_left.status_code, nothing_left.json()["code"]) == (409, "NothingToRetry")
 

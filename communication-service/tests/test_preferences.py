@@ -26,19 +26,19 @@ def test_what_was_said_is_shown_and_said_anew_as_a_whole(recipient: Caller) -> N
     night = {"start": "22:00", "end": "07:00", "timezone": "Europe/Vienna", "channels": ["email"]}
     limits = {"news": {"amount": 3, "seconds": 60}}
 
-    said = set_preferences(
+    saved = set_preferences(
         recipient, categories={"news": {"email": False}}, limits=limits, quiet_hours=night
     )
 
-    assert said == before | {
+    assert saved == before | {
         "categories": {"news": {"email": False}}, "limits": limits, "quiet_hours": night,
     }  # fmt: skip
-    assert recipient.get("/preferences").json() == said
+    assert recipient.get("/preferences").json() == saved
     assert set_preferences(recipient) == before
 
 
 @pytest.mark.parametrize(
-    ("wishes", "field"),
+    ("preferences", "field"),
     [
         ({"categories": {"News!": {"email": True}}}, "categories.News!.[key]"),
         ({"categories": {"news": {"pigeon": True}}}, "categories.news.pigeon.[key]"),
@@ -52,9 +52,9 @@ def test_what_was_said_is_shown_and_said_anew_as_a_whole(recipient: Caller) -> N
     ],
 )
 def test_wishes_that_make_no_sense_are_refused_by_name(
-    recipient: Caller, wishes: dict[str, Any], field: str
+    recipient: Caller, preferences: dict[str, Any], field: str
 ) -> None:
-    response = recipient.put("/preferences", json=wishes)
+    response = recipient.put("/preferences", json=preferences)
 
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == field

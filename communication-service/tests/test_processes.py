@@ -20,7 +20,7 @@ from .processes import Processes, is_ready, running_processes, wait_for
 
 
 class People:
-    """A sender and a recipient, who talk to the service over the network."""
+    """Holds a sender and a recipient, who call the service over the network."""
 
     def __init__(self, url: str, identity: FakeIdentity) -> None:
         self.recipient: Person = identity.add_person(name="Rita Reviewer")
@@ -110,7 +110,7 @@ def test_kill_9_and_an_emptied_redis_change_nothing_but_the_time(
 
 
 def get_message_ids(accepted: list[dict[str, Any]]) -> set[str]:
-    """The Message-IDs of their mails."""
+    """Return the Message-IDs of their emails."""
     return {
         f"<{delivery['id']}@example.com>"
         for notification in accepted
@@ -123,7 +123,7 @@ def test_a_clock_that_jumps_changes_nothing_but_the_time(
     processes: Processes, people: People
 ) -> None:
     mail_server = processes.mail_server
-    mail_server.pause = 0.05  # so that some are under way
+    mail_server.pause = 0.05  # so that some are being sent
     accepted = [people.notify() for _ in range(40)]
     wait_for(lambda: len(mail_server.mails_to(people.recipient)) > 5)
 
@@ -139,7 +139,7 @@ def test_a_clock_that_jumps_changes_nothing_but_the_time(
 
 
 def advance_clock(hours: int) -> None:
-    """For the queue it is the same whether its clock goes on, or all of its times go back."""
+    """Moves all times of the queue back, which is the same as moving its clock forward."""
     with engine.begin() as connection:
         connection.execute(text("LOCK communication_deliveries IN EXCLUSIVE MODE"))
         connection.execute(ADVANCE, {"hours": hours})
@@ -148,7 +148,7 @@ def advance_clock(hours: int) -> None:
 def test_hints_go_on_after_redis_was_emptied(processes: Processes, people: People) -> None:
     first = people.notify()
     wait_for(lambda: people.status(first) == "delivered")
-    processes.kill("scheduler")  # so that only a hint can bring the worker to work
+    processes.kill("scheduler")  # so that only a wake-up message can reach the worker
     assert processes.redis.send_command("FLUSHALL").startswith("+OK")
     time.sleep(1)
 
@@ -164,7 +164,7 @@ def test_without_redis_notifications_are_accepted_and_with_it_they_are_delivered
     mail_server = processes.mail_server
     mail_server.pause = 0.3
     accepted = [people.notify() for _ in range(10)]
-    wait_for(lambda: bool(mail_server.mails_to(people.recipient)))  # the worker is at it
+    wait_for(lambda: bool(mail_server.mails_to(people.recipient)))  # the worker is sending
     processes.kill("redis")
     began = time.monotonic()
     accepted.append(people.notify())

@@ -1,4 +1,4 @@
-"""What a template may not do, tried as somebody with bad intentions would."""
+"""What a template cannot do, tried as an attacker would."""
 
 from time import monotonic
 from typing import Any
@@ -75,12 +75,12 @@ RUNAWAYS = [
 
 
 @pytest.mark.parametrize("part", ["subject", "body", "html"])
-@pytest.mark.parametrize(("source", "said"), MALFORMED, ids=[m[0][:20] for m in MALFORMED])
+@pytest.mark.parametrize(("source", "expected"), MALFORMED, ids=[m[0][:20] for m in MALFORMED])
 def test_a_malformed_template_is_refused_with_its_part(
-    editor: Caller, part: str, source: str, said: str
+    editor: Caller, part: str, source: str, expected: str
 ) -> None:
     if part == "subject" and (len(source) > 300 or "\n" in source):
-        return  # refused for that already
+        return  # refused already
     new = {"name": "malformed", **WELL_FORMED, part: source}
 
     response = editor.post("/templates", json=new)
@@ -88,7 +88,7 @@ def test_a_malformed_template_is_refused_with_its_part(
     assert response.status_code == 422, response.text
     (error,) = response.json()["errors"]
     assert error["field"] == part
-    assert said in error["message"]
+    assert expected in error["message"]
 
 
 @pytest.mark.parametrize("source", ESCAPES)

@@ -81,8 +81,8 @@ def test_a_server_that_refuses_us_as_the_sender_kills_no_mail(
 
 
 def test_an_unknown_recipient_ends_dead_at_once(sender: Caller, deliver: Deliver) -> None:
-    nobody = Person(str(uuid4()), "nobody@example.com", "")
-    accepted = sender.notify(nobody, channels=["email"])
+    unknown = Person(str(uuid4()), "unknown@example.com", "")
+    accepted = sender.notify(unknown, channels=["email"])
 
     deliver()
 

@@ -1,4 +1,4 @@
-"""What is done with a delivery, by the clocks of the world and by what people have said."""
+"""The rules: what is sent, delayed or suppressed, in many time zones."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,9 +12,11 @@ from communication_service.schemas.preferences import NotificationPreferences
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
-def case(wishes: dict[str, Any] | None = None, **facts: Any) -> DeliveryFacts:
+def build_facts(preferences: dict[str, Any] | None = None, **facts: Any) -> DeliveryFacts:
     given = {"category": "news", "channel": "email", **facts}
-    return DeliveryFacts(preferences=NotificationPreferences.model_validate(wishes or {}), **given)
+    return DeliveryFacts(
+        preferences=NotificationPreferences.model_validate(preferences or {}), **given
+    )
 
 
 def quiet(start: str, end: str, timezone: str, **more: Any) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def at(text: str) -> datetime:
 def test_a_channel_is_on_unless_the_recipient_has_turned_it_off(
     categories: dict[str, Any], is_sent: bool
 ) -> None:
-    decision = decide(case({"categories": categories}), NOON)
+    decision = decide(build_facts({"categories": categories}), NOON)
 
     assert (decision == SEND) is is_sent
     assert is_sent or decision == Decision("The recipient wants no email of the category news")
@@ -55,10 +57,10 @@ def test_a_channel_is_on_unless_the_recipient_has_turned_it_off(
         (("22:00", "07:00", "Europe/Vienna"), "2026-07-02T07:00+02:00", None),
         (("12:00", "13:30", "Asia/Kathmandu"), "2026-07-01T12:30+05:45", "2026-07-01T13:30+05:45"),
         (("12:00", "13:30", "Asia/Kathmandu"), "2026-07-01T13:30+05:45", None),
-        # The night in which clocks are put forward, and the one in which they are put back.
+        # The nights in which clocks are put forward and back.
         (("23:00", "07:00", "Europe/Vienna"), "2026-03-28T23:30+01:00", "2026-03-29T07:00+02:00"),
         (("23:00", "07:00", "Europe/Vienna"), "2026-10-24T23:30+02:00", "2026-10-25T07:00+01:00"),
-        # An end that is skipped that night, and one that comes twice.
+        # An end that is skipped in that night, and one that occurs twice.
         (("23:00", "02:30", "Europe/Vienna"), "2026-03-29T01:59+01:00", "2026-03-29T03:30+02:00"),
         (("23:00", "02:30", "Europe/Vienna"), "2026-10-25T02:10+02:00", "2026-10-25T02:30+02:00"),
         (("23:00", "02:30", "Europe/Vienna"), "2026-10-25T02:10+01:00", "2026-10-25T02:30+01:00"),
@@ -69,7 +71,7 @@ def test_quiet_hours_put_off_until_they_end_by_the_recipients_clock(
 ) -> None:
     expected = Decision("The recipient has quiet hours", at(until)) if until else SEND
 
-    assert decide(case(quiet(*hours)), at(now)) == expected
+    assert decide(build_facts(quiet(*hours)), at(now)) == expected
 
 
 @pytest.mark.parametrize(
@@ -79,13 +81,13 @@ def test_quiet_hours_put_off_until_they_end_by_the_recipients_clock(
 def test_whatever_the_clocks_do_what_is_put_off_is_due_later_and_then_sent(
     timezone: str, start: str, end: str
 ) -> None:
-    waiting = case(quiet(start, end, timezone))
+    waiting = build_facts(quiet(start, end, timezone))
     for minutes in range(0, 60 * 24 * 365, 37):
         now = datetime(2011, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
         until = decide(waiting, now).until
 
         if until is not None:
-            assert now < until <= now + timedelta(hours=34)  # Apia once had no 30th of December
+            assert now < until <= now + timedelta(hours=34)  # Apia had no 30 December in 2011
             assert decide(waiting, until) == SEND
 
 
@@ -93,29 +95,31 @@ def test_what_is_urgent_passes_quiet_hours_and_no_refusal() -> None:
     night = quiet("00:00", "23:59", "UTC")
     refusal = {"categories": {"news": {"email": False}}}
 
-    assert decide(case(night, is_urgent=True), NOON) == SEND
-    assert decide(case(refusal, is_urgent=True), NOON) != SEND
+    assert decide(build_facts(night, is_urgent=True), NOON) == SEND
+    assert decide(build_facts(refusal, is_urgent=True), NOON) != SEND
 
 
 def test_quiet_hours_are_for_the_channels_they_name() -> None:
     night = quiet("00:00", "23:59", "UTC", channels=["email"])
 
-    assert decide(case(night), NOON).until is not None
-    assert decide(case(night, channel="in_app"), NOON) == SEND
+    assert decide(build_facts(night), NOON).until is not None
+    assert decide(build_facts(night, channel="in_app"), NOON) == SEND
 
 
 def test_a_limit_is_reached_by_as_many_as_it_names() -> None:
     limit = RateLimit(amount=3, seconds=60)
 
-    assert decide(case(limit=limit, recent_count=2), NOON) == SEND
-    assert decide(case(limit=limit, recent_count=3), NOON).reason == (
+    assert decide(build_facts(limit=limit, recent_count=2), NOON) == SEND
+    assert decide(build_facts(limit=limit, recent_count=3), NOON).reason == (
         "Beyond the recipient's limit for the category news: 3 within 60 seconds"
     )
 
 
 def test_what_is_mandatory_passes_everything() -> None:
-    wishes = {"categories": {"*": {"email": False}}, **quiet("00:00", "23:59", "UTC")}
+    preferences = {"categories": {"*": {"email": False}}, **quiet("00:00", "23:59", "UTC")}
     limit = RateLimit(amount=1, seconds=60)
-    forced = case(wishes, is_mandatory=True, suppression_reason="x", limit=limit, recent_count=9)
+    forced = build_facts(
+        preferences, is_mandatory=True, suppression_reason="x", limit=limit, recent_count=9
+    )
 
     assert decide(forced, NOON) == SEND

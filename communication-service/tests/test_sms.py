@@ -1,4 +1,4 @@
-"""SMS, to a provider with Twilio's API that answers as it is told."""
+"""The SMS channel, with a provider whose answers a test chooses."""
 
 import time
 from base64 import b64encode
@@ -28,7 +28,7 @@ def provider() -> Iterator[Sink]:
 
 @pytest.fixture
 def deliver_sms(deliver: Callable[..., None], provider: Sink) -> Iterator[Callable[..., None]]:
-    """With an account at the provider."""
+    """Delivers with an account at the provider."""
     account = {
         "sms_account_sid": "AC1",
         "sms_auth_token": SecretStr("token"),
@@ -146,7 +146,7 @@ def test_a_channel_that_fails_as_a_whole_keeps_no_other_from_its_turn(
     found = sender.get(f"/notifications/{accepted['id']}").json()["deliveries"]
     assert [delivery["status"] for delivery in found] == ["running", "delivered"]
     time.sleep(0.1)
-    deliver_sms()  # another worker finds the lease run out
+    deliver_sms()  # another worker finds the expired lease
     assert sender.status(accepted) == "delivered"
 
 

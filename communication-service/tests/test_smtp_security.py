@@ -1,4 +1,4 @@
-"""Mail servers that want encryption and a login."""
+"""Mail servers that require encryption and a login."""
 
 import ssl
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ LOGIN: dict[str, Any] = {"smtp_username": "mailer", "smtp_password": SecretStr("
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a certificate for 127.0.0.1, signed by itself, and its key."""
+    """Writes a self-signed certificate for 127.0.0.1 and its key to a file."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
@@ -46,7 +46,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def mail_server(certificate: Path) -> Iterator[MailServer]:
-    """Takes nothing without STARTTLS and a login."""
+    """Runs a server that requires STARTTLS and a login."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
 
@@ -79,7 +79,7 @@ def test_mail_goes_out_encrypted_and_logged_in(
 
 
 @pytest.mark.parametrize(
-    ("settings", "is_trusted", "said"),
+    ("settings", "is_trusted", "expected"),
     [
         ({"smtp_security": "starttls", **LOGIN}, False, "certificate verify failed"),
         (
@@ -94,7 +94,7 @@ def test_mail_goes_out_encrypted_and_logged_in(
 def test_a_server_that_cannot_be_trusted_or_entered_gets_no_mail_and_nothing_is_dead(
     settings: dict[str, Any],
     is_trusted: bool,
-    said: str,
+    expected: str,
     sender: Caller,
     recipient: Caller,
     deliver: Deliver,
@@ -109,7 +109,7 @@ def test_a_server_that_cannot_be_trusted_or_entered_gets_no_mail_and_nothing_is_
     deliver(delivery_first_delay_seconds=100, **settings)
 
     assert sender.status(accepted) == "pending"
-    assert said in sender.attempts(accepted)[0]["error"]
+    assert expected in sender.attempts(accepted)[0]["error"]
     assert mail_server.received == []
 
 

@@ -41,7 +41,7 @@ Start = Callable[..., tuple[str, Path, Callable[[], None]]]
 def start(
     tmp_path_factory: pytest.TempPathFactory, servers: TemporaryServers, identity: FakeIdentity
 ) -> Iterator[Start]:
-    """Runs a replica with these variables; gives its URL, its log, and how to stop it."""
+    """Returns a function that runs a replica and returns its URL, its log and a way to stop it."""
     (service,) = [service for service in SERVICES if service.short == "communication"]
     folder = tmp_path_factory.mktemp("replicas")
     with serve_identity(identity) as identity_url, ExitStack() as running:
@@ -77,7 +77,7 @@ def test_a_new_item_is_seen_within_a_second_on_every_replica(
     with ExitStack() as stack:
         listeners = [stack.enter_context(listening(url, recipient)) for url in replicas]
         stranger = stack.enter_context(listening(replicas[0], sender))
-        time.sleep(0.5)  # nothing is under way any more
+        time.sleep(0.5)  # everything has arrived
         sender.notify(recipient, channels=["in_app"], subject="Fresh")
 
         deliver()
@@ -110,7 +110,7 @@ def test_whoever_comes_back_to_another_replica_has_missed_nothing(
         wait_for(partial(listener.has_heard, 35))
         assert listener.subjects == arrived[10:]
     with listening(replicas[0], recipient, str(2**63 - 1)) as listener:
-        assert listener.last_event_id == "45"  # of a database that is not this one any more
+        assert listener.last_event_id == "45"  # a position from another database
 
 
 def test_what_is_committed_in_another_order_than_it_was_made_is_not_skipped(
@@ -176,7 +176,7 @@ def test_an_expired_token_ends_its_stream(replicas: list[str], identity: FakeIde
     with listening(replicas[0], person) as listener:
         time.sleep(1)
         assert not listener.ended.is_set()
-        del identity.answers[person.token]  # as identity would find it expired
+        del identity.answers[person.token]  # as identity does with an expired token
 
         assert listener.ended.wait(4)
 
@@ -222,7 +222,7 @@ def test_who_was_away_for_long_catches_up_without_waiting_for_the_next_look(
 
     async def catch_up() -> list[str]:
         heard: list[str] = []
-        streams = EventStreams(INBOXES, max_streams=1)  # without the task that looks for more
+        streams = EventStreams(INBOXES, max_streams=1)  # without the background task
         with streams.open(user.user_id, user, check_token) as stream:
             async with asyncio.timeout(10):
                 async for event in stream.read_events(after=0):
@@ -243,7 +243,7 @@ def test_a_position_that_cannot_be_is_refused_by_name(sender: Caller, position: 
 
 
 def has_room(url: str, person: Person) -> bool:
-    """A stream whose listener has gone is soon not counted any more."""
+    """Return whether another stream can be opened, as soon as closed ones no longer count."""
     try:
         with listening(url, person):
             return True
@@ -252,7 +252,7 @@ def has_room(url: str, person: Person) -> bool:
 
 
 def item_for(sender: Caller, recipient: Caller, subject: str) -> dict[str, Any]:
-    """As the worker makes it; its delivery is cancelled, so that no worker makes it again."""
+    """Return an item as the worker makes it; its delivery is cancelled, so it is made only here."""
     accepted = sender.notify(recipient, channels=["in_app"], subject=subject)
     sender.post(f"/notifications/{accepted['id']}/cancel")
     return dict(

@@ -51,9 +51,9 @@ def test_who_turns_mail_on_again_is_not_unsubscribed_any_more(
     deliver()
     client.post(f"http://testserver{get_unsubscribe_link(mail_server.mails_to(recipient)[0])}")
 
-    said = set_preferences(recipient, categories={"news": {"email": True}})
+    preferences = set_preferences(recipient, categories={"news": {"email": True}})
 
-    assert said["suppressions"] == []
+    assert preferences["suppressions"] == []
     accepted = sender.notify(recipient, category="news", channels=["email"])
     deliver()
     assert sender.status(accepted) == "delivered"

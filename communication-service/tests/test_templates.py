@@ -1,4 +1,4 @@
-"""Templates: names, versions, built-in ones, and that what is shown is what is sent."""
+"""Templates: names, versions, built-in ones, and previews that equal what is sent."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -116,7 +116,7 @@ def test_built_in_templates_stay(editor: Caller) -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "variables", "said"),
+    ("template", "variables", "expected"),
     [
         (
             "review-requested",
@@ -136,14 +136,14 @@ def test_built_in_templates_stay(editor: Caller) -> None:
     ],
 )
 def test_built_in_templates_take_what_workflows_send(
-    template: str, variables: dict[str, Any], said: str, sender: Caller, recipient: Caller
+    template: str, variables: dict[str, Any], expected: str, sender: Caller, recipient: Caller
 ) -> None:
     new = {"subject": None, "body": None, "template": template, "variables": variables}
 
     accepted = sender.notify(recipient, **new)
 
-    assert said in accepted["body"]
-    assert accepted["template_version"] == 2  # the one that declares its variables
+    assert expected in accepted["body"]
+    assert accepted["template_version"] == 2  # the version that declares variables
 
 
 def test_built_in_templates_take_nothing_else(sender: Caller, recipient: Caller) -> None:

@@ -1,4 +1,4 @@
-"""What a template declares of its variables, and that it is kept."""
+"""The variables that a template declares, and how they are checked."""
 
 from collections.abc import Callable
 from time import monotonic

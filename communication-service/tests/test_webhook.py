@@ -30,10 +30,10 @@ def test_a_webhook_is_signed_and_says_what_the_notification_says(
     deliver()
 
     ((headers, content),) = sink.received
-    said = Webhook(endpoint["secret"]).verify(content, headers)
-    assert said["type"] == "notification.news"
-    assert said["data"]["id"] == accepted["id"]
-    assert (said["data"]["subject"], said["data"]["body"]) == ("Grüße", "News.")
+    payload = Webhook(endpoint["secret"]).verify(content, headers)
+    assert payload["type"] == "notification.news"
+    assert payload["data"]["id"] == accepted["id"]
+    assert (payload["data"]["subject"], payload["data"]["body"]) == ("Grüße", "News.")
     assert headers["webhook-id"] == accepted["deliveries"][0]["id"]
     (attempt,) = sender.attempts(accepted)
     assert (attempt["outcome"], attempt["response"]) == ("delivered", "200 Hello")
@@ -194,7 +194,7 @@ def test_a_refusal_or_redirect_ends_dead_at_once(
 def test_an_endpoint_whose_name_came_to_lead_inside_is_refused_when_it_is_called(
     sender: Caller, recipient: Caller, endpoint: dict[str, Any], sink: Sink, deliver: Deliver
 ) -> None:
-    inside = sink.url.replace("127.0.0.1", "localhost")  # only the number is allowed in tests
+    inside = sink.url.replace("127.0.0.1", "localhost")  # tests allow only the number
     with session_maker.begin() as session:
         session.execute(
             update(WebhookEndpoint)

@@ -72,4 +72,4 @@ def test_of_many_endpoints_made_at_the_same_time_ten_are_kept(
 
     assert statuses == {201: 10, 409: 6}
     too_many = recipient.post("/webhook-endpoints", json={"url": "http://10.0.0.1/"})
-    assert too_many.status_code == 409  # before its name is looked up
+    assert too_many.status_code == 409  # refused before the URL is checked

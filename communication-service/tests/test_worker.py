@@ -1,4 +1,4 @@
-"""The worker: batches, lost leases, crashed workers, urgent deliveries."""
+"""The worker: connections, batches and urgent deliveries."""
 
 import socket
 import time
@@ -38,7 +38,7 @@ def test_a_mail_server_that_takes_no_farewell_undoes_nothing(
 def test_the_mails_of_a_batch_go_by_one_connection(
     sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
 ) -> None:
-    deliver()  # what other tests left
+    deliver()  # what earlier tests left behind
     mail_server.connections.clear()
     for _ in range(5):
         sender.notify(recipient, channels=["email"])
@@ -52,7 +52,7 @@ def test_the_mails_of_a_batch_go_by_one_connection(
 def test_a_mail_server_that_hangs_is_asked_once_for_a_batch_and_nothing_is_lost(
     sender: Caller, recipient: Caller, deliver: Deliver
 ) -> None:
-    deliver()  # what other tests left
+    deliver()  # what earlier tests left behind
     accepted = [sender.notify(recipient, channels=["email"]) for _ in range(3)]
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         port = hanging.getsockname()[1]
@@ -104,7 +104,7 @@ def test_one_bad_recipient_of_many_holds_up_nobody(
 def test_what_a_turn_has_no_time_for_is_put_back_untried(
     sender: Caller, recipient: Caller, deliver: Deliver, mail_server: MailServer
 ) -> None:
-    deliver()  # what other tests left
+    deliver()  # what earlier tests left behind
     accepted = [sender.notify(recipient, channels=["email"]) for _ in range(6)]
 
     taken = claim_on("email", build_settings(mail_server))
@@ -129,7 +129,7 @@ def test_what_is_urgent_passes_what_is_not(
     login: Callable[..., Caller], recipient: Caller, deliver: Deliver, mail_server: MailServer
 ) -> None:
     sender = login("*")
-    deliver()  # what other tests left
+    deliver()  # what earlier tests left behind
     for _ in range(30):
         sender.notify(recipient, channels=["email"], priority="bulk")
     normal = sender.notify(recipient, channels=["email"])
@@ -147,8 +147,8 @@ def test_what_is_urgent_needs_no_turn(sender: Caller, recipient: Caller, deliver
     normal = sender.notify(recipient, channels=["email"])
     urgent = sender.notify(recipient, channels=["email"], priority="urgent")
 
-    turn = worker.CHANNEL_SLOTS["email"]
-    with turn, turn, turn:  # as many as there are
+    slots = worker.CHANNEL_SLOTS["email"]
+    with slots, slots, slots:  # all of them
         deliver()
 
     assert (sender.status(normal), sender.status(urgent)) == ("pending", "delivered")

@@ -1,4 +1,4 @@
-"""An HTTP server for webhooks that fails as a test wants."""
+"""An HTTP server for webhooks, whose answers a test chooses."""
 
 import threading
 from collections.abc import Iterator
@@ -6,17 +6,17 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 
-DROPPED = 0  # in place of a status: the connection ends without an answer
+DROPPED = 0  # instead of a status: closes the connection without an answer
 
 
 class Sink:
-    """An HTTP server that keeps what it is sent. `answers` are the next ones, then it is 200."""
+    """Keeps what it receives. It gives the `answers` in order, then `always`."""
 
     def __init__(self) -> None:
         self.received: list[tuple[dict[str, str], bytes]] = []
         self.answers: list[tuple[int, dict[str, str]]] = []
         self.always: tuple[int, dict[str, str]] = (200, {})
-        self.said = b"Hello"
+        self.body = b"Hello"
         sink = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -30,10 +30,10 @@ class Sink:
                     self.close_connection = True
                     return
                 self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(sink.said))}.items():
+                for name, value in {**headers, "Content-Length": str(len(sink.body))}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(sink.said)
+                self.wfile.write(sink.body)
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -51,7 +51,7 @@ class Sink:
 
 
 class HangingSink(Sink):
-    """Has many requests before it has answered one."""
+    """Answers no request until `awake` is set."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Priorities, and indexes by which a claim finds its rows however many others there are."""
+"""Priorities, and indexes with which a claim stays fast in a long queue."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -36,7 +36,7 @@ def upgrade() -> None:
         ["channel", "lease_until"],
         postgresql_where=running,
     )
-    # A queue leaves a dead tuple at each step: they are cleared away long before a fifth is dead.
+    # Each change of a queue row leaves a dead tuple, so vacuum earlier than the default of a fifth.
     op.execute(f"""
         ALTER TABLE {DELIVERIES} SET (
             autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0, fillfactor = 80

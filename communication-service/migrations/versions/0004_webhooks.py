@@ -34,7 +34,7 @@ def upgrade() -> None:
         time("created_at", nullable=False),
         sa.Index("ix_communication_endpoints_owner", "owner_id", "id"),
     )
-    # No foreign key: a delivery stays when its endpoint has gone.
+    # No foreign key, because a delivery outlives its endpoint.
     op.add_column(DELIVERIES, sa.Column("endpoint_id", sa.Uuid))
     op.drop_constraint(ONE_PER_CHANNEL, DELIVERIES)
     op.create_unique_constraint(

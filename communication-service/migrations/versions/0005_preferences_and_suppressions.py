@@ -1,4 +1,4 @@
-"""What people want to get, what they are not to get, and what they got lately."""
+"""Preferences, suppressions and rate limits."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Dead letters are found by an index, and what is done with them is on record."""
+"""An index of dead letters, and a record of who replayed or purged them."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The built-in templates declare their variables, in a version of their own."""
+"""A second version of the built-in templates, which declares their variables."""
 
 from uuid import UUID
 
@@ -34,7 +34,7 @@ SCHEMAS = {
         "required": ["document_title", "decision", "comment"],
     },
 }
-# Where somebody has written a version already, it stays the one that counts.
+# A version that an editor has already written stays the current one.
 DECLARE = sa.text("""
     INSERT INTO communication_templates
         (id, version, name, subject, body, html, built_in, variables_schema)
