@@ -14,9 +14,10 @@ from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
 from . import errors, gc_tuning, log_config, observability
-from .auth import authenticate_before_body, remote_authentication
 from .observability import ObserveMiddleware
 from .redis_client import RedisClient
+from .remote_auth import remote_authentication
+from .routing import APIRouter, Route
 from .settings import Settings
 from .tracing import TRACE_HEADER
 
@@ -59,10 +60,21 @@ def create_app(
     app.state.transport = None  # the network; a test may set another before start-up
     app.state.started_at = monotonic()
     app.state.active_connections = 0
-    app.include_router(observability.router)
-    app.state.common_routes = list(app.router.routes)
+    app.router.route_class = Route
     errors.install_error_handlers(app)
+    mount_common_routes(app)
     return app
+
+
+def mount_common_routes(app: FastAPI) -> None:
+    """Move the documentation and metrics behind the routes that the service adds later.
+
+    Requests are matched in order, and few of them are for these.
+    """
+    common = APIRouter(routes=app.router.routes)
+    common.include_router(observability.router)
+    app.router.routes = []
+    app.router.default = common
 
 
 class CrossOriginMiddleware(CORSMiddleware):
@@ -87,9 +99,6 @@ def build_lifespan(*services: Lifespan) -> Lifespan:
             app.state.redis = RedisClient(settings)
             stack.push_async_callback(app.state.redis.aclose)
             stack.callback(delattr, app.state, "redis")  # a late /health must not open it again
-            # Requests are matched in order, and few are for the documentation.
-            app.router.routes.sort(key=app.state.common_routes.__contains__)
-            authenticate_before_body(app)
             for service in services:
                 await stack.enter_async_context(service(app))
             gc_tuning.freeze_startup_objects()

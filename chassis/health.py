@@ -1,4 +1,4 @@
-"""Health (specification: "Mandatory Health Endpoint"), liveness and readiness."""
+"""Health, liveness and readiness (specification: "Mandatory Health Endpoint")."""
 
 import asyncio
 import inspect
@@ -8,22 +8,23 @@ from time import monotonic
 from typing import Any
 
 import psutil
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from .routing import APIRouter
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
 Check = Callable[[FastAPI], Awaitable[None] | None]
-"""Passes by returning, fails by raising. A `def` runs in the thread pool."""
+"""Checks one dependency: passes by returning, fails by raising. A `def` runs in a thread."""
 
 ReadRevisions = Callable[[], tuple[str | None, str | None]]
-"""The revision a database has and the one its service wants."""
+"""Returns the revision of the database's schema and the one that this code needs."""
 
-CHECK_TIMEOUT_SECONDS = 3.0  # seconds
-REPORT_CACHE_SECONDS = 1.0  # seconds: a probe storm costs one round of checks
+CHECK_TIMEOUT_SECONDS = 3.0
+REPORT_CACHE_SECONDS = 1.0  # many probes at once cost one round of checks
 
 PROCESS = psutil.Process()
 
@@ -33,32 +34,36 @@ async def ping_redis(app: FastAPI) -> None:
 
 
 async def ping_identity(app: FastAPI) -> None:
-    # Liveness, not health: identity's own dependencies must not cascade.
+    # Liveness, not health: a problem of identity's own dependencies must not spread to us.
     await app.state.identity.make_request("GET", "/health/live", timeout=CHECK_TIMEOUT_SECONDS)
 
 
 def build_health_router(
-    settings: Settings, checks: Mapping[str, Check], schema: ReadRevisions
+    settings: Settings,
+    checks: Mapping[str, Check],
+    schema: ReadRevisions,
+    *,
+    check_timeout: float = CHECK_TIMEOUT_SECONDS,
 ) -> APIRouter:
-    """The three routes. `checks` must hold "database"; its names appear under `dependencies`."""
+    """Build the three routes. `checks` must have "database"; its keys are those of the response."""
     router = APIRouter()
     latest: dict[str, Any] = {"at": float("-inf"), "dependencies": {}}
     one_round = asyncio.Lock()
 
-    async def dependencies(app: FastAPI) -> dict[str, str]:
+    async def get_states(app: FastAPI) -> dict[str, str]:
         async with one_round:
             if monotonic() - latest["at"] > REPORT_CACHE_SECONDS:
                 states = await asyncio.gather(
-                    *(run_check(name, check, app) for name, check in checks.items())
+                    *(run_check(name, check, app, check_timeout) for name, check in checks.items())
                 )
                 latest.update(at=monotonic(), dependencies=dict(zip(checks, states, strict=True)))
         found: dict[str, str] = latest["dependencies"]
         return found
 
     @router.get("/health")
-    async def health(request: Request) -> dict[str, Any]:
-        """The state of the service and of what it depends on; always 200."""
-        states = await dependencies(request.app)
+    async def get_health(request: Request) -> dict[str, Any]:
+        """Show the state of the service and of its dependencies; always 200."""
+        states = await get_states(request.app)
         return {
             "service": settings.service_name,
             "status": "healthy" if set(states.values()) == {"healthy"} else "degraded",
@@ -73,18 +78,18 @@ def build_health_router(
         }
 
     @router.get("/health/live")
-    async def live() -> dict[str, str]:
-        """200 as long as the process answers."""
+    async def get_liveness() -> dict[str, str]:
+        """Answer 200 as long as the process runs."""
         return {"status": "alive"}
 
     @router.get("/health/ready")
-    async def ready() -> JSONResponse:
-        """503 when the database cannot be reached or has another schema than this code."""
+    async def get_readiness() -> JSONResponse:
+        """Answer 503 when the database cannot be reached or has another schema than this code."""
         try:
-            current, head = await asyncio.wait_for(run_in_threadpool(schema), CHECK_TIMEOUT_SECONDS)
+            current, head = await asyncio.wait_for(run_in_threadpool(schema), check_timeout)
         except Exception:
-            logger.warning("the database cannot be asked for its revision", exc_info=True)
-            current, head = None, None
+            logger.warning("cannot read the revision of the database's schema", exc_info=True)
+            current = head = None
         is_ready = head is not None and current == head
         body = {
             "status": "ready" if is_ready else "not ready",
@@ -95,9 +100,9 @@ def build_health_router(
     return router
 
 
-async def run_check(name: str, check: Check, app: FastAPI) -> str:
+async def run_check(name: str, check: Check, app: FastAPI, timeout: float) -> str:
     try:
-        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+        async with asyncio.timeout(timeout):
             if inspect.iscoroutinefunction(check):
                 await check(app)
             else:

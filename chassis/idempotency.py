@@ -15,7 +15,6 @@ from typing import Annotated, Any, NamedTuple
 
 import sqlalchemy as sa
 from fastapi import Depends, Header, Request, Response
-from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
@@ -111,27 +110,27 @@ async def run_in_session(
         await run_in_threadpool(function, session, *args)
 
 
-class IdempotentRoute(APIRoute):
-    """Stores the answer while the request's session is still open, before it is committed."""
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler = super().get_route_handler()
 
-        async def store_or_replay(request: Request) -> Response:
-            try:
-                response = await handler(request)
-            except Replay as replay:
-                return replay.response
-            keep = getattr(request.state, "keep", None)
-            if keep is not None and response.status_code < 300:
-                await keep(response)
-            return response
+def replay_or_store(handler: Handler) -> Handler:
+    """Wrap a route's handler: store the response while the request's session is still open."""
 
-        return store_or_replay
+    async def handle(request: Request) -> Response:
+        try:
+            response = await handler(request)
+        except Replay as replay:
+            return replay.response
+        store = getattr(request.state, "store_response", None)
+        if store is not None and response.status_code < 300:
+            await store(response)
+        return response
+
+    return handle
 
 
 def idempotent(db_session: Any) -> Any:
-    """A dependency for creating POSTs of a router whose route_class is IdempotentRoute.
+    """Make a dependency for creating POSTs, on routes of chassis.routing.
 
     `db_session` is the service's DbSession, so that the answer is stored in the endpoint's session.
     """
@@ -148,7 +147,7 @@ def idempotent(db_session: Any) -> Any:
         caller, fingerprint = await get_key_owner(request), await compute_fingerprint(request)
         keyed = KeyedRequest(caller, idempotency_key, fingerprint)
         await run_in_session(session, take_key, keyed)
-        request.state.keep = partial(run_in_session, session, store_response, keyed)
+        request.state.store_response = partial(run_in_session, session, store_response, keyed)
 
     return Depends(keyed_request)
 

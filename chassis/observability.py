@@ -4,11 +4,12 @@ import logging
 from functools import lru_cache
 from time import perf_counter
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import PayloadTooLarge, ServiceError, render_problem
+from .routing import APIRouter
 from .tracing import parse_timeout, parse_trace_id, trace_context
 
 logger = logging.getLogger("chassis.requests")

@@ -62,14 +62,14 @@ def test_a_lifespan_runs_inside_the_chassis_s_own() -> None:
 
 MAIN = """
 import os
-from chassis.app import create_app, run
+from chassis.app import create_app, serve
 from chassis.tests.toy import toy_settings
 
 app = create_app(toy_settings())
 app.get("/pid")(os.getpid)
 app.get("/version")(lambda: 1)
 if __name__ == "__main__":
-    run(app)
+    serve(app)
 """
 
 

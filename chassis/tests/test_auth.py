@@ -14,10 +14,10 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import REGISTRY
 
-from chassis import auth
 from chassis.app import create_app
-from chassis.auth import CurrentUser, ServiceAccount, User, require_permission
+from chassis.auth import CurrentUser, User, require_permission
 from chassis.errors import Forbidden, Unavailable
+from chassis.remote_auth import ServiceAccount
 from chassis.tracing import trace_context
 from tools.localdev.fake_identity import FakeIdentity, Person
 
@@ -73,7 +73,9 @@ def toy(identity: Identity, **changes: Any) -> FastAPI:
 
 
 @asynccontextmanager
-async def running(identity: Identity, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def running(
+    identity: Identity, max_cached_users: int | None = None, **changes: Any
+) -> AsyncIterator[httpx.AsyncClient]:
     """The toy service, once it has heard the change feed (if it can)."""
     app = toy(identity, **changes)
     transport = httpx.ASGITransport(app)
@@ -81,6 +83,8 @@ async def running(identity: Identity, **changes: Any) -> AsyncIterator[httpx.Asy
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://toy") as client,
     ):
+        if max_cached_users:
+            app.state.authenticate.max_cached_users = max_cached_users
         if not (identity.is_down or identity.deaf):
             await until(lambda: identity.asked("/auth/changes") >= 2)
         yield client
@@ -165,12 +169,11 @@ async def test_two_tokens_of_one_person_are_told_apart() -> None:
     assert (refused.status_code, accepted.status_code) == (403, 200)
 
 
-async def test_no_more_than_so_many_tokens_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "MOST_KEPT", 3)
+async def test_no_more_than_so_many_tokens_are_kept() -> None:
     identity = Identity()
     people = [identity.add_person() for _ in range(4)]
 
-    async with running(identity) as client:
+    async with running(identity, max_cached_users=3) as client:
         for person in people:
             assert await me(client, person) == 200
         assert [await me(client, person) for person in people[1:]] == [200] * 3

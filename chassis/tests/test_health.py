@@ -15,7 +15,14 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from chassis.app import create_app
-from chassis.health import Check, ReadRevisions, build_health_router, ping_identity, ping_redis
+from chassis.health import (
+    CHECK_TIMEOUT_SECONDS,
+    Check,
+    ReadRevisions,
+    build_health_router,
+    ping_identity,
+    ping_redis,
+)
 from chassis.migrations import get_revisions
 from tools.localdev.fake_identity import FakeIdentity
 from tools.localdev.test_servers import TemporaryServers
@@ -40,12 +47,18 @@ def current() -> tuple[str | None, str | None]:
 
 
 def toy(
-    *, redis_url: str = "redis://127.0.0.1:1/0", schema: ReadRevisions = current, **checks: Check
+    *,
+    redis_url: str = "redis://127.0.0.1:1/0",
+    schema: ReadRevisions = current,
+    check_timeout: float = CHECK_TIMEOUT_SECONDS,
+    **checks: Check,
 ) -> FastAPI:
     settings = toy_settings(service_version="1.2.3", redis_url=redis_url)
     app = create_app(settings)
     app.state.transport = FakeIdentity()
-    app.include_router(build_health_router(settings, {"database": fine, **checks}, schema))
+    checks = {"database": fine, **checks}
+    router = build_health_router(settings, checks, schema, check_timeout=check_timeout)
+    app.include_router(router)
     return app
 
 
@@ -131,16 +144,15 @@ async def test_checks_run_side_by_side_and_once_for_a_storm_of_probes() -> None:
     assert sorted(calls) == ["slow", "slow too"]
 
 
-async def test_a_check_that_hangs_is_unhealthy_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chassis.health.CHECK_TIMEOUT", 0.2)
-
+async def test_a_check_that_hangs_is_unhealthy_in_time() -> None:
     async def hangs(app: FastAPI) -> None:
         await asyncio.sleep(60)
 
     def hangs_too(app: FastAPI) -> None:
         time.sleep(2)
 
-    async with running(toy(hangs=hangs, hangs_too=hangs_too, fine=fine_too)) as client:
+    app = toy(check_timeout=0.2, hangs=hangs, hangs_too=hangs_too, fine=fine_too)
+    async with running(app) as client:
         started = monotonic()
         dependencies = (await client.get("/health")).json()["dependencies"]
 
@@ -177,9 +189,7 @@ def test_another_schema_is_not_ready(found: tuple[str | None, str | None]) -> No
     assert response.json()["status"] == "not ready"
 
 
-def test_a_database_that_fails_or_hangs_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chassis.health.CHECK_TIMEOUT", 0.1)
-
+def test_a_database_that_fails_or_hangs_is_not_ready() -> None:
     def fails() -> tuple[str | None, str | None]:
         raise OSError("canary")
 
@@ -188,7 +198,7 @@ def test_a_database_that_fails_or_hangs_is_not_ready(monkeypatch: pytest.MonkeyP
         return current()
 
     for schema in (fails, hangs):
-        response = TestClient(toy(schema=schema)).get("/health/ready")
+        response = TestClient(toy(schema=schema, check_timeout=0.1)).get("/health/ready")
         assert response.status_code == 503
         assert "canary" not in response.text
 

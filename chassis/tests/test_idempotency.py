@@ -11,14 +11,15 @@ from typing import Annotated, Any
 import httpx
 import pytest
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, FastAPI, File, Form, Response, UploadFile
+from fastapi import Depends, FastAPI, File, Form, Response, UploadFile
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from chassis.app import create_app
 from chassis.auth import CurrentUser
 from chassis.errors import Conflict
-from chassis.idempotency import IdempotentRoute, define_keys_table, idempotent
+from chassis.idempotency import define_keys_table, idempotent
+from chassis.routing import APIRouter
 from tools.localdev.fake_identity import FakeIdentity, Person
 
 from .toy import toy_settings
@@ -72,7 +73,7 @@ def with_sync_sessions(database_url: str, bench: Bench) -> tuple[APIRouter, Call
         get_db_session, scope="function", max_concurrency=SETTINGS.max_concurrent_sessions
     )
     DbSession = Annotated[Session, in_turn]
-    router = APIRouter(route_class=IdempotentRoute)
+    router = APIRouter()
     once = idempotent(DbSession)
 
     @router.post("/notes", status_code=201, dependencies=[once])
@@ -113,7 +114,7 @@ def with_async_sessions(database_url: str, bench: Bench) -> tuple[APIRouter, Cal
         get_db_session, scope="function", max_concurrency=SETTINGS.max_concurrent_sessions
     )
     DbSession = Annotated[AsyncSession, in_turn]
-    router = APIRouter(route_class=IdempotentRoute)
+    router = APIRouter()
     once = idempotent(DbSession)
 
     async def insert_async(session: AsyncSession, title: str) -> str:

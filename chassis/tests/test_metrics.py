@@ -5,10 +5,11 @@ import logging
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from chassis.app import create_app
+from chassis.routing import APIRouter
 
 from .toy import toy_settings
 

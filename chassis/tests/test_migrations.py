@@ -10,8 +10,8 @@ from tools.localdev.services import ROOT
 
 ENV = """
 from sqlalchemy import MetaData
-from chassis.migrations import migrate
-migrate("{url}", MetaData())
+from chassis.migrations import run_migrations
+run_migrations("{url}", MetaData())
 """
 
 FIRST = """

@@ -40,7 +40,7 @@ socket.socket.connect = socket.create_connection = refuse
 for name in {names!r}:
     __import__("chassis." + name)
 from chassis.app import create_app
-from chassis.celery import create_celery
+from chassis.celery_app import create_celery
 from chassis.settings import Settings
 settings = Settings(
     _env_file=None, service_name="toy-service", service_port=8009,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chassis.auth import ServiceAccount, validate_token
 from chassis.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from chassis.remote_auth import ServiceAccount, validate_token
 from chassis.service_client import ServiceClient
 from tools.localdev.fake_identity import FakeIdentity
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from celery import signals
 
-from chassis.auth import ServiceAccount
 from chassis.celery_app import create_celery, notify_workers, schedule_task
+from chassis.remote_auth import ServiceAccount
 from chassis.service_client import ServiceClient
 from chassis.untrusted_http import UntrustedHttpClient
 

@@ -17,7 +17,7 @@ from aiosmtpd.smtp import SMTP as Server
 from aiosmtpd.smtp import Envelope, Session
 from fastapi.testclient import TestClient
 
-from chassis.auth import ServiceAccount
+from chassis.remote_auth import ServiceAccount
 from chassis.service_client import ServiceClient, run_from_thread
 from chassis.untrusted_http import UntrustedHttpClient
 from communication_service.delivery.worker import DeliveryWorker

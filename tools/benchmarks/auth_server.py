@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import httpx
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import Depends, HTTPException, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from chassis.app import create_app
 from chassis.auth import USER_ADAPTER
+from chassis.routing import APIRouter
 from content_service.api.dependencies import Reader
 from content_service.api.documents import read_document
 from content_service.health import router as health_router

@@ -7,11 +7,12 @@ import os
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from sqlalchemy import select
 
 from chassis.app import create_app
 from chassis.pagination import Page, PageRequest, paginate
+from chassis.routing import APIRouter
 from content_service.access import filter_visible
 from content_service.api import router as content
 from content_service.api.documents import read_document

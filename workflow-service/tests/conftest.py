@@ -17,8 +17,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from chassis.auth import ServiceAccount
 from chassis.job_queue import PENDING, RUNNING
+from chassis.remote_auth import ServiceAccount
 from tools.localdev.fake_identity import FakeIdentity
 from workflow_service.database import session_maker
 from workflow_service.engine.statuses import HELD, WAITING

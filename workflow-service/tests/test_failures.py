@@ -12,7 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, text, update
 
-from chassis.auth import ServiceAccount
+from chassis.remote_auth import ServiceAccount
 from workflow_service.database import session_maker
 from workflow_service.definition.model import Retry
 from workflow_service.models import Step

@@ -11,13 +11,13 @@ from typing import Any
 
 from celery import signals
 
-from chassis.auth import ServiceAccount
 from chassis.celery_app import (
     create_celery,
     notify_workers,
     notify_workers_after_commit,
     schedule_task,
 )
+from chassis.remote_auth import ServiceAccount
 
 from .database import session_maker
 from .engine.worker import Worker

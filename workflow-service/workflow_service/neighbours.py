@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from chassis.auth import ServiceAccount
+from chassis.remote_auth import ServiceAccount
 from chassis.service_client import ServiceClient
 from chassis.untrusted_http import UntrustedHttpClient
 

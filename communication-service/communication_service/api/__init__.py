@@ -1,6 +1,6 @@
 """The HTTP API, mounted at /api/v1."""
 
-from fastapi import APIRouter
+from chassis.routing import APIRouter
 
 from . import dead_letters, inbox, notifications, preferences, templates, webhook_endpoints
 

@@ -3,10 +3,10 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
-from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
 from ..categories import Category
 from ..database import DbSession
@@ -16,7 +16,7 @@ from ..schemas.dead_letters import DeadLetterFilter, DeadLetterPurge, DeadLetter
 from ..schemas.fields import Channel
 from .dependencies import Idempotent, NotifyWorkers, QueueOperator, QueueReader
 
-router = APIRouter(prefix="/dead-letters", route_class=IdempotentRoute)
+router = APIRouter(prefix="/dead-letters")
 
 
 def parse_filter(

@@ -5,12 +5,13 @@ from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import Depends, Header, Request
 from sse_starlette import EventSourceResponse
 
 from chassis.auth import CurrentUser, get_bearer_token
 from chassis.event_stream import EventStream, EventStreams
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
 from ..database import DbSession
 from ..inbox import service

@@ -3,11 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from chassis.auth import CurrentUser
-from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
 from ..database import DbSession
 from ..models import Notification
@@ -22,7 +20,7 @@ from ..schemas.notifications import (
 )
 from .dependencies import CurrentSettings, Idempotent, NotifyWorkers, QueueReader, Sender
 
-router = APIRouter(route_class=IdempotentRoute)
+router = APIRouter()
 
 
 @router.post(

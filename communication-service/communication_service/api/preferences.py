@@ -4,12 +4,12 @@ from html import escape
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from chassis.auth import CurrentUser
-from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
 from ..database import DbSession
 from ..models import Suppression
@@ -22,7 +22,7 @@ from ..schemas.preferences import (
 )
 from .dependencies import CurrentSettings, Idempotent, SuppressionEditor
 
-router = APIRouter(route_class=IdempotentRoute)
+router = APIRouter()
 
 Token = Annotated[str, Path(max_length=500)]
 

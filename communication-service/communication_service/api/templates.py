@@ -3,10 +3,10 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
-from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
 from ..database import DbSession
 from ..models import Template
@@ -21,7 +21,7 @@ from ..schemas.templates import (
 from ..templates import service
 from .dependencies import Idempotent, TemplateAuthor, TemplateReader
 
-router = APIRouter(prefix="/templates", route_class=IdempotentRoute)
+router = APIRouter(prefix="/templates")
 
 Version = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
 

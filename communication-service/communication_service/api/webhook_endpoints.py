@@ -5,11 +5,9 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from chassis.auth import CurrentUser
-from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 from chassis.service_client import run_from_thread
 
 from .. import webhook_endpoints
@@ -24,7 +22,7 @@ from ..schemas.webhook_endpoints import (
 )
 from .dependencies import Idempotent, WebhookClient
 
-router = APIRouter(prefix="/webhook-endpoints", route_class=IdempotentRoute)
+router = APIRouter(prefix="/webhook-endpoints")
 
 
 def check_public_url(client: WebhookClient, url: str) -> None:

@@ -1,6 +1,6 @@
 """The HTTP API, mounted at /api/v1: one module per noun."""
 
-from fastapi import APIRouter
+from chassis.routing import APIRouter
 
 from . import documents, integrity, processing, search, share_links, sharing, trash, versions
 

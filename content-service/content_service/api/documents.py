@@ -3,15 +3,15 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, File, Request, Response
+from fastapi import File, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from chassis.auth import User
-from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
 from ..access import get_document
 from ..database import DbSession, connect_autocommit, session_maker
@@ -35,7 +35,7 @@ from ..settings import settings
 from .dependencies import Author, CurrentSettings, Idempotent, IfMatch, Reader, Storage
 from .downloads import RequestedRange, build_attachment
 
-router = APIRouter(route_class=IdempotentRoute)
+router = APIRouter()
 
 
 @router.post(

@@ -1,8 +1,7 @@
 """The check of stored files, for administrators."""
 
-from fastapi import APIRouter
-
 from chassis.pagination import PageRequest
+from chassis.routing import APIRouter
 
 from ..database import DbSession
 from ..files import integrity

@@ -2,9 +2,9 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
-from chassis.idempotency import IdempotentRoute
+from chassis.routing import APIRouter
 
 from ..access import get_document
 from ..database import DbSession
@@ -12,7 +12,7 @@ from ..extraction import service
 from ..schemas.processing import ProcessingRead
 from .dependencies import Author, Idempotent, Reader
 
-router = APIRouter(prefix="/documents/{document_id}", route_class=IdempotentRoute)
+router = APIRouter(prefix="/documents/{document_id}")
 
 
 def require_document(document_id: UUID, author: Author, session: DbSession) -> None:

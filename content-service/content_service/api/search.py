@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
 from .. import search
 from ..database import connect_autocommit

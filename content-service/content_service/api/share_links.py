@@ -4,11 +4,12 @@ import hmac
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPBasic
 
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
 from ..database import DbSession, connect_autocommit, session_maker
 from ..schemas.share_links import ShareLinkCreate, ShareLinkCreated, ShareLinkRead

@@ -3,9 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
 from .. import audit
 from ..database import DbSession

@@ -3,9 +3,10 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
 from ..database import DbSession
 from ..documents import trash

@@ -3,10 +3,11 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from fastapi.responses import StreamingResponse
 
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
 from ..database import DbSession
 from ..documents import versions

@@ -1,6 +1,6 @@
 """The HTTP API: a typed signature and one line per endpoint, a module per kind of caller."""
 
-from fastapi import APIRouter
+from chassis.routing import APIRouter
 
 from . import api_keys, audit_events, auth, email_links, mfa, roles, tokens, users
 

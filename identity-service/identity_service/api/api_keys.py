@@ -3,11 +3,12 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from chassis.auth import User, require_permission
-from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.idempotency import idempotent
 from chassis.pagination import Page, PageRequest, paginate
+from chassis.routing import APIRouter
 
 from ..audit import note_origin
 from ..database import DbSession
@@ -20,7 +21,7 @@ from .users import self_or
 router = APIRouter(
     prefix="/users/{user_id}/api-keys", dependencies=[Depends(note_origin), Depends(in_person)]
 )
-accounts_router = APIRouter(route_class=IdempotentRoute, dependencies=[Depends(note_origin)])
+accounts_router = APIRouter(dependencies=[Depends(note_origin)])
 PROVED = [Depends(recently_proved)]
 
 Holder = Annotated[User, self_or("users:write")]

@@ -3,11 +3,12 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from sqlalchemy import Select, select
 
 from chassis.auth import User, require_permission
 from chassis.pagination import Page, PageRequest, paginate
+from chassis.routing import APIRouter
 
 from ..database import DbSession
 from ..models import AuditEvent

@@ -3,12 +3,13 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from chassis.auth import CurrentUser
 from chassis.errors import Forbidden
-from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.idempotency import idempotent
 from chassis.pagination import Page, PageRequest, paginate
+from chassis.routing import APIRouter
 
 from ..audit import note_origin
 from ..crypto import passwords
@@ -22,7 +23,7 @@ from ..sessions import service as sessions
 from ..users import service as users
 from .dependencies import Person
 
-router = APIRouter(prefix="/auth", route_class=IdempotentRoute, dependencies=[Depends(note_origin)])
+router = APIRouter(prefix="/auth", dependencies=[Depends(note_origin)])
 
 
 async def with_hash(new: bodies.Registration) -> tuple[bodies.Registration, str]:

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from fastapi.responses import FileResponse
+
+from chassis.routing import APIRouter
 
 from ..audit import note_origin
 from ..database import DbSession

@@ -3,7 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
+
+from chassis.routing import APIRouter
 
 from ..audit import note_origin
 from ..database import DbSession

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 from sqlalchemy import select
 
 from chassis.auth import User, require_permission
-from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.idempotency import idempotent
 from chassis.pagination import Page, PageRequest, paginate
+from chassis.routing import APIRouter
 
 from ..audit import note_origin
 from ..database import DbSession
@@ -16,9 +17,7 @@ from ..schemas.bodies import RoleCreate, RolePatch, RoleRead
 from ..schemas.fields import RoleName
 from ..users import roles
 
-router = APIRouter(
-    prefix="/roles", route_class=IdempotentRoute, dependencies=[Depends(note_origin)]
-)
+router = APIRouter(prefix="/roles", dependencies=[Depends(note_origin)])
 Idempotent = idempotent(DbSession)
 
 Reader = Annotated[User, require_permission("roles:read")]

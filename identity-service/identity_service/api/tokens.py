@@ -3,10 +3,11 @@
 import json
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import Depends, Form, Query, Request
 from fastapi.responses import JSONResponse
 
 from chassis.auth import User, get_bearer_token, require_permission
+from chassis.routing import APIRouter
 from chassis.schemas import check_text
 
 from .. import change_feed

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from sqlalchemy import select
 
 from chassis.auth import CurrentUser, User, require_permission
 from chassis.errors import Forbidden
-from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.idempotency import idempotent
 from chassis.pagination import Page, PageRequest, paginate
+from chassis.routing import APIRouter
 
 from ..audit import note_origin
 from ..crypto import passwords
@@ -21,9 +22,7 @@ from ..schemas import bodies
 from ..schemas.fields import RoleName
 from ..users import service as users
 
-router = APIRouter(
-    prefix="/users", route_class=IdempotentRoute, dependencies=[Depends(note_origin)]
-)
+router = APIRouter(prefix="/users", dependencies=[Depends(note_origin)])
 
 Reader = Annotated[User, require_permission("users:read")]
 Admin = Annotated[User, require_permission("users:write")]

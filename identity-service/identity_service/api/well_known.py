@@ -1,6 +1,6 @@
 """What anybody may know: the public keys, with which tokens are checked but not signed."""
 
-from fastapi import APIRouter
+from chassis.routing import APIRouter
 
 from ..crypto.signing_keys import PUBLISHED
 

@@ -1,6 +1,6 @@
 """The HTTP API, mounted at /api/v1; ai.py is mounted beside it, under its own tag."""
 
-from fastapi import APIRouter
+from chassis.routing import APIRouter
 
 from . import definitions, tasks, workflows
 

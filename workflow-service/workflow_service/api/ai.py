@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter
-
 from chassis.auth import User
+from chassis.routing import APIRouter
 
 from ..ai import prompts
 from ..ai.prompts import Prompt

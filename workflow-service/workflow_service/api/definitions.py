@@ -1,10 +1,9 @@
 """/definitions: publish, read and retire definitions."""
 
-from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
-from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
 from .. import definitions, graph
 from ..database import DbSession
@@ -13,7 +12,7 @@ from ..schemas.definitions import DefinitionCreate, DefinitionName, DefinitionRe
 from ..validation import check_definition
 from .dependencies import IDEMPOTENT, DefinitionAuthor, DefinitionReader, VersionNumber
 
-router = APIRouter(prefix="/definitions", route_class=IdempotentRoute)
+router = APIRouter(prefix="/definitions")
 
 
 @router.get("")

@@ -3,10 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter
-
-from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
 from .. import approvals
 from ..database import DbSession, session_maker
@@ -14,7 +12,7 @@ from ..models import Task
 from ..schemas.tasks import Decision, TaskRead
 from .dependencies import NOTIFY_WORKERS, NeighbourClients, WorkflowReader
 
-router = APIRouter(prefix="/tasks", route_class=IdempotentRoute)
+router = APIRouter(prefix="/tasks")
 
 
 @router.get("", response_model=Page[TaskRead])

@@ -3,11 +3,11 @@
 from typing import Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from sse_starlette import EventSourceResponse
 
-from chassis.idempotency import IdempotentRoute
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
 from .. import graph, stats, workflows
 from ..database import DbSession
@@ -34,7 +34,7 @@ from .dependencies import (
     WorkflowStream,
 )
 
-router = APIRouter(prefix="/workflows", route_class=IdempotentRoute)
+router = APIRouter(prefix="/workflows")
 
 
 @router.post(

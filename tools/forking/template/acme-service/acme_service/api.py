@@ -3,17 +3,16 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from acme_service import items
 from acme_service.database import DbSession
 from acme_service.models import Item
 from acme_service.schemas import ItemCreate, ItemRead, ItemUpdate
 from chassis.auth import User, require_permission
-from chassis.idempotency import IdempotentRoute, idempotent
+from chassis.idempotency import idempotent
 from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
 
-router = APIRouter(route_class=IdempotentRoute)
+router = APIRouter()
 
 Reader = Annotated[User, require_permission("acme:read")]
 Writer = Annotated[User, require_permission("acme:write")]
