@@ -643,8 +643,8 @@ async def test_a_user_who_may_not_act_any_more_is_forbidden() -> None:
     [
         (httpx.Response(401, json={"detail": "Wrong"}), "SERVICE_CLIENT_SECRET"),
         (httpx.Response(503), "unavailable"),
-        (httpx.Response(200, json={}), "no sense"),
-        (httpx.Response(200, json=[]), "no sense"),
+        (httpx.Response(200, json={}), "unexpected response"),
+        (httpx.Response(200, json=[]), "unexpected response"),
     ],
 )
 async def test_no_token_is_never_the_callers_fault(answer: httpx.Response, words: str) -> None:
