@@ -182,9 +182,9 @@ def test_what_was_done_is_undone_newest_first(stack: Stack) -> None:
     )
 
     assert run["status"] == "failed"
-    assert [(step["path"], step["status"]) for step in run["steps"]] == [
-        ("one", "done"), ("two", "done"), ("three", "failed"),
-        ("two~undo", "done"), ("one~undo", "done"),
+    assert [(step["role"], step["path"], step["status"]) for step in run["steps"]] == [
+        ("work", "one", "done"), ("work", "two", "done"), ("work", "three", "failed"),
+        ("compensation", "two", "done"), ("compensation", "one", "done"),
     ]  # fmt: skip
 
 

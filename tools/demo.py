@@ -211,7 +211,8 @@ def get_workflow_events(author: Caller, run: Any) -> Iterator[Event]:
     )
     for event in history["items"]:
         if event["type"] != "step.ready":  # said again when it starts, a moment later
-            what = f"{event['type']} {event['step'] or ''}".rstrip()
+            role = event["data"].get("role", "")  # of steps that the definition does not name
+            what = " ".join(filter(None, [event["type"], event["step"], role]))
             yield datetime.fromisoformat(event["at"]), "workflow", what
 
 

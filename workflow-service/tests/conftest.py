@@ -24,7 +24,7 @@ from workflow_service.database import session_maker
 from workflow_service.engine.statuses import HELD, WAITING
 from workflow_service.engine.worker import Worker
 from workflow_service.main import app
-from workflow_service.models import Event, Run, Step, Task
+from workflow_service.models import WORK, Event, Run, Step, Task
 from workflow_service.neighbours import Neighbours, create_neighbours
 from workflow_service.settings import settings
 
@@ -380,7 +380,9 @@ def rebuilt(events: Iterable[Event]) -> State:
             asks = {"status": "waiting", "error": None} if what == "opened" else {}
             state[str(event.step_id)] |= asks
         elif noun == "step":
-            row = state.setdefault(str(event.step_id), {"path": event.step})
+            row = state.setdefault(
+                str(event.step_id), {"path": event.step, "role": data.get("role", WORK)}
+            )
             row |= {"attempts": event.attempt} if what == "started" else {}
             told_of_step(row, what, data)
     return {key: without_none(row) for key, row in state.items()}
@@ -422,7 +424,7 @@ def recorded(session: Session, run_id: UUID) -> State:
     state: State = {"run": shown(run, *about)}
     state["run"] |= {"retry_of": str(run.retry_of)} if run.retry_of else {}
     for step in session.scalars(select(Step).where(Step.run_id == run_id)):
-        row = shown(step, "path", "status", "input", "output", error="last_error")
+        row = shown(step, "path", "role", "status", "input", "output", error="last_error")
         state[str(step.id)] = row
     fields = ("purpose", "title", "subject", "seen", "assignee_id", "role", "needed",
               "status", "decision", "comment", "reason", "decided_by")  # fmt: skip

@@ -203,7 +203,7 @@ def test_a_worker_that_dies_while_it_undoes_leaves_an_undoing_that_is_done_once(
 
     work()
 
-    assert undoing.step.name == "one~undo"
+    assert (undoing.step.name, undoing.step.role) == ("one", "compensation")
     assert said(platform, starter) == ["1", "un1"]
     assert starter.run(run)["status"] == "failed"
 

@@ -81,8 +81,11 @@ def test_every_call_carries_the_starters_rights_the_runs_trace_and_a_key(
     calls = [c for c in platform.calls[first:] if c.headers["X-Trace-ID"] == run["trace_id"]]
     answers = platform.identity.answers
     tokens = {c.headers["Authorization"].removeprefix("Bearer ") for c in calls}
-    found = starter.get(f"/workflows/{run['id']}/steps").json()["items"]
-    steps = {step["id"]: step["name"].partition("~")[0] for step in found}
+    path = f"/workflows/{run['id']}/steps?role="
+    found = [
+        step for role in ("work", "notice") for step in starter.get(path + role).json()["items"]
+    ]
+    steps = {step["id"]: step["name"].partition("_notice")[0] for step in found}
     keys = {steps[c.headers["Idempotency-Key"]] for c in calls if c.method in ("POST", "PUT")}
     assert {answers[token]["user_id"] for token in tokens} == {starter.user_id}
     assert {answers[token]["actor"] for token in tokens} == {"workflow-service"}
@@ -118,7 +121,7 @@ def test_the_history_tells_the_whole_story_in_order(
 
     history = starter.history(run)
 
-    done = [e["step"] for e in history if e["type"] == "step.done" and "~" not in e["step"]]
+    done = [e["step"] for e in history if e["type"] == "step.done" and "role" not in e["data"]]
     decided = next(e for e in history if e["type"] == "step.done" and e["step"] == "review")
     assert (history[0]["type"], history[0]["actor_id"]) == ("run.started", starter.user_id)
     assert history[-1]["type"] == "run.completed"

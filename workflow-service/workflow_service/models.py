@@ -12,8 +12,15 @@ from chassis.idempotency import define_keys_table
 from chassis.job_queue import QueuedJobMixin
 
 from .database import Base
+from .definition.paths import StepPath
 
 define_keys_table(Base.metadata)
+
+# Whose step it is: one that the definition names, the engine's own that undoes such a step, or the
+# engine's own that notifies people. Expressions, outputs and lists see work only.
+WORK = "work"
+COMPENSATION = "compensation"
+NOTICE = "notice"
 
 PrimaryKey = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
 RunReference = Annotated[UUID, mapped_column(sa.ForeignKey("workflow_runs.id"))]
@@ -111,7 +118,7 @@ class Step(QueuedJobMixin, Base):
 
     __tablename__ = "workflow_steps"
     __table_args__ = (
-        sa.UniqueConstraint("run_id", "scope", "name", name="uq_workflow_steps_place"),
+        sa.UniqueConstraint("run_id", "scope", "name", "role", name="uq_workflow_steps_place"),
         # Waiting and finished steps are not in it, so that they slow no claim.
         sa.Index(
             "ix_workflow_steps_due",
@@ -130,6 +137,7 @@ class Step(QueuedJobMixin, Base):
     run_id: Mapped[RunReference]
     scope: Mapped[str] = mapped_column(default="")
     name: Mapped[str]
+    role: Mapped[str] = mapped_column(default=WORK, server_default=WORK)
     kind: Mapped[str]
     key: Mapped[UUID] = mapped_column(default=uuid7)  # of what it does outside, at each attempt
     item: Mapped[dict[str, Any] | None]  # in a lane of foreach: {"item": ..., "index": ...}
@@ -142,8 +150,12 @@ class Step(QueuedJobMixin, Base):
     finished_at: Mapped[datetime | None]
 
     @property
+    def position(self) -> StepPath:
+        return StepPath(self.scope, self.name)
+
+    @property
     def path(self) -> str:
-        return f"{self.scope}/{self.name}".lstrip("/")
+        return str(self.position)
 
 
 class Task(Base):

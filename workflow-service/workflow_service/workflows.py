@@ -20,9 +20,9 @@ from .definition.model import Definition, raise_for_faults
 from .definitions import get_definition
 from .engine import reruns, transaction, transitions
 from .engine.reruns import BusinessKeyTaken
-from .engine.statuses import CANCELLED, FAILED, is_notice
+from .engine.statuses import CANCELLED, FAILED
 from .engine.transaction import RunTransaction
-from .models import AiCall, DefinitionVersion, Event, Run, Step, Task
+from .models import NOTICE, WORK, AiCall, DefinitionVersion, Event, Run, Step, Task
 from .schemas.ai import UsageTotal
 from .schemas.workflows import WorkflowRerun, WorkflowRetry, WorkflowStart, WorkflowWithSteps
 
@@ -114,7 +114,7 @@ def is_owned_by(user: User) -> ColumnElement[bool]:
 
 def get_workflow_with_steps(session: Session, user: User, workflow_id: UUID) -> WorkflowWithSteps:
     run = get_workflow(session, user, workflow_id)
-    newest = select(Step).where(Step.run_id == run.id, ~is_notice(Step)).order_by(Step.id.desc())
+    newest = select(Step).where(Step.run_id == run.id, Step.role != NOTICE).order_by(Step.id.desc())
     steps = session.scalars(newest.limit(MAX_STEPS_SHOWN)).all()
     usage = sum_usage(session, AiCall.run_id == run.id)
     return WorkflowWithSteps.model_validate({**vars(run), "steps": steps[::-1], "usage": usage})
@@ -141,10 +141,10 @@ def list_history(
 
 
 def list_steps(
-    session: Session, user: User, workflow_id: UUID, page: PageParameters
+    session: Session, user: User, workflow_id: UUID, role: str, page: PageParameters
 ) -> dict[str, Any]:
     run = get_workflow(session, user, workflow_id)
-    steps = select(Step).where(Step.run_id == run.id)
+    steps = select(Step).where(Step.run_id == run.id, Step.role == role)
     return paginate(session, steps, page, Step.id, oldest_first=True)
 
 
@@ -206,7 +206,9 @@ class Progress(NamedTuple):
 def get_progress(session: Session, user: User, workflow_id: UUID) -> Progress:
     run = get_workflow(session, user, workflow_id)
     status_counts: dict[str, Counter[str]] = {}
-    counts = select(Step.name, Step.status, func.count()).where(Step.run_id == run.id)
+    counts = select(Step.name, Step.status, func.count()).where(
+        Step.run_id == run.id, Step.role == WORK
+    )
     for name, status, count in session.execute(counts.group_by(Step.name, Step.status)):
         status_counts.setdefault(name, Counter())[status] = count
     return Progress(transaction.get_definition(run), status_counts)

@@ -15,6 +15,7 @@ from ..engine import controls
 from ..models import Run
 from ..schemas.workflows import (
     EventRead,
+    Role,
     SlaRead,
     StepDetail,
     WorkflowRead,
@@ -77,10 +78,15 @@ def read_workflow(
 
 @router.get("/{workflow_id}/steps", response_model=Page[StepDetail])
 def list_steps(
-    workflow_id: UUID, reader: WorkflowReader, session: DbSession, page: PageRequest
+    workflow_id: UUID,
+    reader: WorkflowReader,
+    session: DbSession,
+    page: PageRequest,
+    role: Role = "work",
 ) -> dict[str, Any]:
-    """List the steps of a run with their input and output, oldest first."""
-    return workflows.list_steps(session, reader, workflow_id, page)
+    """List a run's steps with input and output, oldest first: those that the definition names,
+    those that undid them (`compensation`), or those that notified people (`notice`)."""
+    return workflows.list_steps(session, reader, workflow_id, role, page)
 
 
 @router.get("/{workflow_id}/history", response_model=Page[EventRead])

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import aliased
 
-from ..models import Step
+from ..models import COMPENSATION, NOTICE, WORK, Step
 from . import human_tasks, subworkflows, transitions
 from .statuses import (  # fmt: skip
     CANCELLED,
@@ -15,9 +15,7 @@ from .statuses import (  # fmt: skip
     HELD,
     OPEN,
     PENDING,
-    UNDO,
     WAITING,
-    is_notice,
     now,
 )
 from .transaction import RunTransaction
@@ -55,16 +53,19 @@ def compensate_next(tx: RunTransaction) -> None:
         return
     tx.session.flush()
     own = select(Step).where(Step.run_id == tx.run.id)
-    if tx.session.scalar(own.where(Step.status.in_(OPEN), ~is_notice(Step)).limit(1)):
+    if tx.session.scalar(own.where(Step.status.in_(OPEN), Step.role != NOTICE).limit(1)):
         return
     undone = aliased(Step)
     undoable = [name for name, step in tx.definition.steps.items() if step.undo]
     attempts = select(undone.id).where(
         undone.run_id == Step.run_id,
         undone.scope == Step.scope,
-        undone.name == Step.name + UNDO,
+        undone.name == Step.name,
+        undone.role == COMPENSATION,
     )
-    left = own.where(Step.status == DONE, Step.name.in_(undoable), ~attempts.exists())
+    left = own.where(
+        Step.role == WORK, Step.status == DONE, Step.name.in_(undoable), ~attempts.exists()
+    )
     newest = left.order_by(Step.finished_at.desc(), Step.id.desc()).limit(1)
     step = tx.session.scalar(newest)
     if step is None:
@@ -72,16 +73,16 @@ def compensate_next(tx: RunTransaction) -> None:
         return
     undo = tx.definition.steps[step.name].undo
     assert undo is not None
-    own_step = tx.add_step(step.name + UNDO, undo.kind, step.scope, step.item)
+    own_step = tx.add_step(step.name, undo.kind, step.scope, step.item, role=COMPENSATION)
     transitions.prepare_step(tx, own_step, undo.inputs, f"steps.{step.name}.undo.with")
 
 
 def describe_failure(tx: RunTransaction) -> str | None:
     """Why the run ends early, and what could not be undone."""
     dead = select(Step).where(
-        Step.run_id == tx.run.id, Step.status == FAILED, Step.name.endswith(UNDO)
+        Step.run_id == tx.run.id, Step.status == FAILED, Step.role == COMPENSATION
     )
-    left = ", ".join(step.path.removesuffix(UNDO) for step in tx.session.scalars(dead))
+    left = ", ".join(step.path for step in tx.session.scalars(dead))
     parts = [tx.run.error, f"could not be undone: {left}" if left else None]
     tx.run.error = "; ".join(filter(None, parts)) or None
     return tx.run.error
@@ -91,7 +92,7 @@ def cancel_steps(tx: RunTransaction, *statuses: str, inside: Step | None = None)
     """Whoever works on one is fenced off, and the answer becomes evidence."""
     tx.session.flush()
     found = select(Step).where(
-        Step.run_id == tx.run.id, Step.status.in_(statuses), ~is_notice(Step)
+        Step.run_id == tx.run.id, Step.status.in_(statuses), Step.role != NOTICE
     )
     if inside:
         found = found.where(Step.scope.startswith(f"{inside.path}.", autoescape=True))

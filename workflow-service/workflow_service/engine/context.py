@@ -6,7 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..definition.expressions import Scope, build_scope, evaluate_all
-from ..models import Run, Step
+from ..definition.paths import list_visible_scopes
+from ..models import WORK, Run, Step
 
 
 class ExpressionContext:
@@ -19,7 +20,7 @@ class ExpressionContext:
 
     def add_output(self, step: Step) -> None:
         """What the step gave is seen at once."""
-        if step.output is not None:
+        if step.role == WORK and step.output is not None:
             self._new_outputs.setdefault(step.scope, {})[step.name] = step.output
 
     def evaluate(self, value: Any, lane: str, item: dict[str, Any] | None, place: str) -> Any:
@@ -33,16 +34,18 @@ class ExpressionContext:
         return build_scope(input=self.run.input, steps=steps, run=about, **each)
 
     def _find_visible_outputs(self, lane: str) -> dict[str, Any]:
-        names = lane.split("/") if lane else []
         seen: dict[str, Any] = {}
-        for outer in ["/".join(names[:depth]) for depth in range(len(names) + 1)]:
+        for outer in list_visible_scopes(lane):
             seen |= self._load_outputs(outer) | self._new_outputs.get(outer, {})
         return seen
 
     def _load_outputs(self, lane: str) -> dict[str, Any]:
         if lane not in self._outputs:
             found = select(Step.name, Step.output).where(
-                Step.run_id == self.run.id, Step.scope == lane, Step.output.is_not(None)
+                Step.run_id == self.run.id,
+                Step.scope == lane,
+                Step.role == WORK,
+                Step.output.is_not(None),
             )
             self._outputs[lane] = {name: output for name, output in self.session.execute(found)}
         return self._outputs[lane]

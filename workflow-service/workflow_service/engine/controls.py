@@ -6,9 +6,9 @@ from sqlalchemy import select
 
 from chassis.errors import Conflict
 
-from ..models import Run, Step
+from ..models import NOTICE, Run, Step
 from . import compensation
-from .statuses import CANCELLED, HELD, PAUSED, PENDING, RUNNING, WAITING, is_notice, now
+from .statuses import CANCELLED, HELD, PAUSED, PENDING, RUNNING, WAITING, now
 from .transaction import RunTransaction
 
 
@@ -56,7 +56,7 @@ def cancel_run(tx: RunTransaction, by: str | None) -> None:
 
 def find_steps(tx: RunTransaction, status: str) -> Sequence[Step]:
     tx.session.flush()
-    found = select(Step).where(Step.run_id == tx.run.id, Step.status == status, ~is_notice(Step))
+    found = select(Step).where(Step.run_id == tx.run.id, Step.status == status, Step.role != NOTICE)
     return tx.session.scalars(found.order_by(Step.id)).all()
 
 

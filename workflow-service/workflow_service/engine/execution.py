@@ -20,7 +20,7 @@ from chassis.service_client import get_requested_delay
 
 from ..ai.usage import ModelCall
 from ..definition.model import Retry, StepDefinition
-from ..models import AiCall, Event, Run, Step, Task
+from ..models import WORK, AiCall, Event, Run, Step, Task
 from ..neighbours import PLATFORM_SERVICES, Neighbours
 from ..steps import STEP_TYPES
 from ..steps.protocol import (
@@ -123,7 +123,7 @@ def begin_attempt(tx: RunTransaction, step: Step, neighbours: Neighbours) -> Ste
     """The attempt to make, if it is one that needs a worker and may be made now."""
     tx.track(step)
     kind, defined = STEP_TYPES[step.kind], tx.get_step_definition(step)
-    if tx.run.status == PAUSED and "~" not in step.name:
+    if tx.run.status == PAUSED and step.role == WORK:
         step.status, step.attempts = HELD, step.attempts - 1
         tx.record("step.held", step)
     elif issubclass(kind, ControlStep):

@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from ..models import Step
+from ..definition.paths import find_enclosing
+from ..models import WORK, Step
 from ..steps.protocol import FanOut
 from . import compensation, transitions
 from .statuses import NEVER, OPEN, WAITING
@@ -73,7 +74,12 @@ def collect_outputs(
     last = (
         select(Step.scope, Step.output)
         .ext(distinct_on(Step.scope))
-        .where(Step.run_id == tx.run.id, Step.scope.in_([*lanes]), Step.finished_at.is_not(None))
+        .where(
+            Step.run_id == tx.run.id,
+            Step.scope.in_([*lanes]),
+            Step.role == WORK,
+            Step.finished_at.is_not(None),
+        )
         .order_by(Step.scope, Step.id.desc())
     )
     found = {lanes[scope]: output for scope, output in tx.session.execute(last)}
@@ -83,5 +89,6 @@ def collect_outputs(
 
 def get_enclosing_step(tx: RunTransaction, lane: str) -> Step:
     """The step that a lane runs inside of: of `each.3/both.left` it is `each.3/both`."""
-    outer, _, inner = lane.rpartition("/")
-    return tx.get_step(outer, inner.rpartition(".")[0])
+    enclosing = find_enclosing(lane)
+    assert enclosing
+    return tx.get_step(enclosing)

@@ -13,10 +13,10 @@ from uuid_utils.compat import uuid7
 
 from chassis.errors import Conflict, Unprocessable
 
-from ..models import DefinitionVersion, Run, Step
+from ..models import COMPENSATION, NOTICE, DefinitionVersion, Run, Step
 from . import subworkflows, transitions
 from .controls import InvalidRunStatus
-from .statuses import CANCELLED, COMPLETED, DONE, FAILED, NEVER, UNDO, WAITING
+from .statuses import CANCELLED, COMPLETED, DONE, FAILED, NEVER, WAITING
 from .transaction import RunTransaction, save_transactions
 
 
@@ -39,7 +39,7 @@ def retry_run(
         )
     tx = create_successor(session, old, published, trace_id, by, inside)
     steps = load_steps(session, old)
-    if any(step.name.endswith(UNDO) for step in steps):
+    if any(step.role == COMPENSATION for step in steps):
         transitions.enter_step(tx, tx.definition.start)
     else:
         restore_progress(tx, steps, by)
@@ -60,8 +60,8 @@ def rerun_from_step(
     if first not in main or not any(step.path == first for step in steps):
         raise Unprocessable.for_field("from_step", f"the run did not come to a step {first}")
     before = {name for name in main - {first} if first in tx.definition.get_branch(name)}
-    steps = [s for s in steps if s.path.split("/")[0].split(".")[0].removesuffix(UNDO) in before]
-    if undone := next((s.path.removesuffix(UNDO) for s in steps if s.name.endswith(UNDO)), None):
+    steps = [step for step in steps if step.position.root in before]
+    if undone := next((step.path for step in steps if step.role == COMPENSATION), None):
         raise Unprocessable.for_field("from_step", f"{undone}, which comes before it, was undone")
     copy_steps(tx, filter(has_result, steps))
     transitions.enter_step(tx, first)
@@ -95,8 +95,8 @@ def create_successor(
 
 def load_steps(session: Session, run: Run) -> list[Step]:
     """But for those that only told somebody something."""
-    steps = session.scalars(select(Step).where(Step.run_id == run.id).order_by(Step.id))
-    return [step for step in steps if "~" not in step.name or step.name.endswith(UNDO)]
+    steps = select(Step).where(Step.run_id == run.id, Step.role != NOTICE)
+    return [*session.scalars(steps.order_by(Step.id))]
 
 
 def has_result(step: Step) -> bool:

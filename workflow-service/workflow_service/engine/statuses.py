@@ -1,9 +1,6 @@
 """What a run, a step and a task can be in the middle of."""
 
 from datetime import UTC, datetime
-from typing import Any
-
-from sqlalchemy import ColumnElement
 
 from chassis import job_queue
 
@@ -20,14 +17,7 @@ PAUSED, COMPENSATING, COMPLETED, FAILED = "paused", "compensating", "completed",
 ENDED = (COMPLETED, FAILED, CANCELLED)
 
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)  # when a step is due that only others can move
-UNDO = "~undo"  # after the name of a step: the engine's own that undoes it
 
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-def is_notice(step: Any) -> ColumnElement[bool]:
-    """A step that only tells somebody: no part of the run's way."""
-    found: ColumnElement[bool] = step.name.contains("~") & ~step.name.endswith(UNDO)
-    return found

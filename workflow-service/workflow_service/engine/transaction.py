@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from ..definition.model import Definition, StepDefinition
-from ..models import DefinitionVersion, Event, Run, Step
+from ..definition.paths import StepPath
+from ..models import NOTICE, WORK, DefinitionVersion, Event, Run, Step
 from .context import ExpressionContext
-from .statuses import HELD, PAUSED, PENDING, RUNNING, WAITING, is_notice
+from .statuses import HELD, PAUSED, PENDING, RUNNING, WAITING
 
 MAX_CACHED_DEFINITIONS = 500  # definitions kept ready
 
@@ -70,7 +71,7 @@ class RunTransaction:
         self.history: list[dict[str, Any]] = []  # of history
         self.events: deque[Callable[[], None]] = deque()  # in place of recursion without end
         self.controls_evaluated = 0  # of controls so far
-        self._steps: dict[tuple[str, str], Step] = {}  # by scope and name
+        self._steps: dict[tuple[StepPath, str], Step] = {}  # by path and role
         self._joined: list[RunTransaction] = []
 
     def record(
@@ -83,6 +84,8 @@ class RunTransaction:
         about: dict[str, Any] = {"step_id": None, "step": None, "attempt": None}
         if step:
             about = {"step_id": step.id, "step": step.path, "attempt": step.attempts}
+            if step.role != WORK:
+                data["role"] = step.role
         self.history.append(
             {"run_id": self.run.id, "type": type, "actor_id": by, "data": data, **about}
         )
@@ -100,7 +103,8 @@ class RunTransaction:
         key = uuid7()
         step = Step(
             id=key, key=key, run_id=self.run.id, name=name, kind=kind, scope=scope, item=item,
-            status=HELD if self.run.status == PAUSED else PENDING, memory={}, **more,
+            status=HELD if self.run.status == PAUSED else PENDING,
+            **{"role": WORK, "memory": {}, **more},
         )  # fmt: skip
         self.session.add(step)
         self.track(step)
@@ -114,17 +118,21 @@ class RunTransaction:
         self.record(why, step, status=step.status, **about)
 
     def track(self, step: Step) -> None:
-        self._steps[step.scope, step.name] = step
+        self._steps[step.position, step.role] = step
 
-    def get_step(self, scope: str, name: str) -> Step:
-        if (scope, name) not in self._steps:
-            place = select(Step).filter_by(run_id=self.run.id, scope=scope, name=name)
-            self.track(self.session.scalars(place).one())
-        return self._steps[scope, name]
+    def get_step(self, path: StepPath) -> Step:
+        """Return the step of the definition at this place of the run."""
+        if (path, WORK) not in self._steps:
+            place = {"scope": path.scope, "name": path.name, "role": WORK}
+            found = select(Step).filter_by(run_id=self.run.id, **place)
+            self.track(self.session.scalars(found).one())
+        return self._steps[path, WORK]
 
     def get_step_definition(self, step: Step) -> StepDefinition:
         """What the definition says of the step; of the engine's own there is only the kind."""
-        return self.definition.steps.get(step.name) or StepDefinition(kind=step.kind)
+        if step.role == WORK:
+            return self.definition.steps[step.name]
+        return StepDefinition(kind=step.kind)
 
     def join(self, run: Run) -> "RunTransaction":
         """Another run, moved in the same transaction."""
@@ -144,11 +152,11 @@ class RunTransaction:
         return [self, *(moved for other in self._joined for moved in other.close())]
 
     def _is_busy(self) -> bool:
-        active = (step for step in self._steps.values() if "~" not in step.name)
+        active = (step for step in self._steps.values() if step.role != NOTICE)
         if any(step.status in (PENDING, RUNNING) for step in active):
             return True
         self.session.flush()
         busy = select(Step.id).where(
-            Step.run_id == self.run.id, Step.status.in_((PENDING, RUNNING)), ~is_notice(Step)
+            Step.run_id == self.run.id, Step.status.in_((PENDING, RUNNING)), Step.role != NOTICE
         )
         return self.session.scalar(busy.limit(1)) is not None

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from chassis.errors import ServiceError
 
 from ..definition.expressions import ExpressionError
-from ..models import Step
+from ..models import NOTICE, WORK, Step
 from ..steps import STEP_TYPES
 from ..steps.protocol import (
     ControlStep,
@@ -37,7 +37,6 @@ from .statuses import (  # fmt: skip
     OPEN,
     PENDING,
     RUNNING,
-    UNDO,
     WAITING,
     now,
 )
@@ -122,7 +121,7 @@ def parse_input(step: Step) -> StepType | ControlStep:
 
 
 def apply_result(tx: RunTransaction, step: Step, answer: StepResult) -> None:
-    if tx.run.ends_as and "~" not in step.name and not isinstance(answer, Done):
+    if tx.run.ends_as and step.role == WORK and not isinstance(answer, Done):
         compensation.cancel_step(tx, step)  # nobody waits for anything in a run that winds down
         return continue_after(tx, step)
     match answer:
@@ -156,7 +155,7 @@ def fail_step(tx: RunTransaction, step: Step, reason: str) -> None:
     """The step has failed for good: so does its lane, unless its definition says go on."""
     if step.status not in OPEN:
         return
-    is_own = "~" in step.name
+    is_own = step.role != WORK
     goes_on = not is_own and tx.get_step_definition(step).on_failure == "continue"
     output = {"error": reason} if goes_on else None
     end_step(tx, step, FAILED, output, reason)
@@ -185,7 +184,7 @@ def end_step(
 
 
 def continue_after(tx: RunTransaction, step: Step) -> None:
-    if "~" in step.name and not step.name.endswith(UNDO):
+    if step.role == NOTICE:
         return None
     if tx.run.ends_as:
         return compensation.compensate_next(tx)
@@ -210,7 +209,7 @@ def complete_run(tx: RunTransaction) -> None:
 
 def add_notice(tx: RunTransaction, about: Step | None, message: dict[str, Any]) -> None:
     """Has somebody told something, by a step of its own that is tried until it is done."""
-    name = f"{about.name if about else 'run'}~{tx.run.size + 1}"
-    step = tx.add_step(name, "communication.notify", about.scope if about else "")
+    name = f"{about.name if about else 'run'}_notice_{tx.run.size + 1}"
+    step = tx.add_step(name, "communication.notify", about.scope if about else "", role=NOTICE)
     step.input, step.status = message, PENDING  # also in a run that is paused
     tx.record("step.ready", step, status=PENDING, input=message)

@@ -59,6 +59,9 @@ class WorkflowRead(ResponseModel):
     finished_at: datetime | None
 
 
+Role = Literal["work", "compensation", "notice"]
+
+
 class StepRead(ResponseModel):
     id: UUID
     created_at: datetime
@@ -67,6 +70,7 @@ class StepRead(ResponseModel):
         description="The name, preceded by the branches and iterations around the step:"
         " each.3/both.left/name."
     )
+    role: Role
     kind: str
     status: Literal["pending", "running", "waiting", "held", "done", "failed", "cancelled"]
     attempts: int
