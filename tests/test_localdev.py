@@ -1,4 +1,4 @@
-"""The stack without Docker, in trouble: `make up` says in a line what to do, or mends it."""
+"""Tests the stack without Docker in trouble: `make up` repairs it, or says what to do."""
 
 import os
 import signal
@@ -16,7 +16,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tools.localdev import mail_catcher
-from tools.localdev import stack as module
 from tools.localdev.layout import Layout, reserve_free_ports
 from tools.localdev.servers import HOST, Postgres, StartError, is_open, reserve_free_port
 from tools.localdev.services import ROOT, SERVICES
@@ -25,7 +24,7 @@ from tools.localdev.stack import LocalDevStack
 
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[LocalDevStack]:
-    """A stack of this test alone, not on a leash, as `make up` has it; with no service started."""
+    """Create a stack for one test that outlives this process, as that of `make up` does."""
     made = LocalDevStack(tmp_path / "stack", reserve_free_ports(), say=lambda _: None)
     yield made
     made.reset()
@@ -52,10 +51,8 @@ def test_a_taken_port_is_named_with_who_has_it(made: LocalDevStack) -> None:
     assert not made.supervisor.is_running()
 
 
-def test_a_full_disk_is_said_before_anything_starts(
-    made: LocalDevStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "LEAST_FREE", 1024**6)
+def test_a_full_disk_is_said_before_anything_starts(made: LocalDevStack) -> None:
+    made.min_free_bytes = 1024**6
 
     with pytest.raises(StartError, match="The disk is full"):
         made.up()
@@ -123,14 +120,17 @@ def test_the_variables_of_the_shared_file_may_be_referred_to(tmp_path: Path) -> 
 
 def test_a_mail_is_shown_with_its_text_and_none_of_its_markup(tmp_path: Path) -> None:
     message = EmailMessage()
-    message["From"], message["To"], message["Subject"] = "a@example.com", "b@example.com", "<b>Hi"
+    message["From"] = "a@example.com"
+    message["To"] = "b@example.com"
+    message["Subject"] = "<b>Hi"
     message.set_content("Hello <script>")
     port = reserve_free_port()
 
     with TestClient(mail_catcher.create_app(mail_catcher.Mailbox(tmp_path), port)) as client:
         with smtplib.SMTP(HOST, port) as smtp:
             smtp.send_message(message)
-        page, listed = client.get("/").text, client.get("/email").json()
+        page = client.get("/").text
+        listed = client.get("/email").json()
 
     assert "&lt;b&gt;Hi" in page and "Hello &lt;script&gt;" in page
     assert "<b>Hi" not in page and "<script>" not in page

@@ -1,8 +1,8 @@
-"""The main job, told step by step: a PDF is uploaded, read, summarised, reviewed and approved.
+"""Shows the main job step by step: a PDF is uploaded, summarised, reviewed and approved.
 
-`make demo` runs it against the running stack. It uses nothing but the services' HTTP APIs, so it
-is the tutorial too: read `tell` from top to bottom. The addresses are those of `make up`, unless
-IDENTITY_SERVICE_URL, CONTENT_SERVICE_URL ... and MAIL_URL say otherwise.
+`make demo` runs it against the running stack. It uses only the services' HTTP APIs, so it is a
+tutorial too: read `tell_story` from top to bottom. The addresses are those of `make up`, unless
+IDENTITY_SERVICE_URL, CONTENT_SERVICE_URL ... and MAIL_URL are set.
 """
 
 import os
@@ -29,21 +29,23 @@ PDF = Path(__file__).parent / "samples" / "closing-the-mill-race.pdf"
 PASSWORD = "the wheel turns on sundays"
 DEMO_PASSWORD = os.getenv("DEMO_PASSWORD", "demo-password-1")
 REVIEWER = "reviewer@example.com"
-STEP_TIMEOUT_SECONDS = 20  # seconds that one step may take
+STEP_TIMEOUT_SECONDS = 20
 
 console = Console(highlight=False, soft_wrap=True)
 
 Event = tuple[datetime, str, str]
-"""When, in which service, and what."""
+"""Time, service and description."""
 
 
 class DemoError(Exception):
-    """Why the demo cannot go on, in one line."""
+    """Raised with one line that says why the demo cannot go on, and what to do."""
 
 
 def tell_story() -> None:
-    author, reviewer = Caller(), Caller()
-    name, email = "Nora Newcomer", f"nora-{author.trace_id[:8]}@example.com"
+    author = Caller()
+    reviewer = Caller()
+    name = "Nora Newcomer"
+    email = f"nora-{author.trace_id[:8]}@example.com"
 
     author.call(
         "A new author registers",
@@ -101,7 +103,7 @@ def tell_story() -> None:
 
 @dataclass
 class Caller:
-    """Somebody who calls the services, everything under one trace id."""
+    """Calls the services as one user, with one trace id for everything."""
 
     trace_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     headers: dict[str, str] = field(default_factory=dict)
@@ -115,7 +117,7 @@ class Caller:
         until: Callable[[Any], Any] = lambda answer: answer or True,
         **content: Any,
     ) -> Any:
-        """One HTTP call, told in three lines; it is repeated `until` its answer holds something."""
+        """Print and make an HTTP call; repeat it `until` the answer contains what is expected."""
         console.print(f"\n[bold]{what}[/]")
         started = time.monotonic()
         response = self.send_request(call, **content)
@@ -139,7 +141,7 @@ class Caller:
                 method, url, headers=headers, timeout=STEP_TIMEOUT_SECONDS, **content
             )
         except httpx.TransportError as error:
-            raise DemoError(f"{url} does not answer: run `make up` first") from error
+            raise DemoError(f"{url} does not answer: start the platform with `make up`") from error
         if response.is_error:
             raise DemoError(f"{call} answered {response.status_code} {response.text}")
         return response
@@ -159,7 +161,7 @@ class Caller:
             return about in mail["text"] and address in [to["address"] for to in mail["to"]]
 
         self.call(
-            f"{address} gets a mail",
+            f"{address} receives an email",
             f"GET {MAIL}/email",
             until=lambda mails: find_first(filter(is_meant, mails)),
             says=lambda mail: f"{mail['subject']}\n{indent_lines(mail['text'])}",
@@ -167,7 +169,7 @@ class Caller:
 
     def await_inbox_item(self, about: str = "") -> None:
         self.call(
-            "... and finds it in the inbox too",
+            "... and finds the notification in the inbox too",
             f"GET {COMMUNICATION}/api/v1/inbox",
             until=lambda page: find_first(item for item in page["items"] if about in item["body"]),
             says=lambda item: item["subject"],
@@ -175,7 +177,7 @@ class Caller:
 
 
 def show_timeline(author: Caller, run: Any, document: Any) -> None:
-    """What each service noted on its own, put together by the trace id they have in common."""
+    """Print what each service recorded, joined by their common trace id."""
     events = sorted(
         [
             *get_identity_events(run),
@@ -194,7 +196,7 @@ def get_identity_events(run: Any) -> Iterator[Event]:
     administrator = Caller()
     administrator.log_in("admin@example.com", DEMO_PASSWORD)
     audit = administrator.call(
-        "Identity kept an audit of who came in, for administrators",
+        "Identity keeps an audit trail of logins, for administrators",
         f"GET {IDENTITY}/api/v1/audit-events",
         says=lambda page: f"{len(page['items'])} events, the newest of all",
     )
@@ -205,20 +207,20 @@ def get_identity_events(run: Any) -> Iterator[Event]:
 
 def get_workflow_events(author: Caller, run: Any) -> Iterator[Event]:
     history = author.call(
-        "Workflow kept the history of the run",
+        "Workflow keeps the history of the run",
         f"GET {WORKFLOW}/api/v1/workflows/{run['id']}/history",
         says=lambda page: f"{len(page['items'])} events",
     )
     for event in history["items"]:
-        if event["type"] != "step.ready":  # said again when it starts, a moment later
-            role = event["data"].get("role", "")  # of steps that the definition does not name
+        if event["type"] != "step.ready":  # followed by step.started a moment later
+            role = event["data"].get("role", "")  # set for steps that the definition does not name
             what = " ".join(filter(None, [event["type"], event["step"], role]))
             yield datetime.fromisoformat(event["at"]), "workflow", what
 
 
 def get_content_events(author: Caller, run: Any, document: Any) -> Iterator[Event]:
     trail = author.call(
-        "Content kept the document's audit trail",
+        "Content keeps the document's audit trail",
         f"GET {CONTENT}/api/v1/documents/{document['id']}/audit",
         says=lambda page: f"{len(page['items'])} entries",
     )
@@ -230,7 +232,7 @@ def get_content_events(author: Caller, run: Any, document: Any) -> Iterator[Even
 
 def get_communication_events(author: Caller, run: Any) -> Iterator[Event]:
     notifications = author.call(
-        "Communication kept every notification",
+        "Communication keeps every notification",
         f"GET {COMMUNICATION}/api/v1/notifications",
         says=lambda page: f"{len(page['items'])} notifications",
     )

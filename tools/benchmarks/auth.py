@@ -1,8 +1,8 @@
-"""What authentication costs: none, ours, and the specification's literal pattern, in one run.
+"""Measures what authentication costs: none, ours, and the specification's literal pattern.
 
-Two endpoints, one that only answers and one that reads a document. The cases take turns, so that
-whatever else the machine does hits them alike; the medians count. The server has one core, the
-load generator, identity and the databases have the other.
+Two endpoints: one only answers, one reads a document. The cases take turns within one run, so that
+other load on the machine affects all of them alike; medians count. The server has one core; the
+load generator, identity and the databases share the other.
 """
 
 import os
@@ -21,7 +21,7 @@ from tools.localdev.stack import LocalDevStack
 ROUNDS = 7
 SECONDS = 1.5
 CASES = [(what, how) for what in ("answer", "document") for how in ("none", "ours", "literal")]
-# A request log costs every case the same, and so would only hide the differences.
+# A request log costs every case the same and would only hide the differences.
 OVERRIDES = {"LOG_LEVEL": "WARNING"}
 
 Results = dict[tuple[str, str], list[Result]]
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def prepare(stack: LocalDevStack) -> tuple[str, str, str]:
-    """A person, their token, and a document of theirs."""
+    """Register a user with a document; return the token, the user id and the document id."""
     person = {"email": "bench@example.com", "password": "a-long-bench-password"}
     with httpx.Client() as client:
         auth = f"{stack.get_url('identity-service')}/api/v1/auth"
@@ -63,7 +63,7 @@ def build_path(what: str, how: str, document_id: str) -> str:
 def measure(
     stack: LocalDevStack, url: str, paths: dict[tuple[str, str], str], headers: dict[str, str]
 ) -> tuple[Results, int]:
-    """The results of every round, and how often ours asked identity meanwhile."""
+    """Run all rounds; return the results and the number of our calls to identity."""
     results: Results = defaultdict(list)
     calls = 0
     for number in range(ROUNDS):
@@ -79,7 +79,7 @@ def measure(
 
 
 def count_validations(stack: LocalDevStack) -> int:
-    """How often identity was asked to validate a token, ever."""
+    """Count the validations that identity has answered since its start."""
     metrics = httpx.get(f"{stack.get_url('identity-service')}/metrics").text
     counted = [line for line in metrics.splitlines() if line.startswith("http_requests_total{")]
     return sum(int(float(line.split()[-1])) for line in counted if "/auth/validate" in line)

@@ -1,4 +1,4 @@
-"""The app that auth.py measures: endpoints of the content service, guarded in three ways.
+"""The app that auth.py measures: endpoints of content, with three kinds of authentication.
 
 `none` has no authentication, `ours` is what every service here does, and `literal` does what the
 specification's snippet says: a new HTTP client and a call to identity for each request.

@@ -1,7 +1,7 @@
-"""How fast what was accepted is delivered, compared with what Celery and SMTP allow at most.
+"""Measures how fast notifications are delivered, compared with what Celery and SMTP allow.
 
-The worker has one core; its databases, the mail server and this program have the other. Cases take
-turns, so that whatever else the machine does hits them alike; the medians count.
+The worker has one core; its databases, the mail server and this program share the other. Cases take
+turns, so that other load on the machine affects all of them alike; medians count.
 """
 
 import json
@@ -37,7 +37,7 @@ TASKS, IN_APP, MAILS = 3_000, 8_000, 2_400
 BACKLOG = 100_000
 IDLE_SENDS = 60
 PEOPLE = 20
-OVERRIDES = {"LOG_LEVEL": "WARNING"}  # a line for each request and delivery costs all cases alike
+OVERRIDES = {"LOG_LEVEL": "WARNING"}  # a log would cost all cases alike
 URGENT = {"channels": ["email"], "priority": "urgent"}
 PINNED = ["taskset", "-c", str(MEASURED_CORE)]
 CELERY = [sys.executable, "-m", "celery", "-A"]
@@ -61,7 +61,7 @@ FROM made
 """
 UNFINISHED = "FROM communication_deliveries WHERE status IN ('pending', 'running')"
 LEFT = f"SELECT count(*) {UNFINISHED}"
-IS_DRAINED = f"SELECT NOT EXISTS (SELECT {UNFINISHED})"  # asked often, on the core of the database
+IS_DRAINED = f"SELECT NOT EXISTS (SELECT {UNFINISHED})"  # polled often, on the core of the database
 OVER = """
 SELECT extract(epoch FROM max(finished_at))::float FROM communication_attempts
 JOIN communication_deliveries ON communication_deliveries.id = delivery_id
@@ -72,7 +72,7 @@ BODY = "On the Analytical Engine. " * 20
 
 @dataclass
 class Bench:
-    """The stack, the people in it, and what was measured."""
+    """Holds the stack, its users, and the measured values."""
 
     stack: LocalDevStack
     database: Engine
@@ -98,7 +98,7 @@ class Bench:
 
     @contextmanager
     def run_process(self, *command: str, **environment: str) -> Iterator[psutil.Process]:
-        """On the measured core, with the communication service's environment."""
+        """Run a process on the measured core with the communication service's environment."""
         everything = {
             **os.environ,
             **self.stack.layout.get_environment(COMMUNICATION),
@@ -171,7 +171,7 @@ def measure_throughput(bench: Bench, smtp_port: int) -> None:
 
 
 def measure_empty_tasks(bench: Bench) -> float:
-    """Tasks per second: they are queued while the worker stands still, then it may go."""
+    """Measure tasks per second, all of them queued while the worker is suspended."""
     broker = Redis.from_url(bench.stack.layout.get_environment(COMMUNICATION)["CELERY_BROKER_URL"])
     command = [*CELERY, "tools.benchmarks.communication_tasks"]
     queue = "communication:queue:nothing"
@@ -202,10 +202,10 @@ def run_worker(bench: Bench, smtp_port: int) -> Iterator[psutil.Process]:
 
 
 def measure_drain(bench: Bench, process: psutil.Process, channel: str, count: int) -> float:
-    """Deliveries per second, from a queue that is full at the start."""
+    """Measure deliveries per second from a queue that is full at the start."""
     process.suspend()
     fill(bench, channel, count)
-    time.sleep(3.5)  # by now the scheduler has left a hint for each thread
+    time.sleep(3.5)  # by then the scheduler has sent a wake-up message for each thread
     began = time.perf_counter()
     process.resume()
     wait_for(lambda: bench.query(IS_DRAINED))
@@ -224,17 +224,17 @@ def fill(bench: Bench, channel: str, count: int, priority: int = 1) -> None:
 
 
 def measure_bare_loop(bench: Bench, smtp_port: int) -> float:
-    """Mails per second of the same SMTP client, with a mail that is made already."""
+    """Measure mails per second of the same SMTP client with a prepared mail."""
     command = [*PINNED, sys.executable, "-m", "tools.benchmarks.communication_mail", "send"]
-    said = subprocess.run(
+    done = subprocess.run(
         [*command, str(smtp_port), str(MAILS)],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=True,
     )  # fmt: skip
-    return float(said.stdout)
+    return float(done.stdout)
 
 
 def measure_latency(bench: Bench, fast: int, far: int) -> None:
-    """One by one and in a storm; then the same with a backlog that a far mail server keeps up."""
+    """Measure latencies one by one, then with a backlog that a slow mail server keeps alive."""
     port = reserve_free_port()
     app = [sys.executable, "-m", "uvicorn", "communication_service.main:app", "--port", str(port)]
     app += ["--log-level", "warning", "--no-access-log"]
@@ -257,7 +257,7 @@ def measure_latency(bench: Bench, fast: int, far: int) -> None:
 
 
 def measure_send_latency(bench: Bench, url: str, **fields: Any) -> float:
-    """Milliseconds from the request to what the attempt says of its end, the 95th percentile."""
+    """Measure the 95th percentile from request to finished attempt, in milliseconds."""
     took = []
     for _ in range(IDLE_SENDS):
         new = {"recipient_id": str(bench.people[0]), "subject": "Hi", "body": BODY, **fields}
@@ -304,7 +304,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:
-            sys.exit("waited in vain")
+            sys.exit("timed out: the expected state was not reached")
         time.sleep(0.02)
 
 

@@ -1,4 +1,4 @@
-"""A mail server that takes everything at once and keeps nothing, and the client it is compared by.
+"""A mail server that discards every mail, and the SMTP client that measures it.
 
 `python -m tools.benchmarks.communication_mail serve PORT DELAY` runs the server, which answers each
 mail after DELAY seconds, as a distant server would. `... send PORT COUNT` is the client.
@@ -15,12 +15,14 @@ BODY = "On the Analytical Engine. " * 20
 
 
 class DiscardingHandler:
+    """Accepts each mail after a delay and discards it."""
+
     def __init__(self, delay: float) -> None:
         self.delay = delay
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         await asyncio.sleep(self.delay)
-        return "250 Taken"
+        return "250 Accepted"
 
 
 async def run_server(port: int, delay: float) -> None:
@@ -31,7 +33,7 @@ async def run_server(port: int, delay: float) -> None:
 
 
 def send_mails(port: int, count: int) -> float:
-    """A bare loop over one connection with a mail that is made already; mails per second."""
+    """Send a prepared mail in a loop over one connection, and return mails per second."""
     message = f"Subject: Hello\r\nMessage-ID: <1@example.com>\r\n\r\n{BODY}\r\n".encode()
     with smtplib.SMTP("127.0.0.1", port, "example.com") as smtp:
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A Celery app as the communication service's, whose one task does nothing.
+"""A Celery app configured as the communication service's, with one task that does nothing.
 
 `celery -A tools.benchmarks.communication_tasks worker`, with the service's own environment.
 """
@@ -12,4 +12,4 @@ celery.conf.task_default_queue = "communication:queue:nothing"
 
 @celery.task(name="benchmarks.nothing")
 def do_nothing() -> None:
-    """All that is measured is what Celery itself takes."""
+    """Do nothing, so that only Celery's own cost is measured."""

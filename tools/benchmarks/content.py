@@ -1,8 +1,8 @@
-"""What a document costs among a thousand, a hundred thousand and a million others, in one run.
+"""Measures requests among a thousand, a hundred thousand and a million documents, in one run.
 
-Three databases, one person who may see everything in each, and a server for each, all on the same
-core; the cases take turns, so that whatever else the machine does hits them alike, and the medians
-count. Searches are measured one at a time, everything else with 32 at once.
+There are three databases, each with one user who may see everything, and a server for each on the
+same core. The cases take turns, so that other load on the machine affects all of them alike;
+medians count. Searches run one at a time, everything else 32 at once.
 """
 
 import os
@@ -29,8 +29,8 @@ SIZES = {"1k": 1_000, "100k": 100_000, "1M": 1_000_000}
 ROUNDS, SECONDS = 3, 1.0
 NEW = b'{"title": "A new report", "body": "%s"}' % (b"On the Analytical Engine. " * 10)
 
-# Four in five hold a common word, five documents in all a rare one, and each thirty of twenty
-# thousand others. The index on words and the foreign key are made when all are there.
+# Four of five documents contain a common word, five a rare one, and each has thirty of twenty
+# thousand other words. The search index and the foreign key are created after the rows.
 FILL = """
 SET maintenance_work_mem = '512MB';
 DROP INDEX ix_content_documents_search;
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def fill_database(stack: LocalDevStack, database: str, count: int, user_id: str) -> str:
-    """The URL of a new database with so many documents, all of one person."""
+    """Create a database with `count` documents of one user, and return its URL."""
     url = stack.layout.postgres.create_database("content", database)
     command = [sys.executable, "-m", "alembic", "upgrade", "head"]
     environment = {**os.environ, "DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
@@ -109,7 +109,7 @@ def measure(urls: dict[str, str], headers: dict[str, str]) -> Results:
 
 
 def list_cases(count: int) -> Iterator[tuple[str, str, bytes | None, int]]:
-    """Name, path, body and connections. Page 1,000 is as deep as there are documents."""
+    """List name, path, body and connections. Page 1,000 is the last one of a small database."""
     documents, middle = "/api/v1/documents", make_document_id(count // 2)
     cursor = encode_cursor(TypeAdapter(UUID), make_document_id(max(1, count - 999 * 50) + 50))
     yield "page 1", documents, None, 32
@@ -125,7 +125,7 @@ def list_cases(count: int) -> Iterator[tuple[str, str, bytes | None, int]]:
 
 
 def make_document_id(number: int) -> UUID:
-    """As in FILL."""
+    """Make the same id as bench_id in FILL."""
     return UUID(f"0190{number:08x}70008000{number:012x}")
 
 
@@ -134,7 +134,7 @@ def get_rate(runs: list[Result]) -> float:
 
 
 def get_latency(runs: list[Result], percent: float) -> float:
-    """In milliseconds."""
+    """Return the median of a percentile, in milliseconds."""
     return median(run.get_percentile(percent) for run in runs) * 1000
 
 

@@ -1,6 +1,6 @@
-"""The app that content.py measures: the content service, and the same work done the usual way.
+"""The app that content.py measures: the content service, and the same work in the usual way.
 
-The read is there twice more, side by side, so that they differ in authentication and nothing else.
+Two more reads differ in authentication only.
 """
 
 import os
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/bench")
 
 @router.get("/orm", response_model=Page[DocumentRead])
 def list_objects(page: PageRequest, session: DbSession) -> dict[str, Any]:
-    """The page of the list, as ORM objects that response_model turns into JSON."""
+    """Return a page of ORM objects, which response_model turns into JSON."""
     return paginate(session, filter_visible(select(Document), READER), page, Document.id)
 
 
@@ -43,7 +43,7 @@ async def read_unprotected(document_id: UUID, request: Request) -> Response:
 
 @router.post("/bare", response_model=DocumentWithBody, status_code=201)
 def insert_bare(new: DocumentCreate, session: DbSession) -> Document:
-    """One row and its index entries: no access, no version, no audit trail, nobody asked."""
+    """Insert one row, without access rules, versions, audit trail or authentication."""
     content = {"title": new.title, "tags": new.tags, **describe_text(new.body)._asdict()}
     document = Document(owner_id=os.environ["BENCH_USER_ID"], **content)
     session.add(document)

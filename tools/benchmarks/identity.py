@@ -1,9 +1,9 @@
-"""What identity does in a second, as shares of what it cannot do without: a row read, a hash.
+"""Measures identity's rates against the least they need: one row read, or one password hash.
 
-Validation is compared with an endpoint that reads one row and no more, logins with the hashes that
-one core computes, and validation while people log in with validation while nobody does. The cases
-take turns; the medians count. Identity has one core, all others share the other; only for logins it
-may use both, since the question is whether the one thread that hashes ever waits for the rest.
+Validation is compared with an endpoint that only reads one row, logins with the hashes that one
+core computes, and validation during logins with validation alone. The cases take turns; medians
+count. Identity has one core, everything else shares the other. Only for logins identity may use
+both, because the question is whether its one hashing thread ever waits for anything else.
 """
 
 import json
@@ -28,12 +28,12 @@ from tools.benchmarks.harness.stack import BOTH_CORES, MEASURED_CORE, run_measur
 ROUNDS = 7
 SECONDS = 1.5
 LOGIN_SECONDS = (
-    5  # for logins alone: their queue fills and empties once in each run, which is not the rate
+    5  # for logins: their queue fills and empties once per run, which distorts short ones
 )
 CONCURRENT_LOGINS, CONCURRENT_REFRESHES = 8, 16
-PEOPLE = 129  # so many that nobody has twenty sessions, of which the next login would end one
+PEOPLE = 129  # with fewer, a user would reach twenty sessions, and each login would end one
 PASSWORD = "a-long-bench-password"
-# A request log costs every case the same, and so would only hide the differences.
+# A request log costs every case the same and would only hide the differences.
 IDENTITY = "identity_service.main:app"
 OVERRIDES = {"LOG_LEVEL": "WARNING"}
 HASH_THREAD_NICENESS = 8  # as in identity_service/crypto/passwords.py
@@ -44,7 +44,7 @@ Results = dict[str, list[Result]]
 
 @dataclass
 class Rotation:
-    """Goes on with the refresh token of the answer before."""
+    """Builds each request from the refresh token of the previous answer."""
 
     token: str
 
@@ -54,14 +54,14 @@ class Rotation:
 
 
 def take_turns(people: list[dict[str, str]]) -> Next:
-    """Whoever logs in next, whatever the answer to the one before."""
+    """Return a function that builds the login of the next user, and ignores answers."""
     following = cycle(people)
     return lambda answer: json.dumps(next(following)).encode()
 
 
 @dataclass
 class People:
-    """Those who log in, one after the other."""
+    """Registers the users who log in."""
 
     auth: str
     client: httpx.Client
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def build_cases(people: People, roomy: str, bare: str) -> dict[str, Callable[[], Result]]:
-    tokens = people.log_in(-1)  # who never logs in again: the oldest sessions end then
+    tokens = people.log_in(-1)  # this user never logs in again, because that could end the session
     bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
 
     def validate() -> Result:
@@ -132,7 +132,7 @@ def build_cases(people: People, roomy: str, bare: str) -> dict[str, Callable[[],
 
 
 def measure(cases: dict[str, Callable[[], Result]]) -> tuple[Results, float]:
-    """The results of every round, and how many hashes a second one core computes."""
+    """Run all rounds; return the results and the hashes per second of one core."""
     results: Results = defaultdict(list)
     hashes = []
     for number in range(ROUNDS):
@@ -146,18 +146,19 @@ def measure(cases: dict[str, Callable[[], Result]]) -> tuple[Results, float]:
 
 
 def measure_hash_rate() -> float:
-    """Of the measured core, in a thread of the priority that the service's has."""
+    """Measure hashes per second on the measured core, at the priority of the service's thread."""
     with ThreadPoolExecutor(1, initializer=lower_thread_priority) as hashing:
         return hashing.submit(count_hashes).result()
 
 
 def lower_thread_priority() -> None:
-    os.sched_setaffinity(0, {MEASURED_CORE})  # this thread's
+    os.sched_setaffinity(0, {MEASURED_CORE})  # applies to this thread
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HASH_THREAD_NICENESS)
 
 
 def count_hashes() -> float:
-    started, count = perf_counter(), 0
+    started = perf_counter()
+    count = 0
     while perf_counter() - started < SECONDS:
         OWASP_MINIMUM.hash(PASSWORD)
         count += 1

@@ -1,4 +1,4 @@
-"""What identity.py compares with: one row is read by its primary key, and nothing else done."""
+"""The server that identity.py compares with: it reads one row by its primary key."""
 
 from uuid import UUID
 
@@ -23,4 +23,4 @@ async def read_row(user_id: UUID) -> JSONResponse:
 
 @app.get("/health/ready")
 async def ready() -> None:
-    """It is ready as soon as it answers."""
+    """Return 200: the server is ready as soon as it answers."""

@@ -1,12 +1,13 @@
-"""What the engine costs: steps a second and added latency, against Celery's bare rate, in one run.
+"""Measures the engine's steps per second and latency, against Celery's bare rate, in one run.
 
-Every step is a `wait` of no seconds: it is claimed, done by a thread, settled and written into the
-history as any other, and asks nobody. One worker has a core for itself; the database, Redis, the
-service and this program share the other. Rounds take turns with and without 100,000 waiting runs.
+Every step is a `wait` of zero seconds: it is claimed, executed by a thread, finished and written to
+the history like any other, but calls no other service. One worker has a core of its own; the
+database, Redis, the service and this program share the other. Rounds run with and without 100,000
+waiting runs.
 
-What a second worker brings is asked of one that shares its core with everything else: alone, and
-with a second one on the core that was free till then. With these steps, which cost the database
-nearly as much, the first has no core for itself; so it is asked with summaries too, made offline.
+The gain of a second worker is measured with a first one that shares its core with everything else,
+alone and then with a second one on the free core. These steps cost the database nearly as much as
+the worker, so offline summaries are measured too.
 """
 
 import os
@@ -75,7 +76,7 @@ SELECT gen_random_uuid(), gen_random_uuid(), id, '', 's0', 'wait', '{{"seconds":
                        ELSE timestamptz '9999-12-31+00' END, 1, 1
 FROM workflow_runs WHERE started_by = 'bench';
 """
-# The history refers to steps, which only this deletes: without an index, line by line, for each.
+# The history refers to steps; without the index each deleted step would scan it.
 EMPTY = """
 CREATE INDEX bench ON workflow_history (step_id);
 DELETE FROM workflow_steps USING workflow_runs r WHERE run_id = r.id AND started_by = 'bench';
@@ -85,10 +86,11 @@ DROP INDEX bench
 
 
 class Bench:
-    """The measured platform, with whoever may do everything."""
+    """Holds the measured platform and a client with every permission."""
 
     def __init__(self, stack: LocalDevStack) -> None:
-        self.stack, self.environment = stack, stack.layout.get_environment(SERVICE)
+        self.stack = stack
+        self.environment = stack.layout.get_environment(SERVICE)
         login = f"{stack.get_url('identity-service')}/api/v1/auth/login"
         token = httpx.post(login, json=ADMIN).raise_for_status().json()["access_token"]
         self.api = httpx.Client(
@@ -132,10 +134,10 @@ class Bench:
 
     def signal_workers(self, number: signal.Signals) -> None:
         for worker in self.workers:
-            os.killpg(worker.pid, number)  # it leads a session of its own
+            os.killpg(worker.pid, number)  # each worker leads a session of its own
 
     def measure_no_ops(self, count: int) -> float:
-        """A second, of those that were all sent before the first is done."""
+        """Measure no-op tasks per second, all sent before the first one ends."""
         self.redis.delete("bench:seconds")
         for _ in range(4):
             self.celery.send_task("bench.pause", [count / 1500], ignore_result=True)
@@ -153,7 +155,7 @@ class Bench:
         wait_for(lambda: self.query(left)[0][0] == 0)
 
     def measure_rate(self, name: str, count: int, **given: Any) -> float:
-        """Steps a second of so many runs that are all there before the first one moves."""
+        """Measure steps per second of runs that are all started while the workers are stopped."""
         self.signal_workers(signal.SIGSTOP)
         ids = [self.start_run(name, **given) for _ in range(count)]
         self.signal_workers(signal.SIGCONT)
@@ -166,7 +168,7 @@ class Bench:
         return float(steps) / float(seconds)
 
     def measure_latency(self) -> float:
-        """Seconds from one step's end to the next one's, of a run that is alone."""
+        """Measure the seconds between the ends of two steps of a single run."""
         run = self.start_run("bench-sequence")
         self.wait_for_end([run])
         found = self.query(
@@ -176,7 +178,7 @@ class Bench:
         return median(float(b - a) for (a,), (b,) in pairwise(found))
 
     def measure_start_seconds(self) -> float:
-        """What a POST /workflows takes."""
+        """Measure the seconds that POST /workflows takes."""
         times = []
         for _ in range(20):
             began = time.perf_counter()
@@ -190,7 +192,7 @@ def wait_for(find: Callable[[], Any], seconds: float = 120) -> Any:
     until = time.monotonic() + seconds
     while not (found := find()):
         if time.monotonic() > until:
-            sys.exit("nothing happens any more")
+            sys.exit("timed out: the expected state was not reached")
         time.sleep(0.02)
     return found
 

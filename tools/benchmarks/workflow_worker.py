@@ -1,4 +1,4 @@
-"""The worker that workflow.py measures: the service's own, and tasks that do nothing."""
+"""The worker that workflow.py measures: the service's own, with tasks that do nothing."""
 
 from threading import Lock
 from time import perf_counter, sleep
@@ -15,7 +15,7 @@ _lock, _times = Lock(), list[float]()
 
 @celery.task(name="bench.nothing")
 def do_nothing(count: int) -> None:
-    """The last of so many says how long they took, from the first on."""
+    """Do nothing; the last of `count` tasks stores the seconds since the first."""
     with _lock:
         _times.append(perf_counter())
         if len(_times) == count:

@@ -1,1 +1,1 @@
-"""Services that are made, taken out and sent off on their own: `make new-service` and its kin."""
+"""Creates, removes and ejects services: `make new-service`, `remove-service` and `eject`."""

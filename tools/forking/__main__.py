@@ -1,4 +1,4 @@
-"""`python -m tools.forking new NAME PORT`, `remove NAME` or `eject SERVICE FOLDER`; see make."""
+"""Runs `python -m tools.forking new NAME PORT`, `remove NAME` or `eject SERVICE FOLDER`."""
 
 import sys
 from collections.abc import Callable

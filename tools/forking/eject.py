@@ -1,4 +1,4 @@
-"""A service sent off on its own: a repository with everything it needs and nothing else."""
+"""Copies one service, with everything it needs, into a repository of its own."""
 
 import re
 import shutil
@@ -29,29 +29,31 @@ IDENTITY_URL = "http://identity-service:8001"
 def eject(name: str, to: str) -> None:
     service = next((s for s in SERVICES if s.name == name), None)
     if service is None:
-        raise ForkingError(f"SERVICE is one of {', '.join(s.name for s in SERVICES)}; not {name!r}")
+        raise ForkingError(
+            f"SERVICE must be one of {', '.join(s.name for s in SERVICES)}, not {name!r}"
+        )
     target = Path(to).resolve()
     is_new = not target.exists() or (target.is_dir() and not any(target.iterdir()))
     if not to or target.is_relative_to(ROOT) or not is_new:
-        raise ForkingError(f"TO is a folder outside of this one that is new or empty; not {to!r}")
+        raise ForkingError(f"TO must be a new or empty folder outside this repository, not {to!r}")
     copy_files(service, target)
     adapt_files(service, target)
     run(["git", "init", "--quiet", str(target)])
-    print(f"{name} is in {target}, and stands alone. Start reading at README.md")
+    print(f"{name} now has a repository of its own in {target}. Start with its README.md")
 
 
 def copy_files(service: Service, target: Path) -> None:
-    """The files that git knows, or would: no caches, no data, no secrets."""
-    wanted = (*COPIED_PATHS.split(), f"{service.name}/")
+    """Copy files that git tracks or would track: no caches, no data, no secrets."""
+    prefixes = (*COPIED_PATHS.split(), f"{service.name}/")
     listed = ["git", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"]
     for name in run(listed).split("\0"):
-        if name.startswith(wanted) and (ROOT / name).is_file():
+        if name.startswith(prefixes) and (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
 
 
 def adapt_files(service: Service, target: Path) -> None:
-    """What the files say of the other services goes, and the stand-in for identity comes."""
+    """Remove the other services from shared files, and add the stand-in for identity."""
     needs_stand_in = service.short != "identity"
     for name in ("README.md", "tools/localdev/welcome.txt"):
         text = render((OVERLAY / name).read_text(), service)
@@ -70,7 +72,7 @@ def rewrite(file: Path, function: Callable[[str], str]) -> None:
 
 
 def remove_other_services(compose: str, service: Service) -> str:
-    """docker-compose.yml without the entries of other services: their keys begin with a name."""
+    """Remove the entries of other services from docker-compose.yml; keys begin with the name."""
     mail = [] if service.short == "communication" else ["mail"]
     others = "|".join([*(s.short for s in SERVICES if s != service), *mail])
     compose = re.sub(rf"^x-({others}):.*\n(  .*\n)+", "", compose, flags=re.M)

@@ -1,7 +1,7 @@
-"""A service of one's own: `new` makes it from the template, `remove` takes it out again.
+"""Creates a service from the template, and removes one that was created so.
 
 The template is a whole service called acme on port 8099; `places.toml` beside it lists what it adds
-to files that all services share. Nothing is written before everything is known to fit.
+to files that all services share. All checks come before the first change.
 """
 
 import re
@@ -18,16 +18,16 @@ from tools.localdev.services import ROOT, SERVICES, Service
 
 TEMPLATE = Path(__file__).with_name("template")
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9]{1,19}")
-# Where else a name may be taken: by a template, service, network or volume, or by permissions.
+# Other places where a name may be used: compose templates, services, networks, permissions.
 USED_NAME_PATTERNS = {"docker-compose.yml": "^(x-|  )NAME:", "docs/permissions.md": r"\bNAME:"}
 ALLOWED_PORTS = range(3000, 65536)
-# Names of other things, in PostgreSQL, Docker and YAML.
+# Names with a meaning in PostgreSQL, Docker or YAML.
 RESERVED_NAMES = {"postgres", "public", "default"}
 RESERVED_NAMES |= {"none", "null", "true", "false", "yes", "no", "on", "off"}
 
 
 class ForkingError(StartError):
-    """Why nothing was changed, in a line a person can act upon."""
+    """Raised with one line that says why nothing was changed, and what to do."""
 
 
 def create_service(name: str, port: str) -> None:
@@ -38,7 +38,7 @@ def create_service(name: str, port: str) -> None:
         shutil.copytree(Path(folder, service.name), service.folder)
     for file, text in texts.items():
         file.write_text(text)
-    print(f"{service.name} is there, on port {port}. Start reading at {service.name}/README.md")
+    print(f"{service.name} is created, on port {port}. Start with {service.name}/README.md")
 
 
 def remove_service(name: str) -> None:
@@ -47,45 +47,44 @@ def remove_service(name: str) -> None:
         raise ForkingError(f"There is no {name}-service")
     texts = change_shared_files(service, remove_text)
     if work := sorted(find_uncommitted_files(service)):
-        raise ForkingError(f"Commit this first, or delete it: {', '.join(work)}")
+        raise ForkingError(f"Commit these files first, or delete them: {', '.join(work)}")
     shutil.rmtree(service.folder)
     for file, text in texts.items():
         file.write_text(text)
-    print(f"{service.name} is gone; its data stay until `make reset`")
+    print(f"{service.name} is removed; its data are kept until `make reset`")
 
 
 def plan_service(name: str, port: str) -> Service:
-    """The service to be made. Raises Refused for a name or port that is odd or taken."""
+    """Check the name and port. Raises ForkingError if one of them is invalid or in use."""
     if not NAME_PATTERN.fullmatch(name) or name in RESERVED_NAMES:
         raise ForkingError(
-            f"NAME is a word of lower-case letters and digits, as in billing; not {name!r}"
+            f"NAME must be lower-case letters and digits, as in billing, not {name!r}"
         )
     if not port.isascii() or not port.isdecimal() or int(port) not in ALLOWED_PORTS:
         raise ForkingError(
-            f"PORT is a number from {ALLOWED_PORTS[0]} to {ALLOWED_PORTS[-1]},"
-            f" as in 8005; not {port!r}"
+            f"PORT must be from {ALLOWED_PORTS[0]} to {ALLOWED_PORTS[-1]}, as in 8005, not {port!r}"
         )
     service = Service(name, int(port))
     if service.folder.exists():
-        raise ForkingError(f"There is a {service.name} already")
+        raise ForkingError(f"{service.name} exists already: choose another NAME")
     for place, pattern in USED_NAME_PATTERNS.items():
         if re.search(pattern.replace("NAME", name), (ROOT / place).read_text(), re.M):
-            raise ForkingError(f"{place} has something else called {name}: take another NAME")
+            raise ForkingError(f"{place} has something else called {name}: choose another NAME")
     for owner, taken in get_default_ports().items():
         if taken in (service.port, service.redis_port):
-            raise ForkingError(f"Port {taken} is {owner}'s: take another PORT than {port}")
+            raise ForkingError(f"Port {taken} belongs to {owner}: choose another PORT than {port}")
     return service
 
 
 def render(text: str, service: Service) -> str:
-    """A text of the template, about this service."""
+    """Replace the template's name and port by the service's."""
     name = service.short
     new = {"acme": name, "Acme": name.capitalize(), "ACME": name.upper(), "8099": service.port}
     return re.sub("|".join(new), lambda found: str(new[found[0]]), text)
 
 
 def write_service_folder(service: Service, root: Path) -> None:
-    """The service's own files; sorted and wrapped again, since names differ in length and order."""
+    """Write the service's own files, and format them: names differ in length and order."""
     shutil.copy(ROOT / "pyproject.toml", root)
     source = TEMPLATE / "acme-service"
     for file in filter(Path.is_file, source.rglob("*")):
@@ -99,7 +98,7 @@ def write_service_folder(service: Service, root: Path) -> None:
 
 
 def change_shared_files(service: Service, change: Callable[..., str]) -> dict[Path, str]:
-    """What the shared files will say. Raises Refused where they are not as expected."""
+    """Return the changed texts of shared files. Raises ForkingError for unexpected contents."""
     texts: dict[Path, str] = {}
     for place in tomllib.loads((TEMPLATE / "places.toml").read_text())["place"]:
         file = ROOT / place["file"]
@@ -111,7 +110,7 @@ def change_shared_files(service: Service, change: Callable[..., str]) -> dict[Pa
 def insert_text(text: str, addition: str, place: dict[str, str]) -> str:
     found = re.search(place["before"], text, re.M)
     if found is None:
-        raise ForkingError(f"{place['file']} has no line any more that matches {place['before']!r}")
+        raise ForkingError(f"{place['file']} has no line that matches {place['before']!r}")
     return text[: found.start()] + addition + text[found.start() :]
 
 
@@ -125,7 +124,7 @@ def remove_text(text: str, addition: str, place: dict[str, str]) -> str:
 
 
 def find_uncommitted_files(service: Service) -> Iterator[str]:
-    """Files of the service that are neither in git as they are nor what `new` would write."""
+    """Find files of the service that are neither committed nor what new-service writes."""
     status = ["git", "-C", str(ROOT), "status", "--porcelain", "--no-renames", "-z", "-uall"]
     changed = [line[3:] for line in run([*status, "--", service.name]).split("\0") if line]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,1 +1,1 @@
-"""The whole platform on one machine without Docker: real PostgreSQL, Redis, workers and mail."""
+"""Runs the whole platform on one machine without Docker: PostgreSQL, Redis, workers and mail."""

@@ -1,4 +1,4 @@
-"""`python -m tools.localdev COMMAND [NAME]`; `make help` lists the commands."""
+"""Runs `python -m tools.localdev COMMAND [NAME]`; `make help` lists the commands."""
 
 import os
 import sys
@@ -14,14 +14,14 @@ WELCOME = Path(__file__).with_name("welcome.txt")
 
 
 def up(stack: LocalDevStack) -> None:
-    print(f"Starting on this machine, data in {FOLDER}")
+    print(f"Starting on this machine without Docker; data are in {FOLDER}")
     stack.up()
     print(f"\n{WELCOME.read_text()}", end="")
 
 
 def down(stack: LocalDevStack) -> None:
     stack.down()
-    print("Stopped; the data stay (`make reset` deletes them)")
+    print("Stopped. The data are kept; `make reset` deletes them")
 
 
 def list_processes(stack: LocalDevStack) -> None:
@@ -32,7 +32,7 @@ def list_processes(stack: LocalDevStack) -> None:
 
 
 def show_logs(stack: LocalDevStack, name: str = "") -> None:
-    """The last lines; then, on a terminal, all that follow."""
+    """Print the last log lines and, on a terminal, follow the logs."""
     files = [stack.get_log_file(process) for process in ([name] if name else stack.processes)]
     follow = ["-F"] if sys.stdout.isatty() else []
     os.execvp("tail", ["tail", "-n", "100", *follow, *map(str, filter(Path.exists, files))])
@@ -43,7 +43,7 @@ def restart(stack: LocalDevStack, name: str = "") -> None:
 
 
 def stop(stack: LocalDevStack, name: str = "") -> None:
-    """Until it is started again, by `start` or `up`."""
+    """Stop until `start` or `up`."""
     stack.supervisor.stop_all(select_processes(stack, name))
 
 
@@ -52,7 +52,7 @@ def start(stack: LocalDevStack, name: str = "") -> None:
 
 
 def select_processes(stack: LocalDevStack, name: str) -> list[str]:
-    """One process, or all services, workers and schedulers."""
+    """Return the named process, or all services, workers and schedulers."""
     require_running_stack(stack)
     return [name] if name else [process.name for process in stack.layout.build_services()]
 
@@ -64,7 +64,7 @@ def require_running_stack(stack: LocalDevStack) -> None:
 
 def reset(stack: LocalDevStack) -> None:
     stack.reset()
-    print("Stopped, and all data deleted")
+    print("Stopped, and all data are deleted")
 
 
 COMMANDS = {
@@ -85,7 +85,7 @@ def main() -> None:
     if command not in COMMANDS:
         sys.exit(__doc__)
     if unknown := set(names) - set(stack.processes):
-        sys.exit(f"error: no {unknown.pop()} here, but {', '.join(stack.processes)}")
+        sys.exit(f"error: there is no {unknown.pop()}; choose one of {', '.join(stack.processes)}")
     try:
         COMMANDS[command](stack, *names)
     except StartError as error:

@@ -1,7 +1,7 @@
 """Runs a command that must not outlive its parent: `python child_process.py COMMAND...`.
 
-The parent holds the other end of this process's stdin. When it closes that end, or dies in
-whatever way (kill -9 included), the command is interrupted and waited for.
+The parent holds the other end of this process's stdin. When the parent closes it or dies, even by
+kill -9, this process interrupts the command and waits for its end.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 def start_child(
     command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a command on a leash; it writes to `log`."""
+    """Start a command that ends with this process, however that ends; it writes to `log`."""
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, __file__, *command],
@@ -24,17 +24,17 @@ def start_child(
             stdout=output,
             stderr=output,
             env=environment,
-            start_new_session=True,  # Ctrl-C is for the parent alone, which then lets go
+            start_new_session=True,  # Ctrl-C reaches only the parent, which then stops its children
         )
 
 
 def get_minimal_environment() -> dict[str, str]:
-    """Of this process's environment what any program needs, and nothing of the developer's own."""
+    """Return what any program needs of the environment, without the developer's own variables."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
 
 
 def stop_child(process: subprocess.Popen[bytes]) -> None:
-    """Stop what `leashed` started, and wait for it."""
+    """Stop what `start_child` started, and wait for its end."""
     if process.stdin:
         process.stdin.close()
     process.wait()

@@ -1,4 +1,4 @@
-"""The stack in Docker behind the same handles as LocalStack's, for the tests across services."""
+"""The stack in Docker with the same methods as LocalDevStack, for the tests across services."""
 
 import json
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from .servers import HOST, run, wait_until
 from .services import ROOT, SERVICES
 
 COMPOSE_FILE = str(ROOT / "docker-compose.yml")
-PROJECT_NAME = "platform-test"  # apart from the containers and data of `make up`
-HEALTHY_TIMEOUT_SECONDS = 60.0  # seconds
+PROJECT_NAME = "platform-test"  # keeps containers and data apart from those of `make up`
+HEALTHY_TIMEOUT_SECONDS = 60.0
 
 
 class ComposeStack:
-    """docker-compose.yml as it is, but for the `overrides` of the services' variables."""
+    """Runs docker-compose.yml unchanged except for the `overrides` of the services' variables."""
 
     def __init__(self, overrides: Mapping[str, str]) -> None:
         self.overrides = overrides
@@ -42,7 +42,7 @@ class ComposeStack:
         )
 
     def kill(self, name: str) -> None:
-        """kill -9 from outside: to `docker kill` the engine would not answer with a restart."""
+        """Send kill -9 from outside: after `docker kill` the engine would not restart it."""
         pid, image = self.inspect(name, "State.Pid"), self.inspect(name, "Image")
         helper = ["docker", "run", "--rm", "--privileged", "--pid=host", "--user=0"]
         run([*helper, "--entrypoint=sh", image, "-c", f"kill -9 {pid}"])
@@ -57,7 +57,7 @@ class ComposeStack:
         self.run_compose("exec", "-T", f"{short}-redis", "redis-cli", "FLUSHALL")
 
     def read_logs(self, name: str) -> str:
-        # Some versions begin each line with an order to clear it, though nobody watches.
+        # Some versions begin each line with a terminal code that clears it.
         return self.run_compose("logs", "--no-log-prefix", name).replace("\x1b[2K", "")
 
     def inspect(self, name: str, field: str) -> str:
@@ -69,7 +69,7 @@ class ComposeStack:
         return run([*command, *arguments], self.build_overlay())
 
     def build_overlay(self) -> str:
-        """A second compose file: the overrides for every process of every service."""
+        """Return a second compose file with the overrides for every process of every service."""
         kinds = [(s.short, kind) for s in SERVICES for kind in ("service", *s.background)]
         environment = {"environment": dict(self.overrides)}
         return json.dumps({"services": {f"{short}-{kind}": environment for short, kind in kinds}})

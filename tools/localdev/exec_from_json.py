@@ -1,6 +1,6 @@
-"""Becomes the process that a JSON file describes: `python exec_from_json.py FILE`.
+"""Replaces itself with the process that a JSON file describes: `python exec_from_json.py FILE`.
 
-supervisord's own configuration cannot say every value: it gives meaning to quotes, %, # and ;.
+supervisord's configuration cannot hold every value: quotes, %, # and ; have a meaning there.
 """
 
 import json

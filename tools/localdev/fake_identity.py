@@ -1,4 +1,4 @@
-"""What tests of any service need: an identity service that works, in memory, as a transport.
+"""A working identity service in memory, as an HTTPX transport, for the tests of any service.
 
 app.state.transport = identity = FakeIdentity()
 ada = identity.add_person("documents:write")
@@ -21,7 +21,7 @@ import httpx
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with a token. `headers` are those of a request of theirs."""
+    """Represents a user with a token; `headers` authenticate a request."""
 
     user_id: str
     email: str
@@ -34,7 +34,7 @@ class Person:
 
 @dataclass
 class FakeIdentity(httpx.AsyncBaseTransport):
-    """Set `down` and nobody answers. `validations` counts what the hot path must not do."""
+    """Answers as identity does, unless `is_down`; `validations` counts calls to /auth/validate."""
 
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)  # by token
     contacts: dict[str, dict[str, Any]] = field(default_factory=dict)  # by user id
@@ -44,9 +44,9 @@ class FakeIdentity(httpx.AsyncBaseTransport):
 
     def add_person(
         self, *permissions: str, roles: tuple[str, ...] = ("member",), actor: str | None = None,
-        name: str = "Somebody", user_id: str | None = None,
+        name: str = "Sam Sample", user_id: str | None = None,
     ) -> Person:  # fmt: skip
-        """A new person with these permissions, or another token of the one with this id."""
+        """Add a user with these permissions, or another token for the user with this id."""
         user_id = user_id or str(uuid.uuid4())
         person = Person(user_id, f"{user_id[:8]}@example.com", f"token-{uuid.uuid4()}")
         self.answers[person.token] = {
@@ -63,7 +63,7 @@ class FakeIdentity(httpx.AsyncBaseTransport):
         return person
 
     def revoke(self, person: Person) -> None:
-        """Ends the person's sessions, and says so on the change feed."""
+        """End the user's sessions and report it on the change feed."""
         self.answers = {t: a for t, a in self.answers.items() if a["user_id"] != person.user_id}
         seq = len(self.changes) + 1
         self.changes.append({"seq": seq, "user_id": person.user_id, "session_id": None})
@@ -129,7 +129,7 @@ class FakeIdentity(httpx.AsyncBaseTransport):
         return httpx.Response(200, json={"user_id": user_id, **rights})
 
     def _get_role(self, name: str) -> httpx.Response:
-        """Those that somebody has."""
+        """Return a role that any user has."""
         if not any(name in answer["roles"] for answer in self.answers.values()):
             return httpx.Response(404, json={"detail": "There is no such role"})
         return httpx.Response(200, json={"name": name})

@@ -20,7 +20,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def create_app(identity: FakeIdentity) -> Starlette:
-    """FakeIdentity over HTTP, with a login and a logout."""
+    """Serve FakeIdentity over HTTP, with a login and a logout."""
 
     async def log_in(request: Request) -> Response:
         email = str((await request.json())["email"])
@@ -47,16 +47,16 @@ def create_app(identity: FakeIdentity) -> Starlette:
         return JSONResponse({"status": "ready"})
 
     async def forward_to_fake(request: Request) -> Response:
-        asked = httpx.Request(
+        forwarded = httpx.Request(
             request.method,
             str(request.url),
             headers=request.headers.raw,
             content=await request.body(),
         )
         try:
-            answer = await identity.handle_async_request(asked)
+            answer = await identity.handle_async_request(forwarded)
         except KeyError:
-            return JSONResponse({"detail": "The stand-in for identity knows no such path"}, 404)
+            return JSONResponse({"detail": "The stand-in for identity has no such path"}, 404)
         return Response(answer.content, answer.status_code, media_type="application/json")
 
     return Starlette(

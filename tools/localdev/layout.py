@@ -1,4 +1,4 @@
-"""The processes of the platform on one machine: what runs where, with which environment."""
+"""Describes the processes of the platform on one machine: commands, ports and environments."""
 
 import hashlib
 import os
@@ -26,17 +26,17 @@ from .services import (
     build_environment,
 )
 
-WITHOUT_PEERS = ("--without-gossip", "--without-mingle")  # what workers share is in the database
+WITHOUT_PEERS = ("--without-gossip", "--without-mingle")  # workers coordinate through the database
 CELERY_ARGUMENTS = {
     "worker": ("worker", "--pool", "threads", "--concurrency", "4", *WITHOUT_PEERS),
     "scheduler": ("beat",),
 }
-MAX_HEARTBEAT_AGE_SECONDS = 15  # seconds between two signs of life of a worker or scheduler
+MAX_HEARTBEAT_AGE_SECONDS = 15
 
 
 @dataclass(frozen=True)
 class Process:
-    """What the supervisor keeps running, and how to tell that it is ready."""
+    """Describes a process that the supervisor keeps running, and how to see that it is ready."""
 
     name: str
     command: list[str]
@@ -47,7 +47,7 @@ class Process:
 
 
 def get_default_ports() -> dict[str, int]:
-    """The ports of `make up`, by what listens on them."""
+    """Return the ports of `make up` by the name of the process that listens on them."""
     ports = {"postgres": POSTGRES_PORT, "mail": MAIL_PORT, "smtp": SMTP_PORT}
     for service in SERVICES:
         ports |= {service.name: service.port, f"{service.short}-redis": service.redis_port}
@@ -55,18 +55,18 @@ def get_default_ports() -> dict[str, int]:
 
 
 def reserve_free_ports() -> dict[str, int]:
-    """Ports for a stack beside all others."""
+    """Reserve ports for a stack that runs beside others."""
     return {name: reserve_free_port() for name in get_default_ports()}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where one stack keeps its data and on which ports it listens."""
+    """Holds the data folder, ports and variables of one stack, and builds its processes."""
 
     folder: Path
     ports: Mapping[str, int]
-    overrides: Mapping[str, str]  # variables for every service that win over all others
-    is_private: bool = False  # True: nothing of the developer's environment and .env files
+    overrides: Mapping[str, str]  # variables for every service; they win over all others
+    is_private: bool = False  # True: ignores the developer's environment and .env files
 
     @property
     def postgres(self) -> Postgres:
@@ -80,7 +80,7 @@ class Layout:
         return f"http://{HOST}:{self.ports[name]}"
 
     def prepare(self) -> None:
-        """Make the folders that the servers and services expect."""
+        """Create the folders that the servers and services expect."""
         self.postgres.prepare()
         for service in SERVICES:
             self.get_redis(service).prepare()
@@ -90,7 +90,7 @@ class Layout:
         return [*self.build_servers(), *self.build_services()]
 
     def build_servers(self) -> Iterator[Process]:
-        """What the services stand on."""
+        """Build the processes that the services depend on."""
         yield Process(
             "postgres", self.postgres.command, self.postgres.is_ready, (self.postgres.port,)
         )
@@ -127,7 +127,7 @@ class Layout:
         )
 
     def build_services(self) -> Iterator[Process]:
-        """Each service, followed by its worker and scheduler."""
+        """Build each service, followed by its worker and scheduler."""
         for service in SERVICES:
             yield self.build_service(service)
             for kind in service.background:
@@ -156,13 +156,13 @@ class Layout:
         )
 
     def get_environment(self, service: Service) -> dict[str, str]:
-        """As in docker-compose.yml, .env.shared and then the service's .env; then the addresses."""
+        """Return .env.shared and the service's .env, as docker-compose.yml does, and addresses."""
         files = [ROOT / ".env.shared", *([] if self.is_private else [service.folder / ".env"])]
-        # As one text, since the second may refer to variables of the first.
+        # Parsed as one text, because the second may refer to variables of the first.
         text = "\n".join(file.read_text() for file in files if file.exists())
-        given = dotenv_values(stream=StringIO(text))
+        variables = dotenv_values(stream=StringIO(text))
         return {
-            **{key: value for key, value in given.items() if value is not None},
+            **{key: value for key, value in variables.items() if value is not None},
             "IDENTITY_SERVICE_URL": self.real_identity or self.get_url("identity-service"),
             **{f"{s.short.upper()}_SERVICE_URL": self.get_url(s.name) for s in SERVICES},
             **build_environment(
@@ -183,7 +183,7 @@ class Layout:
 
 
 def hash_sources(*folders: Path) -> str:
-    """Changes with the sources, and so has a changed service restarted by the next `make up`."""
+    """Hash the times of source files, so that `make up` restarts a service that has changed."""
     digest = hashlib.sha256()
     for file in sorted(file for folder in folders for file in folder.rglob("*.*")):
         if file.is_file() and not {"tests", "__pycache__"} & set(file.parts):
@@ -192,7 +192,7 @@ def hash_sources(*folders: Path) -> str:
 
 
 def is_responding(url: str) -> bool:
-    """Whether a GET is answered with 200."""
+    """Return whether a GET is answered with 200."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return bool(response.status == 200)
@@ -201,7 +201,7 @@ def is_responding(url: str) -> bool:
 
 
 def has_heartbeat(heartbeat: Path) -> bool:
-    """Whether a worker or scheduler has shown a sign of life (chassis/celery_app.py) lately."""
+    """Return whether a worker or scheduler has touched its heartbeat file recently."""
     return (
         heartbeat.exists() and time.time() - heartbeat.stat().st_mtime < MAX_HEARTBEAT_AGE_SECONDS
     )

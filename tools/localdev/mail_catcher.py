@@ -1,4 +1,4 @@
-"""A mail catcher: takes every mail by SMTP, shows it on a page and as JSON shaped like MailDev's.
+"""A mail catcher: accepts every mail by SMTP, shows it on a page and as JSON like MailDev.
 
 `python -m tools.localdev.mail_catcher FOLDER SMTP_PORT PAGE_PORT`. No mail leaves this machine.
 """
@@ -28,28 +28,28 @@ from .servers import HOST
 
 
 class Mailbox:
-    """The messages, one file each, so that a restart keeps them."""
+    """Stores each message in a file, so that messages survive a restart."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Called by aiosmtpd; the mail is on the disk before the sender is told so."""
+        """Write the mail to disk before the sender gets the answer; called by aiosmtpd."""
         name = f"{time.time_ns()}"
         partial = self.folder / f"{name}.part"
         with partial.open("wb") as file:
             file.write(envelope.original_content or b"")
             os.fsync(file.fileno())
         partial.rename(self.folder / f"{name}.eml")
-        return "250 Taken"
+        return "250 Accepted"
 
     def list_ids(self) -> list[str]:
-        """Ids of the messages, in the order of their arrival."""
+        """List the ids of the messages in the order of their arrival."""
         return sorted(file.stem for file in self.folder.glob("*.eml"))
 
     def get_message(self, name: str) -> dict[str, Any]:
-        """One message as JSON; KeyError when there is none of that id."""
+        """Return one message as JSON. Raises KeyError when the id is unknown."""
         file = self.folder / f"{name}.eml"
         if not name.isdecimal() or not file.exists():
             raise KeyError(name)
@@ -71,7 +71,7 @@ def format_arrival(name: str) -> str:
 
 
 def parse_message(source: bytes) -> dict[str, Any]:
-    """The parts of a mail that people and tests look at."""
+    """Parse the parts of a mail that the page shows and tests read."""
     message = message_from_bytes(source, policy=policy.default)
     return {
         "subject": message.get("subject", ""),
@@ -94,21 +94,21 @@ def get_body(message: EmailMessage, kind: str) -> str | None:
     try:
         return part.get_content() if part else None
     except LookupError:
-        return "(in a character set that this machine does not know)"
+        return "(in an unknown character set)"
 
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>Mail</title>
 <style>body {{ font: 16px/1.5 system-ui; max-width: 50rem; margin: 2rem auto; padding: 0 1rem }}
 details {{ border-bottom: 1px solid #ccc; padding: .5rem 0 }} summary {{ cursor: pointer }}
 pre {{ white-space: pre-wrap }} iframe {{ width: 100%; height: 24rem; border: 1px solid #ccc }}
-</style><h1>Mail</h1><p>{count}. Nothing leaves this machine.</p>{messages}"""
+</style><h1>Mail</h1><p>{count}. No mail leaves this machine.</p>{messages}"""
 
 MESSAGE = """<details><summary><b>{subject}</b> to {to}, {time}</summary>
 <pre>{headers}</pre>{content}</details>"""
 
 
 def render_page(messages: list[dict[str, Any]]) -> str:
-    """All messages, the newest first. Mails are strangers' text: escaped, HTML in a sandbox."""
+    """Show all messages, newest first. Mail is untrusted: escaped, and HTML is sandboxed."""
     count = f"{len(messages)} message{'' if len(messages) == 1 else 's'}"
     return PAGE.format(count=count, messages="".join(map(render_message, reversed(messages))))
 
@@ -127,7 +127,7 @@ def render_message(message: dict[str, Any]) -> str:
 
 
 def create_app(box: Mailbox, smtp_port: int) -> Starlette:
-    """The page and the API; while they are served, so is SMTP."""
+    """Create the app with the page and the API; it runs the SMTP server during its lifespan."""
 
     @asynccontextmanager
     async def run_smtp(_: Starlette) -> AsyncIterator[None]:

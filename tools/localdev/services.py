@@ -1,6 +1,6 @@
 """The services of the platform: their ports, databases and background processes.
 
-Each folder `*-service` says in its `service.toml` what does not follow from its name.
+The `service.toml` in each `*-service` folder holds what does not follow from the name.
 """
 
 import tomllib
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Service:
-    """`background` are the processes beside the API: a worker and a scheduler, or none."""
+    """Describes a service; `background` lists its worker and scheduler, if it has them."""
 
     short: str
     port: int
@@ -47,7 +47,7 @@ def read_service(file: Path) -> Service:
 
 SERVICES = sorted(map(read_service, ROOT.glob("*-service/service.toml")), key=lambda s: s.port)
 
-# Alone, a service has a stand-in for identity beside it.
+# A service in a repository of its own has a stand-in for identity.
 HAS_IDENTITY = any(service.short == "identity" for service in SERVICES)
 
 IDENTITY_PORT = 8001
@@ -59,7 +59,7 @@ MAIL_PORT = 1080
 def build_environment(
     service: Service, *, database_url: str, redis_url: str, broker_url: str, storage: Path
 ) -> Mapping[str, str]:
-    """The variables that tell a service where it is and what belongs to it."""
+    """Return the variables with a service's name and the addresses of its own servers."""
     return {
         "SERVICE_NAME": service.name,
         "DATABASE_URL": database_url,

@@ -17,14 +17,14 @@ from .servers import Redis, StartError, is_open
 from .services import SERVICES, Service
 from .supervisor import Supervisor
 
-MIN_FREE_DISK_BYTES = 500 * 1024**2  # bytes of disk
-START_TIMEOUT_SECONDS = 180.0  # seconds, for what runs
-CRASH_TIMEOUT_SECONDS = 5.0  # seconds, for what crashes
+MIN_FREE_DISK_BYTES = 500 * 1024**2
+START_TIMEOUT_SECONDS = 180.0  # for a process that runs
+CRASH_TIMEOUT_SECONDS = 5.0  # for a process that crashes
 SHOWN_LOG_LINES = 15
 
 
 class LocalDevStack:
-    """One stack: its data in `folder`, its listeners on `ports`."""
+    """Controls one stack with its data in `folder` and its listeners on `ports`."""
 
     def __init__(
         self,
@@ -32,17 +32,19 @@ class LocalDevStack:
         ports: Mapping[str, int],
         overrides: Mapping[str, str] | None = None,
         *,
-        as_child: bool = False,  # True: it ends with this Python process, however that ends
+        as_child: bool = False,  # True: ends with this Python process, however that ends
+        min_free_bytes: int = MIN_FREE_DISK_BYTES,
         say: Callable[[str], None] = print,
     ) -> None:
         self.layout = Layout(folder, ports, overrides or {}, is_private=as_child)
         self.processes = {process.name: process for process in self.layout.build_processes()}
         self.supervisor = Supervisor(folder)
         self.as_child = as_child
+        self.min_free_bytes = min_free_bytes
         self.say = say
 
     def up(self) -> None:
-        """Start what does not run and restart what has changed; StartError says why it cannot."""
+        """Start stopped processes and restart changed ones. Raises StartError with the reason."""
         self.layout.folder.mkdir(parents=True, exist_ok=True)
         self.require_disk_space()
         self.require_free_ports()
@@ -53,7 +55,7 @@ class LocalDevStack:
         self.start_and_wait(self.layout.build_services())
 
     def down(self) -> None:
-        """Stop everything, first what stands on the servers; the data stay."""
+        """Stop everything, the services before the servers; the data are kept."""
         if self.supervisor.is_running():
             self.supervisor.stop_all(process.name for process in self.layout.build_services())
         self.supervisor.shut_down()
@@ -64,7 +66,7 @@ class LocalDevStack:
         shutil.rmtree(self.layout.folder, ignore_errors=True)
 
     def restart(self, names: Iterable[str]) -> None:
-        """Stop these, then `up`: they start with today's code, settings and schema."""
+        """Stop these, then call `up`: they start with the current code, settings and schema."""
         for name in names:
             self.stop(name)
         self.up()
@@ -78,11 +80,11 @@ class LocalDevStack:
         self.start_and_wait([self.processes[name]])
 
     def kill(self, name: str) -> None:
-        """kill -9; the supervisor starts it again."""
+        """Send kill -9; the supervisor starts the process again."""
         self.supervisor.call_supervisord("signalProcess", name, "KILL")
 
     def freeze(self, name: str) -> None:
-        """It stands still, and keeps all its connections, until `thaw`."""
+        """Pause a process with all its connections until `thaw`."""
         self.supervisor.call_supervisord("signalProcess", name, "STOP")
 
     def thaw(self, name: str) -> None:
@@ -92,7 +94,7 @@ class LocalDevStack:
         return self.layout.get_url(name)
 
     def flush_redis(self, short: str) -> None:
-        """Empty the Redis of a service, as a restart without its disk would."""
+        """Empty the Redis of a service, as a restart without a disk would."""
         port = self.layout.ports[f"{short}-redis"]
         Redis(self.layout.folder, port).send_command("FLUSHALL")
 
@@ -107,7 +109,7 @@ class LocalDevStack:
         return bool(self.supervisor.get_states()[name]["statename"] in ("STARTING", "RUNNING"))
 
     def start_and_wait(self, processes: Iterable[Process]) -> None:
-        """Start those that do not run, all at once, then wait for each."""
+        """Start the stopped ones among these processes together, then wait for each."""
         waiting = list(processes)
         started = time.monotonic()
         for process in waiting:
@@ -118,7 +120,7 @@ class LocalDevStack:
             self.say(f"  {process.name:<24} ready  {time.monotonic() - started:5.1f} s")
 
     def wait_for(self, process: Process) -> None:
-        """Return once it is ready; say with its own last words that it will not be."""
+        """Wait until the process is ready. Raises StartError with the end of its log."""
         started = time.monotonic()
         while not process.is_ready():
             waited = time.monotonic() - started
@@ -128,7 +130,7 @@ class LocalDevStack:
             )
             if waited > (CRASH_TIMEOUT_SECONDS if crashes else START_TIMEOUT_SECONDS):
                 raise StartError(
-                    f"{process.name} does not come up.\n{self.read_last_log_lines(process)}"
+                    f"{process.name} does not start.\n{self.read_last_log_lines(process)}"
                 )
             time.sleep(0.1)
 
@@ -137,7 +139,7 @@ class LocalDevStack:
         return "\n".join([f"The end of {self.get_log_file(process.name)}:", *lines])
 
     def migrate(self, services: list[Service]) -> None:
-        """Make the databases of these services, and bring them to the newest schema."""
+        """Create the databases of these services and migrate them to the newest schema."""
         for service in services:
             self.layout.postgres.create_database(service.short, service.database_name)
         with ThreadPoolExecutor() as pool:
@@ -161,14 +163,14 @@ class LocalDevStack:
 
     def require_disk_space(self) -> None:
         free = shutil.disk_usage(self.layout.folder).free
-        if free < MIN_FREE_DISK_BYTES:
+        if free < self.min_free_bytes:
             raise StartError(
                 f"The disk is full: {free // 1024**2} MB left for {self.layout.folder},"
-                f" {MIN_FREE_DISK_BYTES // 1024**2} are needed"
+                f" {self.min_free_bytes // 1024**2} MB are needed"
             )
 
     def require_free_ports(self) -> None:
-        """Only of what does not run: its own listeners are no strangers."""
+        """Check the ports of processes that do not run yet; running ones use theirs."""
         running = self.supervisor.is_running()
         for process in self.processes.values():
             if (
@@ -185,7 +187,7 @@ class LocalDevStack:
 
 
 def describe_listener(port: int) -> str:
-    """Who listens on a port, as far as this user may know."""
+    """Name the process that listens on a port, as far as this user may see it."""
     for connection in psutil.net_connections("tcp"):
         here = connection.laddr and connection.laddr.port == port
         if here and connection.status == psutil.CONN_LISTEN and connection.pid:

@@ -1,4 +1,4 @@
-"""supervisord: it keeps the processes of a stack running and takes orders over a socket."""
+"""Controls supervisord, which keeps the processes of a stack running, over its socket."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ chmod = 0700
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 """
 
-# autostart: `up` starts in order; what it started then comes back whenever it ends.
+# autostart: `up` starts processes in order; supervisord restarts them from then on.
 PROGRAM_SECTION = """
 [program:{name}]
 command = {command}
@@ -65,7 +65,7 @@ ENDED_STATES = ("STOPPED", "EXITED", "FATAL")
 
 
 class Supervisor:
-    """The supervisord of the stack in a folder."""
+    """Starts, configures and calls the supervisord of the stack in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -77,7 +77,7 @@ class Supervisor:
         self._child: subprocess.Popen[bytes] | None = None
 
     def call_supervisord(self, method: str, *arguments: Any) -> Any:
-        """One XML-RPC call (supervisord.org/api.html)."""
+        """Make one XML-RPC call (supervisord.org/api.html)."""
         transport = SupervisorTransport(None, None, f"unix://{self.socket}")
         with xmlrpc.client.ServerProxy("http://localhost", transport) as server:
             return getattr(server.supervisor, method)(*arguments)
@@ -89,11 +89,11 @@ class Supervisor:
             return False
 
     def get_states(self) -> Mapping[str, Mapping[str, Any]]:
-        """What supervisord knows of each process: statename, pid, description ..."""
+        """Return supervisord's information on each process: statename, pid, description ..."""
         return {info["name"]: info for info in self.call_supervisord("getAllProcessInfo")}
 
     def apply(self, processes: Iterable[Process], as_child: bool) -> None:
-        """Make these the processes it knows; stop those that are gone or described otherwise."""
+        """Configure these processes; stop those that are removed or have changed."""
         self.write_configuration(processes)
         if not self.is_running():
             self.start_supervisord(as_child)
@@ -106,7 +106,7 @@ class Supervisor:
             self.call_supervisord("addProcessGroup", name)
 
     def write_configuration(self, processes: Iterable[Process]) -> None:
-        """The configuration, and a file for each process."""
+        """Write the configuration, and a JSON file for each process."""
         (self.folder / "logs").mkdir(exist_ok=True)
         (self.folder / "run").mkdir(exist_ok=True, mode=0o700)  # the files hold secrets
         user = "user = root" if os.getuid() == 0 else ""
@@ -154,7 +154,7 @@ class Supervisor:
     def shut_down(self) -> None:
         """Stop all processes and supervisord, and wait for their end."""
         if self.is_running():
-            self.stop_all(self.get_states())  # by itself it would stop one after the other
+            self.stop_all(self.get_states())  # supervisord alone would stop one after the other
         if self._child:
             stop_child(self._child)
         elif self.is_running():
@@ -164,7 +164,7 @@ class Supervisor:
         self.stop_orphans()
 
     def stop_orphans(self) -> None:
-        """What a supervisord that was killed has left running."""
+        """Stop processes that a killed supervisord has left running."""
         left = [p for p in psutil.process_iter(["environ", "cwd"]) if self.is_mine(p.info)]
         for process in left:
             with suppress(psutil.NoSuchProcess):
@@ -173,13 +173,13 @@ class Supervisor:
             process.kill()
 
     def is_mine(self, info: Mapping[str, Any]) -> bool:
-        """By what supervisord tells all that it starts; Redis forgets it, but is in its folder."""
-        told = (info["environ"] or {}).get("SUPERVISOR_SERVER_URL")
-        return told == f"unix://{self.socket}" or str(info["cwd"]).startswith(f"{self.folder}/")
+        """Recognise a process by the variable that supervisord sets; Redis by its folder."""
+        url = (info["environ"] or {}).get("SUPERVISOR_SERVER_URL")
+        return url == f"unix://{self.socket}" or str(info["cwd"]).startswith(f"{self.folder}/")
 
 
 def describe_process(process: Process) -> str:
-    """Return what exec_from_json.py needs to know."""
+    """Return the JSON that exec_from_json.py reads."""
     return json.dumps(
         {
             "command": process.command,

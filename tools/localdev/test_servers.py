@@ -1,4 +1,4 @@
-"""A PostgreSQL and a Redis for the length of one test run, in a folder of their own."""
+"""Runs a PostgreSQL and a Redis for one test run, in a temporary folder."""
 
 import subprocess
 import tempfile
@@ -11,7 +11,7 @@ from .services import SERVICES, Service, build_environment
 
 
 class TemporaryServers:
-    """Ports are chosen at once, so that settings can name them; `start` runs the servers."""
+    """Reserves ports at once, so that settings can name them; `start` runs the servers."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="test-servers-")
@@ -21,7 +21,7 @@ class TemporaryServers:
         self.redis = Redis(self.folder / "redis", reserve_free_port(), durable=False)
 
     def start(self) -> None:
-        """Run both servers and make every service's role and database."""
+        """Run both servers and create every service's role and database."""
         self.postgres.prepare()
         self.redis.prepare()
         log = self.folder / "log"
@@ -38,8 +38,8 @@ class TemporaryServers:
         self._folder.cleanup()
 
     def get_environment(self, service: Service) -> Mapping[str, str]:
-        """The service's variables; every service has two Redis databases of its own."""
-        number = 2 * SERVICES.index(service) + 1  # database 0 is for tests of no service
+        """Return the service's variables; every service has two Redis databases of its own."""
+        number = 2 * SERVICES.index(service) + 1  # database 0 is for tests outside any service
         return build_environment(
             service,
             database_url=self.postgres.get_url(service.short, service.database_name),

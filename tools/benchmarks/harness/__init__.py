@@ -1,1 +1,1 @@
-"""What every benchmark uses: a stack of its own, a load generator, and the bars."""
+"""Shared parts of the benchmarks: a stack, a load generator, and the bars."""

@@ -1,4 +1,4 @@
-"""The last lines of every benchmark: one per bar, and the exit status."""
+"""Prints the last lines of every benchmark, one per bar, and sets the exit status."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Bar:
-    """A ratio or a count, and what it must reach (or, with `most`, stay within)."""
+    """Compares a measured value with a minimum or, with `is_maximum`, with a maximum."""
 
     name: str
     measured: float
@@ -27,6 +27,6 @@ class Bar:
 
 
 def report(bars: Sequence[Bar]) -> None:
-    """Print the bars and end the program: 0 when all hold, else 1."""
+    """Print the bars and exit with 0 when all hold, otherwise with 1."""
     print(*bars, sep="\n")
     sys.exit(not all(bar.holds for bar in bars))

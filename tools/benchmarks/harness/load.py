@@ -1,6 +1,6 @@
-"""A load generator for one core: keep-alive connections that each send one request at a time.
+"""A load generator for one core: keep-alive connections that send one request at a time.
 
-Written on bare asyncio protocols because an HTTP client library is slower than what is measured.
+It uses bare asyncio protocols, because an HTTP client library is slower than the measured servers.
 """
 
 import asyncio
@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-Next = Callable[[bytes], bytes]  # what is sent after an answer with this body; b"" at first
+Next = Callable[[bytes], bytes]  # builds a request from the previous response's body, b"" at first
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one run saw. Latencies are in seconds, sorted."""
+    """Holds the measurements of one run; latencies are in seconds, sorted."""
 
     latencies: list[float]
     seconds: float
@@ -35,10 +35,11 @@ class Result:
 
 
 class Connection(asyncio.Protocol):
-    """Sends its next request whenever an answer is complete, until the time is up."""
+    """Sends its next request when a response is complete, until the time is up."""
 
     def __init__(self, request: Next, until: float) -> None:
-        self.request, self.until = request, until
+        self.request = request
+        self.until = until
         self.latencies: list[float] = []
         self.failures = 0
         self.buffer = b""
@@ -78,7 +79,7 @@ def get_content_length(head: bytes) -> int:
 
 
 def build_request(url: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
-    """A GET, or with a body the POST of it."""
+    """Build a GET, or with a body a POST."""
     parts = urlsplit(url)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     lines = [f"{'GET' if body is None else 'POST'} {target} HTTP/1.1", f"Host: {parts.netloc}"]
@@ -111,12 +112,12 @@ def run_load(
     connections: int = 32,
     body: bytes | None = None,
 ) -> Result:
-    """GETs the URL, or POSTs a body of JSON, for so many seconds over so many connections."""
+    """Send GETs, or POSTs of a JSON body, for `seconds` over `connections`."""
     request = build_request(url, headers, body)
     return uvloop.run(_load(url, [lambda _: request] * connections, seconds))
 
 
 def run_conversations(url: str, bodies: Sequence[Next], *, seconds: float) -> Result:
-    """POSTs what follows from the answer before, over a connection for each of the bodies."""
+    """Send POSTs whose bodies depend on the previous response, one connection per function."""
     requests = [lambda answer, body=body: build_request(url, {}, body(answer)) for body in bodies]
     return uvloop.run(_load(url, requests, seconds))

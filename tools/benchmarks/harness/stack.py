@@ -1,4 +1,4 @@
-"""A stack for one benchmark: everything on one core, the measured server alone on the other."""
+"""Runs a stack for one benchmark: everything on one core, the measured server on the other."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ BOTH_CORES = f"{MEASURED_CORE},{OTHER_CORE}"
 
 @contextmanager
 def run_stack(overrides: Mapping[str, str]) -> Iterator[LocalDevStack]:
-    """The whole platform on free ports and on the other core, gone again at the end."""
+    """Run the whole platform on free ports and on the other core; delete it at the end."""
     os.sched_setaffinity(0, {OTHER_CORE})
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         stack = LocalDevStack(
@@ -42,7 +42,7 @@ def run_measured_server(
     overrides: Mapping[str, str] = MappingProxyType({}),
     cores: str = str(MEASURED_CORE),
 ) -> Iterator[str]:
-    """An ASGI app with the environment of a service, alone on the measured core; its URL."""
+    """Run an ASGI app with a service's environment on the measured core; yield its URL."""
     service = next(service for service in SERVICES if service.short == short)
     port = reserve_free_port()
     environment = {

@@ -1,4 +1,4 @@
-"""A service of one's own: made, tested and taken out again in a copy of this repository."""
+"""Creates, tests, removes and ejects services in copies of this repository."""
 
 import re
 from pathlib import Path
@@ -76,15 +76,15 @@ def test_two_services_come_and_go_in_any_order(fork: Repository) -> None:
         ("default", "8005", "NAME"),
         *((name, "8005", "docker-compose.yml has something else") for name in OF_COMPOSE),
         ("documents", "8005", "docs/permissions.md has something else called documents"),
-        ("content", "8005", "There is a content-service already"),
+        ("content", "8005", "content-service exists already"),
         ("billing", "", "PORT"),
         ("billing", "80", "PORT"),
         ("billing", "70000", "PORT"),
         ("billing", "-8005", "PORT"),
         ("billing", "eight", "PORT"),
-        ("billing", "8002", "content-service's"),
-        ("billing", "6382", "content-redis's"),
-        ("billing", "7060", "postgres's"),
+        ("billing", "8002", "belongs to content-service"),
+        ("billing", "6382", "belongs to content-redis"),
+        ("billing", "7060", "belongs to postgres"),
     ],
 )
 def test_an_odd_or_taken_name_or_port_is_refused_and_nothing_changed(
@@ -100,7 +100,7 @@ def test_an_odd_or_taken_name_or_port_is_refused_and_nothing_changed(
 
 @pytest.fixture(scope="module")
 def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """One copy for all that is refused."""
+    """Share one copy among all tests in which nothing changes."""
     return copy_repository(tmp_path_factory.mktemp("unchanged"))
 
 
@@ -199,11 +199,15 @@ def test_an_ejected_fork_is_green_and_runs_with_a_stand_in_for_identity(
 @pytest.mark.parametrize(
     ("service", "to", "why"),
     [
-        ("contnt-service", "../elsewhere", "SERVICE is one of identity-service, content-service"),
-        ("", "../elsewhere", "SERVICE is one of"),
-        ("content-service", "", "TO is a folder"),
-        ("content-service", "inside", "TO is a folder outside of this one"),
-        ("content-service", "/", "TO is a folder outside of this one that is new or empty"),
+        (
+            "contnt-service",
+            "../elsewhere",
+            "SERVICE must be one of identity-service, ",
+        ),
+        ("", "../elsewhere", "SERVICE must be one of"),
+        ("content-service", "", "TO must be"),
+        ("content-service", "inside", "TO must be a new or empty folder outside"),
+        ("content-service", "/", "TO must be a new or empty folder outside this repository"),
     ],
 )
 def test_what_cannot_be_ejected_is_refused(
