@@ -8,11 +8,12 @@ from fastapi import Depends
 from sqlalchemy import DateTime, Text, create_engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
-from acme_service.settings import settings
 from chassis.settings import LIBPQ_OPTIONS
 
-# Nothing connects here: an engine opens its first connection on first use. Overflow that is closed
-# after each use would cost more than the requests it serves, so that all of the pool is kept.
+from .settings import settings
+
+# The engine connects on first use. The whole pool stays open: closing overflow connections after
+# each use would cost more than the requests they serve.
 engine = create_engine(
     settings.get_driver_url("psycopg2"),
     pool_size=settings.database_connections,
@@ -25,7 +26,7 @@ session_maker = sessionmaker(engine, expire_on_commit=False)
 
 
 class Base(DeclarativeBase):
-    """The tables of this service, and what their columns' Python types are in PostgreSQL."""
+    """Maps the Python types of columns to PostgreSQL types."""
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text,
@@ -39,7 +40,7 @@ def get_db_session() -> Iterator[Session]:
 
 
 # scope="function" commits before the answer is sent, so a 201 means "saved".
-IN_TURN = Depends(
+SESSION = Depends(
     get_db_session, scope="function", max_concurrency=settings.max_concurrent_sessions
 )
-DbSession = Annotated[Session, IN_TURN]
+DbSession = Annotated[Session, SESSION]

@@ -5,10 +5,11 @@ from functools import partial
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from acme_service.database import engine
-from acme_service.settings import SERVICE_FOLDER, settings
 from chassis.health import build_health_router, ping_identity, ping_redis
 from chassis.migrations import get_revisions
+
+from .database import engine
+from .settings import SERVICE_FOLDER, settings
 
 
 def ping_database(app: FastAPI) -> None:

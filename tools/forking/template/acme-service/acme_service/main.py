@@ -1,9 +1,10 @@
 """The acme service. Start reading here."""
 
-from acme_service.api import router as api_router
-from acme_service.health import router as health_router
-from acme_service.settings import settings
 from chassis.app import create_app
+
+from .api import router as api_router
+from .health import router as health_router
+from .settings import settings
 
 app = create_app(settings)
 app.include_router(health_router, tags=["Health"])

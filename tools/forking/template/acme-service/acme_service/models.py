@@ -1,6 +1,6 @@
 """The tables."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -8,16 +8,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 from uuid_utils.compat import uuid7
 
-from acme_service.database import Base
+from chassis.clock import now
 from chassis.idempotency import define_keys_table
 
+from .database import Base
 
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-# A person lives in identity's database: here an id as text, as tokens carry it.
-PersonId = Annotated[str, mapped_column(sa.Uuid(as_uuid=False))]
+# Users are rows of identity's database: here their id is text, as in tokens.
+UserId = Annotated[str, mapped_column(sa.Uuid(as_uuid=False))]
 
 idempotency_keys = define_keys_table(Base.metadata)
 
@@ -27,7 +24,7 @@ class Item(Base):
     __table_args__ = (sa.UniqueConstraint("owner_id", "name"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
-    owner_id: Mapped[PersonId]
+    owner_id: Mapped[UserId]
     name: Mapped[str]
     description: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=now)

@@ -1,4 +1,4 @@
-"""What this service reads from its environment, beside what every service reads."""
+"""The variables that this service reads, in addition to those of every service."""
 
 from pathlib import Path
 

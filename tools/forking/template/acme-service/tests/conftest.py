@@ -1,4 +1,4 @@
-"""The running app, and people to call it as."""
+"""The running app, and users who call it."""
 
 from collections.abc import Callable, Iterator
 
@@ -25,7 +25,7 @@ def identity() -> FakeIdentity:
 
 @pytest.fixture(scope="session")
 def client(database: None, identity: FakeIdentity) -> Iterator[TestClient]:
-    """The app, started once; nobody is logged in. Paths start after /api/v1."""
+    """Start the app once; requests are not logged in. Paths start after /api/v1."""
     app.state.transport = identity
     with TestClient(app, base_url="http://testserver/api/v1") as client:
         yield client

@@ -1,4 +1,4 @@
-"""Items over HTTP: the owner's, and nobody else's."""
+"""Tests of items over HTTP: only their owner sees them."""
 
 from typing import Any
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""What can be done with items. No HTTP in here, and no commit."""
+"""Creates, reads, changes and deletes items. No HTTP in here, and no commit."""
 
 from typing import Any
 from uuid import UUID
@@ -7,38 +7,37 @@ from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from acme_service.models import Item
-from acme_service.schemas import ItemCreate, ItemUpdate
 from chassis.auth import User
 from chassis.errors import Conflict, NotFound, Unprocessable
 from chassis.pagination import PageParameters, paginate
 
-ALL_ITEMS_PERMISSION = "acme:all"  # given to no role: only a permission of * holds it
+from ..models import Item
+from ..schemas import ItemCreate, ItemUpdate
+
+ALL_ITEMS_PERMISSION = "acme:all"  # no role has it: only a permission of * includes it
 
 
 class UnknownItem(NotFound):
-    """There is none, or it is somebody else's."""
+    """Raised when the item does not exist or belongs to another user."""
 
 
 class DuplicateName(Conflict):
-    """An owner's names are unique."""
+    """Raised when the owner already has an item of that name."""
 
 
 def select_visible(user: User) -> Select[Item]:
-    """One's own. Whoever reads or changes an item goes through here."""
+    """Select the items that a user may see. Every read and change of items starts here."""
     items = select(Item)
-    return (
-        items
-        if user.has_permission(ALL_ITEMS_PERMISSION)
-        else items.where(Item.owner_id == user.user_id)
-    )
+    if user.has_permission(ALL_ITEMS_PERMISSION):
+        return items
+    return items.where(Item.owner_id == user.user_id)
 
 
 def create_item(session: Session, owner: User, new: ItemCreate) -> Item:
     """Raises DuplicateName."""
     item = Item(owner_id=owner.user_id, **new.model_dump())
     session.add(item)
-    flush(session, item)
+    flush(session)
     return item
 
 
@@ -46,7 +45,7 @@ def list_items(session: Session, reader: User, page: PageParameters) -> dict[str
     return paginate(session, select_visible(reader), page, Item.id)
 
 
-def find_item(session: Session, user: User, item_id: UUID) -> Item:
+def get_item(session: Session, user: User, item_id: UUID) -> Item:
     """Raises UnknownItem."""
     item = session.scalar(select_visible(user).where(Item.id == item_id))
     if item is None:
@@ -55,23 +54,23 @@ def find_item(session: Session, user: User, item_id: UUID) -> Item:
 
 
 def change_item(session: Session, owner: User, item_id: UUID, changes: ItemUpdate) -> Item:
-    """Raises UnknownItem, DuplicateName, or Unprocessable when nothing is to be changed."""
+    """Raises UnknownItem, DuplicateName, or Unprocessable when no field is given."""
     values = changes.model_dump(exclude_none=True)
     if not values:
         raise Unprocessable("Give at least one of name and description")
-    item = find_item(session, owner, item_id)
+    item = get_item(session, owner, item_id)
     for name, value in values.items():
         setattr(item, name, value)
-    flush(session, item)
+    flush(session)
     return item
 
 
 def delete_item(session: Session, owner: User, item_id: UUID) -> None:
-    session.delete(find_item(session, owner, item_id))
+    session.delete(get_item(session, owner, item_id))
 
 
-def flush(session: Session, item: Item) -> None:
-    """Let the database decide whether the name is free: a look before would race."""
+def flush(session: Session) -> None:
+    """Let the database decide whether the name is free; a check before the insert would race."""
     try:
         session.flush()
     except IntegrityError as error:

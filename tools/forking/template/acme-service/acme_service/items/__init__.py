@@ -1,0 +1,1 @@
+"""Items: what can be done with them."""
