@@ -1,1 +1,1 @@
-"""Notifications by mail and in-app, from templates, delivered whatever dies on the way."""
+"""Sends notifications by email, SMS and webhook and to an inbox, and delivers them reliably."""

@@ -170,12 +170,12 @@ class Delivery(QueuedJobMixin, Base):
     queued_at: Mapped[Timestamp]  # when it was first due, or replayed: its age starts here
 
     def get_claim_time(self, lease: timedelta) -> datetime:
-        """Return the database's time: a worker whose clock is wrong must not give up deliveries."""
+        """Returns the database's time, since a worker with a wrong clock must not give up deliveries."""
         assert self.lease_until
         return self.lease_until - lease
 
     def get_age_seconds(self, lease: timedelta) -> float:
-        """Return the seconds from `queued_at` to the claim."""
+        """Returns the seconds from `queued_at` to the claim."""
         return (self.get_claim_time(lease) - self.queued_at).total_seconds()
 
 

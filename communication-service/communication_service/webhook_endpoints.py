@@ -25,11 +25,11 @@ MAX_ENDPOINTS_PER_USER = 10  # each of them multiplies what is sent
 
 
 class UnknownEndpoint(NotFound):
-    """The endpoint does not exist, or it belongs to someone else."""
+    """Raised when the endpoint does not exist or belongs to someone else."""
 
 
 class TooManyEndpoints(Conflict):
-    """The user has as many endpoints as one may have."""
+    """Raised when the user already has as many endpoints as allowed."""
 
 
 def generate_secret() -> str:
@@ -43,7 +43,7 @@ def select_owned(user: User) -> Select[WebhookEndpoint]:
 def find_by_owner(
     session: Session, owner_ids: Collection[str], category: str
 ) -> dict[str, list[WebhookEndpoint]]:
-    """Return the endpoints that take a notification of this category, by owner."""
+    """Returns the endpoints that take a notification of this category, by owner."""
     categories = WebhookEndpoint.categories
     query = select(WebhookEndpoint).where(
         WebhookEndpoint.owner_id.in_(owner_ids),

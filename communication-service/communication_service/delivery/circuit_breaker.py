@@ -52,7 +52,7 @@ def postpone_paused(
 def choose_probes(
     session: Session, deliveries: Sequence[Delivery], settings: Settings
 ) -> list[Delivery]:
-    """Return the first delivery to each paused endpoint whose next probe is due."""
+    """Returns the first delivery to each paused endpoint whose next probe is due."""
     first = {
         delivery.endpoint.id: delivery
         for delivery in reversed(deliveries)
@@ -63,7 +63,7 @@ def choose_probes(
 
 
 def build_postponement(delivery: Delivery, settings: Settings) -> JobResult | None:
-    """Return None when the endpoint takes deliveries."""
+    """Returns None when the endpoint takes deliveries."""
     endpoint = delivery.endpoint
     if endpoint is None or endpoint.status == ENABLED:
         return None
@@ -76,7 +76,7 @@ def build_postponement(delivery: Delivery, settings: Settings) -> JobResult | No
 
 
 def get_probe_delay(endpoint: WebhookEndpoint, delivery: Delivery, settings: Settings) -> float:
-    """Return the seconds until the next probe, plus jitter so that not all retry together."""
+    """Returns the seconds until the next probe, plus jitter so that not all retry together."""
     interval = settings.webhook_probe_seconds
     delay = 0.0
     if endpoint.probe_at:
@@ -85,7 +85,7 @@ def get_probe_delay(endpoint: WebhookEndpoint, delivery: Delivery, settings: Set
 
 
 def claim_probe(session: Session, endpoint_id: UUID, settings: Settings) -> bool:
-    """Return True for one worker per probe interval."""
+    """Returns True for one worker per probe interval."""
     interval = timedelta(seconds=settings.webhook_probe_seconds)
     is_paused = (WebhookEndpoint.id == endpoint_id) & (WebhookEndpoint.status == PAUSED)
     is_due = WebhookEndpoint.probe_at <= func.now()

@@ -37,7 +37,7 @@ DUE_CHANNELS = text("""
 
 
 def find_due_channels(session: Session, priorities: Sequence[int]) -> dict[str, bool]:
-    """Return the channels with due work; the value says whether a worker abandoned some of it."""
+    """Returns the channels with due work; the value says whether a worker abandoned some of it."""
     parameters = {"channels": list(PROVIDERS), "priorities": list(priorities)}
     rows = session.execute(DUE_CHANNELS, parameters)
     return {channel: has_abandoned for channel, has_abandoned in rows}

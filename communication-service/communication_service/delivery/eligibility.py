@@ -28,7 +28,7 @@ UNREADABLE_RETRY_DELAY = timedelta(minutes=5)
 
 
 class DeliveryKey(NamedTuple):
-    """What suppressions and rate limits are stored by."""
+    """Identifies a suppression or a rate limit."""
 
     user_id: str
     category: str
@@ -105,7 +105,7 @@ class RecipientFacts:
         return category in self._settings.mandatory_categories
 
     def _find_limit(self, key: DeliveryKey) -> RateLimit | None:
-        """The recipient's own limits win over those of the settings."""
+        """Prefers the recipient's own limits to those of the settings."""
         if self._is_mandatory(key.category):
             return None
         preferences = self._preferences.get(key.user_id, NO_PREFERENCES)
@@ -118,7 +118,7 @@ class RecipientFacts:
     def _get_recent(
         self, delivery: Delivery, key: DeliveryKey, moment: datetime
     ) -> dict[str, float]:
-        """Return when others of this key were sent; a retry is not counted again."""
+        """Returns when others of this key were sent; a retry is not counted again."""
         limit = self._find_limit(key)
         if limit is None:
             return {}
@@ -136,7 +136,7 @@ def get_key(delivery: Delivery) -> DeliveryKey:
 def load_preferences(
     session: Session, user_ids: Collection[str]
 ) -> tuple[dict[str, NotificationPreferences], set[str]]:
-    """Return the preferences by user, and the users whose preferences cannot be read.
+    """Returns the preferences by user, and the users whose preferences cannot be read.
 
     Another release may have saved them, with channels that this one does not know.
     """
@@ -152,7 +152,7 @@ def load_preferences(
 
 
 def load_suppressions(session: Session, user_ids: Collection[str]) -> dict[DeliveryKey, str]:
-    """Return the reason of each suppression."""
+    """Returns the reason of each suppression."""
     rows = session.scalars(select(Suppression).where(Suppression.user_id.in_(user_ids)))
     return {DeliveryKey(row.user_id, row.category, row.channel): row.reason for row in rows}
 

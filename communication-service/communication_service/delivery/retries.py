@@ -34,7 +34,7 @@ def build_job_result(result: DeliveryResult, settings: Settings) -> JobResult:
 def postpone_without_identity(
     result: DeliveryResult, error: ServiceError, settings: Settings
 ) -> JobResult:
-    """Identity is unreachable, so there is no address. This never counts as an attempt.
+    """Postpones a delivery whose address identity cannot give; this never counts as an attempt.
 
     Only identity's ServiceErrors get here; providers handle their own. The number of attempts does
     not grow, so the delay grows with the age of the delivery.

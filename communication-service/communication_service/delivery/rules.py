@@ -52,7 +52,7 @@ def decide(facts: DeliveryFacts, now: datetime) -> Decision:
 
 
 def is_channel_enabled(preferences: NotificationPreferences, category: str, channel: str) -> bool:
-    """A category's own setting wins over that for every category; the default is on."""
+    """Prefers a category's own setting to that of every category; the default is on."""
     for name in (category, EVERY_CATEGORY):
         is_enabled = preferences.categories.get(name, {}).get(cast(Channel, channel))
         if is_enabled is not None:
@@ -68,7 +68,7 @@ def find_quiet_end(facts: DeliveryFacts, now: datetime) -> datetime | None:
 
 
 def find_end(quiet_hours: QuietHours, now: datetime) -> datetime | None:
-    """Return when the quiet hours around this moment end; None outside quiet hours."""
+    """Returns when the quiet hours around this moment end; None outside quiet hours."""
     zone = ZoneInfo(quiet_hours.timezone)
     local = now.astimezone(zone)
     clock = f"{local:%H:%M}"

@@ -19,7 +19,7 @@ from ..schemas.inbox import ReadCount, UnreadCount
 
 
 class UnknownInboxItem(NotFound):
-    """The item does not exist, or it is in someone else's inbox."""
+    """Raised when the item does not exist or is in someone else's inbox."""
 
 
 def add_items(session: Session, items: Sequence[dict[str, Any]]) -> None:
@@ -96,12 +96,12 @@ def get_item(session: Session, user: User, item_id: UUID) -> InboxItem:
 
 
 def get_newest_positions(session: Session, user_ids: Collection[str]) -> dict[str, int]:
-    """Return the position of the newest item of each inbox that has one."""
+    """Returns the position of the newest item of each inbox that has one."""
     rows = session.execute(select(Inbox.user_id, Inbox.newest).where(Inbox.user_id.in_(user_ids)))
     return {user_id: position for user_id, position in rows}
 
 
 def get_items_after(session: Session, user: User, position: int, limit: int) -> Sequence[InboxItem]:
-    """Return later items, oldest first, archived ones included."""
+    """Returns later items, oldest first, archived ones included."""
     later = select_items(user).where(InboxItem.position > position).order_by(InboxItem.position)
     return session.scalars(later.limit(limit)).all()

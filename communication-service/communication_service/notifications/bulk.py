@@ -59,7 +59,7 @@ def accept_bulk(session: Session, sender: User, new: BulkCreate, settings: Setti
 def build_notifications(
     sender: User, new: BulkCreate, template: Template | None, endpoints: EndpointsByOwner
 ) -> tuple[dict[UUID, Notification], list[BulkItem]]:
-    """Return the notification of each accepted recipient, and a result for every one."""
+    """Returns the notification of each accepted recipient, and a result for every one."""
     deadline = monotonic() + MAX_RENDER_SECONDS
     accepted: dict[UUID, Notification] = {}
     items: list[BulkItem] = []
@@ -87,7 +87,7 @@ def build_notifications(
 
 
 def build_create(new: BulkCreate, recipient: BulkRecipient) -> NotificationCreate:
-    """Return what this recipient's notification would be, sent alone; it is validated already."""
+    """Returns what this recipient would get in a request of its own; it is validated already."""
     shared = {name: value for name, value in new if name not in ("recipients", "variables")}
     variables = {**new.variables, **recipient.variables}
     return NotificationCreate.model_construct(
@@ -96,7 +96,7 @@ def build_create(new: BulkCreate, recipient: BulkRecipient) -> NotificationCreat
 
 
 def check_urgent_permission(sender: User, new: BulkCreate) -> None:
-    """Urgent deliveries skip quiet hours and every backlog: few may send them to many people."""
+    """Refuses urgent bulk messages from most senders, as they skip quiet hours and backlogs."""
     if new.priority == "urgent" and not can_send_mandatory(sender):
         raise Forbidden(
             "Sending urgent notifications in bulk needs the permission"

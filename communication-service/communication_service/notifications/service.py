@@ -46,23 +46,23 @@ EndpointsByOwner = Mapping[str, Sequence[WebhookEndpoint]]
 
 
 class UnknownNotification(NotFound):
-    """The notification does not exist, or the caller did not send it."""
+    """Raised when the notification does not exist or someone else sent it."""
 
 
 class UnknownDelivery(NotFound):
-    """The delivery does not exist, or the caller may not see it."""
+    """Raised when the delivery does not exist or the caller may not see it."""
 
 
 class NothingToCancel(Conflict):
-    """Every delivery of the notification is running or finished."""
+    """Raised when every delivery of the notification is running or finished."""
 
 
 class MayHaveArrived(Conflict):
-    """The deliveries got no answer at an earlier attempt, so "cancelled" could be wrong."""
+    """Raised when an earlier attempt got no answer, so that "cancelled" could be wrong."""
 
 
 class NothingToRetry(Conflict):
-    """No delivery of the notification is dead."""
+    """Raised when no delivery of the notification is dead."""
 
 
 def accept_notification(
@@ -116,7 +116,7 @@ def build_notification(
 def build_deliveries(
     channel: str, endpoints: Sequence[WebhookEndpoint] | None, queued: dict[str, Any]
 ) -> list[Delivery]:
-    """Return one delivery; for webhooks, one for each endpoint of the recipient."""
+    """Returns one delivery; for webhooks, one for each endpoint of the recipient."""
     if channel != "webhook":
         return [Delivery(channel=channel, **queued)]
     if not endpoints:
@@ -142,7 +142,7 @@ def notify_user(session: Session, user_id: str, subject: str, body: str) -> None
 
 
 def check_mandatory_permission(sender: User, category: str, settings: Settings) -> None:
-    """Only some may send what recipients cannot turn off."""
+    """Refuses categories that recipients cannot turn off, except from trusted senders."""
     if category in settings.mandatory_categories and not can_send_mandatory(sender):
         raise Forbidden(
             f"Recipients cannot turn off the category {category};"
@@ -162,7 +162,7 @@ def check_channels_configured(channels: Collection[str], settings: Settings) -> 
 
 
 def find_template(session: Session, new: NotificationBase) -> Template | None:
-    """Return None when the notification names no template; raises when it does not exist."""
+    """Returns None when the notification names no template; raises when it does not exist."""
     if new.template is None:
         return None
     template = get_template_by_name(session, new.template)
@@ -206,7 +206,7 @@ def list_attempts(session: Session, user: User, notification_id: UUID) -> Attemp
 
 
 def list_delivery_attempts(session: Session, user: User, delivery_id: UUID) -> Attempts:
-    """The sender may see them; of a dead delivery, operators too."""
+    """Lists them for the sender; of a dead delivery, also for operators."""
     delivery = session.get(Delivery, delivery_id)
     is_dead_letter = delivery is not None and delivery.status == DEAD
     can_inspect = is_dead_letter and user.has_permission(READ_QUEUE_PERMISSION)
@@ -239,7 +239,7 @@ def cancel_notification(session: Session, user: User, notification_id: UUID) -> 
 
 
 def find_possibly_arrived(session: Session, deliveries: Sequence[Delivery]) -> set[UUID]:
-    """Return the deliveries with an attempt whose outcome is unknown.
+    """Returns the deliveries with an attempt whose outcome is unknown.
 
     The deliveries must be locked: a worker saves an attempt's outcome together with its delivery.
     """

@@ -22,15 +22,15 @@ UNSUBSCRIBED_REASON = "The recipient has unsubscribed by the link in an email"
 
 
 class UnknownSuppression(NotFound):
-    """The suppression does not exist."""
+    """Raised when the suppression does not exist."""
 
 
 class DuplicateSuppression(Conflict):
-    """The same user, channel and category is suppressed already."""
+    """Raised when the user, channel and category are suppressed already."""
 
 
 class UnknownLink(NotFound):
-    """The link is not one of this service, or it is incomplete."""
+    """Raised when the link is incomplete or not from this service."""
 
 
 def list_suppressions(
@@ -61,7 +61,7 @@ def delete_suppression(session: Session, suppression_id: UUID) -> None:
 
 
 def build_unsubscribe_link(settings: Settings, user_id: str, category: str) -> str:
-    """Return a link that works without a login and never expires, for anyone who has the email."""
+    """Returns a link that works without a login and never expires, for anyone who has the email."""
     token = build_signer(settings).dumps([user_id, category])
     return f"{settings.public_url}/api/v1/unsubscribe/{token}"
 

@@ -17,7 +17,7 @@ def check_one_line(text: str) -> str:
 
 
 def limit_json_size(max_characters: int) -> AfterValidator:
-    """Return a validator that refuses large JSON values."""
+    """Returns a validator that refuses large JSON values."""
 
     def check(value: dict[str, Any]) -> dict[str, Any]:
         if len(json.dumps(value)) > max_characters:

@@ -37,11 +37,11 @@ ALLOWED_FILTERS = (
 
 
 class BadTemplate(Unprocessable):
-    """The template is wrong; `errors` names the part."""
+    """Raised when a template is wrong; `errors` names the part."""
 
 
 class BadVariables(Unprocessable):
-    """The template uses a variable that was not given."""
+    """Raised when a template uses a variable that was not given."""
 
 
 class RenderBudget:

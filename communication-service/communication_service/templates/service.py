@@ -30,19 +30,19 @@ from .variables_schema import check_schema, check_variables, get_declared_names
 
 
 class UnknownTemplate(NotFound):
-    """The template, or this version of it, does not exist."""
+    """Raised when the template, or this version of it, does not exist."""
 
 
 class DuplicateTemplate(Conflict):
-    """Another template has this name."""
+    """Raised when another template has this name."""
 
 
 class OutdatedTemplate(Conflict):
-    """Someone else wrote the next version at the same time."""
+    """Raised when someone else wrote the next version at the same time."""
 
 
 class BuiltInTemplate(Conflict):
-    """Other services use the template: it can get new versions, but not be deleted."""
+    """Raised when a built-in template is deleted: other services use it."""
 
 
 def select_current() -> Select[Template]:
@@ -57,7 +57,7 @@ def list_templates(session: Session, page: PageParameters) -> dict[str, Any]:
 
 
 def get_template(session: Session, template_id: UUID, version: int | None = None) -> Template:
-    """Return the current version, unless a version is given."""
+    """Returns the current version, unless a version is given."""
     if version is None:
         found = session.scalar(select_current().where(Template.id == template_id))
     else:
@@ -133,7 +133,7 @@ def check_template(template: Template) -> None:
 
 
 def get_parts_by_language(template: Template) -> dict[str | None, Content | TemplateParts]:
-    """Return the template's own texts under None, and each translation under its tag."""
+    """Returns the template's own texts under None, and each translation under its tag."""
     found: dict[str | None, Content | TemplateParts] = {None: template}
     for tag, parts in template.translations.items():
         found[tag] = TemplateParts.model_construct(**parts)
@@ -157,7 +157,7 @@ def name_language_in_errors(tag: str | None) -> Iterator[None]:
 def render_for_locale(
     template: Template, variables: JsonObject, locale: str | None
 ) -> RenderedPreview:
-    """Return what a reader with this locale would see."""
+    """Returns what a reader with this locale would see."""
     tag = find_closest_language(template.translations, locale)
     return RenderedPreview(**render_languages(template, variables)[tag].model_dump(), locale=tag)
 

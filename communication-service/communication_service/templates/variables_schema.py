@@ -56,11 +56,11 @@ SCHEMA_VALIDATOR = Draft202012Validator(
 
 
 class BadSchema(Unprocessable):
-    """The variables schema itself is wrong."""
+    """Raised when the schema itself is wrong."""
 
 
 class WrongVariables(Unprocessable):
-    """The variables do not match the template's schema; `errors` names each problem."""
+    """Raised when variables do not match the schema; `errors` names each problem."""
 
 
 def check_schema(schema: JsonObject) -> None:
@@ -79,7 +79,7 @@ def check_variables(schema: JsonObject | None, variables: Mapping[str, Any]) -> 
 
 
 def get_declared_names(schema: JsonObject) -> set[str] | None:
-    """Return the names of the variables; None when others are allowed too."""
+    """Returns the names of the variables; None when others are allowed too."""
     return None if schema.get("additionalProperties") else set(schema.get("properties", {}))
 
 

@@ -68,7 +68,7 @@ class Email:
         return Receipt()
 
     def _get_connection(self) -> smtplib.SMTP:
-        """Return the batch's connection; an unreachable server is tried once per batch."""
+        """Returns the batch's connection; an unreachable server is tried once per batch."""
         if self._connection_error:
             raise self._connection_error
         if self._smtp is None or self._smtp.sock is None:  # smtplib's mark of a lost connection
@@ -109,7 +109,7 @@ def open_connection(settings: Settings) -> smtplib.SMTP:
 
 
 def get_recipient(contacts: Contacts, user_id: str) -> tuple[str, str]:
-    """Return the name, ready for a header, and the address."""
+    """Returns the name, ready for a header, and the address."""
     try:
         contact = contacts.get(user_id)
     except UnknownRecipient as error:
@@ -120,7 +120,7 @@ def get_recipient(contacts: Contacts, user_id: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=10_000)
 def validate_address(text: str | None) -> str:
-    """Return exactly one address, without anything that could begin another header or command."""
+    """Returns exactly one address, without anything that could begin another header or command."""
     try:
         address = Address(addr_spec=text)
         domain = idna.encode(address.domain, uts46=True).decode()
@@ -179,7 +179,7 @@ def classify_refusal(
     delivery: Delivery,
     address: str,
 ) -> Exception:
-    """Return the exception for a refusal; a 5xx to the recipient or the message is permanent."""
+    """Returns the exception for a refusal; a 5xx to the recipient or the message is permanent."""
     answer: bytes | str
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, answer = error.recipients[address]

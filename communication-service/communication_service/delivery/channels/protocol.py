@@ -39,7 +39,7 @@ class Receipt:
 
 
 def excerpt(delivery: Delivery, status: int, text: str) -> str:
-    """Return the start of a response; for a secret only the status, as the text may repeat it."""
+    """Returns the start of a response; for a secret only the status, as the text may repeat it."""
     is_secret = delivery.notification.category == SECURITY
     return str(status) if is_secret else f"{status} {text[:MAX_EXCERPT_CHARACTERS]}".strip()
 

@@ -60,7 +60,7 @@ def get_phone_number(contacts: Contacts, user_id: str) -> str:
 
 
 def check_response(answer: httpx.Response, response: str) -> Receipt:
-    """Return a receipt, or raise the exception for the refusal."""
+    """Returns a receipt, or raise the exception for the refusal."""
     if answer.is_success:
         return Receipt(response=response)
     if answer.is_client_error and answer.status_code not in RETRYABLE_STATUSES:

@@ -87,7 +87,7 @@ def get_valid_secrets(endpoint: WebhookEndpoint, at: datetime) -> Iterator[str]:
 
 
 def check_response(answer: UntrustedResponse, response: str) -> Receipt:
-    """Return a receipt, or raise the exception for the refusal."""
+    """Returns a receipt, or raise the exception for the refusal."""
     if 200 <= answer.status < 300:
         return Receipt(response=response)
     if answer.status == GONE:
