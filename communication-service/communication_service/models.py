@@ -170,7 +170,7 @@ class Delivery(QueuedJobMixin, Base):
     queued_at: Mapped[Timestamp]  # when it was first due, or replayed: its age starts here
 
     def get_claim_time(self, lease: timedelta) -> datetime:
-        """Returns the database's time, since a worker with a wrong clock must not give up deliveries."""
+        """Returns the time of the claim by the database's clock; a worker's may be wrong."""
         assert self.lease_until
         return self.lease_until - lease
 
