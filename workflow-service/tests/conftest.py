@@ -1,17 +1,11 @@
-"""The running app, people to call it as, neighbours that work, and the worker's work on demand."""
+"""The running app, users who call it, working neighbours, and a worker that works on demand."""
 
-import asyncio
-import json
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
@@ -19,7 +13,6 @@ from sqlalchemy.orm import Session
 
 from chassis.job_queue import PENDING, RUNNING
 from chassis.remote_auth import ServiceAccount
-from tools.localdev.fake_identity import FakeIdentity
 from workflow_service.database import session_maker
 from workflow_service.engine.statuses import HELD, WAITING
 from workflow_service.engine.worker import Worker
@@ -28,154 +21,24 @@ from workflow_service.models import WORK, Event, Run, Step, Task
 from workflow_service.neighbours import Neighbours, create_neighbours
 from workflow_service.settings import settings
 
+from .fakes import Platform
+from .web_server import ADDRESS, WebServer, serve_web
+
 MEMBER = ("workflows:start", "workflows:read", "ai:use", "definitions:read")
 EDITOR = (*MEMBER, "definitions:write")
-OUTSIDE = "127.0.0.2"
 LEASE = timedelta(seconds=30)
 
 Work = Callable[[], None]
-"""What the workers do, here and now, until nothing is left to do."""
-
-PROSE = (
-    "The mill race feeds the old wheel. The wheel has not turned since the flood of 1998."
-    " Closing the mill race saves the town the yearly repair of the sluice."
-    " Some residents like the sound of the water."
-    " The sluice of the mill race was repaired four times in ten years."
-    " The council is asked to close the mill race and to keep the wheel as a monument."
-    " A footpath could follow the dry bed of the race."
-)
-
-
-@dataclass
-class FakeContent:
-    """Documents in memory. `pace` is how many questions a document is not yet processed for."""
-
-    documents: dict[str, dict[str, Any]] = field(default_factory=dict)
-    levels: dict[tuple[str, str], str] = field(default_factory=dict)  # by document and person
-    asked: dict[str, int] = field(default_factory=dict)
-    pace: int = 2
-    broken: set[str] = field(default_factory=set)
-
-    def add(self, owner_id: str, body: str | None = PROSE, title: str = "Closing the mill") -> str:
-        document_id = str(uuid4())
-        self.documents[document_id] = {
-            "id": document_id,
-            "owner_id": owner_id,
-            "title": title,
-            "content_type": "text/plain",
-            "filename": None,
-            "size": len(body or ""),
-            "sha256": "0" * 64,
-            "version": 1,
-            "tags": [],
-            "body": body,
-        }
-        self.levels[document_id, owner_id] = "manage"
-        return document_id
-
-    def answer(self, request: httpx.Request, user_id: str) -> httpx.Response:
-        _, document_id, *rest = request.url.path.removeprefix("/api/v1/").split("/")
-        document = self.documents.get(document_id)
-        if document is None or (document_id, user_id) not in self.levels:
-            return problem(404, "There is no such document")
-        match request.method, rest:
-            case "GET", []:
-                return httpx.Response(200, json=document)
-            case "POST", ["process"]:
-                self.asked[document_id] = 0
-                return httpx.Response(202, json=self.processing(document))
-            case "GET", ["processing"]:
-                if document_id not in self.asked:
-                    return problem(404, "Nobody asked for this document's text yet")
-                self.asked[document_id] += 1
-                return httpx.Response(200, json=self.processing(document))
-            case "GET", ["permissions", "effective"]:
-                level = self.levels.get((document_id, request.url.params["user"]))
-                return httpx.Response(200, json={"user_id": user_id, "level": level})
-            case "PUT", ["permissions", person]:
-                self.levels[document_id, person] = json.loads(request.content)["level"]
-                return httpx.Response(200, json={})
-        return problem(405, "Not here")
-
-    def processing(self, document: dict[str, Any]) -> dict[str, Any]:
-        is_broken = document["id"] in self.broken
-        ready = self.asked[document["id"]] >= self.pace
-        text = (document["body"] or PROSE) if ready and not is_broken else None
-        return {
-            "document_id": document["id"],
-            "version": document["version"],
-            "status": "failed" if is_broken else "done" if ready else "running",
-            "error": "the file is damaged" if is_broken else None,
-            "text": text,
-            "word_count": len(text.split()) if text else None,
-            "page_count": 1,
-            "sha256": document["sha256"],
-        }
-
-
-@dataclass
-class FakeCommunication:
-    """Notifications in memory; a known key gets the known answer, as from the real service."""
-
-    sent: dict[str, dict[str, Any]] = field(default_factory=dict)  # by idempotency key
-
-    def answer(self, request: httpx.Request, user_id: str) -> httpx.Response:
-        new = json.loads(request.content)
-        key = request.headers["Idempotency-Key"]
-        known = self.sent.get(key)
-        if known and known["request"] != new:
-            return problem(422, "This Idempotency-Key came before, with another request")
-        self.sent.setdefault(key, {"id": str(uuid4()), "sender_id": user_id, "request": new,
-                                   "trace_id": request.headers["X-Trace-ID"]})  # fmt: skip
-        return httpx.Response(202, json={"id": self.sent[key]["id"], "status": "queued"})
-
-    def to(self, user_id: str) -> list[dict[str, Any]]:
-        return [n["request"] for n in self.sent.values() if n["request"]["recipient_id"] == user_id]
-
-
-@dataclass
-class Platform(httpx.AsyncBaseTransport):
-    """The neighbours behind one transport. `before` may refuse a call, or do something first."""
-
-    identity: FakeIdentity = field(default_factory=FakeIdentity)
-    content: FakeContent = field(default_factory=FakeContent)
-    communication: FakeCommunication = field(default_factory=FakeCommunication)
-    before: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
-    calls: list[httpx.Request] = field(default_factory=list)
-    users: list[dict[str, Any]] = field(default_factory=list)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        host = request.url.host
-        if host == "identity-service" and request.url.path == "/api/v1/users":
-            role = request.url.params["role"]
-            found = [user for user in self.users if role in user["roles"]]
-            return httpx.Response(200, json={"items": found, "next_cursor": None})
-        if host == "identity-service":
-            return await self.identity.handle_async_request(request)
-        if request.url.path == "/health/live":
-            return httpx.Response(200, json={})
-        self.calls.append(request)
-        if refused := await asyncio.to_thread(self.before, request):
-            return refused
-        token = request.headers["Authorization"].removeprefix("Bearer ")
-        if token not in self.identity.answers:
-            return problem(401, "Invalid or expired token")
-        user_id = self.identity.answers[token]["user_id"]
-        neighbour = self.content if host == "content-service" else self.communication
-        return neighbour.answer(request, user_id)
-
-
-def problem(status: int, detail: str) -> httpx.Response:
-    return httpx.Response(status, json={"detail": detail})
+"""Performs all due steps at once, until none is left."""
 
 
 class Caller(TestClient):
-    """A person at the API: paths start after /api/v1."""
+    """Calls the API as one user; paths start after /api/v1."""
 
     user_id: str
 
     def publish(self, steps: dict[str, Any], **fields: Any) -> str:
-        """A definition of its own, started at its first step; its name."""
+        """Publishes a definition that starts at its first step; returns its name."""
         name = f"d-{uuid4().hex}"
         new = {"name": name, "title": "Test", "start": next(iter(steps)), "steps": steps, **fields}
         response = self.post("/definitions", json=new)
@@ -193,7 +56,7 @@ class Caller(TestClient):
         return dict(response.json())
 
     def history(self, run: dict[str, Any]) -> list[dict[str, Any]]:
-        """From its beginning."""
+        """Returns all events of a run, oldest first."""
         items, cursor = list[dict[str, Any]](), ""
         while cursor is not None:
             path = f"/workflows/{run['id']}/history?limit=100&cursor={cursor}"
@@ -223,7 +86,7 @@ def platform(the_platform: Platform) -> Iterator[Platform]:
 
 @pytest.fixture(scope="module")
 def client(database: None, the_platform: Platform) -> Iterator[TestClient]:
-    """The app, started once; nobody is logged in."""
+    """The running app, without a logged-in user."""
     app.state.transport = the_platform
     with TestClient(app, base_url="http://testserver/api/v1") as client:
         yield client
@@ -253,57 +116,20 @@ def reviewer(login: Callable[..., Caller]) -> Caller:
 
 @pytest.fixture
 def stranger(login: Callable[..., Caller]) -> Caller:
-    """May do everything with workflows, and has nothing to do with any."""
+    """A user with all permissions for workflows, but without any of their own."""
     return login(*EDITOR)
 
 
 @pytest.fixture
 def neighbours(platform: Platform) -> Neighbours:
-    allowing = settings.model_copy(update={"http_allow_hosts": (OUTSIDE,)})
+    allowing = settings.model_copy(update={"http_allow_hosts": (ADDRESS,)})
     return create_neighbours(allowing, ServiceAccount(settings, platform), platform)
 
 
-@dataclass
-class Web:
-    """A server outside of the platform: what it answers in turn, the last for ever; who asked."""
-
-    url: str
-    answers: list[tuple[int, dict[str, str], bytes]]
-    asked: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
-
-
 @pytest.fixture
-def web() -> Callable[..., AbstractContextManager[Web]]:
-    """`with web((200, {}, b"Hello")) as server:` is at an address that HTTP_ALLOW_HOSTS lets in."""
-
-    @contextmanager
-    def web(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[Web]:
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                here.asked.append((f"{self.command} {self.path}", headers, body))
-                status, given, content = here.answers[0]
-                here.answers = here.answers[1:] or here.answers
-                self.send_response(status)
-                for header in (given | {"Content-Length": str(len(content))}).items():
-                    self.send_header(*header)
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = do_PUT = do_DELETE = answer
-
-            def log_message(self, *_: Any) -> None:
-                """Not a line per request."""
-
-        server = ThreadingHTTPServer((OUTSIDE, 0), Handler)
-        here = Web(f"http://{OUTSIDE}:{server.server_port}", list(answers))
-        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-        yield here
-        server.shutdown()
-        server.server_close()
-
-    return web
+def web() -> Callable[..., AbstractContextManager[WebServer]]:
+    """Use as `with web((200, {}, b"Hello")) as server:`; HTTP_ALLOW_HOSTS permits its address."""
+    return serve_web
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from .conftest import EDITOR, Caller, Platform, Work
+from .conftest import EDITOR, Caller, Work
+from .fakes import Platform
 
 SOME_ID = "00000000-0000-4000-8000-000000000000"
 NEEDS = [

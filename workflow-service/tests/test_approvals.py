@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import Caller, Platform, Work, long_after
+from .conftest import Caller, Work, long_after
+from .fakes import Platform
 
 
 def approval(**given: Any) -> dict[str, Any]:

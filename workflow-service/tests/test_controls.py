@@ -13,7 +13,8 @@ from workflow_service.engine.worker import Worker
 from workflow_service.neighbours import Neighbours
 from workflow_service.steps.protocol import StepAttempt
 
-from .conftest import LEASE, Caller, Platform, Work, long_after, problem
+from .conftest import LEASE, Caller, Work, long_after
+from .fakes import Platform, problem
 
 
 def tell(body: str, **more: Any) -> dict[str, Any]:

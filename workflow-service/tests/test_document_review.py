@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import Caller, Platform, Work
+from .conftest import Caller, Work
+from .fakes import Platform
 
 
 def started(starter: Caller, reviewer: Caller, platform: Platform) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from workflow_service.engine.worker import Worker
 from workflow_service.neighbours import Neighbours
 from workflow_service.steps.protocol import StepAttempt
 
-from .conftest import LEASE, Caller, Platform, Work, new_worker, problem
+from .conftest import LEASE, Caller, Work, new_worker
+from .fakes import Platform, problem
 
 TELL: dict[str, Any] = {
     "kind": "communication.notify",

@@ -19,7 +19,8 @@ from workflow_service.models import Step
 from workflow_service.neighbours import Neighbours, create_neighbours
 from workflow_service.settings import settings
 
-from .conftest import Caller, Platform, Work, due_now, long_after, new_worker, problem
+from .conftest import Caller, Work, due_now, long_after, new_worker
+from .fakes import Platform, problem
 
 TELL: dict[str, Any] = {
     "kind": "communication.notify",

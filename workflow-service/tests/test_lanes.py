@@ -15,7 +15,8 @@ from workflow_service.models import Step
 from workflow_service.neighbours import Neighbours
 from workflow_service.steps import STEP_TYPES
 
-from .conftest import Caller, Platform, Work, long_after, new_worker, problem
+from .conftest import Caller, Work, long_after, new_worker
+from .fakes import Platform, problem
 
 TELL: dict[str, Any] = {
     "kind": "communication.notify",
@@ -290,12 +291,12 @@ def test_http_carries_the_steps_key_and_gives_what_was_answered(
         )
         work()
 
-    keys = [headers["idempotency-key"] for _, headers, _ in server.asked]
+    keys = [headers["idempotency-key"] for _, headers, _ in server.requests]
     assert starter.run(run)["output"] == {"n": 7}
     assert len(keys) == 2
     assert len(set(keys)) == 1
-    assert server.asked[0][2] == b'{"a": [1]}'
-    assert not any("authorization" in headers for _, headers, _ in server.asked)
+    assert server.requests[0][2] == b'{"a": [1]}'
+    assert not any("authorization" in headers for _, headers, _ in server.requests)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +329,7 @@ def test_http_gives_up_at_once_when_it_is_refused(
         work()
 
     assert starter.run(run)["error"] == "call: 127.0.0.2: answered 404"
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -352,7 +353,7 @@ def test_an_answer_that_cannot_be_kept_fails_the_step_at_once_with_the_reason(
         work()
 
     assert reason in starter.run(run)["error"]
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_expressions_outside_a_foreach_know_no_item(starter: Caller) -> None:

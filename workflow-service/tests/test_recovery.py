@@ -21,7 +21,8 @@ from tools.localdev.layout import WITHOUT_PEERS
 from tools.localdev.test_servers import TemporaryServers
 from workflow_service.settings import SERVICE_FOLDER, settings
 
-from .conftest import Caller, Platform, problem
+from .conftest import Caller
+from .fakes import Platform, problem
 
 TELL = {
     "kind": "communication.notify",

@@ -14,7 +14,8 @@ from workflow_service.database import session_maker
 from workflow_service.models import DefinitionVersion, Run, Step
 from workflow_service.neighbours import Neighbours
 
-from .conftest import Caller, Platform, Work, long_after, new_worker
+from .conftest import Caller, Work, long_after, new_worker
+from .fakes import Platform
 
 NAP: dict[str, Any] = {"kind": "wait", "with": {"seconds": 9999}}
 TELL: dict[str, Any] = {

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from .conftest import Caller, Platform, Work, problem
+from .conftest import Caller, Work
+from .fakes import Platform, problem
 
 TELL: dict[str, Any] = {
     "kind": "communication.notify",

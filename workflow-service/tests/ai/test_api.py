@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ..conftest import PROSE, Caller, Platform, Work
+from ..conftest import Caller, Work
+from ..fakes import PROSE, Platform
 
 FREE = {"input_tokens": 0, "output_tokens": 0, "cost_usd": 0}
 

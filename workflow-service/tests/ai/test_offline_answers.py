@@ -12,7 +12,7 @@ from workflow_service.ai.providers import Offline
 from workflow_service.ai.usage import UsageLog
 from workflow_service.settings import settings
 
-from ..conftest import PROSE
+from ..fakes import PROSE
 
 INVOICE = """Invoice number: 2024-0117
 Issued on 2026-03-02 to Mill Town Council, council@mill.example.

@@ -7,7 +7,7 @@ import pytest
 from workflow_service.ai import offline
 from workflow_service.ai.offline import MAX_SENTENCES, split_sentences
 
-from ..conftest import PROSE
+from ..fakes import PROSE
 
 
 def summarize(text: str) -> str:
@@ -60,11 +60,11 @@ def test_it_works_in_other_languages() -> None:
 
 def test_a_very_long_text_is_summarised_quickly_and_briefly() -> None:
     long_text = "word " * 200_000 + ". ".join(f"Sentence number {n} of many" for n in range(20_000))
-    started = time.perf_counter()
+    started = time.process_time()
 
     summary = summarize(long_text)
 
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert len(summary) < MAX_SENTENCES * 450
 
 
