@@ -16,12 +16,12 @@ Origin = tuple[str | None, str | None]
 _origin: ContextVar[Origin] = ContextVar("origin")
 
 
-def origin() -> Origin:
+def get_origin() -> Origin:
     """The address and the user agent of the request at hand; neither, outside any."""
     return _origin.get((None, None))
 
 
-async def note_origin(request: Request) -> None:
+async def remember_origin(request: Request) -> None:
     """A dependency of every router whose acts are recorded."""
     ip = request.client.host if request.client else None
     _origin.set((ip, request.headers.get("user-agent", "")[:500]))
@@ -31,22 +31,22 @@ def record(
     session: AsyncSession,
     action: str,
     *,
-    by: User | None = None,
+    caller: User | None = None,
     actor: UUID | None = None,
     subject: UUID | None = None,
     **details: Any,
 ) -> None:
     """One event, in the transaction of the act itself.
 
-    The actor is whose token it was, `by`, or without one whoever the caller said to be.
+    The actor is whose token it was, `caller`, or without one whoever the caller said to be.
     """
     session.add(
         AuditEvent(
             action=action,
-            actor_id=UUID(by.user_id) if by else actor,
-            acting_service=by.actor if by else None,
+            actor_id=UUID(caller.user_id) if caller else actor,
+            acting_service=caller.actor if caller else None,
             subject_id=subject,
-            ip=origin()[0],
+            ip=get_origin()[0],
             trace_id=get_trace_id(),
             details=details,
         )

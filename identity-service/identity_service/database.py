@@ -14,7 +14,7 @@ from .settings import settings
 # A lock that somebody holds, or a database that is frozen, costs a 503 and not for ever. It says so
 # itself before asyncpg, which needs a new connection then, gives up on it. (LISTEN is no statement
 # that goes on.)
-TIMEOUTS = {
+CONNECT_ARGUMENTS = {
     "timeout": 3,  # seconds, to connect
     "command_timeout": 16,
     "server_settings": {
@@ -30,11 +30,11 @@ engine = create_async_engine(
     max_overflow=0,
     pool_timeout=5,
     pool_recycle=1800,
-    connect_args=TIMEOUTS,
+    connect_args=CONNECT_ARGUMENTS,
     hide_parameters=True,  # in errors, and so in logs: they may be secrets
 )
 # One statement needs no transaction around it: two round trips less on the hot path.
-reader = engine.execution_options(isolation_level="AUTOCOMMIT")
+autocommit_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 session_maker = async_sessionmaker(engine, expire_on_commit=False)
 
 
@@ -42,7 +42,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: DateTime(timezone=True), str: Text()}  # noqa: RUF012
 
 
-class Refused(Exception):
+class CommitOnError(Exception):
     """Marks a refusal that leaves a trace, such as an audit event: what was written is kept."""
 
 
@@ -54,7 +54,7 @@ async def get_db_session() -> AsyncIterator[AsyncSession]:
     async with session_maker() as session:
         try:
             yield session
-        except Refused:
+        except CommitOnError:
             await session.commit()
             raise
         await session.commit()

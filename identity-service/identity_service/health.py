@@ -10,27 +10,29 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from chassis.health import build_health_router, ping_redis
 from chassis.migrations import get_current_revision, get_head_revision
 
-from .database import TIMEOUTS, engine
+from .database import CONNECT_ARGUMENTS, engine
 from .settings import settings
 
 FOLDER = Path(__file__).resolve().parent.parent
 
 # A connection of its own for each probe: the pool may be used up, or not be there before start-up.
-probes = create_async_engine(engine.url, poolclass=NullPool, connect_args=TIMEOUTS)
+probe_engine = create_async_engine(engine.url, poolclass=NullPool, connect_args=CONNECT_ARGUMENTS)
 
 
 async def ping_database(app: FastAPI) -> None:
-    async with probes.connect() as connection:
+    async with probe_engine.connect() as connection:
         await connection.execute(text("SELECT 1"))
 
 
-async def revision() -> str | None:
-    async with probes.connect() as connection:
+async def get_database_revision() -> str | None:
+    async with probe_engine.connect() as connection:
         return await connection.run_sync(get_current_revision)
 
 
-def schema() -> tuple[str | None, str | None]:
-    return anyio.from_thread.run(revision), get_head_revision(FOLDER)
+def get_revisions() -> tuple[str | None, str | None]:
+    return anyio.from_thread.run(get_database_revision), get_head_revision(FOLDER)
 
 
-router = build_health_router(settings, {"database": ping_database, "redis": ping_redis}, schema)
+router = build_health_router(
+    settings, {"database": ping_database, "redis": ping_redis}, get_revisions
+)

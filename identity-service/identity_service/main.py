@@ -9,27 +9,27 @@ from chassis.app import create_app
 
 from .api import router as api_router
 from .api import unversioned_router, well_known
-from .change_feed import listening
+from .change_feed import listen_for_changes
 from .cleanup import run_cleanup
 from .database import engine
 from .health import router as health_router
 from .mail.outbox import run_outbox
-from .rate_limits import Attempts
-from .seed import seed_once_there_is_a_database
+from .rate_limits import RateLimiter
+from .seed import wait_and_seed
 from .settings import settings
-from .token_validation import locally
+from .token_validation import local_authentication
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.attempts = Attempts(app.state.redis)
-    await seed_once_there_is_a_database()
-    async with listening(app), run_outbox(app), run_cleanup(app):
+    app.state.rate_limiter = RateLimiter(app.state.redis)
+    await wait_and_seed()
+    async with listen_for_changes(app), run_outbox(app), run_cleanup(app):
         yield
     await engine.dispose()
 
 
-app = create_app(settings, lifespan=lifespan, authentication=locally)
+app = create_app(settings, lifespan=lifespan, authentication=local_authentication)
 app.include_router(health_router, tags=["Health"])
 app.include_router(api_router, prefix="/api/v1")
 app.include_router(well_known.router)

@@ -85,12 +85,12 @@ class Account(Base):
     )
 
     @hybrid_property
-    def is_let_in(self) -> bool:
+    def can_log_in(self) -> bool:
         return self.is_active and (self.locked_until is None or self.locked_until <= now())
 
-    @is_let_in.inplace.expression
+    @can_log_in.inplace.expression
     @classmethod
-    def _is_let_in(cls) -> ColumnElement[bool]:
+    def _can_log_in(cls) -> ColumnElement[bool]:
         return and_(cls.is_active, or_(cls.locked_until.is_(None), cls.locked_until <= func.now()))
 
     @property
@@ -154,7 +154,7 @@ class Mail(OutboxMixin, Base):
     )
 
 
-class Client(Base):
+class OAuthClient(Base):
     """A service that has a token of its own."""
 
     __tablename__ = "service_clients"

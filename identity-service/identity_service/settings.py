@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from chassis.settings import DEVELOPMENT_SERVICE_SECRET, MIN_SECRET_LENGTH, load_settings
 from chassis.settings import Settings as StandardSettings
 
-from .crypto.common_passwords import is_common
+from .crypto.common_passwords import is_common_password
 
 DEVELOPMENT_SECRET = SecretStr(DEVELOPMENT_SERVICE_SECRET)
 SERVICE_PERMISSIONS = {
@@ -17,11 +17,11 @@ SERVICE_PERMISSIONS = {
     "workflow-service": ["auth:changes", "auth:delegate", "users:read"],
 }
 OWN_PERMISSIONS = ["notifications:send"]
-SHORTEST_ADMIN_PASSWORD = 12
-KINDS = ("HS256", "RS256", "ES256")  # of keys
+MIN_ADMIN_PASSWORD_LENGTH = 12
+KEY_ALGORITHMS = ("HS256", "RS256", "ES256")  # of keys
 
 
-def signs(secret: str, algorithm: str) -> bool:
+def can_sign(secret: str, algorithm: str) -> bool:
     """Whether it is a key for that algorithm, and not just the public half of one."""
     try:
         jwk.construct(secret, algorithm).sign(b"anything")
@@ -30,7 +30,7 @@ def signs(secret: str, algorithm: str) -> bool:
     return True
 
 
-def normal_address(text: str) -> str:
+def normalize_email(text: str) -> str:
     """One form per mailbox: ASCII and lower case, so that look-alikes are not taken for it."""
     found = validate_email(text, check_deliverability=False, allow_smtputf8=False)
     return (found.ascii_email or found.normalized).lower()
@@ -74,7 +74,7 @@ class Settings(StandardSettings):
     )
     service_permissions: dict[str, list[str]] = Field(default=SERVICE_PERMISSIONS)
 
-    def permissions_of(self, client_id: str) -> list[str]:
+    def get_client_permissions(self, client_id: str) -> list[str]:
         """A service that nothing is said of follows the change feed and no more."""
         if client_id == self.service_client_id:
             return OWN_PERMISSIONS
@@ -87,36 +87,36 @@ class Settings(StandardSettings):
         return [SecretStr(secret.get_secret_value().replace("\\n", "\n")) for secret in given]
 
     @model_validator(mode="after")
-    def keys_that_fit(self) -> "Settings":
+    def check_signing_keys(self) -> "Settings":
         newest, *previous = (secret.get_secret_value() for secret in self.signing_secrets)
-        if not signs(newest, self.jwt_algorithm):
+        if not can_sign(newest, self.jwt_algorithm):
             raise ValueError(
                 f"JWT_SECRET_KEY must be a key for {self.jwt_algorithm}: a private one in PEM,"
                 " but for HS256 a secret"
             )
-        if not all(any(signs(secret, kind) for kind in KINDS) for secret in previous):
+        if not all(any(can_sign(secret, kind) for kind in KEY_ALGORITHMS) for secret in previous):
             raise ValueError("JWT_PREVIOUS_SECRET_KEYS must be private keys in PEM, or secrets")
         return self
 
     @field_validator("first_admin_email")
     @classmethod
-    def an_address(cls, email: str) -> str:
-        return normal_address(email) if email else ""
+    def normalize_first_admin_email(cls, email: str) -> str:
+        return normalize_email(email) if email else ""
 
     @model_validator(mode="after")
-    def first_admin_has_a_password(self) -> "Settings":
-        if self.first_admin_email and len(self.first_admin_password) < SHORTEST_ADMIN_PASSWORD:
+    def check_first_admin_password(self) -> "Settings":
+        if self.first_admin_email and len(self.first_admin_password) < MIN_ADMIN_PASSWORD_LENGTH:
             raise ValueError(
-                f"FIRST_ADMIN_PASSWORD must have at least {SHORTEST_ADMIN_PASSWORD} characters"
+                f"FIRST_ADMIN_PASSWORD must have at least {MIN_ADMIN_PASSWORD_LENGTH} characters"
                 " when FIRST_ADMIN_EMAIL is given"
             )
         password = self.first_admin_password.get_secret_value()
-        if self.environment != "development" and is_common(password):
+        if self.environment != "development" and is_common_password(password):
             raise ValueError("FIRST_ADMIN_PASSWORD must not be among the first that are tried")
         return self
 
     @model_validator(mode="after")
-    def client_secrets_of_their_own(self) -> "Settings":
+    def check_own_secrets(self) -> "Settings":
         if self.environment == "development":
             return self
         if any(len(secret) < MIN_SECRET_LENGTH for secret in self.jwt_previous_secret_keys):

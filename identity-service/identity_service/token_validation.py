@@ -27,14 +27,14 @@ from sqlalchemy.exc import DBAPIError
 
 from chassis.auth import USER_ADAPTER, User
 
-from .crypto.tokens import InvalidToken, Kind, digest, is_api_key, read
-from .database import now, reader
-from .models import Account, ApiKey, Client, LoginSession, Role, user_roles
+from .crypto.tokens import InvalidToken, TokenType, compute_digest, decode_token, is_api_key
+from .database import autocommit_engine, now
+from .models import Account, ApiKey, LoginSession, OAuthClient, Role, user_roles
 from .settings import settings
 
-DELEGATE = "auth:delegate"
+DELEGATE_PERMISSION = "auth:delegate"
 
-PERSON_COLUMNS = (
+SELECT_USER = (
     select(
         Account.id.label("user_id"),
         Account.email,
@@ -44,31 +44,31 @@ PERSON_COLUMNS = (
     )
     .outerjoin_from(Account, user_roles)
     .outerjoin(Role)
-    .where(Account.is_let_in)
+    .where(Account.can_log_in)
     .order_by(Role.name)
 )
-PERSON = PERSON_COLUMNS.where(Account.id == bindparam("subject"))
+SELECT_USER_BY_ID = SELECT_USER.where(Account.id == bindparam("subject"))
 
-STATEMENTS: dict[Kind, Executable] = {
-    Kind.ACCESS: PERSON.add_columns(null().label("actor"))
+STATEMENTS_BY_TOKEN_TYPE: dict[TokenType, Executable] = {
+    TokenType.ACCESS: SELECT_USER_BY_ID.add_columns(null().label("actor"))
     .join(LoginSession, LoginSession.user_id == Account.id)
     .where(LoginSession.id == bindparam("session_id"), LoginSession.expires_at > func.now()),
-    Kind.DELEGATED: PERSON.add_columns(Client.client_id.label("actor"))
-    .join(Client, Client.id == bindparam("session_id"))
-    .where(Client.permissions.contains([DELEGATE])),
-    Kind.SERVICE: select(
-        Client.id.label("user_id"),
+    TokenType.DELEGATED: SELECT_USER_BY_ID.add_columns(OAuthClient.client_id.label("actor"))
+    .join(OAuthClient, OAuthClient.id == bindparam("session_id"))
+    .where(OAuthClient.permissions.contains([DELEGATE_PERMISSION])),
+    TokenType.SERVICE: select(
+        OAuthClient.id.label("user_id"),
         null().label("email"),
         true().label("is_verified"),
         literal("service").label("role"),
-        Client.permissions,
+        OAuthClient.permissions,
         null().label("actor"),
-    ).where(Client.id == bindparam("subject"), Client.id == bindparam("session_id")),
+    ).where(OAuthClient.id == bindparam("subject"), OAuthClient.id == bindparam("session_id")),
 }
 
 
-OF_KEY = (
-    PERSON_COLUMNS.add_columns(
+SELECT_BY_API_KEY = (
+    SELECT_USER.add_columns(
         null().label("actor"),
         ApiKey.id.label("key_id"),
         ApiKey.scopes,
@@ -80,72 +80,80 @@ OF_KEY = (
     .where(or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
 )
 # Services that keep an answer ask again after this, which is how the use of a key is noticed.
-KEY_KEPT = timedelta(minutes=5)
-USE_NOTED_EVERY = timedelta(minutes=1)
-LATEST = datetime.max.replace(tzinfo=UTC)
+API_KEY_CACHE_TIME = timedelta(minutes=5)
+LAST_USED_PRECISION = timedelta(minutes=1)
+FAR_FUTURE = datetime.max.replace(tzinfo=UTC)
 
 
-class Identifier:
+class TokenValidator:
     """Answers whom a token speaks for."""
 
     def __init__(self) -> None:
         # First come, first served, which the pool is not; and it leaves the rest some connections.
-        self._turns = asyncio.Semaphore(settings.database_pool_size)
+        self._slots = asyncio.Semaphore(settings.database_pool_size)
 
     async def __call__(self, token: str) -> dict[str, Any]:
         """What /auth/validate answers. Raises InvalidToken."""
         if is_api_key(token):
-            return await self._key(token)
-        claims = read(token)
+            return await self._validate_api_key(token)
+        claims = decode_token(token)
         parameters = {"subject": claims.subject, "session_id": claims.session_id}
-        rows = await self._ask(STATEMENTS[claims.kind], parameters)
-        return answer(rows, claims.session_id, claims.expires_at)
+        rows = await self._fetch_rows(STATEMENTS_BY_TOKEN_TYPE[claims.token_type], parameters)
+        return describe_token(rows, claims.session_id, claims.expires_at)
 
-    async def _key(self, key: str) -> dict[str, Any]:
-        rows = await self._ask(OF_KEY, {"digest": digest(key)})
+    async def _validate_api_key(self, key: str) -> dict[str, Any]:
+        rows = await self._fetch_rows(SELECT_BY_API_KEY, {"digest": compute_digest(key)})
         found = rows[0]
-        if found.last_used_at is None or now() - found.last_used_at > USE_NOTED_EVERY:
-            await note_use(found.key_id)
-        said = answer(rows, found.key_id, min(found.expires_at or LATEST, now() + KEY_KEPT))
-        return said | {"permissions": narrowed(said["permissions"], found.scopes)}
+        if found.last_used_at is None or now() - found.last_used_at > LAST_USED_PRECISION:
+            await record_api_key_use(found.key_id)
+        said = describe_token(
+            rows, found.key_id, min(found.expires_at or FAR_FUTURE, now() + API_KEY_CACHE_TIME)
+        )
+        return said | {"permissions": limit_to_scopes(said["permissions"], found.scopes)}
 
-    async def _ask(self, statement: Executable, parameters: dict[str, Any]) -> Sequence[Row[Any]]:
+    async def _fetch_rows(
+        self, statement: Executable, parameters: dict[str, Any]
+    ) -> Sequence[Row[Any]]:
         """Raises InvalidToken when there is no row."""
-        async with self._turns:
+        async with self._slots:
             try:
-                rows = await ask(statement, parameters)
+                rows = await execute_statement(statement, parameters)
             except DBAPIError as error:
                 # A restarted database drops every connection: once is enough to notice.
                 if not error.connection_invalidated:
                     raise
-                rows = await ask(statement, parameters)
+                rows = await execute_statement(statement, parameters)
         if not rows:
             raise InvalidToken
         return rows
 
-    async def user(self, token: str) -> User:
+    async def authenticate(self, token: str) -> User:
         return USER_ADAPTER.validate_python(await self(token))
 
 
-async def ask(statement: Executable, parameters: dict[str, Any]) -> Sequence[Row[Any]]:
-    async with reader.connect() as connection:
+async def execute_statement(
+    statement: Executable, parameters: dict[str, Any]
+) -> Sequence[Row[Any]]:
+    async with autocommit_engine.connect() as connection:
         return (await connection.execute(statement, parameters)).all()
 
 
-async def note_use(key_id: UUID) -> None:
-    async with reader.connect() as connection:
+async def record_api_key_use(key_id: UUID) -> None:
+    async with autocommit_engine.connect() as connection:
         used = update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=func.now())
         await connection.execute(used)
 
 
-def narrowed(permissions: list[str], scopes: list[str]) -> list[str]:
+def limit_to_scopes(permissions: list[str], scopes: list[str]) -> list[str]:
     """What a key may do: what its owner may now, as far as its scopes go."""
     if "*" in permissions:
         return sorted(scopes)
     return permissions if "*" in scopes else sorted({*permissions} & {*scopes})
 
 
-def answer(rows: Sequence[Row[Any]], session_id: UUID, expires_at: datetime) -> dict[str, Any]:
+def describe_token(
+    rows: Sequence[Row[Any]], session_id: UUID, expires_at: datetime
+) -> dict[str, Any]:
     first = rows[0]
     return {
         "valid": True,
@@ -162,8 +170,8 @@ def answer(rows: Sequence[Row[Any]], session_id: UUID, expires_at: datetime) -> 
 
 
 @asynccontextmanager
-async def locally(app: FastAPI) -> AsyncIterator[None]:
+async def local_authentication(app: FastAPI) -> AsyncIterator[None]:
     """Identity asks itself; every other service has chassis.auth.through_identity."""
-    app.state.identify = Identifier()
-    app.state.authenticate = app.state.identify.user
+    app.state.token_validator = TokenValidator()
+    app.state.authenticate = app.state.token_validator.authenticate
     yield

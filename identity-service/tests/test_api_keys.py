@@ -224,7 +224,10 @@ def test_somebody_has_so_many_keys_and_no_more(
         id=person.id,
     )
 
-    assert (make_key(person).status_code, make_key(person).json()["code"]) == (409, "TooManyKeys")
+    assert (make_key(person).status_code, make_key(person).json()["code"]) == (
+        409,
+        "TooManyApiKeys",
+    )
 
 
 @pytest.mark.parametrize("made_up", ["key_", "key_x", "key_" + "A" * 43, "key_\x00", "key_é"])

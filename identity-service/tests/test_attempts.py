@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from chassis.redis_client import RedisClient
 from identity_service.main import app
-from identity_service.rate_limits import Attempts, network_of
+from identity_service.rate_limits import RateLimiter, get_network
 from identity_service.settings import settings
 
 from .conftest import PASSWORD, Person, bearer, running
@@ -142,7 +142,7 @@ def too_often(client: TestClient) -> Callable[..., None]:
 
     async def note(*network: str) -> None:
         for _ in range(300):
-            await app.state.attempts.note(*network)
+            await app.state.rate_limiter.count_for_network(*network)
 
     def noted(*network: str) -> None:
         assert client.portal is not None
@@ -238,9 +238,9 @@ def test_the_current_password_cannot_be_guessed_with_a_stolen_token(person: Pers
 def without_redis(client: TestClient) -> Iterator[None]:
     """Attempts that are counted in a Redis that nobody can reach."""
     nowhere = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
-    before, app.state.attempts = app.state.attempts, Attempts(RedisClient(nowhere))
+    before, app.state.rate_limiter = app.state.rate_limiter, RateLimiter(RedisClient(nowhere))
     yield
-    app.state.attempts = before
+    app.state.rate_limiter = before
 
 
 def test_without_redis_people_log_in_and_guessing_is_still_no_use(
@@ -254,7 +254,7 @@ def test_without_redis_people_log_in_and_guessing_is_still_no_use(
 def test_a_redis_that_hangs_costs_a_moment_only() -> None:
     async def begin(url: str) -> float:
         redis = RedisClient(settings.model_copy(update={"redis_url": url}))
-        wait = await Attempts(redis).begin("somebody")
+        wait = await RateLimiter(redis).count_attempt("somebody")
         await redis.aclose()
         return wait
 
@@ -277,7 +277,7 @@ def test_a_redis_that_hangs_costs_a_moment_only() -> None:
     ],
 )
 def test_a_customer_with_many_addresses_is_one_network(ip: str | None, network: str) -> None:
-    assert network_of(ip) == network
+    assert get_network(ip) == network
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_a_link_verifies_the_address_once(
     second = client.request(method, "/auth/verify-email", **follow)  # type: ignore[arg-type]
 
     assert (first.status_code, second.status_code) == (200, 410)
-    assert second.json()["code"] == "LinkUsedUp"
+    assert second.json()["code"] == "InvalidLink"
     assert person.request("GET", "/auth/me").json()["is_verified"] is True
 
 

@@ -8,21 +8,22 @@ import sys
 import asyncpg  # type: ignore[import-untyped]
 import pyotp
 
-from identity_service.crypto.passwords import HASHER
-from identity_service.crypto.tokens import digest
+from identity_service.crypto.passwords import PASSWORD_HASHER
+from identity_service.crypto.tokens import compute_digest
 from tools.localdev.test_servers import TemporaryServers
 
 from .conftest import FOLDER, PASSWORD, running
 
 APP = pyotp.TOTP(pyotp.random_base32())
+STORED_HASH = PASSWORD_HASHER.hash(PASSWORD)
 OF_THE_FIRST_VERSION = f"""
 INSERT INTO roles VALUES ('auditor', 'Of their own.', '{{users:read,audit:read}}', false);
-INSERT INTO users VALUES (gen_random_uuid(), 'ada@example.com', 'Ada', '{HASHER.hash(PASSWORD)}',
+INSERT INTO users VALUES (gen_random_uuid(), 'ada@example.com', 'Ada', '{STORED_HASH}',
     NULL, '{{}}', 'en', 'UTC', true, true, now(), now());
 INSERT INTO user_roles SELECT id, 'auditor' FROM users;
 INSERT INTO sessions SELECT gen_random_uuid(), id, '192.0.2.7', 'Lynx', now(), now(),
     now() + interval '1 day' FROM users;
-INSERT INTO refresh_tokens SELECT '\\x{digest("of then").hex()}', id FROM sessions;
+INSERT INTO refresh_tokens SELECT '\\x{compute_digest("of then").hex()}', id FROM sessions;
 INSERT INTO audit_events SELECT gen_random_uuid(), now(), 'user.created', NULL, NULL, id, NULL,
     NULL, '{{}}' FROM users;
 """

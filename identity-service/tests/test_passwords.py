@@ -10,7 +10,7 @@ import pytest
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 
-from identity_service.crypto.passwords import MOST_WAITING
+from identity_service.crypto.passwords import MAX_WAITING_HASHES
 
 from .conftest import PASSWORD, Person, eventually
 
@@ -98,8 +98,8 @@ def test_newcomers_leave_room_for_those_who_log_in(client: TestClient, person: P
         new = {"email": f"{uuid4()}@example.com", "password": PASSWORD, "name": "Ada"}
         return client.post("/auth/register", json=new).status_code
 
-    with ThreadPoolExecutor(MOST_WAITING + 10) as threads:
-        coming = [threads.submit(come) for _ in range(MOST_WAITING + 10)]
+    with ThreadPoolExecutor(MAX_WAITING_HASHES + 10) as threads:
+        coming = [threads.submit(come) for _ in range(MAX_WAITING_HASHES + 10)]
         eventually(lambda: any(one.done() and one.result() == 503 for one in coming))
 
         assert person.again().status == 200

@@ -134,8 +134,8 @@ def test_turning_it_on_ends_every_other_session(person: Person) -> None:
 
     assert answered.status_code == 200
     assert (person.status, elsewhere.status) == (200, 401)
-    assert person.request("POST", "/auth/mfa/totp").json()["code"] == "SecondFactorOn"
-    assert confirm(person, app.code()).json()["code"] == "SecondFactorOn"
+    assert person.request("POST", "/auth/mfa/totp").json()["code"] == "SecondFactorEnabled"
+    assert confirm(person, app.code()).json()["code"] == "SecondFactorEnabled"
 
 
 def test_a_code_is_good_once(client: TestClient, person: Person, phone: App) -> None:
@@ -274,7 +274,10 @@ def test_turned_off_it_is_not_asked_for(client: TestClient, person: Person, phon
     assert person.request("DELETE", "/auth/mfa/totp").status_code == 204
 
     assert "access_token" in log_in(client, person)
-    assert person.request("POST", "/auth/mfa/recovery-codes").json()["code"] == "SecondFactorOff"
+    assert (
+        person.request("POST", "/auth/mfa/recovery-codes").json()["code"]
+        == "SecondFactorNotEnabled"
+    )
 
 
 def test_an_administrator_turns_it_off_for_whoever_lost_everything(

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from sqlalchemy import bindparam, select
 
-from identity_service.database import reader
+from identity_service.database import autocommit_engine
 from identity_service.models import Account
 
 ROW = select(Account.id, Account.email, Account.name).where(Account.id == bindparam("user_id"))
@@ -16,7 +16,7 @@ app = FastAPI()
 
 @app.get("/row/{user_id}")
 async def read_row(user_id: UUID) -> JSONResponse:
-    async with reader.connect() as connection:
+    async with autocommit_engine.connect() as connection:
         found = (await connection.execute(ROW, {"user_id": user_id})).one()
     return JSONResponse({"id": str(found.id), "email": found.email, "name": found.name})
 

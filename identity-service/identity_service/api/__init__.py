@@ -14,6 +14,6 @@ unversioned_router.include_router(api_keys.router, tags=["Programs"])
 
 router = APIRouter()
 router.include_router(unversioned_router)
-router.include_router(api_keys.accounts_router, tags=["Programs"])
+router.include_router(api_keys.service_accounts_router, tags=["Programs"])
 router.include_router(roles.router, tags=["Roles"])
 router.include_router(audit_events.router, tags=["Audit"])

@@ -13,15 +13,15 @@ from chassis.routing import APIRouter
 from ..database import DbSession
 from ..models import AuditEvent
 from ..schemas.bodies import AuditEventRead
-from ..schemas.fields import Storable, Time
+from ..schemas.fields import CheckedText, Time
 
 router = APIRouter(prefix="/audit-events")
 
-Action = Annotated[str | None, Query(max_length=100), Storable]
+Action = Annotated[str | None, Query(max_length=100), CheckedText]
 Auditor = Annotated[User, require_permission("audit:read")]
 
 
-def wanted(
+def select_events(
     actor: UUID | None = None,
     subject: UUID | None = None,
     action: Action = None,
@@ -36,12 +36,12 @@ def wanted(
     return found.where(AuditEvent.at < until) if until else found
 
 
-Wanted = Annotated[Any, Depends(wanted)]
+MatchingEvents = Annotated[Any, Depends(select_events)]
 
 
 @router.get("", response_model=Page[AuditEventRead])
 async def list_audit_events(
-    auditor: Auditor, session: DbSession, page: PageRequest, wanted: Wanted
+    auditor: Auditor, session: DbSession, page: PageRequest, wanted: MatchingEvents
 ) -> Any:
     """What happened, the newest first: to whom, by whom, since when."""
     return await session.run_sync(paginate, wanted, page, AuditEvent.id)

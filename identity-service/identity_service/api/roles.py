@@ -10,14 +10,14 @@ from chassis.idempotency import idempotent
 from chassis.pagination import Page, PageRequest, paginate
 from chassis.routing import APIRouter
 
-from ..audit import note_origin
+from ..audit import remember_origin
 from ..database import DbSession
 from ..models import Role
-from ..schemas.bodies import RoleCreate, RolePatch, RoleRead
+from ..schemas.bodies import RoleCreate, RoleRead, RoleUpdate
 from ..schemas.fields import RoleName
 from ..users import roles
 
-router = APIRouter(prefix="/roles", dependencies=[Depends(note_origin)])
+router = APIRouter(prefix="/roles", dependencies=[Depends(remember_origin)])
 Idempotent = idempotent(DbSession)
 
 Reader = Annotated[User, require_permission("roles:read")]
@@ -33,22 +33,22 @@ async def list_roles(reader: Reader, session: DbSession, page: PageRequest) -> A
 @router.post("", response_model=RoleRead, status_code=201, dependencies=[Idempotent])
 async def create_role(new: RoleCreate, admin: Admin, session: DbSession) -> Role:
     """Make a role of permissions that you have yourself."""
-    return await roles.create(session, admin, new)
+    return await roles.create_role(session, admin, new)
 
 
 @router.get("/{name}", response_model=RoleRead)
 async def read_role(name: RoleName, reader: Reader, session: DbSession) -> Role:
     """One role."""
-    return await roles.find(session, name)
+    return await roles.get_role(session, name)
 
 
 @router.patch("/{name}", response_model=RoleRead)
-async def update_role(name: RoleName, patch: RolePatch, admin: Admin, session: DbSession) -> Role:
+async def update_role(name: RoleName, patch: RoleUpdate, admin: Admin, session: DbSession) -> Role:
     """Change what a role permits, at once for everybody who has it."""
-    return await roles.update(session, admin, name, patch)
+    return await roles.update_role(session, admin, name, patch)
 
 
 @router.delete("/{name}", status_code=204)
 async def delete_role(name: RoleName, admin: Admin, session: DbSession) -> None:
     """Delete a role and take it from everybody who has it."""
-    await roles.remove(session, admin, name)
+    await roles.delete_role(session, admin, name)

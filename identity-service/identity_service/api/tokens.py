@@ -11,28 +11,38 @@ from chassis.routing import APIRouter
 from chassis.schemas import check_text
 
 from .. import change_feed
-from ..audit import note_origin
+from ..audit import remember_origin
 from ..crypto.tokens import InvalidToken
 from ..database import DbSession
 from ..machine_access import service_clients
-from ..rate_limits import Guard
-from ..schemas.bodies import AccessToken, ClientCredentials, Feed, TokenBody, Validation
+from ..rate_limits import Limiter
+from ..schemas.bodies import (
+    AccessToken,
+    ChangeFeed,
+    ClientCredentials,
+    ValidatedToken,
+    ValidationRequest,
+)
 
 router = APIRouter(prefix="/auth")
 
-Follower = Annotated[User, require_permission("auth:changes")]
+FeedReader = Annotated[User, require_permission("auth:changes")]
 
-BODY = {"content": {"application/json": {"schema": TokenBody.model_json_schema()}}}
+VALIDATION_BODY = {
+    "content": {"application/json": {"schema": ValidationRequest.model_json_schema()}}
+}
 
 
-@router.post("/validate", response_model=Validation, openapi_extra={"requestBody": BODY})
-async def validate(request: Request) -> JSONResponse:
+@router.post(
+    "/validate", response_model=ValidatedToken, openapi_extra={"requestBody": VALIDATION_BODY}
+)
+async def validate_token(request: Request) -> JSONResponse:
     """Whose token it is and what they may do now. It comes as a bearer token or in the body."""
-    token = await presented_token(request)
-    return JSONResponse(await request.app.state.identify(token))
+    token = await get_presented_token(request)
+    return JSONResponse(await request.app.state.token_validator(token))
 
 
-async def presented_token(request: Request) -> str:
+async def get_presented_token(request: Request) -> str:
     """The header wins. Whatever is not a token is an invalid one: callers look at the status."""
     if "authorization" in request.headers:
         return get_bearer_token(request)
@@ -42,20 +52,20 @@ async def presented_token(request: Request) -> str:
         raise InvalidToken from error
 
 
-@router.post("/token", response_model=AccessToken, dependencies=[Depends(note_origin)])
-async def token(
-    given: Annotated[ClientCredentials, Form()], guard: Guard, session: DbSession
+@router.post("/token", response_model=AccessToken, dependencies=[Depends(remember_origin)])
+async def issue_token(
+    given: Annotated[ClientCredentials, Form()], limiter: Limiter, session: DbSession
 ) -> object:
     """A token for a service (OAuth2 client credentials), its own or on behalf of a user."""
-    return await service_clients.token(session, guard, given)
+    return await service_clients.issue_client_token(session, limiter, given)
 
 
-@router.get("/changes", response_model=Feed)
-async def changes_feed(
+@router.get("/changes", response_model=ChangeFeed)
+async def poll_changes(
     request: Request,
-    follower: Follower,
+    follower: FeedReader,
     after: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
     wait: Annotated[float, Query(ge=0, le=2)] = 2,
 ) -> object:
     """Whose kept answers to drop, in order; held for `wait` seconds while there is nothing."""
-    return await change_feed.poll(request.app.state.bell, after, wait)
+    return await change_feed.poll_changes(request.app.state.change_notifier, after, wait)

@@ -2,12 +2,12 @@
 
 from chassis.routing import APIRouter
 
-from ..crypto.signing_keys import PUBLISHED
+from ..crypto.signing_keys import PUBLIC_JWKS
 
 router = APIRouter()
 
 
 @router.get("/.well-known/jwks.json", include_in_schema=False)
-async def jwks() -> dict[str, object]:
+async def read_jwks() -> dict[str, object]:
     """Empty as long as the keys are secrets (HS256)."""
-    return {"keys": PUBLISHED}
+    return {"keys": PUBLIC_JWKS}

@@ -18,71 +18,71 @@ from chassis.errors import Unavailable
 
 from ..settings import settings
 
-HASHER = PasswordHasher(
+PASSWORD_HASHER = PasswordHasher(
     time_cost=settings.argon2_time_cost,
     memory_cost=settings.argon2_memory_kib,
     parallelism=settings.argon2_parallelism,
 )
-NICE = 8  # leaves the other requests six sevenths of a busy core
-NOBODYS = HASHER.hash(secrets.token_hex())
-MOST_WAITING = 200  # some seconds of work; whoever comes then would give up before their turn
-PLACES = asyncio.Semaphore(MOST_WAITING)
+HASHING_THREAD_NICENESS = 8  # leaves the other requests six sevenths of a busy core
+DUMMY_HASH = PASSWORD_HASHER.hash(secrets.token_hex())
+MAX_WAITING_HASHES = 200  # some seconds of work; whoever comes then would give up before their turn
+HASH_SLOTS = asyncio.Semaphore(MAX_WAITING_HASHES)
 # Strangers can register as often as they like: for logins there is always room.
-FOR_NEW = asyncio.Semaphore(MOST_WAITING // 2)
+REGISTRATION_SLOTS = asyncio.Semaphore(MAX_WAITING_HASHES // 2)
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def step_back() -> None:
+def lower_thread_priority() -> None:
     """Linux alone gives each thread a priority of its own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HASHING_THREAD_NICENESS)
 
 
-ONE_THREAD = ThreadPoolExecutor(1, "passwords", initializer=step_back)
+HASHING_THREAD = ThreadPoolExecutor(1, "passwords", initializer=lower_thread_priority)
 
 
-async def in_turn(work: Callable[..., Answer], *arguments: str) -> Answer:
+async def run_in_hashing_thread(work: Callable[..., Result], *arguments: str) -> Result:
     """Raises Unavailable when too many wait already."""
-    async with place_among(PLACES):
-        return await asyncio.get_running_loop().run_in_executor(ONE_THREAD, work, *arguments)
+    async with reserve_slot(HASH_SLOTS):
+        return await asyncio.get_running_loop().run_in_executor(HASHING_THREAD, work, *arguments)
 
 
 @asynccontextmanager
-async def place_among(places: asyncio.Semaphore) -> AsyncIterator[None]:
-    if places.locked():
+async def reserve_slot(slots: asyncio.Semaphore) -> AsyncIterator[None]:
+    if slots.locked():
         raise Unavailable("Too many people are logging in at once", retry_after=5)
-    async with places:
+    async with slots:
         yield
 
 
-async def hashed(password: str) -> str:
+async def hash_new_password(password: str) -> str:
     """Of a new password. Raises Unavailable when too many wait already."""
-    async with place_among(FOR_NEW):
-        return await in_turn(HASHER.hash, password)
+    async with reserve_slot(REGISTRATION_SLOTS):
+        return await run_in_hashing_thread(PASSWORD_HASHER.hash, password)
 
 
-async def matches(password_hash: str | None, password: str) -> bool:
+async def verify_password(password_hash: str | None, password: str) -> bool:
     """Whether it is the password. With nobody's hash it takes as long to say no."""
-    return await in_turn(verify, password_hash or NOBODYS, password)
+    return await run_in_hashing_thread(matches_hash, password_hash or DUMMY_HASH, password)
 
 
-def verify(password_hash: str, password: str) -> bool:
+def matches_hash(password_hash: str, password: str) -> bool:
     try:
-        if is_foreign(password_hash):
+        if is_bcrypt_hash(password_hash):
             return bcrypt.checkpw(password.encode()[:72], password_hash.encode())
-        return HASHER.verify(password_hash, password)
+        return PASSWORD_HASHER.verify(password_hash, password)
     except (VerificationError, InvalidHashError, ValueError):
         return False
 
 
-def is_foreign(password_hash: str) -> bool:
+def is_bcrypt_hash(password_hash: str) -> bool:
     """From a system that people were brought over from, in bcrypt."""
     return password_hash.startswith("$2")
 
 
-async def up_to_date(password_hash: str, password: str) -> str:
+async def rehash_if_outdated(password_hash: str, password: str) -> str:
     """The hash, or a new one if it was made in a weaker way than is asked for now."""
-    if is_foreign(password_hash) or HASHER.check_needs_rehash(password_hash):
-        return await in_turn(HASHER.hash, password)
+    if is_bcrypt_hash(password_hash) or PASSWORD_HASHER.check_needs_rehash(password_hash):
+        return await run_in_hashing_thread(PASSWORD_HASHER.hash, password)
     return password_hash

@@ -22,20 +22,24 @@ from ..database import now
 from ..settings import settings
 from . import signing_keys
 
-REQUIRED = {f"require_{claim}": True for claim in ("iss", "aud", "sub", "jti", "iat", "exp")}
-API_KEY = "key_"  # how each begins, so that it is told from other tokens, by scanners too
-SHOWN = 12  # characters of a key by which its owner knows it
-LONGEST = 4096  # characters; ours have about 500
+REQUIRED_CLAIMS = {f"require_{claim}": True for claim in ("iss", "aud", "sub", "jti", "iat", "exp")}
+API_KEY_PREFIX = "key_"  # how each begins, so that it is told from other tokens, by scanners too
+SHOWN_API_KEY_LENGTH = 12  # characters of a key by which its owner knows it
+MAX_TOKEN_LENGTH = 4096  # characters; ours have about 500
 
 
-def keys_for(purpose: bytes) -> list[bytes]:
+def derive_keys(purpose: bytes) -> list[bytes]:
     """Keys of their own, so that no signature of one purpose ever serves another; newest first."""
-    return [hmac.digest(secret.encode(), purpose, "sha256") for secret in signing_keys.SECRETS]
+    return [
+        hmac.digest(secret.encode(), purpose, "sha256") for secret in signing_keys.SIGNING_SECRETS
+    ]
 
 
-REFRESH_KEYS = keys_for(b"successors of refresh tokens")
-LINK_KEY = keys_for(b"one-time links")[0]
-SEAL = MultiFernet([Fernet(urlsafe_b64encode(key)) for key in keys_for(b"second factors")])
+REFRESH_TOKEN_KEYS = derive_keys(b"successors of refresh tokens")
+LINK_KEY = derive_keys(b"one-time links")[0]
+SECRET_CIPHER = MultiFernet(
+    [Fernet(urlsafe_b64encode(key)) for key in derive_keys(b"second factors")]
+)
 
 
 class InvalidToken(Unauthenticated):
@@ -45,7 +49,7 @@ class InvalidToken(Unauthenticated):
         super().__init__("Invalid or expired token")
 
 
-class Kind(StrEnum):
+class TokenType(StrEnum):
     """The claim `type`: whose rights a token carries, and what its `sid` names."""
 
     ACCESS = "access"  # a person's, while the session `sid` is there
@@ -57,13 +61,15 @@ class Kind(StrEnum):
 class Claims:
     """What a token whose signature is ours says."""
 
-    kind: Kind
+    token_type: TokenType
     subject: UUID
     session_id: UUID
     expires_at: datetime
 
 
-def issue(kind: Kind, subject: UUID, session_id: UUID, seconds: int, **more: Any) -> str:
+def sign_token(
+    token_type: TokenType, subject: UUID, session_id: UUID, seconds: int, **more: Any
+) -> str:
     """A signed token that is good for so many seconds."""
     issued_at = int(now().timestamp())
     claims = {
@@ -74,90 +80,92 @@ def issue(kind: Kind, subject: UUID, session_id: UUID, seconds: int, **more: Any
         "jti": uuid4().hex,
         "iat": issued_at,
         "exp": issued_at + seconds,
-        "type": kind,
+        "type": token_type,
     }
     return jwt.encode(
-        claims | more, signing_keys.SIGNING, signing_keys.ALGORITHM, signing_keys.HEADERS
+        claims | more, signing_keys.SIGNING_KEY, signing_keys.ALGORITHM, signing_keys.TOKEN_HEADERS
     )
 
 
-def read(token: str) -> Claims:
+def decode_token(token: str) -> Claims:
     """Raises InvalidToken for every token but an unexpired one of ours."""
-    claims = verified(token)
+    claims = verify_signature(token)
     if claims.expires_at <= now():
         raise InvalidToken
     return claims
 
 
 @lru_cache(maxsize=2_000)  # of good ones: what is refused is not kept
-def verified(token: str) -> Claims:
+def verify_signature(token: str) -> Claims:
     """A signature does not change, and checking it costs as much as asking the database."""
-    if len(token) > LONGEST:
+    if len(token) > MAX_TOKEN_LENGTH:
         raise InvalidToken
     try:
         claims = jwt.decode(
             token,
-            signing_keys.CHECKING,  # type: ignore[arg-type]  # any of them
+            signing_keys.VERIFICATION_KEYS,  # type: ignore[arg-type]  # any of them
             algorithms=[signing_keys.ALGORITHM],
             audience=settings.jwt_audience,
             issuer=settings.jwt_issuer,
-            options=REQUIRED,
+            options=REQUIRED_CLAIMS,
         )
         expires_at = datetime.fromtimestamp(claims["exp"], UTC)
-        return Claims(Kind(claims["type"]), UUID(claims["sub"]), UUID(claims["sid"]), expires_at)
+        return Claims(
+            TokenType(claims["type"]), UUID(claims["sub"]), UUID(claims["sid"]), expires_at
+        )
     # RecursionError: a header of a thousand opening brackets.
     except (JOSEError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidToken from error
 
 
-def jittered(seconds: int) -> int:
+def jitter_lifetime(seconds: int) -> int:
     """A little less, at random, so that tokens of one moment are not all renewed in one moment."""
     return seconds - secrets.randbelow(seconds // 10 + 1)
 
 
-def new_refresh_token() -> str:
+def generate_refresh_token() -> str:
     return secrets.token_urlsafe(32)
 
 
 def is_api_key(token: str) -> bool:
-    return token.startswith(API_KEY)
+    return token.startswith(API_KEY_PREFIX)
 
 
-def new_api_key() -> str:
-    return API_KEY + secrets.token_urlsafe(32)
+def generate_api_key() -> str:
+    return API_KEY_PREFIX + secrets.token_urlsafe(32)
 
 
-def successors(refresh_token: str) -> list[str]:
+def derive_successors(refresh_token: str) -> list[str]:
     """What a refresh token is exchanged for: always the same, and nobody but us can tell what.
 
     So a request that lost a race gets the token that the winner got, and none is ever stored. The
     first is given out now; the others were, before the key was changed.
     """
-    return [derived(key, refresh_token.encode()) for key in REFRESH_KEYS]
+    return [derive_token(key, refresh_token.encode()) for key in REFRESH_TOKEN_KEYS]
 
 
-def of_link(mail_id: UUID) -> str:
+def derive_link_token(mail_id: UUID) -> str:
     """What makes the link in a mail secret: derived, so that it need not be kept anywhere."""
-    return derived(LINK_KEY, mail_id.bytes)
+    return derive_token(LINK_KEY, mail_id.bytes)
 
 
-def derived(key: bytes, message: bytes) -> str:
+def derive_token(key: bytes, message: bytes) -> str:
     return urlsafe_b64encode(hmac.digest(key, message, "sha256")).decode().rstrip("=")
 
 
-def digest(secret: str) -> bytes:
+def compute_digest(secret: str) -> bytes:
     """How a secret made of random bytes is stored. Passwords have a slower way: passwords.py."""
     return hashlib.sha256(secret.encode()).digest()
 
 
-def sealed(secret: str) -> str:
+def seal_secret(secret: str) -> str:
     """How a secret is stored that is needed as it is."""
-    return SEAL.encrypt(secret.encode()).decode()
+    return SECRET_CIPHER.encrypt(secret.encode()).decode()
 
 
-def unsealed(stored: str) -> str | None:
+def unseal_secret(stored: str) -> str | None:
     """None for what was sealed with a key that is named no more."""
     try:
-        return SEAL.decrypt(stored).decode()
+        return SECRET_CIPHER.decrypt(stored).decode()
     except fernet.InvalidToken:
         return None

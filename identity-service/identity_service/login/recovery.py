@@ -10,94 +10,102 @@ from chassis.auth import User
 from .. import audit, change_feed
 from ..crypto import passwords
 from ..machine_access import api_keys
-from ..mail import service as mail
-from ..mail.texts import Kind
+from ..mail import service as mail_service
+from ..mail.texts import EmailKind
 from ..models import Account
-from ..rate_limits import Attempts, TooManyAttempts, network_of
+from ..rate_limits import RateLimiter, TooManyAttempts, get_network
 from ..schemas.bodies import PasswordChange, PasswordReset
-from ..sessions import service as sessions
-from ..users import service as users
+from ..sessions import service as session_service
+from ..users import service as user_service
 from . import second_factors
 from .service import WrongPassword, replace_password, require_password
 
 
 async def change_password(
-    session: AsyncSession, attempts: Attempts, by: User, change: PasswordChange
+    session: AsyncSession, limiter: RateLimiter, caller: User, change: PasswordChange
 ) -> None:
     """Ends every other session of the person. Raises WrongPassword and TooManyAttempts."""
-    old_hash = await require_password(session, attempts, by, change.current_password)
-    new_hash = await passwords.hashed(change.new_password)
-    user_id = UUID(by.user_id)
+    old_hash = await require_password(session, limiter, caller, change.current_password)
+    new_hash = await passwords.hash_new_password(change.new_password)
+    user_id = UUID(caller.user_id)
     if not await replace_password(session, user_id, old_hash, new_hash):
         raise WrongPassword("The password is wrong")
-    audit.record(session, "password.changed", by=by, subject=user_id)
-    await note_new_password(session, user_id)
-    await sessions.end_all(session, by, user_id, but=by.session_id)
+    audit.record(session, "password.changed", caller=caller, subject=user_id)
+    await finish_password_change(session, user_id)
+    await session_service.end_all_sessions(
+        session, caller, user_id, except_session_id=caller.session_id
+    )
 
 
-async def forgot_password(session: AsyncSession, attempts: Attempts, email: str) -> None:
+async def request_password_reset(session: AsyncSession, limiter: RateLimiter, email: str) -> None:
     """A link by mail, if there is somebody with the address. Raises TooManyAttempts."""
-    await write_to_address(session, attempts, Kind.RESET, email)
+    await send_link(session, limiter, EmailKind.RESET_PASSWORD, email)
 
 
 async def reset_password(session: AsyncSession, given: PasswordReset) -> None:
     """Ends every session and API key of whoever has read the mail. Raises LinkUsedUp."""
-    user_id = await mail.look_at(Kind.RESET, given.token)
-    new_hash = await passwords.hashed(given.new_password)
-    account = await follow(session, Kind.RESET, user_id, given.token)
-    if not account.is_let_in:
-        raise mail.LinkUsedUp
+    user_id = await mail_service.get_link_owner(EmailKind.RESET_PASSWORD, given.token)
+    new_hash = await passwords.hash_new_password(given.new_password)
+    account = await lock_user_and_use_link(session, EmailKind.RESET_PASSWORD, user_id, given.token)
+    if not account.can_log_in:
+        raise mail_service.InvalidLink
     if not account.is_verified:
-        await forget_whoever_was_there(session, account)
+        await remove_unverified_owner_data(session, account)
     account.password_hash, account.is_verified = new_hash, True
     audit.record(session, "password.reset", subject=user_id)
-    await note_new_password(session, user_id)
+    await finish_password_change(session, user_id)
     # Whoever has lost an account to somebody gets it back without what they log in with.
-    await api_keys.remove_all(session, user_id)
-    await sessions.end_all(session, None, user_id)
+    await api_keys.delete_all_api_keys(session, user_id)
+    await session_service.end_all_sessions(session, None, user_id)
 
 
-async def follow(session: AsyncSession, kind: Kind, user_id: UUID, token: str) -> Account:
+async def lock_user_and_use_link(
+    session: AsyncSession, kind: EmailKind, user_id: UUID, token: str
+) -> Account:
     """Whose link it was; locks them before their mails, like all who lock both."""
-    account = await users.find(session, user_id, to_change=True)
-    await mail.use_up(session, kind, token)
+    account = await user_service.get_user(session, user_id, for_update=True)
+    await mail_service.use_link(session, kind, token)
     return account
 
 
-async def forget_whoever_was_there(session: AsyncSession, account: Account) -> None:
+async def remove_unverified_owner_data(session: AsyncSession, account: Account) -> None:
     """Nobody has shown until now whose mailbox it is: it may all be of somebody else's making."""
     account.phone, account.push_tokens = None, []
-    await second_factors.turn_off(session, None, account.id)
+    await second_factors.disable(session, None, account.id)
 
 
-async def note_new_password(session: AsyncSession, user_id: UUID) -> None:
-    await mail.withdraw_links(session, user_id, Kind.RESET)
-    await second_factors.withdraw_challenges(session, user_id)
-    await mail.write(session, Kind.PASSWORD_CHANGED, user_id)
+async def finish_password_change(session: AsyncSession, user_id: UUID) -> None:
+    await mail_service.withdraw_links(session, user_id, EmailKind.RESET_PASSWORD)
+    await second_factors.delete_challenges(session, user_id)
+    await mail_service.queue_email(session, EmailKind.PASSWORD_CHANGED, user_id)
 
 
-async def resend_verification(session: AsyncSession, attempts: Attempts, email: str) -> None:
+async def resend_verification(session: AsyncSession, limiter: RateLimiter, email: str) -> None:
     """Raises TooManyAttempts."""
-    await write_to_address(session, attempts, Kind.VERIFY, email, ~Account.is_verified)
+    await send_link(session, limiter, EmailKind.VERIFY_EMAIL, email, ~Account.is_verified)
 
 
-async def write_to_address(
-    session: AsyncSession, attempts: Attempts, kind: Kind, email: str, *only: ColumnElement[bool]
+async def send_link(
+    session: AsyncSession,
+    limiter: RateLimiter,
+    kind: EmailKind,
+    email: str,
+    *only: ColumnElement[bool],
 ) -> None:
     """Recorded whoever it is, so that it takes as long for an address that nobody has."""
-    if wait := await attempts.note("mail", network_of(audit.origin()[0])):
+    if wait := await limiter.count_for_network("mail", get_network(audit.get_origin()[0])):
         raise TooManyAttempts("Too many mails were asked for", wait)
-    whose = select(Account.id).where(Account.email == email, Account.is_let_in, *only)
+    whose = select(Account.id).where(Account.email == email, Account.can_log_in, *only)
     user_id = await session.scalar(whose)
     audit.record(session, "mail.asked_for", subject=user_id, kind=kind)
     if user_id:
-        await mail.write(session, kind, user_id)
+        await mail_service.queue_email(session, kind, user_id)
 
 
-async def verify_address(session: AsyncSession, token: str) -> None:
+async def verify_email(session: AsyncSession, token: str) -> None:
     """Raises LinkUsedUp."""
-    user_id = await mail.look_at(Kind.VERIFY, token)
-    account = await follow(session, Kind.VERIFY, user_id, token)
+    user_id = await mail_service.get_link_owner(EmailKind.VERIFY_EMAIL, token)
+    account = await lock_user_and_use_link(session, EmailKind.VERIFY_EMAIL, user_id, token)
     account.is_verified = True
     audit.record(session, "email.verified", subject=user_id)
-    await change_feed.publish(session, user_id=user_id)
+    await change_feed.publish_change(session, user_id=user_id)

@@ -18,94 +18,107 @@ from .. import audit, change_feed
 from ..crypto import passwords, tokens
 from ..models import Account, ApiKey
 from ..schemas.bodies import ApiKeyCreate, ServiceAccountCreate
-from ..sessions import service as sessions
+from ..sessions import service as session_service
 from ..users import roles
-from ..users import service as users
+from ..users import service as user_service
 
-MOST = 50  # of one holder
+MAX_KEYS_PER_ACCOUNT = 50  # of one holder
 
 
-class TooManyKeys(Conflict):
+class TooManyApiKeys(Conflict):
     """Some must be removed first."""
 
 
-class SomebodyElses(Forbidden):
+class NotKeyOwner(Forbidden):
     """A key to a person's account is for that person alone to make."""
 
 
 async def create_service_account(
-    session: AsyncSession, by: User, new: ServiceAccountCreate
+    session: AsyncSession, caller: User, new: ServiceAccountCreate
 ) -> Account:
     account = Account(
         email=f"{secrets.token_hex(8)}@service-accounts.invalid",
         name=new.name,
-        password_hash=passwords.NOBODYS,
-        role_objects=await roles.named(session, new.roles, by),
+        password_hash=passwords.DUMMY_HASH,
+        role_objects=await roles.get_assignable_roles(session, new.roles, caller),
         is_service_account=True,
     )
     session.add(account)
     await session.flush()
-    audit.record(session, "service_account.created", by=by, subject=account.id, roles=new.roles)
+    audit.record(
+        session, "service_account.created", caller=caller, subject=account.id, roles=new.roles
+    )
     return account
 
 
-async def create(session: AsyncSession, by: User, user_id: UUID, new: ApiKeyCreate) -> ApiKey:
+async def create_api_key(
+    session: AsyncSession, caller: User, user_id: UUID, new: ApiKeyCreate
+) -> ApiKey:
     """With its secret, this once. Nobody gives a key rights that they do not have."""
-    await require_holder(session, by, user_id)
-    roles.require_all(by, new.scopes)
-    if (await session.scalar(select(func.count()).where(ApiKey.user_id == user_id)) or 0) >= MOST:
-        raise TooManyKeys(f"There are {MOST} keys already")
+    await require_key_owner(session, caller, user_id)
+    roles.require_permissions(caller, new.scopes)
+    if (
+        await session.scalar(select(func.count()).where(ApiKey.user_id == user_id)) or 0
+    ) >= MAX_KEYS_PER_ACCOUNT:
+        raise TooManyApiKeys(f"There are {MAX_KEYS_PER_ACCOUNT} keys already")
     key = ApiKey(user_id=user_id, **new.model_dump())
-    set_secret(key)
+    replace_secret(key)
     session.add(key)
     await session.flush()
-    audit.record(session, "api_key.created", by=by, subject=user_id, key=str(key.id), name=key.name)
+    audit.record(
+        session, "api_key.created", caller=caller, subject=user_id, key=str(key.id), name=key.name
+    )
     return key
 
 
-async def require_holder(session: AsyncSession, by: User, user_id: UUID) -> None:
+async def require_key_owner(session: AsyncSession, caller: User, user_id: UUID) -> None:
     """Oneself, or a service account of no more rights than one's own; locks the account."""
-    account = await users.find_governed(session, by, user_id)
-    await sessions.require_open(session, by)
-    if by.user_id != str(user_id) and not account.is_service_account:
-        raise SomebodyElses("Only its owner makes keys to an account")
+    account = await user_service.get_user_to_change(session, caller, user_id)
+    await session_service.require_open_session(session, caller)
+    if caller.user_id != str(user_id) and not account.is_service_account:
+        raise NotKeyOwner("Only its owner makes keys to an account")
 
 
-def set_secret(key: ApiKey) -> None:
-    key.secret = tokens.new_api_key()
-    key.prefix, key.digest = key.secret[: tokens.SHOWN], tokens.digest(key.secret)
+def replace_secret(key: ApiKey) -> None:
+    key.secret = tokens.generate_api_key()
+    key.prefix, key.digest = (
+        key.secret[: tokens.SHOWN_API_KEY_LENGTH],
+        tokens.compute_digest(key.secret),
+    )
 
 
-def of_user(user_id: UUID) -> Select[Any]:
+def select_api_keys(user_id: UUID) -> Select[Any]:
     return select(ApiKey).where(ApiKey.user_id == user_id)
 
 
-async def find(session: AsyncSession, user_id: UUID, key_id: UUID) -> ApiKey:
+async def get_api_key(session: AsyncSession, user_id: UUID, key_id: UUID) -> ApiKey:
     """Raises NotFound."""
-    found = of_user(user_id).where(ApiKey.id == key_id).with_for_update()
+    found = select_api_keys(user_id).where(ApiKey.id == key_id).with_for_update()
     key: ApiKey | None = await session.scalar(found)
     if key is None:
         raise NotFound("There is no such key")
     return key
 
 
-async def rotate(session: AsyncSession, by: User, user_id: UUID, key_id: UUID) -> ApiKey:
+async def rotate_api_key(
+    session: AsyncSession, caller: User, user_id: UUID, key_id: UUID
+) -> ApiKey:
     """The same key with a new secret; the one of before is good no more, at once."""
-    await require_holder(session, by, user_id)
-    key = await find(session, user_id, key_id)
-    set_secret(key)
-    audit.record(session, "api_key.rotated", by=by, subject=user_id, key=str(key_id))
-    await change_feed.publish(session, user_id=user_id, session_id=key_id)
+    await require_key_owner(session, caller, user_id)
+    key = await get_api_key(session, user_id, key_id)
+    replace_secret(key)
+    audit.record(session, "api_key.rotated", caller=caller, subject=user_id, key=str(key_id))
+    await change_feed.publish_change(session, user_id=user_id, session_id=key_id)
     return key
 
 
-async def remove(session: AsyncSession, by: User, user_id: UUID, key_id: UUID) -> None:
-    await users.find_governed(session, by, user_id)
-    await session.delete(await find(session, user_id, key_id))
-    audit.record(session, "api_key.removed", by=by, subject=user_id, key=str(key_id))
-    await change_feed.publish(session, user_id=user_id, session_id=key_id)
+async def delete_api_key(session: AsyncSession, caller: User, user_id: UUID, key_id: UUID) -> None:
+    await user_service.get_user_to_change(session, caller, user_id)
+    await session.delete(await get_api_key(session, user_id, key_id))
+    audit.record(session, "api_key.removed", caller=caller, subject=user_id, key=str(key_id))
+    await change_feed.publish_change(session, user_id=user_id, session_id=key_id)
 
 
-async def remove_all(session: AsyncSession, user_id: UUID) -> None:
+async def delete_all_api_keys(session: AsyncSession, user_id: UUID) -> None:
     """The caller announces it, with what else there is."""
     await session.execute(delete(ApiKey).where(ApiKey.user_id == user_id))

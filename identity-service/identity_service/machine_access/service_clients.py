@@ -11,52 +11,56 @@ from chassis.errors import Forbidden, Unauthenticated
 
 from .. import audit
 from ..crypto import tokens
-from ..crypto.tokens import Kind
-from ..database import Refused
-from ..models import Account, Client
-from ..rate_limits import Attempts, TooManyAttempts, network_of
+from ..crypto.tokens import TokenType
+from ..database import CommitOnError
+from ..models import Account, OAuthClient
+from ..rate_limits import RateLimiter, TooManyAttempts, get_network
 from ..schemas.bodies import ClientCredentials
 from ..settings import settings
-from ..token_validation import DELEGATE
+from ..token_validation import DELEGATE_PERMISSION
 
-WRONG = "Wrong client id or secret"
+WRONG_CLIENT = "Wrong client id or secret"
 
 
-class WrongClient(Refused, Unauthenticated):
+class InvalidClient(CommitOnError, Unauthenticated):
     """The same for an unknown client and a wrong secret."""
 
 
-class NotDelegated(Refused, Forbidden):
+class DelegationDenied(CommitOnError, Forbidden):
     """A service acts for nobody, or not for this user."""
 
 
-async def token(
-    session: AsyncSession, attempts: Attempts, given: ClientCredentials
+async def issue_client_token(
+    session: AsyncSession, limiter: RateLimiter, given: ClientCredentials
 ) -> dict[str, Any]:
     """Raises WrongClient, NotDelegated and TooManyAttempts."""
-    client = await session.scalar(select(Client).where(Client.client_id == given.client_id))
-    if client is None or not is_secret_of(client, given.client_secret):
+    client = await session.scalar(
+        select(OAuthClient).where(OAuthClient.client_id == given.client_id)
+    )
+    if client is None or not has_secret(client, given.client_secret):
         # Only who is wrong is counted and made to wait: services share networks.
-        if wait := await attempts.note("client", network_of(audit.origin()[0])):
-            raise TooManyAttempts(WRONG, wait)
+        if wait := await limiter.count_for_network("client", get_network(audit.get_origin()[0])):
+            raise TooManyAttempts(WRONG_CLIENT, wait)
         audit.record(session, "client.refused", client_id=given.client_id)
-        raise WrongClient(WRONG)
+        raise InvalidClient(WRONG_CLIENT)
     if given.on_behalf_of is None:
-        return signed(client, Kind.SERVICE, client.id, settings.access_token_seconds)
+        return sign_client_token(
+            client, TokenType.SERVICE, client.id, settings.access_token_seconds
+        )
     await require_delegation(session, client, given.on_behalf_of)
     seconds = settings.delegated_token_seconds
     actor = {"sub": client.client_id}
-    return signed(client, Kind.DELEGATED, given.on_behalf_of, seconds, act=actor)
+    return sign_client_token(client, TokenType.DELEGATED, given.on_behalf_of, seconds, act=actor)
 
 
-def is_secret_of(client: Client, secret: str) -> bool:
-    return hmac.compare_digest(client.secret_digest, tokens.digest(secret))
+def has_secret(client: OAuthClient, secret: str) -> bool:
+    return hmac.compare_digest(client.secret_digest, tokens.compute_digest(secret))
 
 
-async def require_delegation(session: AsyncSession, client: Client, user_id: UUID) -> None:
-    active = select(Account.id).where(Account.id == user_id, Account.is_let_in)
-    if DELEGATE not in client.permissions:
-        reason = f"This needs the permission {DELEGATE}"
+async def require_delegation(session: AsyncSession, client: OAuthClient, user_id: UUID) -> None:
+    active = select(Account.id).where(Account.id == user_id, Account.can_log_in)
+    if DELEGATE_PERMISSION not in client.permissions:
+        reason = f"This needs the permission {DELEGATE_PERMISSION}"
     elif await session.scalar(active) is None:
         reason = "There is no active user with the id on_behalf_of"
     else:
@@ -64,9 +68,11 @@ async def require_delegation(session: AsyncSession, client: Client, user_id: UUI
     audit.record(
         session, "client.not_delegated", subject=user_id, client_id=client.client_id, reason=reason
     )
-    raise NotDelegated(reason)
+    raise DelegationDenied(reason)
 
 
-def signed(client: Client, kind: Kind, subject: UUID, seconds: int, **more: Any) -> dict[str, Any]:
-    access_token = tokens.issue(kind, subject, client.id, seconds, **more)
+def sign_client_token(
+    client: OAuthClient, kind: TokenType, subject: UUID, seconds: int, **more: Any
+) -> dict[str, Any]:
+    access_token = tokens.sign_token(kind, subject, client.id, seconds, **more)
     return {"access_token": access_token, "expires_in": seconds}

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from chassis.notification_outbox import NotificationOutbox
 
 from ..crypto import tokens
-from ..database import reader, session_maker
-from ..models import Client, Mail
+from ..database import autocommit_engine, session_maker
+from ..models import Mail, OAuthClient
 from ..settings import settings
-from . import service as mails
+from . import service as mail_service
 from . import texts
 
 POLL_SECONDS = 1.0
@@ -23,22 +23,24 @@ class OwnAccount:
     """Signs identity's own service token; every other service requests one from identity."""
 
     async def get_token(self, on_behalf_of: str | None = None) -> str:
-        query = select(Client.id).where(Client.client_id == settings.service_client_id)
-        async with reader.connect() as connection:
+        query = select(OAuthClient.id).where(OAuthClient.client_id == settings.service_client_id)
+        async with autocommit_engine.connect() as connection:
             own_id = (await connection.execute(query)).scalar_one()
-        return tokens.issue(tokens.Kind.SERVICE, own_id, own_id, settings.access_token_seconds)
+        return tokens.sign_token(
+            tokens.TokenType.SERVICE, own_id, own_id, settings.access_token_seconds
+        )
 
     def forget_token(self, on_behalf_of: str | None = None) -> None:
         """Do nothing: no token is cached."""
 
 
 def build_notification(session: Session, mail: Mail) -> dict[str, Any]:
-    mails.start_clock(session, mail)
-    variables = {**mail.variables, "link": mails.address_of(mail)}
+    mail_service.start_link_lifetime(session, mail)
+    variables = {**mail.variables, "link": mail_service.build_link(mail)}
     return {
         "recipient_id": str(mail.user_id),
         "category": "security",
-        **texts.written(mail.kind, variables),
+        **texts.render_email(mail.kind, variables),
     }
 
 

@@ -9,11 +9,10 @@ from pydantic import MISSING, BaseModel, ConfigDict, Field
 from chassis.schemas import STRICT
 
 from .fields import (
-    Code,
     Description,
     Email,
     Future,
-    Guess,
+    HiddenInput,
     Locale,
     Name,
     NewPassword,
@@ -23,6 +22,7 @@ from .fields import (
     PushTokens,
     RoleName,
     RoleNames,
+    SecondFactorCode,
     Secret,
     Time,
     Timezone,
@@ -41,25 +41,25 @@ class Registration(Request):
     name: Name
 
 
-class Credentials(Request):
+class LoginCredentials(Request):
     email: Email
     password: Secret
 
 
-class SecondFactorProof(Request):
+class ChallengeAnswer(Request):
     challenge: Secret
-    code: Code
+    code: SecondFactorCode
 
 
-class CodeOnly(Request):
-    code: Code
+class TotpConfirmation(Request):
+    code: SecondFactorCode
 
 
-class StepUp(Request):
+class StepUpProof(Request):
     """The code of whoever has a second factor, the password of everybody else."""
 
-    code: Code | None = Field(default=None, repr=False)
-    password: Guess | None = Field(default=None, repr=False)
+    code: SecondFactorCode | None = Field(default=None, repr=False)
+    password: HiddenInput | None = Field(default=None, repr=False)
 
 
 class ApiKeyCreate(Request):
@@ -73,7 +73,7 @@ class ServiceAccountCreate(Request):
     roles: RoleNames
 
 
-class Refresh(Request):
+class RefreshRequest(Request):
     refresh_token: Secret
 
 
@@ -82,19 +82,19 @@ class PasswordChange(Request):
     new_password: NewPassword
 
 
-class Address(Request):
+class EmailRequest(Request):
     email: Email
 
 
-class Link(Request):
+class LinkToken(Request):
     token: Secret
 
 
-class PasswordReset(Link):
+class PasswordReset(LinkToken):
     new_password: NewPassword
 
 
-class TokenBody(Request):
+class ValidationRequest(Request):
     token: str | None = None
 
 
@@ -107,7 +107,7 @@ class ClientCredentials(Request):
     on_behalf_of: UUID | None = None
 
 
-class Question(Request):
+class PermissionQuery(Request):
     permission: Permission
 
 
@@ -116,7 +116,7 @@ class UserCreate(Registration):
     is_verified: bool = False
 
 
-class UserPatch(Request):
+class UserUpdate(Request):
     email: Email | MISSING = MISSING
     name: Name | MISSING = MISSING
     is_active: bool | MISSING = MISSING
@@ -124,7 +124,7 @@ class UserPatch(Request):
     is_verified: bool | MISSING = MISSING
 
 
-class ProfilePatch(Request):
+class ProfileUpdate(Request):
     name: Name | MISSING = MISSING
     phone: Phone | MISSING | None = MISSING
     push_tokens: PushTokens | MISSING = MISSING
@@ -132,7 +132,7 @@ class ProfilePatch(Request):
     timezone: Timezone | MISSING = MISSING
 
 
-class UserRoles(Request):
+class RoleAssignment(Request):
     roles: RoleNames
 
 
@@ -143,7 +143,7 @@ class RoleCreate(Request):
     inherits: RoleNames = []
 
 
-class RolePatch(Request):
+class RoleUpdate(Request):
     description: Description | MISSING = MISSING
     permissions: Permissions | MISSING = MISSING
     inherits: RoleNames | MISSING = MISSING
@@ -165,7 +165,7 @@ class UserRead(Answer):
     created_at: datetime
 
 
-class Me(UserRead):
+class CurrentUserRead(UserRead):
     permissions: list[str]
 
 
@@ -186,17 +186,17 @@ class ContactsQuery(Request):
     user_ids: list[UUID] = Field(max_length=1000)
 
 
-class Contacts(Answer):
+class ContactList(Answer):
     items: list[Contact]
 
 
-class Rights(Answer):
+class UserPermissions(Answer):
     user_id: UUID
     roles: list[str]
     permissions: list[str]
 
 
-class Validation(Rights):
+class ValidatedToken(UserPermissions):
     valid: bool
     is_valid: bool
     email: str | None
@@ -206,13 +206,13 @@ class Validation(Rights):
     actor: str | None
 
 
-class Told(Answer):
+class Message(Answer):
     """What happened, for a person to read."""
 
     detail: str
 
 
-class Verdict(Answer):
+class PermissionAnswer(Answer):
     permission: str
     allowed: bool
 
@@ -236,7 +236,7 @@ class ChallengeRead(Answer):
     expires_in: int
 
 
-class SecondFactorSetUp(Answer):
+class TotpSetup(Answer):
     secret: str
     uri: str
     qr_code: str
@@ -256,7 +256,7 @@ class ApiKeyRead(Answer):
     last_used_at: datetime | None
 
 
-class ApiKeyMade(ApiKeyRead):
+class ApiKeyWithSecret(ApiKeyRead):
     """With the key itself, which is shown this once."""
 
     secret: str
@@ -268,7 +268,7 @@ class ChangeRead(Answer):
     session_id: UUID | None
 
 
-class Feed(Answer):
+class ChangeFeed(Answer):
     latest: int
     reset: bool
     changes: list[ChangeRead]

@@ -13,39 +13,44 @@ from chassis.auth import User
 from chassis.errors import Conflict, NotFound
 
 from .. import audit, change_feed
-from ..mail import service as mail
-from ..mail.texts import Kind
+from ..mail import service as mail_service
+from ..mail.texts import EmailKind
 from ..models import Account, Role, user_roles
-from ..schemas.bodies import ProfilePatch, UserCreate, UserPatch
-from ..sessions import service as sessions
+from ..schemas.bodies import ProfileUpdate, UserCreate, UserUpdate
+from ..sessions import service as session_service
 from . import roles
 
-VALIDATED = {"email", "is_active", "locked_until", "is_verified"}  # what its answer depends on
+FIELDS_IN_VALIDATION = {
+    "email",
+    "is_active",
+    "locked_until",
+    "is_verified",
+}  # what its answer depends on
 
 
 class EmailTaken(Conflict):
     """An address belongs to one person."""
 
 
-async def create(
-    session: AsyncSession, new: UserCreate, password_hash: str, by: User | None = None
+async def create_user(
+    session: AsyncSession, new: UserCreate, password_hash: str, caller: User | None = None
 ) -> Account:
     """Raises EmailTaken."""
     account = Account(
         **new.model_dump(include={"email", "name", "is_verified"}),
         password_hash=password_hash,
-        role_objects=await roles.named(session, new.roles, by),
+        role_objects=await roles.get_assignable_roles(session, new.roles, caller),
     )
-    async with one_per_address(session, new.email):
+    async with raise_if_email_is_taken(session, new.email):
         session.add(account)
-    audit.record(session, "user.created", by=by, subject=account.id, roles=account.roles)
+    audit.record(session, "user.created", caller=caller, subject=account.id, roles=account.roles)
     if not account.is_verified:
-        await mail.write(session, Kind.VERIFY, account.id)
+        await mail_service.queue_email(session, EmailKind.VERIFY_EMAIL, account.id)
     return account
 
 
 @asynccontextmanager
-async def one_per_address(session: AsyncSession, email: str) -> AsyncIterator[None]:
+async def raise_if_email_is_taken(session: AsyncSession, email: str) -> AsyncIterator[None]:
     """Raises EmailTaken, and what else was done in the transaction stays."""
     try:
         async with session.begin_nested():
@@ -54,77 +59,81 @@ async def one_per_address(session: AsyncSession, email: str) -> AsyncIterator[No
         raise EmailTaken(f"There is an account for {email} already") from error
 
 
-async def find(session: AsyncSession, user_id: UUID, to_change: bool = False) -> Account:
+async def get_user(session: AsyncSession, user_id: UUID, for_update: bool = False) -> Account:
     """Raises NotFound."""
-    account = await session.get(Account, user_id, with_for_update=to_change)
+    account = await session.get(Account, user_id, with_for_update=for_update)
     if account is None:
         raise NotFound("There is no such user")
     return account
 
 
-async def contacts(session: AsyncSession, user_ids: Collection[UUID]) -> Sequence[Account]:
+async def list_contacts(session: AsyncSession, user_ids: Collection[UUID]) -> Sequence[Account]:
     """Of those who are there."""
     wanted = select(Account).where(Account.id.in_(user_ids))
     return (await session.scalars(wanted.options(raiseload(Account.role_objects)))).all()
 
 
-async def find_governed(session: AsyncSession, by: User, user_id: UUID) -> Account:
+async def get_user_to_change(session: AsyncSession, caller: User, user_id: UUID) -> Account:
     """For changing somebody: whoever has fewer rights than them may not."""
-    account = await find(session, user_id, to_change=True)
-    roles.require_all(by, account.permissions)
+    account = await get_user(session, user_id, for_update=True)
+    roles.require_permissions(caller, account.permissions)
     return account
 
 
-async def update(
-    session: AsyncSession, by: User, user_id: UUID, patch: UserPatch | ProfilePatch
+async def update_user(
+    session: AsyncSession, caller: User, user_id: UUID, patch: UserUpdate | ProfileUpdate
 ) -> Account:
     """Raises EmailTaken. The sessions of somebody deactivated or locked end."""
-    account = await find_governed(session, by, user_id)
+    account = await get_user_to_change(session, caller, user_id)
     was_administrator = "*" in account.permissions
     given = patch.model_dump()
     has_moved = given.get("email", account.email) != account.email
     if has_moved:
-        await mail.withdraw_links(session, user_id, Kind.VERIFY, Kind.RESET)
+        await mail_service.withdraw_links(
+            session, user_id, EmailKind.VERIFY_EMAIL, EmailKind.RESET_PASSWORD
+        )
         given.setdefault("is_verified", False)
-    async with one_per_address(session, given.get("email", account.email)):
+    async with raise_if_email_is_taken(session, given.get("email", account.email)):
         for name, value in given.items():
             setattr(account, name, value)
     if has_moved and not account.is_verified:
-        await mail.write(session, Kind.VERIFY, user_id)
+        await mail_service.queue_email(session, EmailKind.VERIFY_EMAIL, user_id)
     state = patch.model_dump(mode="json", include={"is_active", "locked_until", "is_verified"})
-    audit.record(session, "user.updated", by=by, subject=user_id, fields=sorted(given), **state)
+    audit.record(
+        session, "user.updated", caller=caller, subject=user_id, fields=sorted(given), **state
+    )
     if was_administrator:
-        await roles.keep_an_administrator(session)
-    if not account.is_let_in:
-        await sessions.end_all(session, by, user_id)
-    elif not VALIDATED.isdisjoint(given):
-        await change_feed.publish(session, user_id=user_id)
+        await roles.require_remaining_administrator(session)
+    if not account.can_log_in:
+        await session_service.end_all_sessions(session, caller, user_id)
+    elif not FIELDS_IN_VALIDATION.isdisjoint(given):
+        await change_feed.publish_change(session, user_id=user_id)
     return account
 
 
-async def set_roles(
-    session: AsyncSession, by: User, user_id: UUID, role_names: Iterable[str]
+async def set_user_roles(
+    session: AsyncSession, caller: User, user_id: UUID, role_names: Iterable[str]
 ) -> Account:
-    account = await find_governed(session, by, user_id)
+    account = await get_user_to_change(session, caller, user_id)
     was_administrator = "*" in account.permissions
-    given = await roles.named(session, role_names, by)
+    given = await roles.get_assignable_roles(session, role_names, caller)
     # Not through the ORM, which fails over a role that was deleted since it looked.
     await session.execute(delete(user_roles).where(user_roles.c.user_id == user_id))
     chosen = select(literal(user_id), Role.name).where(Role.name.in_(r.name for r in given))
     await session.execute(insert(user_roles).from_select(["user_id", "role_name"], chosen))
     await session.refresh(account, ["role_objects"])
     if was_administrator:
-        await roles.keep_an_administrator(session)
-    audit.record(session, "user.roles_set", by=by, subject=user_id, roles=account.roles)
-    await change_feed.publish(session, user_id=user_id)
+        await roles.require_remaining_administrator(session)
+    audit.record(session, "user.roles_set", caller=caller, subject=user_id, roles=account.roles)
+    await change_feed.publish_change(session, user_id=user_id)
     return account
 
 
-async def remove(session: AsyncSession, by: User, user_id: UUID) -> None:
+async def delete_user(session: AsyncSession, caller: User, user_id: UUID) -> None:
     """For good, with the person's sessions; the audit trail keeps the id alone."""
-    account = await find_governed(session, by, user_id)
+    account = await get_user_to_change(session, caller, user_id)
     await session.execute(delete(Account).where(Account.id == user_id))
     if "*" in account.permissions:
-        await roles.keep_an_administrator(session)
-    audit.record(session, "user.deleted", by=by, subject=user_id)
-    await change_feed.publish(session, user_id=user_id)
+        await roles.require_remaining_administrator(session)
+    audit.record(session, "user.deleted", caller=caller, subject=user_id)
+    await change_feed.publish_change(session, user_id=user_id)

@@ -14,13 +14,13 @@ depends_on = None
 
 
 def upgrade() -> None:
-    replace(tokens.sealed)
+    replace(tokens.seal_secret)
     op.alter_column("second_factors", "secret", new_column_name="sealed_secret")
 
 
 def downgrade() -> None:
     op.alter_column("second_factors", "sealed_secret", new_column_name="secret")
-    replace(tokens.unsealed)
+    replace(tokens.unseal_secret)
 
 
 def replace(change: Callable[[str], str | None]) -> None:
