@@ -1,7 +1,7 @@
-"""The audit trail: who did what to whom, from where, under which trace id."""
+"""The audit trail: who did what to whom, from which address, under which trace id."""
 
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from fastapi import Request
@@ -12,19 +12,25 @@ from chassis.tracing import get_trace_id
 
 from .models import AuditEvent
 
-Origin = tuple[str | None, str | None]
-_origin: ContextVar[Origin] = ContextVar("origin")
+
+class Origin(NamedTuple):
+    """Says where a request came from; both are None outside a request."""
+
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+_origin: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039
 
 
 def get_origin() -> Origin:
-    """The address and the user agent of the request at hand; neither, outside any."""
-    return _origin.get((None, None))
+    return _origin.get()
 
 
 async def remember_origin(request: Request) -> None:
-    """A dependency of every router whose acts are recorded."""
+    """A dependency of every router whose actions are audited."""
     ip = request.client.host if request.client else None
-    _origin.set((ip, request.headers.get("user-agent", "")[:500]))
+    _origin.set(Origin(ip, request.headers.get("user-agent", "")[:500]))
 
 
 def record(
@@ -36,9 +42,9 @@ def record(
     subject: UUID | None = None,
     **details: Any,
 ) -> None:
-    """One event, in the transaction of the act itself.
+    """Adds an event to the transaction of the action itself.
 
-    The actor is whose token it was, `caller`, or without one whoever the caller said to be.
+    The acting user is `caller`, or `actor` where there is no token, as at a login.
     """
     session.add(
         AuditEvent(
@@ -46,7 +52,7 @@ def record(
             actor_id=UUID(caller.user_id) if caller else actor,
             acting_service=caller.actor if caller else None,
             subject_id=subject,
-            ip=get_origin()[0],
+            ip=get_origin().ip,
             trace_id=get_trace_id(),
             details=details,
         )

@@ -1,4 +1,4 @@
-"""Removes what is over once an hour: of people, too, who never come back."""
+"""Deletes expired rows once an hour, also those of users who never come back."""
 
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
@@ -12,27 +12,28 @@ from chassis.job_queue import DEAD, DONE
 from .database import session_maker
 from .models import Challenge, LoginSession, Mail
 
-PAUSE = 3600.0  # seconds
-AT_ONCE = 1_000  # rows, so that no statement takes long
-KEPT = timedelta(days=30)  # longer than any link is good for
+CLEANUP_INTERVAL_SECONDS = 3600.0
+DELETE_BATCH_SIZE = 1_000  # rows; keeps each statement short
+MAIL_RETENTION = timedelta(days=30)  # longer than any link is valid
 
-OVER = (
+EXPIRED_ROWS = (
     (LoginSession.id, LoginSession.expires_at <= func.now()),  # with their refresh tokens
     (Challenge.digest, Challenge.expires_at <= func.now()),
-    (Mail.id, Mail.status.in_([DONE, DEAD]) & (Mail.run_at < func.now() - KEPT)),
+    (Mail.id, Mail.status.in_([DONE, DEAD]) & (Mail.run_at < func.now() - MAIL_RETENTION)),
 )
 
 
 def run_cleanup(_: FastAPI) -> AbstractAsyncContextManager[None]:
-    return background_task("cleanup", sweep, PAUSE)
+    """Deletes expired rows as long as the app runs."""
+    return background_task("cleanup", delete_expired_rows, CLEANUP_INTERVAL_SECONDS)
 
 
-async def sweep() -> None:
-    """Leaves to others what they have locked."""
-    for key, is_over in OVER:
-        some = select(key).where(is_over).limit(AT_ONCE).with_for_update(skip_locked=True)
-        removal = delete(key.class_).where(key.in_(some)).returning(key)
-        removed = AT_ONCE
-        while removed == AT_ONCE:
+async def delete_expired_rows(batch_size: int = DELETE_BATCH_SIZE) -> None:
+    """Skips rows that another process has locked."""
+    for key, is_expired in EXPIRED_ROWS:
+        batch = select(key).where(is_expired).limit(batch_size).with_for_update(skip_locked=True)
+        deletion = delete(key.class_).where(key.in_(batch)).returning(key)
+        deleted = batch_size
+        while deleted == batch_size:
             async with session_maker.begin() as session:
-                removed = len((await session.scalars(removal)).all())
+                deleted = len((await session.scalars(deletion)).all())

@@ -1,7 +1,7 @@
-"""The database: one transaction per request, committed before the answer is sent."""
+"""The database: one transaction per request, committed before the response is sent."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends
@@ -11,19 +11,20 @@ from sqlalchemy.orm import DeclarativeBase
 
 from .settings import settings
 
-# A lock that somebody holds, or a database that is frozen, costs a 503 and not for ever. It says so
-# itself before asyncpg, which needs a new connection then, gives up on it. (LISTEN is no statement
-# that goes on.)
+# A held lock or a frozen database costs a request a 503 after these limits. PostgreSQL's limit is
+# below asyncpg's, because asyncpg drops the connection at its own. LISTEN is not affected: the
+# statement itself ends at once.
 CONNECT_ARGUMENTS = {
-    "timeout": 3,  # seconds, to connect
-    "command_timeout": 16,
+    "timeout": 3,  # seconds to connect
+    "command_timeout": 16,  # seconds
     "server_settings": {
         "statement_timeout": "15000",  # milliseconds
-        "idle_in_transaction_session_timeout": "30000",  # what a frozen process has locked
+        "idle_in_transaction_session_timeout": "30000",  # frees the locks of a frozen process
     },
 }
 
-# Overflow that is closed after each use would cost more than the requests it serves: all is kept.
+# Overflow connections are closed after each use, which costs more than the requests they serve, so
+# the pool keeps all of its connections instead.
 engine = create_async_engine(
     settings.get_driver_url("asyncpg"),
     pool_size=settings.database_pool_size + settings.database_max_overflow,
@@ -31,9 +32,9 @@ engine = create_async_engine(
     pool_timeout=5,
     pool_recycle=1800,
     connect_args=CONNECT_ARGUMENTS,
-    hide_parameters=True,  # in errors, and so in logs: they may be secrets
+    hide_parameters=True,  # keeps secrets out of error messages and logs
 )
-# One statement needs no transaction around it: two round trips less on the hot path.
+# A single statement needs no transaction; leaving it out saves two round trips on the hot path.
 autocommit_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 session_maker = async_sessionmaker(engine, expire_on_commit=False)
 
@@ -43,11 +44,7 @@ class Base(DeclarativeBase):
 
 
 class CommitOnError(Exception):
-    """Marks a refusal that leaves a trace, such as an audit event: what was written is kept."""
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
+    """Mixin for errors after which the transaction is still committed, to keep the audit event."""
 
 
 async def get_db_session() -> AsyncIterator[AsyncSession]:
@@ -60,6 +57,6 @@ async def get_db_session() -> AsyncIterator[AsyncSession]:
         await session.commit()
 
 
-# scope="function" commits before the response is sent, so a 201 means "saved". No turns are taken
-# here as elsewhere: whoever waits for a hash has a session, but no connection yet.
+# scope="function" commits before the response is sent, so that a 201 means "saved". A session takes
+# a connection at its first statement, so requests that wait for a password hash hold none.
 DbSession = Annotated[AsyncSession, Depends(get_db_session, scope="function")]

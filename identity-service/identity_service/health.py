@@ -1,6 +1,4 @@
-"""What identity's health depends on."""
-
-from pathlib import Path
+"""What must work for this service to be healthy."""
 
 import anyio.from_thread
 from fastapi import FastAPI
@@ -11,11 +9,9 @@ from chassis.health import build_health_router, ping_redis
 from chassis.migrations import get_current_revision, get_head_revision
 
 from .database import CONNECT_ARGUMENTS, engine
-from .settings import settings
+from .settings import SERVICE_FOLDER, settings
 
-FOLDER = Path(__file__).resolve().parent.parent
-
-# A connection of its own for each probe: the pool may be used up, or not be there before start-up.
+# Each probe opens a connection of its own: the pool may be exhausted, or not yet usable at start.
 probe_engine = create_async_engine(engine.url, poolclass=NullPool, connect_args=CONNECT_ARGUMENTS)
 
 
@@ -30,9 +26,11 @@ async def get_database_revision() -> str | None:
 
 
 def get_revisions() -> tuple[str | None, str | None]:
-    return anyio.from_thread.run(get_database_revision), get_head_revision(FOLDER)
+    """Returns the database's schema revision and the newest one of the migrations."""
+    current = anyio.from_thread.run(get_database_revision)
+    return current, get_head_revision(SERVICE_FOLDER)
 
 
 router = build_health_router(
-    settings, {"database": ping_database, "redis": ping_redis}, get_revisions
+    settings, {"database": ping_database, "redis": ping_redis}, schema=get_revisions
 )

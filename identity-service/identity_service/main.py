@@ -1,4 +1,4 @@
-"""The identity service. Start reading here: what it is made of, in the order it happens."""
+"""The identity service. Start reading here."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ from .token_validation import local_authentication
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.rate_limiter = RateLimiter(app.state.redis)
-    await wait_and_seed()
+    await wait_and_seed(settings)
     async with listen_for_changes(app), run_outbox(app), run_cleanup(app):
         yield
     await engine.dispose()
@@ -33,5 +33,5 @@ app = create_app(settings, lifespan=lifespan, authentication=local_authenticatio
 app.include_router(health_router, tags=["Health"])
 app.include_router(api_router, prefix="/api/v1")
 app.include_router(well_known.router)
-# Where the specification's clients look for them.
+# The specification's clients call these paths without the prefix.
 app.include_router(unversioned_router, include_in_schema=False)

@@ -1,4 +1,4 @@
-"""The tables. A person is an `Account` here, since `User` is whoever calls (chassis.auth)."""
+"""The tables. A user is an `Account` here, because `User` is the caller (chassis.auth)."""
 
 from datetime import datetime
 from typing import Any
@@ -23,10 +23,11 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 from uuid_utils.compat import uuid7
 
+from chassis.clock import now
 from chassis.idempotency import define_keys_table
 from chassis.notification_outbox import OutboxMixin
 
-from .database import Base, now
+from .database import Base
 
 define_keys_table(Base.metadata)
 
@@ -37,7 +38,7 @@ user_roles = Table(
     Column("role_name", ForeignKey("roles.name", ondelete="CASCADE"), primary_key=True, index=True),
 )
 
-# What a person has logged in with, so that something new is noticed.
+# The devices each user has logged in from, so that a login from a new one can be reported.
 devices = Table(
     "devices",
     Base.metadata,
@@ -47,7 +48,7 @@ devices = Table(
 
 
 class Role(Base):
-    """A named set of permissions. System roles are the migrations' and stay."""
+    """Names a set of permissions. System roles come from the migrations and cannot be changed."""
 
     __tablename__ = "roles"
 
@@ -61,7 +62,7 @@ class Role(Base):
 
 
 class Account(Base):
-    """A person. The address is stored in its one normal form, so that it is unique."""
+    """Represents a user. The email is stored in its normalized form, so it is unique."""
 
     __tablename__ = "users"
 
@@ -74,7 +75,7 @@ class Account(Base):
     locale: Mapped[str] = mapped_column(default="en")
     timezone: Mapped[str] = mapped_column(default="UTC")
     is_active: Mapped[bool] = mapped_column(default=True)
-    locked_until: Mapped[datetime | None]  # by an administrator; it ends by itself
+    locked_until: Mapped[datetime | None]  # set by an administrator
     is_verified: Mapped[bool] = mapped_column(default=False)
     is_service_account: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -107,7 +108,7 @@ class Account(Base):
 
 
 class LoginSession(Base):
-    """One login of one person on one device. It is there as long as it is good."""
+    """Represents one login of a user on one device. Ending a session deletes its row."""
 
     __tablename__ = "sessions"
 
@@ -117,13 +118,13 @@ class LoginSession(Base):
     user_agent: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
     last_used_at: Mapped[datetime] = mapped_column(default=now)
-    proved_at: Mapped[datetime] = mapped_column(default=now)  # that it is them, with all they have
+    proved_at: Mapped[datetime] = mapped_column(default=now)  # last login or step-up
     expires_at: Mapped[datetime]
-    is_current: Mapped[bool] = query_expression()  # the one in which the list is asked for
+    is_current: Mapped[bool] = query_expression()  # whether the request comes from it
 
 
 class RefreshToken(Base):
-    """Each token of a session, used ones too: that is how a second use is noticed."""
+    """Keeps each token of a session, used ones too, so that a second use is detected."""
 
     __tablename__ = "refresh_tokens"
 
@@ -135,7 +136,7 @@ class RefreshToken(Base):
 
 
 class Mail(OutboxMixin, Base):
-    """An email in the outbox, and the link in it, if there is one."""
+    """Queues an email for the communication service, and keeps the state of its link, if any."""
 
     __tablename__ = "mails"
 
@@ -155,7 +156,7 @@ class Mail(OutboxMixin, Base):
 
 
 class OAuthClient(Base):
-    """A service that has a token of its own."""
+    """Represents a service that may fetch tokens with OAuth2 client credentials."""
 
     __tablename__ = "service_clients"
 
@@ -166,10 +167,10 @@ class OAuthClient(Base):
 
 
 class ApiKey(Base):
-    """A login for a program. `secret` is there only when it was just made."""
+    """Lets an API client log in. `secret` is set only right after creation or rotation."""
 
     __tablename__ = "api_keys"
-    __allow_unmapped__ = True  # the secret
+    __allow_unmapped__ = True  # for `secret`
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
     user_id: Mapped[UUID] = mapped_column(ForeignKey(Account.id, ondelete="CASCADE"), index=True)
@@ -185,20 +186,20 @@ class ApiKey(Base):
 
 
 class SecondFactor(Base):
-    """An app that makes codes. It counts once a code was confirmed: then there is a last step."""
+    """Represents an authenticator app. It is enabled once `last_step`, its last code, is set."""
 
     __tablename__ = "second_factors"
 
     user_id: Mapped[UUID] = mapped_column(
         ForeignKey(Account.id, ondelete="CASCADE"), primary_key=True
     )
-    sealed_secret: Mapped[str]  # needed as it is, unlike a password: tokens.unsealed
+    sealed_secret: Mapped[str]  # see tokens.unseal_secret
     last_step: Mapped[int | None] = mapped_column(BigInteger)
     recovery_digests: Mapped[list[bytes]] = mapped_column(ARRAY(LargeBinary))
 
 
 class Challenge(Base):
-    """A login with the right password that still lacks its code."""
+    """Represents a login with the right password that still needs its code."""
 
     __tablename__ = "challenges"
 
@@ -208,7 +209,7 @@ class Challenge(Base):
 
 
 class Change(Base):
-    """Whose kept answers the other services must drop; both ids null: everybody's."""
+    """Names the cached users that other services must drop; two nulls mean all users."""
 
     __tablename__ = "changes"
 
@@ -218,7 +219,7 @@ class Change(Base):
 
 
 class AuditEvent(Base):
-    """What happened, for good: the database itself refuses to change or delete a row."""
+    """Records an action. A trigger in the database prevents changing and deleting rows."""
 
     __tablename__ = "audit_events"
 
@@ -232,7 +233,7 @@ class AuditEvent(Base):
     trace_id: Mapped[str | None]
     details: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)
 
-    # What the trail is searched by; ids are in the order of time.
+    # The filters of GET /audit-events; ids grow with time.
     __table_args__ = tuple(
         Index(f"ix_audit_events_{name}", name, "id")
         for name in ("action", "actor_id", "subject_id")

@@ -1,7 +1,7 @@
-"""How often somebody may guess: each round costs a longer wait than the last, and each wait ends.
+"""Limits how often passwords, codes and secrets can be guessed; each wait is longer than the last.
 
-Counted in Redis for all processes together; when Redis does not answer, each process counts for
-itself, so that people can still log in, and guessing is still no use.
+All processes count together in Redis. When Redis does not answer, each process counts in its own
+memory: users can still log in, and guessing stays slow.
 """
 
 import asyncio
@@ -24,73 +24,75 @@ from .database import CommitOnError
 
 logger = logging.getLogger(__name__)
 
-# A window is counted into only while the ones before it are open, so waits grow step by step.
+# Attempts count towards a longer window only while the shorter ones are open, so waits grow.
 ATTEMPT_LIMITS = parse_many("5/minute;10/10 minutes;50/day")
-# Of a whole network, over all accounts: many people may share one.
+# For a whole network, over all accounts: many users may share one.
 NETWORK_LIMIT = parse("300/10 minutes")
 AUDIT_LIMIT = parse("1/10 minutes")
-REDIS_TIMEOUT_SECONDS = 0.5  # seconds Redis may take
+REDIS_TIMEOUT_SECONDS = 0.5
 
 
 class TooManyAttempts(CommitOnError, TooManyRequests):
-    """Says no more than a wrong guess does, and when to come back."""
+    """Has the message of a wrong guess, and says when to try again."""
 
     def __init__(self, message: str, seconds: float) -> None:
         super().__init__(message, headers={"Retry-After": str(max(1, round(seconds)))})
 
 
 class RateLimiter:
+    """Counts attempts by keys such as ("second factor", user id)."""
+
     def __init__(self, redis: RedisClient) -> None:
-        shared = RedisStorage(
+        storage = RedisStorage(
             "async+redis://",
             implementation="redispy",
             connection_pool=redis.client.connection_pool,  # type: ignore[arg-type]
             key_prefix=redis.key("attempts", "limit"),
         )
-        self._redis_limiter = FixedWindowRateLimiter(shared)
+        self._redis_limiter = FixedWindowRateLimiter(storage)
         self._memory_limiter = FixedWindowRateLimiter(MemoryStorage())
 
-    async def count_attempt(self, *who: str) -> float:
-        """Counts an attempt before it is made; the seconds to wait if there were too many."""
+    async def count_attempt(self, *keys: str) -> float:
+        """Counts an attempt before it is made. Returns the seconds to wait, 0 if allowed."""
         for limit in ATTEMPT_LIMITS:
-            if not await self._call_limiter("hit", limit, *who):
-                return await self._get_wait(limit, *who)
+            if not await self._call_limiter("hit", limit, *keys):
+                return await self._get_wait(limit, *keys)
         return 0
 
-    async def reset_attempts(self, *who: str) -> None:
+    async def reset_attempts(self, *keys: str) -> None:
         for limit in ATTEMPT_LIMITS:
-            await self._call_limiter("clear", limit, *who)
+            await self._call_limiter("clear", limit, *keys)
 
-    async def count_for_network(self, *network: str) -> float:
-        """Counts what a network may not do for ever; the seconds to wait if it was too often."""
-        is_open = await self._call_limiter("hit", NETWORK_LIMIT, *network)
-        return 0 if is_open else await self._get_wait(NETWORK_LIMIT, *network)
+    async def count_for_network(self, *keys: str) -> float:
+        """Counts something a network may do only so often. Returns the seconds to wait."""
+        is_allowed = await self._call_limiter("hit", NETWORK_LIMIT, *keys)
+        return 0 if is_allowed else await self._get_wait(NETWORK_LIMIT, *keys)
 
     async def should_audit_block(self, network: str) -> bool:
-        """Once in a while, that a network has to wait: the trail does not grow with each guess."""
+        """True once per blocked network and period, so that guesses cannot fill the audit trail."""
         return bool(await self._call_limiter("hit", AUDIT_LIMIT, network))
 
     async def get_network_wait(self, network: str) -> float:
-        """The seconds that a network with too many failures has to wait."""
-        is_open = await self._call_limiter("test", NETWORK_LIMIT, network)
-        return 0 if is_open else await self._get_wait(NETWORK_LIMIT, network)
+        """Returns the seconds a network with too many failures has to wait, without counting."""
+        is_allowed = await self._call_limiter("test", NETWORK_LIMIT, network)
+        return 0 if is_allowed else await self._get_wait(NETWORK_LIMIT, network)
 
-    async def _get_wait(self, limit: RateLimitItem, *who: str) -> float:
-        stats = await self._call_limiter("get_window_stats", limit, *who)
+    async def _get_wait(self, limit: RateLimitItem, *keys: str) -> float:
+        stats = await self._call_limiter("get_window_stats", limit, *keys)
         return max(1.0, float(stats.reset_time) - time())
 
-    async def _call_limiter(self, question: str, limit: RateLimitItem, *who: str) -> Any:
-        hidden = [compute_digest(part).hex()[:32] for part in who]  # no addresses in Redis
+    async def _call_limiter(self, method: str, limit: RateLimitItem, *keys: str) -> Any:
+        hashed_keys = [compute_digest(key).hex()[:32] for key in keys]  # no addresses in Redis
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
-                return await getattr(self._redis_limiter, question)(limit, *hidden)
+                return await getattr(self._redis_limiter, method)(limit, *hashed_keys)
         except (RedisError, OSError, TimeoutError) as error:
-            logger.warning("attempts are counted by this process alone: %r", error)
-            return await getattr(self._memory_limiter, question)(limit, *hidden)
+            logger.warning("Redis does not answer; counting attempts in memory: %r", error)
+            return await getattr(self._memory_limiter, method)(limit, *hashed_keys)
 
 
 def get_network(ip: str | None) -> str:
-    """An IPv6 customer has a whole /64 of addresses."""
+    """Returns the network that shares a limit: an IPv6 customer has a whole /64 of addresses."""
     try:
         address = ipaddress.ip_address(ip or "")
     except ValueError:

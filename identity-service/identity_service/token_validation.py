@@ -1,13 +1,14 @@
-"""Whom a token speaks for and what they may do, as the database has it now: the hot path.
+"""Validates tokens: finds whose token it is and what they may do now. This is the hot path.
 
-One statement per kind of token, each with the same columns; a row per role.
+Each type of token takes one SQL statement. All statements return the same columns, and a row per
+role.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 from fastapi import FastAPI
@@ -26,9 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from chassis.auth import USER_ADAPTER, User
+from chassis.clock import now
 
 from .crypto.tokens import InvalidToken, TokenType, compute_digest, decode_token, is_api_key
-from .database import autocommit_engine, now
+from .database import autocommit_engine
 from .models import Account, ApiKey, LoginSession, OAuthClient, Role, user_roles
 from .settings import settings
 
@@ -66,7 +68,6 @@ STATEMENTS_BY_TOKEN_TYPE: dict[TokenType, Executable] = {
     ).where(OAuthClient.id == bindparam("subject"), OAuthClient.id == bindparam("session_id")),
 }
 
-
 SELECT_BY_API_KEY = (
     SELECT_USER.add_columns(
         null().label("actor"),
@@ -79,21 +80,36 @@ SELECT_BY_API_KEY = (
     .where(ApiKey.digest == bindparam("digest"))
     .where(or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
 )
-# Services that keep an answer ask again after this, which is how the use of a key is noticed.
+# Services validate a cached API key again after this time, which keeps `last_used_at` up to date.
 API_KEY_CACHE_TIME = timedelta(minutes=5)
 LAST_USED_PRECISION = timedelta(minutes=1)
 FAR_FUTURE = datetime.max.replace(tzinfo=UTC)
 
 
+class TokenDescription(TypedDict):
+    """The response of /auth/validate; schemas.tokens.ValidatedToken documents its fields."""
+
+    valid: bool
+    is_valid: bool
+    user_id: str
+    email: str | None
+    roles: list[str]
+    permissions: list[str]
+    session_id: str
+    expires_at: str
+    is_verified: bool
+    actor: str | None
+
+
 class TokenValidator:
-    """Answers whom a token speaks for."""
+    """Validates tokens against the database, for /auth/validate and for this service itself."""
 
     def __init__(self) -> None:
-        # First come, first served, which the pool is not; and it leaves the rest some connections.
+        # Serves validations in order, which the pool does not, and leaves connections to the rest.
         self._slots = asyncio.Semaphore(settings.database_pool_size)
 
-    async def __call__(self, token: str) -> dict[str, Any]:
-        """What /auth/validate answers. Raises InvalidToken."""
+    async def validate(self, token: str) -> TokenDescription:
+        """Raises InvalidToken."""
         if is_api_key(token):
             return await self._validate_api_key(token)
         claims = decode_token(token)
@@ -101,15 +117,19 @@ class TokenValidator:
         rows = await self._fetch_rows(STATEMENTS_BY_TOKEN_TYPE[claims.token_type], parameters)
         return describe_token(rows, claims.session_id, claims.expires_at)
 
-    async def _validate_api_key(self, key: str) -> dict[str, Any]:
+    async def authenticate(self, token: str) -> User:
+        """Raises InvalidToken."""
+        return USER_ADAPTER.validate_python(await self.validate(token))
+
+    async def _validate_api_key(self, key: str) -> TokenDescription:
         rows = await self._fetch_rows(SELECT_BY_API_KEY, {"digest": compute_digest(key)})
         found = rows[0]
         if found.last_used_at is None or now() - found.last_used_at > LAST_USED_PRECISION:
             await record_api_key_use(found.key_id)
-        said = describe_token(
-            rows, found.key_id, min(found.expires_at or FAR_FUTURE, now() + API_KEY_CACHE_TIME)
-        )
-        return said | {"permissions": limit_to_scopes(said["permissions"], found.scopes)}
+        expires_at = min(found.expires_at or FAR_FUTURE, now() + API_KEY_CACHE_TIME)
+        description = describe_token(rows, found.key_id, expires_at)
+        description["permissions"] = limit_to_scopes(description["permissions"], found.scopes)
+        return description
 
     async def _fetch_rows(
         self, statement: Executable, parameters: dict[str, Any]
@@ -119,16 +139,13 @@ class TokenValidator:
             try:
                 rows = await execute_statement(statement, parameters)
             except DBAPIError as error:
-                # A restarted database drops every connection: once is enough to notice.
+                # A restarted database has dropped every connection; the pool now opens new ones.
                 if not error.connection_invalidated:
                     raise
                 rows = await execute_statement(statement, parameters)
         if not rows:
             raise InvalidToken
         return rows
-
-    async def authenticate(self, token: str) -> User:
-        return USER_ADAPTER.validate_python(await self(token))
 
 
 async def execute_statement(
@@ -145,7 +162,7 @@ async def record_api_key_use(key_id: UUID) -> None:
 
 
 def limit_to_scopes(permissions: list[str], scopes: list[str]) -> list[str]:
-    """What a key may do: what its owner may now, as far as its scopes go."""
+    """Returns the permissions of a key: those that its owner has now and its scopes include."""
     if "*" in permissions:
         return sorted(scopes)
     return permissions if "*" in scopes else sorted({*permissions} & {*scopes})
@@ -153,7 +170,7 @@ def limit_to_scopes(permissions: list[str], scopes: list[str]) -> list[str]:
 
 def describe_token(
     rows: Sequence[Row[Any]], session_id: UUID, expires_at: datetime
-) -> dict[str, Any]:
+) -> TokenDescription:
     first = rows[0]
     return {
         "valid": True,
@@ -171,7 +188,7 @@ def describe_token(
 
 @asynccontextmanager
 async def local_authentication(app: FastAPI) -> AsyncIterator[None]:
-    """Identity asks itself; every other service has chassis.auth.through_identity."""
+    """Authenticates from the own database; other services use chassis.auth instead."""
     app.state.token_validator = TokenValidator()
     app.state.authenticate = app.state.token_validator.authenticate
     yield

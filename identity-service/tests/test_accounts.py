@@ -59,7 +59,7 @@ def test_an_address_is_taken_once_however_it_is_written(
     assert first.json()["id"] != second.json()["id"]
     assert log_in(client, f"{name}@example.com").id == first.json()["id"]
     assert log_in_with(client, f"{name}@example.com", "another phrase of it").status_code == 401
-    eventually(lambda: mailboxes.of(first.json()["id"], "You have an account already"))
+    eventually(lambda: mailboxes.of(first.json()["id"], "You already have an account"))
 
 
 def test_who_registers_does_not_learn_from_the_time_it_takes_whether_an_address_is_taken(

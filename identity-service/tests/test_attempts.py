@@ -179,7 +179,7 @@ def test_a_network_asks_for_so_many_mails_and_no_more(
 
     assert (refused.status_code, ask("192.0.2.96").status_code) == (429, 202)
     assert 1 <= int(refused.headers["Retry-After"]) <= 600
-    asked = "SELECT 1 FROM audit_events WHERE action = 'mail.asked_for' AND subject_id = :id"
+    asked = "SELECT 1 FROM audit_events WHERE action = 'email.requested' AND subject_id = :id"
     assert len(sql(asked, id=person.id)) == 1
 
 

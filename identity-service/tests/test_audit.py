@@ -71,7 +71,7 @@ def test_a_service_that_may_not_act_for_somebody_is_recorded(
     assert client.post("/auth/token", data=form).status_code == 403
 
     [event] = admin.request("GET", f"/audit-events?subject={person.id}&limit=1").json()["items"]
-    assert event["action"] == "client.not_delegated"
+    assert event["action"] == "client.delegation_denied"
     assert event["details"]["client_id"] == "content-service"
 
 

@@ -286,7 +286,7 @@ def test_reuse_of_a_refresh_token_is_told(
         token = client.post("/auth/refresh", json={"refresh_token": token}).json()["refresh_token"]
     client.post("/auth/refresh", json={"refresh_token": person.refresh_token})
 
-    (mail,) = eventually(lambda: mailboxes.of(person.id, "ended a session"))
+    (mail,) = eventually(lambda: mailboxes.of(person.id, "ended one of your sessions"))
 
     assert mail["channels"] == ["email", "in_app"]
 

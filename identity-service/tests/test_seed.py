@@ -5,12 +5,11 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from identity_service.seed import seed
-from identity_service.settings import settings
+from identity_service.settings import Settings, settings
 
 from .conftest import Person, log_in
 
@@ -20,13 +19,21 @@ INSERT INTO user_roles SELECT id, 'admin' FROM users WHERE email = 'admin@exampl
 """
 
 
-async def seed_many_at_once() -> None:
-    await asyncio.gather(*(seed() for _ in range(5)))
+async def seed_many_at_once(settings: Settings) -> None:
+    await asyncio.gather(*(seed(settings) for _ in range(5)))
 
 
-def start_again(client: TestClient) -> None:
+def start_again(client: TestClient, settings: Settings = settings) -> None:
     assert client.portal is not None
-    client.portal.call(seed_many_at_once)
+    client.portal.call(seed_many_at_once, settings)
+
+
+def with_first_admin(email: str) -> Settings:
+    """Return settings that name the first administrator."""
+    password = SecretStr("a first, long password")
+    return settings.model_copy(
+        update={"first_admin_email": email, "first_admin_password": password}
+    )
 
 
 def test_what_is_missing_is_added_once(client: TestClient, sql: SQL) -> None:
@@ -64,27 +71,16 @@ def test_a_service_that_is_no_longer_named_is_out(
     assert tuple(change) == (None, None)
 
 
-@pytest.fixture
-def first_admin(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Settings that name somebody."""
-
-    def name(email: str) -> None:
-        monkeypatch.setattr(settings, "first_admin_email", email)
-        monkeypatch.setattr(settings, "first_admin_password", SecretStr("a first, long password"))
-
-    return name
-
-
 def test_the_settings_make_the_first_administrator_and_no_second(
-    client: TestClient, sql: SQL, first_admin: Callable[[str], None]
+    client: TestClient, sql: SQL
 ) -> None:
     email = f"{uuid4()}@example.com"
-    first_admin(email)
-    start_again(client)
+    named = with_first_admin(email)
+    start_again(client, named)
     assert sql("SELECT 1 FROM users WHERE email = :email", email=email) == []
 
     sql("DELETE FROM user_roles WHERE role_name = 'admin'")
-    start_again(client)
+    start_again(client, named)
 
     sql(DEMO_ADMIN)
     first = log_in(client, email, "a first, long password")
@@ -93,12 +89,11 @@ def test_the_settings_make_the_first_administrator_and_no_second(
 
 
 def test_somebody_who_is_there_becomes_the_first_administrator(
-    client: TestClient, person: Person, sql: SQL, first_admin: Callable[[str], None]
+    client: TestClient, person: Person, sql: SQL
 ) -> None:
-    first_admin(person.email)
     sql("DELETE FROM user_roles WHERE role_name = 'admin'")
 
-    start_again(client)
+    start_again(client, with_first_admin(person.email))
 
     sql(DEMO_ADMIN)
     assert person.again().request("GET", "/auth/me").json()["roles"] == ["admin"]

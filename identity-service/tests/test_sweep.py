@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from identity_service import cleanup
+from identity_service.cleanup import delete_expired_rows
 
 from .conftest import Person, eventually
 
@@ -21,12 +21,10 @@ OF_SOMEBODY = """
 """
 
 
-@pytest.mark.parametrize("rows_at_once", [1, 1_000])
+@pytest.mark.parametrize("batch_size", [1, 1_000])
 def test_what_is_over_is_removed_and_nothing_else(
-    client: TestClient, person: Person, other: Person, sql: SQL,
-    monkeypatch: pytest.MonkeyPatch, rows_at_once: int,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(cleanup, "AT_ONCE", rows_at_once)
+    client: TestClient, person: Person, other: Person, sql: SQL, batch_size: int
+) -> None:
     person.again()
     waiting = "SELECT 1 FROM mails WHERE status <> 'done' AND user_id IN (:one, :two)"
     eventually(lambda: not sql(waiting, one=person.id, two=other.id))
@@ -39,7 +37,7 @@ def test_what_is_over_is_removed_and_nothing_else(
     sql(f"{died} WHERE user_id = :id", id=person.id)
 
     assert client.portal is not None
-    client.portal.call(cleanup.sweep)
+    client.portal.call(delete_expired_rows, batch_size)
 
     assert sql(OF_SOMEBODY, id=person.id) == []
     left = [row[0] for row in sql(OF_SOMEBODY, id=other.id)]

@@ -1,4 +1,4 @@
-"""The audit trail, for those who may read it."""
+"""The endpoint that reads the audit trail."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,28 +12,32 @@ from chassis.routing import APIRouter
 
 from ..database import DbSession
 from ..models import AuditEvent
-from ..schemas.bodies import AuditEventRead
+from ..schemas.audit_events import AuditEventRead
 from ..schemas.fields import CheckedText, Time
 
 router = APIRouter(prefix="/audit-events")
 
-Action = Annotated[str | None, Query(max_length=100), CheckedText]
+TextFilter = Annotated[str | None, Query(max_length=100), CheckedText]
 Auditor = Annotated[User, require_permission("audit:read")]
 
 
 def select_events(
     actor: UUID | None = None,
     subject: UUID | None = None,
-    action: Action = None,
-    trace_id: Action = None,
+    action: TextFilter = None,
+    trace_id: TextFilter = None,
     since: Time | None = None,
     until: Time | None = None,
 ) -> Select[Any]:
-    """The events that fit everything that is asked for."""
-    equal = {"actor_id": actor, "subject_id": subject, "action": action, "trace_id": trace_id}
-    found = select(AuditEvent).filter_by(**{name: v for name, v in equal.items() if v is not None})
-    found = found.where(AuditEvent.at >= since) if since else found
-    return found.where(AuditEvent.at < until) if until else found
+    """Combines the filters that are given; `until` is exclusive."""
+    filters = {"actor_id": actor, "subject_id": subject, "action": action, "trace_id": trace_id}
+    given = {name: value for name, value in filters.items() if value is not None}
+    events = select(AuditEvent).filter_by(**given)
+    if since:
+        events = events.where(AuditEvent.at >= since)
+    if until:
+        events = events.where(AuditEvent.at < until)
+    return events
 
 
 MatchingEvents = Annotated[Any, Depends(select_events)]
@@ -41,7 +45,7 @@ MatchingEvents = Annotated[Any, Depends(select_events)]
 
 @router.get("", response_model=Page[AuditEventRead])
 async def list_audit_events(
-    auditor: Auditor, session: DbSession, page: PageRequest, wanted: MatchingEvents
+    auditor: Auditor, session: DbSession, page: PageRequest, events: MatchingEvents
 ) -> Any:
-    """What happened, the newest first: to whom, by whom, since when."""
-    return await session.run_sync(paginate, wanted, page, AuditEvent.id)
+    """List audit events, newest first; filter by who acted, on whom, what they did, and when."""
+    return await session.run_sync(paginate, events, page, AuditEvent.id)

@@ -1,11 +1,10 @@
-"""Roles, for administrators."""
+"""Endpoints for roles."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import Depends
 from sqlalchemy import select
 
-from chassis.auth import User, require_permission
 from chassis.idempotency import idempotent
 from chassis.pagination import Page, PageRequest, paginate
 from chassis.routing import APIRouter
@@ -13,42 +12,41 @@ from chassis.routing import APIRouter
 from ..audit import remember_origin
 from ..database import DbSession
 from ..models import Role
-from ..schemas.bodies import RoleCreate, RoleRead, RoleUpdate
 from ..schemas.fields import RoleName
+from ..schemas.roles import RoleCreate, RoleRead, RoleUpdate
 from ..users import roles
+from .dependencies import RoleAdmin, RoleReader
 
 router = APIRouter(prefix="/roles", dependencies=[Depends(remember_origin)])
-Idempotent = idempotent(DbSession)
-
-Reader = Annotated[User, require_permission("roles:read")]
-Admin = Annotated[User, require_permission("roles:write")]
 
 
 @router.get("", response_model=Page[RoleRead])
-async def list_roles(reader: Reader, session: DbSession, page: PageRequest) -> Any:
-    """Every role."""
+async def list_roles(reader: RoleReader, session: DbSession, page: PageRequest) -> Any:
+    """List all roles."""
     return await session.run_sync(paginate, select(Role), page, Role.name)
 
 
-@router.post("", response_model=RoleRead, status_code=201, dependencies=[Idempotent])
-async def create_role(new: RoleCreate, admin: Admin, session: DbSession) -> Role:
-    """Make a role of permissions that you have yourself."""
+@router.post("", response_model=RoleRead, status_code=201, dependencies=[idempotent(DbSession)])
+async def create_role(new: RoleCreate, admin: RoleAdmin, session: DbSession) -> Role:
+    """Create a role; you can only include permissions that you have."""
     return await roles.create_role(session, admin, new)
 
 
 @router.get("/{name}", response_model=RoleRead)
-async def read_role(name: RoleName, reader: Reader, session: DbSession) -> Role:
-    """One role."""
+async def read_role(name: RoleName, reader: RoleReader, session: DbSession) -> Role:
+    """Show one role."""
     return await roles.get_role(session, name)
 
 
 @router.patch("/{name}", response_model=RoleRead)
-async def update_role(name: RoleName, patch: RoleUpdate, admin: Admin, session: DbSession) -> Role:
-    """Change what a role permits, at once for everybody who has it."""
-    return await roles.update_role(session, admin, name, patch)
+async def update_role(
+    name: RoleName, update: RoleUpdate, admin: RoleAdmin, session: DbSession
+) -> Role:
+    """Change a role, with immediate effect for all users who have it."""
+    return await roles.update_role(session, admin, name, update)
 
 
 @router.delete("/{name}", status_code=204)
-async def delete_role(name: RoleName, admin: Admin, session: DbSession) -> None:
-    """Delete a role and take it from everybody who has it."""
+async def delete_role(name: RoleName, admin: RoleAdmin, session: DbSession) -> None:
+    """Delete a role, and take it from all users who have it."""
     await roles.delete_role(session, admin, name)

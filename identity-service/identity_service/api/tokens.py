@@ -1,4 +1,4 @@
-"""What other services ask: is this token good, give me one, what has changed."""
+"""Endpoints for other services: validating tokens, issuing service tokens, the change feed."""
 
 import json
 from typing import Annotated
@@ -16,13 +16,8 @@ from ..crypto.tokens import InvalidToken
 from ..database import DbSession
 from ..machine_access import service_clients
 from ..rate_limits import Limiter
-from ..schemas.bodies import (
-    AccessToken,
-    ChangeFeed,
-    ClientCredentials,
-    ValidatedToken,
-    ValidationRequest,
-)
+from ..schemas.change_feed import ChangeFeed
+from ..schemas.tokens import AccessToken, ClientCredentials, ValidatedToken, ValidationRequest
 
 router = APIRouter(prefix="/auth")
 
@@ -34,16 +29,21 @@ VALIDATION_BODY = {
 
 
 @router.post(
-    "/validate", response_model=ValidatedToken, openapi_extra={"requestBody": VALIDATION_BODY}
+    "/validate",
+    response_model=ValidatedToken,
+    openapi_extra={"requestBody": VALIDATION_BODY},
 )
 async def validate_token(request: Request) -> JSONResponse:
-    """Whose token it is and what they may do now. It comes as a bearer token or in the body."""
+    """Tell whose token it is and what they may do now.
+
+    Send it as a bearer token or in the body.
+    """
     token = await get_presented_token(request)
-    return JSONResponse(await request.app.state.token_validator(token))
+    return JSONResponse(await request.app.state.token_validator.validate(token))
 
 
 async def get_presented_token(request: Request) -> str:
-    """The header wins. Whatever is not a token is an invalid one: callers look at the status."""
+    """Prefers the header. Raises InvalidToken for a malformed body, as for an invalid token."""
     if "authorization" in request.headers:
         return get_bearer_token(request)
     try:
@@ -54,18 +54,21 @@ async def get_presented_token(request: Request) -> str:
 
 @router.post("/token", response_model=AccessToken, dependencies=[Depends(remember_origin)])
 async def issue_token(
-    given: Annotated[ClientCredentials, Form()], limiter: Limiter, session: DbSession
-) -> object:
-    """A token for a service (OAuth2 client credentials), its own or on behalf of a user."""
-    return await service_clients.issue_client_token(session, limiter, given)
+    credentials: Annotated[ClientCredentials, Form()], limiter: Limiter, session: DbSession
+) -> AccessToken:
+    """Issue a token to a service (OAuth2 client credentials), also to act on behalf of a user."""
+    return await service_clients.issue_client_token(session, limiter, credentials)
 
 
 @router.get("/changes", response_model=ChangeFeed)
 async def poll_changes(
     request: Request,
-    follower: FeedReader,
+    reader: FeedReader,
     after: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
     wait: Annotated[float, Query(ge=0, le=2)] = 2,
-) -> object:
-    """Whose kept answers to drop, in order; held for `wait` seconds while there is nothing."""
+) -> ChangeFeed:
+    """Read the change feed: users whose cached permissions must be dropped.
+
+    A long poll: waits up to `wait` seconds for a change after `after`.
+    """
     return await change_feed.poll_changes(request.app.state.change_notifier, after, wait)

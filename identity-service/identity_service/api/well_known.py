@@ -1,4 +1,4 @@
-"""What anybody may know: the public keys, with which tokens are checked but not signed."""
+"""The endpoint that publishes the public keys, with which others verify access tokens."""
 
 from chassis.routing import APIRouter
 
@@ -9,5 +9,5 @@ router = APIRouter()
 
 @router.get("/.well-known/jwks.json", include_in_schema=False)
 async def read_jwks() -> dict[str, object]:
-    """Empty as long as the keys are secrets (HS256)."""
+    """List the public keys; empty for HS256, whose keys are secrets."""
     return {"keys": PUBLIC_JWKS}

@@ -1,4 +1,8 @@
-"""Passwords: argon2id, in one thread of low priority, so that logins never slow down the rest."""
+"""Hashes and verifies passwords with argon2id, without slowing down other requests.
+
+All hashing happens in one thread of low priority, and only a limited number of requests may wait
+for it.
+"""
 
 import asyncio
 import os
@@ -23,18 +27,20 @@ PASSWORD_HASHER = PasswordHasher(
     memory_cost=settings.argon2_memory_kib,
     parallelism=settings.argon2_parallelism,
 )
-HASHING_THREAD_NICENESS = 8  # leaves the other requests six sevenths of a busy core
+# Verified for unknown users, so that they take as long as known ones.
 DUMMY_HASH = PASSWORD_HASHER.hash(secrets.token_hex())
-MAX_WAITING_HASHES = 200  # some seconds of work; whoever comes then would give up before their turn
+
+HASHING_THREAD_NICENESS = 8  # leaves six sevenths of a busy core to other requests
+MAX_WAITING_HASHES = 200  # some seconds of work; clients beyond that would time out anyway
 HASH_SLOTS = asyncio.Semaphore(MAX_WAITING_HASHES)
-# Strangers can register as often as they like: for logins there is always room.
+# Anyone can register as often as they like, so half of the slots are reserved for logins.
 REGISTRATION_SLOTS = asyncio.Semaphore(MAX_WAITING_HASHES // 2)
 
 Result = TypeVar("Result")
 
 
 def lower_thread_priority() -> None:
-    """Linux alone gives each thread a priority of its own."""
+    """Runs at the start of the hashing thread; only Linux has a priority per thread."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HASHING_THREAD_NICENESS)
 
@@ -43,7 +49,7 @@ HASHING_THREAD = ThreadPoolExecutor(1, "passwords", initializer=lower_thread_pri
 
 
 async def run_in_hashing_thread(work: Callable[..., Result], *arguments: str) -> Result:
-    """Raises Unavailable when too many wait already."""
+    """Raises Unavailable when too many requests are waiting already."""
     async with reserve_slot(HASH_SLOTS):
         return await asyncio.get_running_loop().run_in_executor(HASHING_THREAD, work, *arguments)
 
@@ -51,19 +57,19 @@ async def run_in_hashing_thread(work: Callable[..., Result], *arguments: str) ->
 @asynccontextmanager
 async def reserve_slot(slots: asyncio.Semaphore) -> AsyncIterator[None]:
     if slots.locked():
-        raise Unavailable("Too many people are logging in at once", retry_after=5)
+        raise Unavailable("Too many people are logging in; try again in 5 seconds", retry_after=5)
     async with slots:
         yield
 
 
 async def hash_new_password(password: str) -> str:
-    """Of a new password. Raises Unavailable when too many wait already."""
+    """Raises Unavailable when too many requests are waiting already."""
     async with reserve_slot(REGISTRATION_SLOTS):
         return await run_in_hashing_thread(PASSWORD_HASHER.hash, password)
 
 
 async def verify_password(password_hash: str | None, password: str) -> bool:
-    """Whether it is the password. With nobody's hash it takes as long to say no."""
+    """Returns False for an unknown user (no hash) too, after the same time."""
     return await run_in_hashing_thread(matches_hash, password_hash or DUMMY_HASH, password)
 
 
@@ -77,12 +83,12 @@ def matches_hash(password_hash: str, password: str) -> bool:
 
 
 def is_bcrypt_hash(password_hash: str) -> bool:
-    """From a system that people were brought over from, in bcrypt."""
+    """Recognises hashes that were imported from another system."""
     return password_hash.startswith("$2")
 
 
 async def rehash_if_outdated(password_hash: str, password: str) -> str:
-    """The hash, or a new one if it was made in a weaker way than is asked for now."""
+    """Returns the hash, or a new one if it was made with weaker parameters than today's."""
     if is_bcrypt_hash(password_hash) or PASSWORD_HASHER.check_needs_rehash(password_hash):
         return await run_in_hashing_thread(PASSWORD_HASHER.hash, password)
     return password_hash

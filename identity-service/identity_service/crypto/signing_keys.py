@@ -1,4 +1,4 @@
-"""The keys of tokens: the newest signs, and those of before still check what they have signed."""
+"""The keys of access tokens: the newest one signs, and previous ones still verify."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ THUMBPRINT_MEMBERS = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y")} 
 
 
 def is_symmetric() -> bool:
-    """Whether what checks a token can also sign one, so that nobody else may have it."""
+    """Tells whether the key that verifies can also sign, so that it must stay secret."""
     return ALGORITHM.startswith("HS")
 
 
@@ -25,16 +25,17 @@ def load_verification_key(secret: str) -> Key:
 
 
 def build_public_jwk(key: Key) -> dict[str, Any]:
-    """A public key as others read it."""
+    """Describes a public key as a JSON Web Key; its id is the thumbprint of RFC 7638."""
     members = key.to_dict()
-    named = {name: members[name] for name in THUMBPRINT_MEMBERS[members["kty"]]}
-    digest = hashlib.sha256(json.dumps(named, separators=(",", ":")).encode()).digest()
-    return {**members, "kid": urlsafe_b64encode(digest).decode().rstrip("="), "use": "sig"}
+    identifying = {name: members[name] for name in THUMBPRINT_MEMBERS[members["kty"]]}
+    thumbprint = hashlib.sha256(json.dumps(identifying, separators=(",", ":")).encode()).digest()
+    key_id = urlsafe_b64encode(thumbprint).decode().rstrip("=")
+    return {**members, "kid": key_id, "use": "sig"}
 
 
 SIGNING_SECRETS = [secret.get_secret_value() for secret in settings.signing_secrets]
 SIGNING_KEY: Key = jwk.construct(SIGNING_SECRETS[0], ALGORITHM)
-# A key of before for another algorithm opens what it has sealed (tokens.py), and checks nothing.
+# A previous key for another algorithm verifies no tokens; tokens.py only unseals secrets with it.
 VERIFICATION_KEYS = [
     load_verification_key(secret) for secret in SIGNING_SECRETS if can_sign(secret, ALGORITHM)
 ]

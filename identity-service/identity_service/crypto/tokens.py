@@ -1,4 +1,9 @@
-"""The tokens: signed access tokens, and refresh tokens that only their holder can read."""
+"""Makes and checks tokens, and protects the secrets that are stored.
+
+Access tokens are signed (JWT). Refresh tokens, API keys and link tokens are random or derived
+strings of which the database stores only a digest. Secrets that are needed in the clear later are
+sealed, that is encrypted with a key derived from the signing secret.
+"""
 
 import hashlib
 import hmac
@@ -16,20 +21,20 @@ from cryptography.fernet import Fernet, MultiFernet
 from jose import jwt
 from jose.exceptions import JOSEError
 
+from chassis.clock import now
 from chassis.errors import Unauthenticated
 
-from ..database import now
 from ..settings import settings
 from . import signing_keys
 
 REQUIRED_CLAIMS = {f"require_{claim}": True for claim in ("iss", "aud", "sub", "jti", "iat", "exp")}
-API_KEY_PREFIX = "key_"  # how each begins, so that it is told from other tokens, by scanners too
-SHOWN_API_KEY_LENGTH = 12  # characters of a key by which its owner knows it
-MAX_TOKEN_LENGTH = 4096  # characters; ours have about 500
+API_KEY_PREFIX = "key_"  # tells API keys from other tokens, for secret scanners too
+SHOWN_API_KEY_LENGTH = 12  # characters that stay visible, so that owners recognise a key
+MAX_TOKEN_LENGTH = 4096  # characters; our own tokens have about 500
 
 
 def derive_keys(purpose: bytes) -> list[bytes]:
-    """Keys of their own, so that no signature of one purpose ever serves another; newest first."""
+    """Derives one key per signing secret, newest first; each purpose has keys of its own."""
     return [
         hmac.digest(secret.encode(), purpose, "sha256") for secret in signing_keys.SIGNING_SECRETS
     ]
@@ -43,23 +48,23 @@ SECRET_CIPHER = MultiFernet(
 
 
 class InvalidToken(Unauthenticated):
-    """Bad, expired or revoked: a caller is not told which."""
+    """Means a malformed, expired or revoked token; the client does not learn which."""
 
     def __init__(self) -> None:
         super().__init__("Invalid or expired token")
 
 
 class TokenType(StrEnum):
-    """The claim `type`: whose rights a token carries, and what its `sid` names."""
+    """Names whose rights a token carries (claim `type`), and so what its `sid` refers to."""
 
-    ACCESS = "access"  # a person's, while the session `sid` is there
-    SERVICE = "service"  # the service's own; `sid` is the service
-    DELEGATED = "delegated"  # a person's, for the service `sid` to act with
+    ACCESS = "access"  # a user's rights, while the session `sid` exists
+    SERVICE = "service"  # a service's own rights; `sid` is the service's id
+    DELEGATED = "delegated"  # a user's rights, for the service `sid` to act with
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token whose signature is ours says."""
+    """Holds what a token says whose signature is ours."""
 
     token_type: TokenType
     subject: UUID
@@ -70,7 +75,7 @@ class Claims:
 def sign_token(
     token_type: TokenType, subject: UUID, session_id: UUID, seconds: int, **more: Any
 ) -> str:
-    """A signed token that is good for so many seconds."""
+    """Issues a signed token that expires after `seconds`; `more` are further claims."""
     issued_at = int(now().timestamp())
     claims = {
         "iss": settings.jwt_issuer,
@@ -83,21 +88,24 @@ def sign_token(
         "type": token_type,
     }
     return jwt.encode(
-        claims | more, signing_keys.SIGNING_KEY, signing_keys.ALGORITHM, signing_keys.TOKEN_HEADERS
+        claims | more,
+        signing_keys.SIGNING_KEY,
+        signing_keys.ALGORITHM,
+        signing_keys.TOKEN_HEADERS,
     )
 
 
 def decode_token(token: str) -> Claims:
-    """Raises InvalidToken for every token but an unexpired one of ours."""
+    """Raises InvalidToken unless the token is ours and unexpired."""
     claims = verify_signature(token)
     if claims.expires_at <= now():
         raise InvalidToken
     return claims
 
 
-@lru_cache(maxsize=2_000)  # of good ones: what is refused is not kept
+@lru_cache(maxsize=2_000)  # only valid tokens are cached: an exception is not a result
 def verify_signature(token: str) -> Claims:
-    """A signature does not change, and checking it costs as much as asking the database."""
+    """Caches its results, because verifying a signature costs as much as a database query."""
     if len(token) > MAX_TOKEN_LENGTH:
         raise InvalidToken
     try:
@@ -110,16 +118,15 @@ def verify_signature(token: str) -> Claims:
             options=REQUIRED_CLAIMS,
         )
         expires_at = datetime.fromtimestamp(claims["exp"], UTC)
-        return Claims(
-            TokenType(claims["type"]), UUID(claims["sub"]), UUID(claims["sid"]), expires_at
-        )
+        token_type = TokenType(claims["type"])
+        return Claims(token_type, UUID(claims["sub"]), UUID(claims["sid"]), expires_at)
     # RecursionError: a header of a thousand opening brackets.
     except (JOSEError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidToken from error
 
 
 def jitter_lifetime(seconds: int) -> int:
-    """A little less, at random, so that tokens of one moment are not all renewed in one moment."""
+    """Shortens a lifetime by up to a tenth, so that tokens issued together expire apart."""
     return seconds - secrets.randbelow(seconds // 10 + 1)
 
 
@@ -136,16 +143,17 @@ def generate_api_key() -> str:
 
 
 def derive_successors(refresh_token: str) -> list[str]:
-    """What a refresh token is exchanged for: always the same, and nobody but us can tell what.
+    """Derives the tokens that a refresh token can be exchanged for, one per key, newest first.
 
-    So a request that lost a race gets the token that the winner got, and none is ever stored. The
-    first is given out now; the others were, before the key was changed.
+    The same token always has the same successors, so a request that loses a race gets the token
+    that the winner got, without any token being stored. Only the first is issued now; the others
+    were issued before the signing key was changed.
     """
     return [derive_token(key, refresh_token.encode()) for key in REFRESH_TOKEN_KEYS]
 
 
 def derive_link_token(mail_id: UUID) -> str:
-    """What makes the link in a mail secret: derived, so that it need not be kept anywhere."""
+    """Derives the secret part of an emailed link, so that it is not stored anywhere."""
     return derive_token(LINK_KEY, mail_id.bytes)
 
 
@@ -154,17 +162,17 @@ def derive_token(key: bytes, message: bytes) -> str:
 
 
 def compute_digest(secret: str) -> bytes:
-    """How a secret made of random bytes is stored. Passwords have a slower way: passwords.py."""
+    """Hashes a random secret for storage. Passwords need a slow hash instead: passwords.py."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def seal_secret(secret: str) -> str:
-    """How a secret is stored that is needed as it is."""
+    """Encrypts a secret for storage that is needed in the clear later."""
     return SECRET_CIPHER.encrypt(secret.encode()).decode()
 
 
 def unseal_secret(stored: str) -> str | None:
-    """None for what was sealed with a key that is named no more."""
+    """Returns None if the key that sealed it is no longer in the settings."""
     try:
         return SECRET_CIPHER.decrypt(stored).decode()
     except fernet.InvalidToken:

@@ -1,4 +1,4 @@
-"""The second factor: one-time codes from an app (TOTP), and recovery codes for when it is lost."""
+"""The second factor: codes from an authenticator app (TOTP), and recovery codes if it is lost."""
 
 import hmac
 import secrets
@@ -6,7 +6,6 @@ from base64 import b32encode
 from datetime import timedelta
 from textwrap import wrap
 from time import time
-from typing import Any
 from uuid import UUID
 
 import pyotp
@@ -15,20 +14,22 @@ from sqlalchemy import bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from chassis.auth import User
+from chassis.clock import now
 from chassis.errors import Conflict, Unauthenticated
 
 from .. import audit
 from ..crypto import tokens
-from ..database import CommitOnError, now
+from ..database import CommitOnError
 from ..models import Account, Challenge, SecondFactor
 from ..rate_limits import RateLimiter, TooManyAttempts
+from ..schemas.login import ChallengeRead, RecoveryCodes, TotpSetup
 from ..sessions import service as session_service
 from ..settings import settings
 
 CHALLENGE_SECONDS = 300
-TOTP_STEP_SECONDS = 30  # seconds that a code is shown; one step early or late is let pass
+TOTP_STEP_SECONDS = 30  # an app shows each code for one step; the steps beside it are accepted too
 RECOVERY_CODE_COUNT = 10
-WRONG_CODE = "This code is wrong, or was used already"
+WRONG_CODE = "This code is wrong or was already used"
 
 SELECT_LAST_STEP = select(SecondFactor.last_step).where(
     SecondFactor.user_id == bindparam("user_id")
@@ -36,21 +37,22 @@ SELECT_LAST_STEP = select(SecondFactor.last_step).where(
 
 
 class WrongCode(CommitOnError, Unauthenticated):
-    """A wrong code, one that was used, or the answer to a challenge that is over."""
+    """Raised for a wrong or used code, and for an expired challenge."""
 
     def __init__(self) -> None:
         super().__init__(WRONG_CODE)
 
 
 class SecondFactorEnabled(Conflict):
-    """It is on already: it must be turned off before another is set up."""
+    """Raised when one must be turned off before another can be set up."""
 
 
 class SecondFactorNotEnabled(Conflict):
-    """There is none to be used."""
+    """Raised when the user has no second factor."""
 
 
 async def find_second_factor(session: AsyncSession, user_id: UUID) -> SecondFactor | None:
+    """Locks the row, so that requests with the same code run one after another."""
     return await session.get(SecondFactor, user_id, with_for_update=True, populate_existing=True)
 
 
@@ -58,38 +60,43 @@ async def is_enabled(session: AsyncSession | AsyncConnection, user_id: UUID) -> 
     return await session.scalar(SELECT_LAST_STEP, {"user_id": user_id}) is not None
 
 
-async def set_up_totp(session: AsyncSession, caller: User) -> dict[str, Any]:
-    """What an app needs to know; it counts once a first code has been confirmed."""
+async def set_up_totp(session: AsyncSession, caller: User) -> TotpSetup:
+    """Creates the secret for an authenticator app; enabled once `enable` has seen a code of it."""
     user_id = UUID(caller.user_id)
-    await session.get_one(Account, user_id, with_for_update=True)  # two at once take turns
+    # The lock makes two requests at once run one after the other.
+    await session.get_one(Account, user_id, with_for_update=True)
     if await is_enabled(session, user_id):
-        raise SecondFactorEnabled("Your second factor is on already")
+        raise SecondFactorEnabled("Your second factor is already on")
     audit.record(session, "second_factor.set_up", caller=caller, subject=user_id)
     secret = pyotp.random_base32()
     await session.merge(
         SecondFactor(user_id=user_id, sealed_secret=tokens.seal_secret(secret), recovery_digests=[])
     )
     uri = pyotp.TOTP(secret).provisioning_uri(name=caller.email, issuer_name=settings.public_name)
-    return {"secret": secret, "uri": uri, "qr_code": draw_qr_code(uri)}
+    return TotpSetup(secret=secret, uri=uri, qr_code=draw_qr_code(uri))
 
 
 def draw_qr_code(uri: str) -> str:
-    """A QR code as the source of an <img>."""
+    """Returns a data URI, for the `src` of an <img>."""
     return segno.make(uri, micro=False).svg_data_uri(scale=4)
 
 
 async def enable(
     session: AsyncSession, limiter: RateLimiter, caller: User, code: str
-) -> dict[str, list[str]]:
-    """The recovery codes, this once. Every other session of the person ends."""
+) -> RecoveryCodes:
+    """Turns the second factor on, and ends all other sessions of the user.
+
+    Raises SecondFactorEnabled, WrongCode and TooManyAttempts.
+    """
     user_id = UUID(caller.user_id)
-    # A login with the password alone comes before, and ends with the others, or finds it on.
+    # A concurrent login with the password alone has either happened before this lock, and its
+    # session ends below, or waits for it and then needs a code.
     await session.get_one(Account, user_id, with_for_update={"key_share": True})
     await session_service.require_open_session(session, caller)
     if await is_enabled(session, user_id):
-        raise SecondFactorEnabled("Your second factor is on already")
+        raise SecondFactorEnabled("Your second factor is already on")
     factor = await require_code(session, limiter, user_id, code)
-    audit.record(session, "second_factor.on", caller=caller, subject=user_id)
+    audit.record(session, "second_factor.enabled", caller=caller, subject=user_id)
     await session_service.record_step_up(session, caller)
     await session_service.end_all_sessions(
         session, caller, user_id, except_session_id=caller.session_id
@@ -98,14 +105,14 @@ async def enable(
 
 
 async def disable(session: AsyncSession, caller: User | None, user_id: UUID) -> None:
-    """With its recovery codes."""
-    theirs = delete(SecondFactor).where(SecondFactor.user_id == user_id)
-    if await session.scalar(theirs.returning(SecondFactor.user_id)):
-        audit.record(session, "second_factor.off", caller=caller, subject=user_id)
+    """Deletes the recovery codes too."""
+    deleted = delete(SecondFactor).where(SecondFactor.user_id == user_id)
+    if await session.scalar(deleted.returning(SecondFactor.user_id)):
+        audit.record(session, "second_factor.disabled", caller=caller, subject=user_id)
 
 
-async def replace_recovery_codes(session: AsyncSession, caller: User) -> dict[str, list[str]]:
-    """Raises SecondFactorOff. The codes of before are good no more."""
+async def replace_recovery_codes(session: AsyncSession, caller: User) -> RecoveryCodes:
+    """Makes the old codes invalid. Raises SecondFactorNotEnabled."""
     factor = await find_second_factor(session, UUID(caller.user_id))
     if factor is None or factor.last_step is None:
         raise SecondFactorNotEnabled("You have no second factor")
@@ -113,18 +120,22 @@ async def replace_recovery_codes(session: AsyncSession, caller: User) -> dict[st
     return generate_recovery_codes(factor)
 
 
-def generate_recovery_codes(factor: SecondFactor) -> dict[str, list[str]]:
+def generate_recovery_codes(factor: SecondFactor) -> RecoveryCodes:
+    """Stores only digests of the codes, so they can be shown only now."""
     codes = [
         b32encode(secrets.token_bytes(10)).decode().lower() for _ in range(RECOVERY_CODE_COUNT)
     ]
     factor.recovery_digests = [tokens.compute_digest(code) for code in codes]
-    return {"recovery_codes": ["-".join(wrap(code, 4)) for code in codes]}
+    return RecoveryCodes(recovery_codes=["-".join(wrap(code, 4)) for code in codes])
 
 
 async def require_code(
     session: AsyncSession, limiter: RateLimiter, user_id: UUID, code: str
 ) -> SecondFactor:
-    """Uses the code up. Raises WrongCode and TooManyAttempts, the latter for all networks."""
+    """Uses up a code of the app or a recovery code.
+
+    Raises WrongCode and TooManyAttempts. Attempts are counted per user, over all networks.
+    """
     wait = await limiter.count_attempt("second factor", str(user_id))
     factor = await find_second_factor(session, user_id)
     if factor and not wait and use_code(factor, code):
@@ -138,53 +149,58 @@ async def require_code(
 
 
 def use_code(factor: SecondFactor, code: str) -> bool:
-    """A code of about now that comes after the last one that was used, or a recovery code."""
     return use_totp_code(factor, code) or use_recovery_code(factor, code)
 
 
 def use_totp_code(factor: SecondFactor, code: str) -> bool:
+    """Accepts a current code that is newer than the last one that was used."""
     secret = tokens.unseal_secret(factor.sealed_secret)
     if secret is None:
         return False
-    totp, this_step = pyotp.TOTP(secret), int(time()) // TOTP_STEP_SECONDS
-    for step in range(this_step - 1, this_step + 2):
-        is_new = factor.last_step is None or step > factor.last_step
-        if is_new and hmac.compare_digest(totp.generate_otp(step), code.replace(" ", "")):
+    totp = pyotp.TOTP(secret)
+    current_step = int(time()) // TOTP_STEP_SECONDS
+    for step in range(current_step - 1, current_step + 2):
+        is_unused = factor.last_step is None or step > factor.last_step
+        if is_unused and hmac.compare_digest(totp.generate_otp(step), code.replace(" ", "")):
             factor.last_step = step
             return True
     return False
 
 
 def use_recovery_code(factor: SecondFactor, code: str) -> bool:
-    spare = tokens.compute_digest(code.replace("-", "").replace(" ", "").lower())
-    left = [kept for kept in factor.recovery_digests if not hmac.compare_digest(kept, spare)]
-    is_known = len(left) < len(factor.recovery_digests)
-    factor.recovery_digests = left
+    used = tokens.compute_digest(code.replace("-", "").replace(" ", "").lower())
+    remaining = [kept for kept in factor.recovery_digests if not hmac.compare_digest(kept, used)]
+    is_known = len(remaining) < len(factor.recovery_digests)
+    factor.recovery_digests = remaining
     return is_known
 
 
-async def create_challenge(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
-    """To whoever has given the password: what the code has to be sent with."""
-    over = delete(Challenge).where(Challenge.user_id == user_id, Challenge.expires_at <= now())
-    await session.execute(over)
+async def create_challenge(session: AsyncSession, user_id: UUID) -> ChallengeRead:
+    """Issues what the code must be sent with, after the password was right."""
+    expired = delete(Challenge).where(Challenge.user_id == user_id, Challenge.expires_at <= now())
+    await session.execute(expired)
     challenge = secrets.token_urlsafe(32)
-    ends = now() + timedelta(seconds=CHALLENGE_SECONDS)
+    expires_at = now() + timedelta(seconds=CHALLENGE_SECONDS)
     digest = tokens.compute_digest(challenge)
-    session.add(Challenge(digest=digest, user_id=user_id, expires_at=ends))
-    return {"mfa_required": True, "challenge": challenge, "expires_in": CHALLENGE_SECONDS}
+    session.add(Challenge(digest=digest, user_id=user_id, expires_at=expires_at))
+    return ChallengeRead(challenge=challenge, expires_in=CHALLENGE_SECONDS)
 
 
-async def answer_challenge(
+async def verify_challenge(
     session: AsyncSession, limiter: RateLimiter, challenge: str, code: str
 ) -> UUID:
-    """Who has answered; the challenge is over. Raises WrongCode and TooManyAttempts."""
-    given = select(Challenge).where(Challenge.digest == tokens.compute_digest(challenge))
-    given = given.where(Challenge.expires_at > now())
-    # The account first, as everywhere: what ends logins has happened before, or ends this one too.
-    whose = given.with_only_columns(Challenge.user_id).scalar_subquery()
-    theirs = select(Account.id).where(Account.id == whose, Account.can_log_in)
-    user_id = await session.scalar(theirs.with_for_update())
-    found = await session.scalar(given.with_for_update())
+    """Returns the user who answers a challenge, and deletes it.
+
+    Raises WrongCode and TooManyAttempts.
+    """
+    open_challenge = select(Challenge).where(
+        Challenge.digest == tokens.compute_digest(challenge), Challenge.expires_at > now()
+    )
+    # Locks the account first, as all code does: whatever ends logins comes before or after this.
+    owner_id = open_challenge.with_only_columns(Challenge.user_id).scalar_subquery()
+    owner = select(Account.id).where(Account.id == owner_id, Account.can_log_in)
+    user_id = await session.scalar(owner.with_for_update())
+    found = await session.scalar(open_challenge.with_for_update())
     if user_id is None or found is None:
         raise WrongCode
     await require_code(session, limiter, user_id, code)
@@ -197,7 +213,7 @@ async def delete_challenges(session: AsyncSession, user_id: UUID) -> None:
 
 
 async def reseal_secrets(session: AsyncSession) -> None:
-    """With the newest key, so that those of before can go."""
+    """Encrypts all secrets with the newest key, so that previous keys can be removed."""
     for factor in await session.scalars(select(SecondFactor).with_for_update()):
         if secret := tokens.unseal_secret(factor.sealed_secret):
             factor.sealed_secret = tokens.seal_secret(secret)

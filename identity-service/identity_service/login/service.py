@@ -1,6 +1,6 @@
-"""How people come in: registering and logging in."""
+"""Registering, logging in with a password and a second factor, and proving one's identity again."""
 
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Executable, bindparam, select, update
@@ -8,32 +8,30 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from chassis.auth import User
+from chassis.clock import now
 from chassis.errors import Forbidden, Unauthenticated
 
 from .. import audit
 from ..crypto import passwords
-from ..database import CommitOnError, autocommit_engine, now
+from ..database import CommitOnError, autocommit_engine
 from ..mail import service as mail_service
 from ..mail.texts import EmailKind
 from ..models import Account, Role
 from ..rate_limits import RateLimiter, TooManyAttempts, get_network
-from ..schemas.bodies import (
-    ChallengeAnswer,
-    LoginCredentials,
-    Registration,
-    StepUpProof,
-    UserCreate,
-)
+from ..schemas.login import ChallengeAnswer, ChallengeRead, LoginCredentials, StepUpProof
+from ..schemas.tokens import TokenPair
+from ..schemas.users import Registration, UserCreate
 from ..sessions import service as session_service
 from ..users import service as user_service
 from . import second_factors
 
 WRONG_CREDENTIALS = "Wrong email or password"
+WRONG_PASSWORD = "The password is wrong"
 
-# Written once: putting a statement together costs more than running it.
+# Built once, because building a statement costs more than running it.
 SELECT_PASSWORD_HASH = select(Account.id, Account.password_hash)
-SELECT_BY_EMAIL = SELECT_PASSWORD_HASH.where(Account.email == bindparam("who"))
-SELECT_BY_ID = SELECT_PASSWORD_HASH.where(Account.id == bindparam("who"))
+SELECT_BY_EMAIL = SELECT_PASSWORD_HASH.where(Account.email == bindparam("key"))
+SELECT_BY_ID = SELECT_PASSWORD_HASH.where(Account.id == bindparam("key"))
 LOCK_UNCHANGED_USER = (
     select(Account.id)
     .where(Account.id == bindparam("user_id"), Account.password_hash == bindparam("old"))
@@ -43,15 +41,22 @@ LOCK_UNCHANGED_USER = (
 
 
 class WrongCredentials(CommitOnError, Unauthenticated):
-    """The same for an unknown address, a wrong password, and somebody deactivated or locked."""
+    """Means an unknown email, a wrong password, or a deactivated or locked account."""
 
 
 class WrongPassword(CommitOnError, Forbidden):
-    """Not a 401: the caller's token is good."""
+    """Raised as 403 instead of 401, because the caller's token is valid."""
+
+
+class StoredPassword(NamedTuple):
+    """Holds a user's id and password hash; both are None for an unknown user."""
+
+    user_id: UUID | None
+    password_hash: str | None
 
 
 async def register(session: AsyncSession, new: Registration, password_hash: str) -> Account:
-    """Who asks does not learn whether the address has an account already; its owner does."""
+    """Responds alike whether the email is taken or not; only its owner learns that it is."""
     try:
         return await user_service.create_user(
             session, UserCreate(**new.model_dump()), password_hash
@@ -65,7 +70,7 @@ async def register(session: AsyncSession, new: Registration, password_hash: str)
 
 
 def build_decoy_account(new: Registration) -> Account:
-    """What a new account would look like; it is never saved."""
+    """Builds an account that looks like a new one and is never saved."""
     return Account(
         **new.model_dump(include={"email", "name"}),
         id=uuid7(),
@@ -78,22 +83,22 @@ def build_decoy_account(new: Registration) -> Account:
 
 
 async def log_in(
-    session: AsyncSession, limiter: RateLimiter, given: LoginCredentials
-) -> dict[str, Any]:
-    """The tokens of a new session, or a challenge to whoever has a second factor.
+    session: AsyncSession, limiter: RateLimiter, credentials: LoginCredentials
+) -> TokenPair | ChallengeRead:
+    """Starts a session, or returns a challenge to a user with a second factor.
 
-    Raises WrongCredentials and TooManyAttempts; the latter also when the password is right, so
-    that nobody learns which it was.
+    Raises WrongCredentials and TooManyAttempts. The latter also when the password is right, so
+    that a guesser cannot tell.
     """
-    network = get_network(audit.get_origin()[0])
+    network = get_network(audit.get_origin().ip)
     if wait := await limiter.get_network_wait(network):
         if await limiter.should_audit_block(network):
             audit.record(session, "login.network_blocked")
         raise TooManyAttempts(WRONG_CREDENTIALS, wait)
-    wait = await limiter.count_attempt(given.email, network)
-    user_id, is_right = await check_credentials(session, given)
+    wait = await limiter.count_attempt(credentials.email, network)
+    user_id, is_right = await check_credentials(session, credentials)
     if wait:
-        audit.record(session, "login.blocked", subject=user_id, email=given.email)
+        audit.record(session, "login.blocked", subject=user_id, email=credentials.email)
     if user_id is None or wait or not is_right:
         await limiter.count_for_network(network)
         raise (
@@ -101,42 +106,43 @@ async def log_in(
             if wait
             else WrongCredentials(WRONG_CREDENTIALS)
         )
-    await limiter.reset_attempts(given.email, network)
+    await limiter.reset_attempts(credentials.email, network)
     if await second_factors.is_enabled(session, user_id):
         return await second_factors.create_challenge(session, user_id)
-    return await start_session(session, user_id)
-
-
-async def check_credentials(
-    session: AsyncSession, given: LoginCredentials
-) -> tuple[UUID | None, bool]:
-    """Whose address it is, and if the password is right. It takes as long for nobody's address."""
-    user_id, old_hash = await find_password_hash(SELECT_BY_EMAIL, given.email)
-    if await passwords.verify_password(old_hash, given.password) and user_id and old_hash:
-        newest_hash = await passwords.rehash_if_outdated(old_hash, given.password)
-        if await replace_password(session, user_id, old_hash, newest_hash):
-            return user_id, True
-    audit.record(session, "login.failed", actor=user_id, subject=user_id, email=given.email)
-    return user_id, False
-
-
-async def start_session(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
-    audit.record(session, "login.succeeded", actor=user_id, subject=user_id)
     return await session_service.start_session(session, user_id)
 
 
+async def check_credentials(
+    session: AsyncSession, credentials: LoginCredentials
+) -> tuple[UUID | None, bool]:
+    """Returns whose email it is, and whether the password is right.
+
+    Takes the same time for an unknown email. Replaces an outdated hash of a right password.
+    """
+    user_id, old_hash = await find_stored_password(SELECT_BY_EMAIL, credentials.email)
+    if await passwords.verify_password(old_hash, credentials.password) and user_id and old_hash:
+        new_hash = await passwords.rehash_if_outdated(old_hash, credentials.password)
+        if await replace_password(session, user_id, old_hash, new_hash):
+            return user_id, True
+    audit.record(session, "login.failed", actor=user_id, subject=user_id, email=credentials.email)
+    return user_id, False
+
+
 async def complete_login(
-    session: AsyncSession, limiter: RateLimiter, given: ChallengeAnswer
-) -> dict[str, Any]:
-    """The tokens of whoever answers the challenge. Raises WrongCode and TooManyAttempts."""
-    user_id = await second_factors.answer_challenge(session, limiter, given.challenge, given.code)
-    return await start_session(session, user_id)
+    session: AsyncSession, limiter: RateLimiter, answer: ChallengeAnswer
+) -> TokenPair:
+    """Starts a session for the right answer to a challenge.
+
+    Raises WrongCode and TooManyAttempts.
+    """
+    user_id = await second_factors.verify_challenge(session, limiter, answer.challenge, answer.code)
+    return await session_service.start_session(session, user_id)
 
 
 async def step_up(
-    session: AsyncSession, limiter: RateLimiter, caller: User, given: StepUpProof
+    session: AsyncSession, limiter: RateLimiter, caller: User, proof: StepUpProof
 ) -> None:
-    """Shows again who is there: with the second factor if there is one, else with the password.
+    """Proves the caller's identity again, by code if they have a second factor, else by password.
 
     Raises WrongCode, WrongPassword and TooManyAttempts.
     """
@@ -144,41 +150,44 @@ async def step_up(
     async with autocommit_engine.connect() as connection:
         has_second_factor = await second_factors.is_enabled(connection, user_id)
     if has_second_factor:
-        await second_factors.require_code(session, limiter, user_id, given.code or "")
+        await second_factors.require_code(session, limiter, user_id, proof.code or "")
     else:
-        await require_password(session, limiter, caller, given.password or "")
-    audit.record(session, "session.proved", caller=caller, subject=user_id)
+        await require_password(session, limiter, caller, proof.password or "")
+    audit.record(session, "session.stepped_up", caller=caller, subject=user_id)
     await session_service.record_step_up(session, caller)
 
 
 async def require_password(
     session: AsyncSession, limiter: RateLimiter, caller: User, password: str
 ) -> str:
-    """The hash it fits, with no connection held. Raises WrongPassword and TooManyAttempts."""
+    """Returns the hash that the password matches. Raises WrongPassword and TooManyAttempts."""
     user_id = UUID(caller.user_id)
     if wait := await limiter.count_attempt("password", caller.user_id):
         audit.record(session, "password.blocked", caller=caller, subject=user_id)
-        raise TooManyAttempts("The password is wrong", wait)
-    _, password_hash = await find_password_hash(SELECT_BY_ID, user_id)
+        raise TooManyAttempts(WRONG_PASSWORD, wait)
+    _, password_hash = await find_stored_password(SELECT_BY_ID, user_id)
     if password_hash is None or not await passwords.verify_password(password_hash, password):
         audit.record(session, "password.failed", caller=caller, subject=user_id)
-        raise WrongPassword("The password is wrong")
+        raise WrongPassword(WRONG_PASSWORD)
     await limiter.reset_attempts("password", caller.user_id)
     return password_hash
 
 
-async def find_password_hash(query: Executable, who: str | UUID) -> tuple[UUID | None, str | None]:
-    """Read aside, so that no connection is held while the password waits to be checked."""
+async def find_stored_password(query: Executable, key: str | UUID) -> StoredPassword:
+    """Uses a connection of its own, so that none is held while the password is being verified."""
     async with autocommit_engine.connect() as connection:
-        found = (await connection.execute(query, {"who": who})).one_or_none()
-    return (found.id, found.password_hash) if found else (None, None)
+        found = (await connection.execute(query, {"key": key})).one_or_none()
+    return StoredPassword(found.id, found.password_hash) if found else StoredPassword(None, None)
 
 
 async def replace_password(session: AsyncSession, user_id: UUID, old: str, new: str) -> bool:
-    """Whether they are let in, and their password is what it was when it was checked: locks it."""
+    """Locks the account and stores the new hash.
+
+    Returns False if the account was locked or its password changed since `old` was verified.
+    """
     if await session.scalar(LOCK_UNCHANGED_USER, {"user_id": user_id, "old": old}) is None:
         return False
     if new != old:
-        theirs = update(Account).where(Account.id == user_id)
-        await session.execute(theirs.values(password_hash=new))
+        account = update(Account).where(Account.id == user_id)
+        await session.execute(account.values(password_hash=new))
     return True

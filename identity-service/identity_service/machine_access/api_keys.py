@@ -1,7 +1,7 @@
-"""API keys: what programs log in with. Each is shown once, stored as a digest, and has its scopes.
+"""API keys and service accounts, with which programs log in.
 
-A key belongs to a person, or to a service account: an account without a password, for a program
-of its own.
+A key is shown once, is stored as a digest, and is limited to its scopes. It belongs to a user or
+to a service account, which is an account for a program, without a password.
 """
 
 import secrets
@@ -17,20 +17,20 @@ from chassis.errors import Conflict, Forbidden, NotFound
 from .. import audit, change_feed
 from ..crypto import passwords, tokens
 from ..models import Account, ApiKey
-from ..schemas.bodies import ApiKeyCreate, ServiceAccountCreate
+from ..schemas.api_keys import ApiKeyCreate, ServiceAccountCreate
 from ..sessions import service as session_service
 from ..users import roles
 from ..users import service as user_service
 
-MAX_KEYS_PER_ACCOUNT = 50  # of one holder
+MAX_KEYS_PER_ACCOUNT = 50
 
 
 class TooManyApiKeys(Conflict):
-    """Some must be removed first."""
+    """Raised when an account has as many keys as it may."""
 
 
 class NotKeyOwner(Forbidden):
-    """A key to a person's account is for that person alone to make."""
+    """Raised when an administrator would create a key for another person."""
 
 
 async def create_service_account(
@@ -54,13 +54,14 @@ async def create_service_account(
 async def create_api_key(
     session: AsyncSession, caller: User, user_id: UUID, new: ApiKeyCreate
 ) -> ApiKey:
-    """With its secret, this once. Nobody gives a key rights that they do not have."""
+    """Returns the key with its secret. Scopes can only name permissions that the caller has."""
     await require_key_owner(session, caller, user_id)
     roles.require_permissions(caller, new.scopes)
-    if (
-        await session.scalar(select(func.count()).where(ApiKey.user_id == user_id)) or 0
-    ) >= MAX_KEYS_PER_ACCOUNT:
-        raise TooManyApiKeys(f"There are {MAX_KEYS_PER_ACCOUNT} keys already")
+    count = await session.scalar(select(func.count()).where(ApiKey.user_id == user_id))
+    if (count or 0) >= MAX_KEYS_PER_ACCOUNT:
+        raise TooManyApiKeys(
+            f"This account already has {MAX_KEYS_PER_ACCOUNT} keys; delete one that is not used"
+        )
     key = ApiKey(user_id=user_id, **new.model_dump())
     replace_secret(key)
     session.add(key)
@@ -72,19 +73,17 @@ async def create_api_key(
 
 
 async def require_key_owner(session: AsyncSession, caller: User, user_id: UUID) -> None:
-    """Oneself, or a service account of no more rights than one's own; locks the account."""
+    """Locks the account. Raises NotKeyOwner unless it is the caller's or a service account."""
     account = await user_service.get_user_to_change(session, caller, user_id)
     await session_service.require_open_session(session, caller)
     if caller.user_id != str(user_id) and not account.is_service_account:
-        raise NotKeyOwner("Only its owner makes keys to an account")
+        raise NotKeyOwner("Only the owner of an account can create keys for it")
 
 
 def replace_secret(key: ApiKey) -> None:
     key.secret = tokens.generate_api_key()
-    key.prefix, key.digest = (
-        key.secret[: tokens.SHOWN_API_KEY_LENGTH],
-        tokens.compute_digest(key.secret),
-    )
+    key.prefix = key.secret[: tokens.SHOWN_API_KEY_LENGTH]
+    key.digest = tokens.compute_digest(key.secret)
 
 
 def select_api_keys(user_id: UUID) -> Select[Any]:
@@ -103,7 +102,7 @@ async def get_api_key(session: AsyncSession, user_id: UUID, key_id: UUID) -> Api
 async def rotate_api_key(
     session: AsyncSession, caller: User, user_id: UUID, key_id: UUID
 ) -> ApiKey:
-    """The same key with a new secret; the one of before is good no more, at once."""
+    """Gives the key a new secret; the old one is invalid at once."""
     await require_key_owner(session, caller, user_id)
     key = await get_api_key(session, user_id, key_id)
     replace_secret(key)
@@ -120,5 +119,5 @@ async def delete_api_key(session: AsyncSession, caller: User, user_id: UUID, key
 
 
 async def delete_all_api_keys(session: AsyncSession, user_id: UUID) -> None:
-    """The caller announces it, with what else there is."""
+    """Leaves it to its caller to publish the change."""
     await session.execute(delete(ApiKey).where(ApiKey.user_id == user_id))

@@ -1,4 +1,4 @@
-"""Services as callers: OAuth2 client credentials, their own tokens and those on behalf of users."""
+"""Tokens for services (OAuth2 client credentials): their own, and on behalf of a user."""
 
 import hmac
 from typing import Any
@@ -15,7 +15,7 @@ from ..crypto.tokens import TokenType
 from ..database import CommitOnError
 from ..models import Account, OAuthClient
 from ..rate_limits import RateLimiter, TooManyAttempts, get_network
-from ..schemas.bodies import ClientCredentials
+from ..schemas.tokens import AccessToken, ClientCredentials
 from ..settings import settings
 from ..token_validation import DELEGATE_PERMISSION
 
@@ -23,34 +23,39 @@ WRONG_CLIENT = "Wrong client id or secret"
 
 
 class InvalidClient(CommitOnError, Unauthenticated):
-    """The same for an unknown client and a wrong secret."""
+    """Means an unknown client or a wrong secret; the client does not learn which."""
 
 
 class DelegationDenied(CommitOnError, Forbidden):
-    """A service acts for nobody, or not for this user."""
+    """Raised when a service may not act for users at all, or not for this one."""
 
 
 async def issue_client_token(
-    session: AsyncSession, limiter: RateLimiter, given: ClientCredentials
-) -> dict[str, Any]:
-    """Raises WrongClient, NotDelegated and TooManyAttempts."""
+    session: AsyncSession, limiter: RateLimiter, credentials: ClientCredentials
+) -> AccessToken:
+    """Raises InvalidClient, DelegationDenied and TooManyAttempts."""
     client = await session.scalar(
-        select(OAuthClient).where(OAuthClient.client_id == given.client_id)
+        select(OAuthClient).where(OAuthClient.client_id == credentials.client_id)
     )
-    if client is None or not has_secret(client, given.client_secret):
-        # Only who is wrong is counted and made to wait: services share networks.
-        if wait := await limiter.count_for_network("client", get_network(audit.get_origin()[0])):
+    if client is None or not has_secret(client, credentials.client_secret):
+        # Only wrong secrets count and are blocked, because services share networks.
+        network = get_network(audit.get_origin().ip)
+        if wait := await limiter.count_for_network("client", network):
             raise TooManyAttempts(WRONG_CLIENT, wait)
-        audit.record(session, "client.refused", client_id=given.client_id)
+        audit.record(session, "client.refused", client_id=credentials.client_id)
         raise InvalidClient(WRONG_CLIENT)
-    if given.on_behalf_of is None:
+    if credentials.on_behalf_of is None:
         return sign_client_token(
             client, TokenType.SERVICE, client.id, settings.access_token_seconds
         )
-    await require_delegation(session, client, given.on_behalf_of)
-    seconds = settings.delegated_token_seconds
-    actor = {"sub": client.client_id}
-    return sign_client_token(client, TokenType.DELEGATED, given.on_behalf_of, seconds, act=actor)
+    await require_delegation(session, client, credentials.on_behalf_of)
+    return sign_client_token(
+        client,
+        TokenType.DELEGATED,
+        credentials.on_behalf_of,
+        settings.delegated_token_seconds,
+        act={"sub": client.client_id},
+    )
 
 
 def has_secret(client: OAuthClient, secret: str) -> bool:
@@ -58,21 +63,26 @@ def has_secret(client: OAuthClient, secret: str) -> bool:
 
 
 async def require_delegation(session: AsyncSession, client: OAuthClient, user_id: UUID) -> None:
-    active = select(Account.id).where(Account.id == user_id, Account.can_log_in)
+    """Raises DelegationDenied unless the client may act for users, and this user is active."""
+    active_user = select(Account.id).where(Account.id == user_id, Account.can_log_in)
     if DELEGATE_PERMISSION not in client.permissions:
         reason = f"This needs the permission {DELEGATE_PERMISSION}"
-    elif await session.scalar(active) is None:
-        reason = "There is no active user with the id on_behalf_of"
+    elif await session.scalar(active_user) is None:
+        reason = "on_behalf_of is not the id of an active user"
     else:
         return
     audit.record(
-        session, "client.not_delegated", subject=user_id, client_id=client.client_id, reason=reason
+        session,
+        "client.delegation_denied",
+        subject=user_id,
+        client_id=client.client_id,
+        reason=reason,
     )
     raise DelegationDenied(reason)
 
 
 def sign_client_token(
-    client: OAuthClient, kind: TokenType, subject: UUID, seconds: int, **more: Any
-) -> dict[str, Any]:
-    access_token = tokens.sign_token(kind, subject, client.id, seconds, **more)
-    return {"access_token": access_token, "expires_in": seconds}
+    client: OAuthClient, token_type: TokenType, subject: UUID, seconds: int, **claims: Any
+) -> AccessToken:
+    access_token = tokens.sign_token(token_type, subject, client.id, seconds, **claims)
+    return AccessToken(access_token=access_token, expires_in=seconds)

@@ -1,4 +1,4 @@
-"""The email outbox: hands emails over to communication; identity itself never waits for it."""
+"""Delivers queued emails to the communication service; identity itself never waits for it."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -14,7 +14,7 @@ from ..database import autocommit_engine, session_maker
 from ..models import Mail, OAuthClient
 from ..settings import settings
 from . import service as mail_service
-from . import texts
+from .texts import render_email
 
 POLL_SECONDS = 1.0
 
@@ -31,21 +31,18 @@ class OwnAccount:
         )
 
     def forget_token(self, on_behalf_of: str | None = None) -> None:
-        """Do nothing: no token is cached."""
+        """Does nothing, because no token is cached."""
 
 
 def build_notification(session: Session, mail: Mail) -> dict[str, Any]:
     mail_service.start_link_lifetime(session, mail)
-    variables = {**mail.variables, "link": mail_service.build_link(mail)}
-    return {
-        "recipient_id": str(mail.user_id),
-        "category": "security",
-        **texts.render_email(mail.kind, variables),
-    }
+    email = render_email(mail.kind, {**mail.variables, "link": mail_service.build_link(mail)})
+    return {"recipient_id": str(mail.user_id), "category": "security", **email._asdict()}
 
 
 OUTBOX = NotificationOutbox(Mail, session_maker, build_notification)
 
 
 def run_outbox(app: FastAPI) -> AbstractAsyncContextManager[None]:
+    """Delivers emails as long as the app runs."""
     return OUTBOX.run(app, settings.communication_service_url, OwnAccount(), POLL_SECONDS)

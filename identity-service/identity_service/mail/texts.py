@@ -1,9 +1,9 @@
-"""What identity's mails say: nothing that whoever caused them wrote, but for a user agent."""
+"""The texts of identity's emails. The only text in them from outside is a user agent."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import NamedTuple
 
 
 class EmailKind(StrEnum):
@@ -17,59 +17,67 @@ class EmailKind(StrEnum):
 
 @dataclass(frozen=True)
 class EmailText:
-    """One with a lifetime carries a link, which is good once and for so long, to `path`."""
+    """Describes an email. With a `link_lifetime`, it has a link that works once and so long."""
 
     subject: str
     body: str
-    lifetime: timedelta | None = None
+    link_lifetime: timedelta | None = None
 
     @property
     def channels(self) -> list[str]:
-        """Whoever has a link has the account: it goes to the mailbox alone."""
-        return ["email"] if self.lifetime else ["email", "in_app"]
+        """A link gives access to the account, so it goes to the mailbox only."""
+        return ["email"] if self.link_lifetime else ["email", "in_app"]
+
+
+class RenderedEmail(NamedTuple):
+    """Holds the fields of a notification, as the communication service takes them."""
+
+    subject: str
+    body: str
+    channels: list[str]
 
 
 EMAIL_TEXTS = {
     EmailKind.VERIFY_EMAIL: EmailText(
-        "Please confirm your address",
-        "An account was opened with this address. If it was you, confirm the address here:\n\n"
-        "{link}\n\nThe link works once, for a day. If it was not you, there is nothing to do.",
+        "Please confirm your email address",
+        "Welcome! An account was created with this email address. Please confirm that the address"
+        " is yours:\n\n{link}\n\nThe link works once, within 24 hours. If you did not create an"
+        " account, you can ignore this email.",
         timedelta(days=1),
     ),
     EmailKind.RESET_PASSWORD: EmailText(
-        "A new password for your account",
-        "Somebody, we hope you, asked for a new password for your account. Set it here:\n\n"
-        "{link}\n\nThe link works once, for half an hour. If it was not you, there is nothing to"
-        " do: your password stays as it is.",
+        "Set a new password",
+        "We received a request to reset the password of your account. You can set a new password"
+        " here:\n\n{link}\n\nThe link works once, within 30 minutes. If you did not ask for this,"
+        " you can ignore this email: your password stays the same.",
         timedelta(minutes=30),
     ),
     EmailKind.ALREADY_REGISTERED: EmailText(
-        "You have an account already",
-        "Somebody tried to open an account with this address, which has one already. If it was"
-        " you, just log in, or ask for a new password. If it was not, there is nothing to do.",
+        "You already have an account",
+        "Someone tried to create an account with this email address, but you already have one. If"
+        " it was you, please log in, or reset your password if you have forgotten it. If it was"
+        " not you, you can ignore this email.",
     ),
     EmailKind.PASSWORD_CHANGED: EmailText(
         "Your password was changed",
-        "The password of your account was changed at {at}, from {ip}. If it was not you, ask for a"
-        " new password at once.",
+        "The password of your account was changed at {at}, from the address {ip}. If it was not"
+        " you, reset your password now and check your account.",
     ),
     EmailKind.NEW_DEVICE: EmailText(
-        "A new device is logged in to your account",
-        "Somebody logged in to your account at {at}, from {ip}, with a device we have not seen"
-        " before:\n\n{device}\n\nIf it was not you, change your password at once: that logs"
-        " everybody else out.",
+        "New device logged in to your account",
+        "There was a login to your account at {at}, from the address {ip}, with a device that we"
+        " have not seen before:\n\n{device}\n\nIf it was not you, change your password now. This"
+        " logs out all other devices.",
     ),
     EmailKind.TOKEN_REUSED: EmailText(
-        "We have ended a session of yours",
-        "At {at}, from {ip}, somebody used a login token of your account that had been used"
-        " before. It may have been stolen, so we ended the session it belongs to. If you were"
-        " logged out just now, log in again; if you notice anything odd, change your password.",
+        "We ended one of your sessions",
+        "At {at}, a login token of your account was used a second time, from the address {ip}. It"
+        " may have been stolen, so we ended the session that it belongs to. If you were logged out"
+        " just now, please log in again. If anything looks unusual, change your password.",
     ),
 }
 
 
-def render_email(kind: str, variables: dict[str, Any]) -> dict[str, Any]:
-    """The letter as communication takes it."""
-    letter = EMAIL_TEXTS[EmailKind(kind)]
-    body = letter.body.format(**variables)
-    return {"subject": letter.subject, "body": body, "channels": letter.channels}
+def render_email(kind: str, variables: dict[str, str]) -> RenderedEmail:
+    text = EMAIL_TEXTS[EmailKind(kind)]
+    return RenderedEmail(text.subject, text.body.format(**variables), text.channels)

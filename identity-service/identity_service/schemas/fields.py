@@ -1,4 +1,4 @@
-"""What kinds of values come in. Every string that comes in is checked here and nowhere else."""
+"""Types of the values that requests carry. Every string of a request is validated here."""
 
 from datetime import UTC, datetime
 from functools import cache
@@ -7,9 +7,10 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
+from chassis.clock import now
 from chassis.schemas import check_text
 
-from ..crypto.common_passwords import is_common_password
+from ..common_passwords import is_common_password
 from ..settings import normalize_email
 
 
@@ -24,19 +25,19 @@ get_timezones = cache(available_timezones)
 
 def require_known_timezone(name: str) -> str:
     if name not in get_timezones():
-        raise ValueError("is not a time zone like Europe/Berlin")
+        raise ValueError("is not a known time zone, such as Europe/Berlin")
     return name
 
 
 def reject_reserved_role(name: str) -> str:
     if name == "service":
-        raise ValueError("is what services are called; people cannot have that role")
+        raise ValueError("'service' is reserved for services; choose another name")
     return name
 
 
 def reject_common_password(password: str) -> str:
     if is_common_password(password):
-        raise ValueError("is among the first that are tried by whoever guesses passwords")
+        raise ValueError("is too common; choose a longer or less predictable password")
     return password
 
 
@@ -44,12 +45,12 @@ def convert_to_utc(time: datetime) -> datetime:
     try:
         return time.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("lies beyond the calendar") from error
+        raise ValueError("is out of range") from error
 
 
 def require_future(time: datetime) -> datetime:
-    if time <= datetime.now(UTC):
-        raise ValueError("must lie in the future")
+    if time <= now():
+        raise ValueError("must be in the future")
     return time
 
 
@@ -57,15 +58,15 @@ CheckedText = AfterValidator(check_text)
 Time = Annotated[AwareDatetime, AfterValidator(convert_to_utc)]
 Future = Annotated[Time, AfterValidator(require_future)]
 Email = Annotated[str, Field(max_length=254), CheckedText, AfterValidator(normalize_email)]
-# repr=False: a model that is printed or logged does not give the secret away.
+# repr=False keeps the secret out of a model that is printed or logged.
 NewPassword = Annotated[
     str,
     Field(min_length=8, max_length=128, repr=False),
     CheckedText,
     AfterValidator(reject_common_password),
 ]
-HiddenInput = Annotated[str, Field(min_length=1, max_length=4096), CheckedText]
-Secret = Annotated[HiddenInput, Field(repr=False)]
+SecretText = Annotated[str, Field(min_length=1, max_length=4096), CheckedText]
+Secret = Annotated[SecretText, Field(repr=False)]
 Trimmed = StringConstraints(strip_whitespace=True, min_length=1, max_length=100)
 Name = Annotated[str, Trimmed, CheckedText, AfterValidator(require_one_line)]
 Phone = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$")]

@@ -1,4 +1,4 @@
-"""The devices people log in with: they are told of a new one, in case it is not theirs."""
+"""Remembers the devices each user logs in from, and emails the user about a new one."""
 
 from uuid import UUID
 
@@ -13,9 +13,8 @@ from ..mail.texts import EmailKind
 from ..models import devices
 
 other_devices = devices.alias()
-HAS_OTHER_DEVICES = exists().where(
-    other_devices.c.user_id == bindparam("user_id")
-)  # this one is not seen yet
+# The row that the same statement inserts is not visible to this subquery.
+HAS_OTHER_DEVICES = exists().where(other_devices.c.user_id == bindparam("user_id"))
 ADD_IF_NEW = (
     insert(devices)
     .values(user_id=bindparam("user_id"), digest=bindparam("digest"))
@@ -25,7 +24,7 @@ ADD_IF_NEW = (
 
 
 async def record_device(session: AsyncSession, user_id: UUID) -> None:
-    """A device is a user agent at an address. The first of all is nobody's news."""
-    device = {"user_id": user_id, "digest": tokens.compute_digest(str(audit.get_origin()))}
-    if await session.scalar(ADD_IF_NEW, device):
+    """Takes a user agent at an address as a device. A user's first device is not reported."""
+    digest = tokens.compute_digest(str(tuple(audit.get_origin())))
+    if await session.scalar(ADD_IF_NEW, {"user_id": user_id, "digest": digest}):
         await mail_service.queue_email(session, EmailKind.NEW_DEVICE, user_id)

@@ -1,4 +1,4 @@
-"""Sessions and their refresh tokens: one family of tokens per session, rotated at each use."""
+"""Sessions and their refresh tokens. Each use of a refresh token replaces it (rotation)."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,14 +10,16 @@ from sqlalchemy.orm import with_expression
 from uuid_utils.compat import uuid7
 
 from chassis.auth import User
+from chassis.clock import now
 from chassis.errors import NotFound, Unauthenticated
 
 from .. import audit, change_feed
 from ..crypto import tokens
-from ..database import CommitOnError, now
+from ..database import CommitOnError
 from ..mail import service as mail_service
 from ..mail.texts import EmailKind
 from ..models import LoginSession, RefreshToken
+from ..schemas.tokens import TokenPair
 from ..settings import settings
 from . import known_devices
 
@@ -27,26 +29,30 @@ REFRESH_GRACE_PERIOD = timedelta(seconds=settings.refresh_grace_seconds)
 
 BELONGS_TO_USER = LoginSession.user_id == bindparam("user_id")
 IS_EXPIRED = LoginSession.expires_at <= func.now()
-LAST_USED_FIRST = LoginSession.last_used_at.desc(), LoginSession.id.desc()
 OPEN_SESSION_IDS = (
-    select(LoginSession.id).where(BELONGS_TO_USER, ~IS_EXPIRED).order_by(*LAST_USED_FIRST)
+    select(LoginSession.id)
+    .where(BELONGS_TO_USER, ~IS_EXPIRED)
+    .order_by(LoginSession.last_used_at.desc(), LoginSession.id.desc())
 )
 IS_SURPLUS = LoginSession.id.in_(OPEN_SESSION_IDS.offset(settings.sessions_per_user))
 DELETE_SURPLUS = (
-    delete(LoginSession).where(BELONGS_TO_USER, IS_EXPIRED | IS_SURPLUS).returning(LoginSession.id)
+    delete(LoginSession)
+    .where(BELONGS_TO_USER, IS_EXPIRED | IS_SURPLUS)
+    .returning(LoginSession.id)
+    .execution_options(synchronize_session=False)
 )
-DELETE_SURPLUS = DELETE_SURPLUS.execution_options(synchronize_session=False)
 
 
 class InvalidRefreshToken(CommitOnError, Unauthenticated):
-    """Unknown, expired, used before or revoked: a caller is not told which."""
+    """Means an unknown, expired, reused or revoked token; the client does not learn which."""
 
     def __init__(self) -> None:
         super().__init__("Invalid or expired refresh token")
 
 
-async def start_session(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
-    """A new session, and the first tokens of its family."""
+async def start_session(session: AsyncSession, user_id: UUID) -> TokenPair:
+    """Logs a user in: starts a session and issues its first tokens."""
+    audit.record(session, "login.succeeded", actor=user_id, subject=user_id)
     await known_devices.record_device(session, user_id)
     ip, user_agent = audit.get_origin()
     login = LoginSession(
@@ -54,47 +60,48 @@ async def start_session(session: AsyncSession, user_id: UUID) -> dict[str, Any]:
     )
     extend_session(login)
     session.add(login)
-    handed_out = issue_tokens(session, login, tokens.generate_refresh_token())
+    issued = issue_tokens(session, login, tokens.generate_refresh_token())
     await session.flush()
     await end_surplus_sessions(session, user_id)
-    return handed_out
+    return issued
 
 
 def extend_session(login: LoginSession) -> None:
-    """A session ends when it is not used for a while, and one day in any case."""
+    """Moves the end of a session that is used, up to MAX_SESSION_AGE."""
     login.last_used_at = now()
     login.expires_at = min(login.last_used_at + MAX_IDLE_TIME, login.created_at + MAX_SESSION_AGE)
 
 
 async def end_surplus_sessions(session: AsyncSession, user_id: UUID) -> None:
-    """Whoever logs in once too often is logged out where they have not been for longest."""
+    """Ends the least recently used sessions beyond SESSIONS_PER_USER."""
     for session_id in (await session.scalars(DELETE_SURPLUS, {"user_id": user_id})).all():
         audit.record(session, "session.ended", subject=user_id, session_id=str(session_id))
         await change_feed.publish_change(session, user_id=user_id, session_id=session_id)
 
 
-def issue_tokens(session: AsyncSession, login: LoginSession, refresh_token: str) -> dict[str, Any]:
+def issue_tokens(session: AsyncSession, login: LoginSession, refresh_token: str) -> TokenPair:
+    """Stores the digest of a new refresh token, and pairs it with a new access token."""
     session.add(RefreshToken(digest=tokens.compute_digest(refresh_token), session_id=login.id))
     return build_token_pair(login, refresh_token)
 
 
-def build_token_pair(login: LoginSession, refresh_token: str) -> dict[str, Any]:
+def build_token_pair(login: LoginSession, refresh_token: str) -> TokenPair:
     seconds = tokens.jitter_lifetime(settings.access_token_seconds)
-    return {
-        "access_token": tokens.sign_token(
-            tokens.TokenType.ACCESS, login.user_id, login.id, seconds
-        ),
-        "refresh_token": refresh_token,
-        "token_type": "bearer",
-        "expires_in": seconds,
-        "user_id": login.user_id,
-    }
+    return TokenPair(
+        access_token=tokens.sign_token(tokens.TokenType.ACCESS, login.user_id, login.id, seconds),
+        refresh_token=refresh_token,
+        expires_in=seconds,
+        user_id=login.user_id,
+    )
 
 
-async def rotate_refresh_token(session: AsyncSession, presented: str) -> dict[str, Any]:
-    """The next tokens; raises InvalidRefreshToken, and ends the session of a token used twice."""
+async def rotate_refresh_token(session: AsyncSession, presented: str) -> TokenPair:
+    """Exchanges a refresh token for new tokens; ends the session if it was used before.
+
+    Raises InvalidRefreshToken.
+    """
     digest = tokens.compute_digest(presented)
-    # The session's row is the lock of its family: always taken first, never two at once.
+    # The row of the session locks all of its tokens. It is always locked first, and only one.
     family = select(LoginSession).join(RefreshToken).where(RefreshToken.digest == digest)
     family = family.where(LoginSession.expires_at > now()).with_for_update(of=LoginSession)
     login = await session.scalar(family)
@@ -116,24 +123,28 @@ async def rotate_refresh_token(session: AsyncSession, presented: str) -> dict[st
 async def find_raced_successor(
     session: AsyncSession, used_at: datetime, presented: str
 ) -> str | None:
-    """What the winner got. An honest client may ask twice at once, but not later or gone on."""
+    """Returns the token issued to a concurrent request, within the grace period and unused."""
     for successor in tokens.derive_successors(presented):
         following = await session.get(RefreshToken, tokens.compute_digest(successor))
-        if following and following.used_at is None and now() - used_at <= REFRESH_GRACE_PERIOD:
+        is_unused = following is not None and following.used_at is None
+        if is_unused and now() - used_at <= REFRESH_GRACE_PERIOD:
             return successor
     return None
 
 
 async def record_step_up(session: AsyncSession, caller: User) -> None:
-    """They have just shown that it is them."""
-    at_hand = update(LoginSession).where(LoginSession.id == UUID(caller.session_id))
-    await session.execute(at_hand.values(proved_at=now()))
+    """Notes in the session that the caller has just proved their identity again."""
+    current = update(LoginSession).where(LoginSession.id == UUID(caller.session_id))
+    await session.execute(current.values(proved_at=now()))
 
 
 async def require_open_session(session: AsyncSession, caller: User) -> None:
-    """For what must not outlast their sessions, once they are locked. Raises InvalidToken."""
-    at_hand = select(LoginSession.id).where(LoginSession.id == UUID(caller.session_id))
-    if await session.scalar(at_hand) is None:
+    """Raises InvalidToken if the caller's session has ended while this request was waiting.
+
+    Call it after locking the account, before creating something that outlives sessions.
+    """
+    current = select(LoginSession.id).where(LoginSession.id == UUID(caller.session_id))
+    if await session.scalar(current) is None:
         raise tokens.InvalidToken
 
 
@@ -143,15 +154,15 @@ async def end_session(session: AsyncSession, login: LoginSession) -> None:
 
 
 def select_own_sessions(caller: User) -> Select[Any]:
-    """The sessions that are open, with the one at hand marked."""
-    theirs = select(LoginSession).where(LoginSession.user_id == UUID(caller.user_id))
+    """Selects the caller's open sessions; marks the one that the request comes from."""
+    own = select(LoginSession).where(LoginSession.user_id == UUID(caller.user_id))
     is_current = LoginSession.id == UUID(caller.session_id)
-    marked = theirs.options(with_expression(LoginSession.is_current, is_current))
+    marked = own.options(with_expression(LoginSession.is_current, is_current))
     return marked.where(LoginSession.expires_at > now())
 
 
 async def end_own_session(session: AsyncSession, caller: User, session_id: UUID) -> None:
-    """Raises NotFound for a session of somebody else as for one that is not there."""
+    """Raises NotFound, also for a session of another user."""
     chosen = select_own_sessions(caller).where(LoginSession.id == session_id)
     login = await session.scalar(chosen.with_for_update())
     if login is None:
@@ -163,12 +174,14 @@ async def end_own_session(session: AsyncSession, caller: User, session_id: UUID)
 
 
 async def end_all_sessions(
-    session: AsyncSession, caller: User | None, user_id: UUID, except_session_id: str | None = None
+    session: AsyncSession,
+    caller: User | None,
+    user_id: UUID,
+    except_session_id: str | None = None,
 ) -> None:
-    """Every session of a user, or every other one."""
     audit.record(session, "sessions.ended", caller=caller, subject=user_id)
-    theirs = delete(LoginSession).where(LoginSession.user_id == user_id)
-    await session.execute(
-        theirs.where(LoginSession.id != UUID(except_session_id)) if except_session_id else theirs
-    )
+    ended = delete(LoginSession).where(LoginSession.user_id == user_id)
+    if except_session_id:
+        ended = ended.where(LoginSession.id != UUID(except_session_id))
+    await session.execute(ended)
     await change_feed.publish_change(session, user_id=user_id)

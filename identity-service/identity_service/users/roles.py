@@ -1,4 +1,4 @@
-"""Roles: named sets of permissions. Nobody hands out a permission they do not have."""
+"""Roles: named sets of permissions. A caller can only grant permissions that they have."""
 
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -12,22 +12,24 @@ from chassis.errors import Conflict, Forbidden, NotFound, Unprocessable
 
 from .. import audit, change_feed
 from ..models import Account, Role, user_roles
-from ..schemas.bodies import RoleCreate, RoleUpdate
+from ..schemas.roles import RoleCreate, RoleUpdate
 
 
 class DuplicateRole(Conflict):
-    """A role's name is its id."""
+    """Raised when another role has the name."""
 
 
 class SystemRole(Conflict):
-    """The platform relies on it."""
+    """Raised when a role would change that the platform relies on."""
 
 
 class LastAdministrator(Conflict):
-    """Nobody could make another one."""
+    """Raised when no administrator would be left to appoint another one."""
 
 
-ROLES_LOCK_ID, ADMINISTRATORS_LOCK_ID = 7_214_022, 7_214_023  # any numbers of their own
+# Arbitrary numbers; advisory locks are per database.
+ROLES_LOCK_ID = 7_214_022
+ADMINISTRATORS_LOCK_ID = 7_214_023
 ADMINISTRATOR_EXISTS = (
     exists()
     .where(user_roles.c.user_id == Account.id, user_roles.c.role_name == Role.name)
@@ -37,7 +39,7 @@ ADMINISTRATOR_EXISTS = (
 
 
 def require_permissions(caller: User, permissions: Iterable[str]) -> None:
-    """Raises Forbidden unless the caller has every one of them."""
+    """Raises Forbidden unless the caller has all of them."""
     for permission in permissions:
         if not caller.has_permission(permission):
             raise Forbidden(f"This needs the permission {permission}")
@@ -46,10 +48,10 @@ def require_permissions(caller: User, permissions: Iterable[str]) -> None:
 async def get_assignable_roles(
     session: AsyncSession, names: Iterable[str], caller: User | None
 ) -> list[Role]:
-    """The roles, for somebody to be given by `by`; raises Unprocessable for unknown ones."""
+    """Raises Unprocessable for an unknown role, and Forbidden if the caller may not grant one."""
     wanted = set(names)
     query = select(Role).where(Role.name.in_(wanted)).order_by(Role.name)
-    # The lock keeps a role from being deleted before it is given.
+    # The lock keeps a role from being deleted before it is assigned.
     found = (await session.scalars(query.with_for_update(read=True, key_share=True))).all()
     unknown = wanted - {role.name for role in found}
     if unknown:
@@ -60,7 +62,7 @@ async def get_assignable_roles(
 
 
 async def create_role(session: AsyncSession, caller: User, new: RoleCreate) -> Role:
-    """Raises DuplicateRole, and Unprocessable for what it cannot inherit from."""
+    """Raises DuplicateRole, and Unprocessable for an impossible inheritance."""
     await lock_roles(session)
     await require_existing_roles(session, new.inherits)
     role = Role(**new.model_dump())
@@ -68,12 +70,11 @@ async def create_role(session: AsyncSession, caller: User, new: RoleCreate) -> R
     try:
         await session.flush()
     except IntegrityError as error:
-        raise DuplicateRole(f"There is a role {new.name} already") from error
+        raise DuplicateRole(f"There is already a role {new.name}") from error
     await recompute_effective_permissions(session)
     require_permissions(caller, role.effective_permissions)
-    audit.record(
-        session, "role.created", caller=caller, role=role.name, **new.model_dump(exclude={"name"})
-    )
+    details = new.model_dump(exclude={"name"})
+    audit.record(session, "role.created", caller=caller, role=role.name, **details)
     return role
 
 
@@ -85,30 +86,30 @@ async def get_role(session: AsyncSession, name: str) -> Role:
     return role
 
 
-async def update_role(session: AsyncSession, caller: User, name: str, patch: RoleUpdate) -> Role:
-    """Whoever has the role, or one that inherits from it, has its new permissions from now on."""
+async def update_role(session: AsyncSession, caller: User, name: str, update: RoleUpdate) -> Role:
+    """Takes effect at once for all users with the role, or with one that inherits from it."""
     role = await get_role_to_change(session, caller, name)
-    was_for_all = "*" in role.effective_permissions
-    given = patch.model_dump()
-    await require_existing_roles(session, given.get("inherits", ()))
-    for field, value in given.items():
+    was_administrator_role = "*" in role.effective_permissions
+    changes = update.model_dump()
+    await require_existing_roles(session, changes.get("inherits", ()))
+    for field, value in changes.items():
         setattr(role, field, value)
     await recompute_effective_permissions(session)
     require_permissions(caller, role.effective_permissions)
-    audit.record(session, "role.updated", caller=caller, role=name, **given)
-    await publish_role_change(session, was_for_all)
+    audit.record(session, "role.updated", caller=caller, role=name, **changes)
+    await publish_role_change(session, was_administrator_role)
     return role
 
 
 async def delete_role(session: AsyncSession, caller: User, name: str) -> None:
-    """Whoever had the role has it no more, and nothing inherits from it."""
+    """Takes the role from all users who have it, and from roles that inherit from it."""
     role = await get_role_to_change(session, caller, name)
-    was_for_all = "*" in role.effective_permissions
+    was_administrator_role = "*" in role.effective_permissions
     await session.delete(role)
     await session.flush()
     await recompute_effective_permissions(session)
     audit.record(session, "role.deleted", caller=caller, role=name)
-    await publish_role_change(session, was_for_all)
+    await publish_role_change(session, was_administrator_role)
 
 
 async def publish_role_change(session: AsyncSession, was_administrator_role: bool) -> None:
@@ -118,28 +119,29 @@ async def publish_role_change(session: AsyncSession, was_administrator_role: boo
 
 
 async def get_role_to_change(session: AsyncSession, caller: User, name: str) -> Role:
+    """Raises SystemRole, and Forbidden if the role has a permission that the caller lacks."""
     await lock_roles(session)
     role = await get_role(session, name)
     if role.is_system:
-        raise SystemRole(f"{name} is a system role and stays as it is")
+        raise SystemRole(f"{name} is a system role and cannot be changed")
     require_permissions(caller, role.effective_permissions)
     return role
 
 
 async def lock_roles(session: AsyncSession) -> None:
-    """What a role permits depends on the others: one change of them at a time."""
+    """Allows one change of roles at a time, because roles depend on each other."""
     await session.execute(select(func.pg_advisory_xact_lock(ROLES_LOCK_ID)))
 
 
 async def require_existing_roles(session: AsyncSession, names: Iterable[str]) -> None:
-    known = set(await session.scalars(select(Role.name)))
+    existing = set(await session.scalars(select(Role.name)))
     for name in names:
-        if name not in known:
+        if name not in existing:
             raise Unprocessable.for_field("inherits", f"there is no role {name}")
 
 
 async def recompute_effective_permissions(session: AsyncSession) -> None:
-    """What each role permits, with what it inherits: kept, so that the hot path need not ask."""
+    """Stores each role's permissions including inherited ones, for token_validation.py to read."""
     roles = {role.name: role for role in await session.scalars(select(Role))}
     for name in sort_by_inheritance(roles):
         role = roles[name]
@@ -150,7 +152,7 @@ async def recompute_effective_permissions(session: AsyncSession) -> None:
 
 
 def sort_by_inheritance(roles: Mapping[str, Role]) -> list[str]:
-    """Each after those it inherits from. Raises Unprocessable when they go round in a circle."""
+    """Puts each role after those it inherits from. Raises Unprocessable for a cycle."""
     parents = {name: set(role.inherits) & roles.keys() for name, role in roles.items()}
     try:
         return list(TopologicalSorter(parents).static_order())
@@ -159,9 +161,9 @@ def sort_by_inheritance(roles: Mapping[str, Role]) -> list[str]:
 
 
 async def require_remaining_administrator(session: AsyncSession) -> None:
-    """Raises LastAdministrator when a change would leave nobody who may do everything."""
+    """Raises LastAdministrator when a change would leave no active administrator."""
     await session.flush()
-    # Of two who remove each other, the second sees what the first has done.
+    # Two administrators who remove each other run one after the other: the second one fails.
     await session.execute(select(func.pg_advisory_xact_lock(ADMINISTRATORS_LOCK_ID)))
     if not await session.scalar(select(ADMINISTRATOR_EXISTS)):
-        raise LastAdministrator("Somebody must remain who may do everything")
+        raise LastAdministrator("The last administrator must stay; appoint another one first")

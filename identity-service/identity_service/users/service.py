@@ -1,4 +1,4 @@
-"""People: how they come, what they are called, how to reach them, what they may do."""
+"""Users: creating, changing and deleting them, their contact details and their roles."""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -16,20 +16,15 @@ from .. import audit, change_feed
 from ..mail import service as mail_service
 from ..mail.texts import EmailKind
 from ..models import Account, Role, user_roles
-from ..schemas.bodies import ProfileUpdate, UserCreate, UserUpdate
+from ..schemas.users import ProfileUpdate, UserCreate, UserUpdate
 from ..sessions import service as session_service
 from . import roles
 
-FIELDS_IN_VALIDATION = {
-    "email",
-    "is_active",
-    "locked_until",
-    "is_verified",
-}  # what its answer depends on
+FIELDS_IN_VALIDATION = {"email", "is_active", "locked_until", "is_verified"}  # of /auth/validate
 
 
 class EmailTaken(Conflict):
-    """An address belongs to one person."""
+    """Raised when another account has the email address."""
 
 
 async def create_user(
@@ -51,12 +46,12 @@ async def create_user(
 
 @asynccontextmanager
 async def raise_if_email_is_taken(session: AsyncSession, email: str) -> AsyncIterator[None]:
-    """Raises EmailTaken, and what else was done in the transaction stays."""
+    """Raises EmailTaken in a savepoint, so that the rest of the transaction is kept."""
     try:
         async with session.begin_nested():
             yield
     except IntegrityError as error:
-        raise EmailTaken(f"There is an account for {email} already") from error
+        raise EmailTaken(f"There is already an account for {email}") from error
 
 
 async def get_user(session: AsyncSession, user_id: UUID, for_update: bool = False) -> Account:
@@ -68,45 +63,46 @@ async def get_user(session: AsyncSession, user_id: UUID, for_update: bool = Fals
 
 
 async def list_contacts(session: AsyncSession, user_ids: Collection[UUID]) -> Sequence[Account]:
-    """Of those who are there."""
-    wanted = select(Account).where(Account.id.in_(user_ids))
-    return (await session.scalars(wanted.options(raiseload(Account.role_objects)))).all()
+    """Leaves out unknown users."""
+    accounts = select(Account).where(Account.id.in_(user_ids))
+    return (await session.scalars(accounts.options(raiseload(Account.role_objects)))).all()
 
 
 async def get_user_to_change(session: AsyncSession, caller: User, user_id: UUID) -> Account:
-    """For changing somebody: whoever has fewer rights than them may not."""
+    """Locks the user. Raises Forbidden if they have a permission that the caller lacks."""
     account = await get_user(session, user_id, for_update=True)
     roles.require_permissions(caller, account.permissions)
     return account
 
 
 async def update_user(
-    session: AsyncSession, caller: User, user_id: UUID, patch: UserUpdate | ProfileUpdate
+    session: AsyncSession, caller: User, user_id: UUID, update: UserUpdate | ProfileUpdate
 ) -> Account:
-    """Raises EmailTaken. The sessions of somebody deactivated or locked end."""
+    """Raises EmailTaken. Deactivating or locking a user ends their sessions."""
     account = await get_user_to_change(session, caller, user_id)
     was_administrator = "*" in account.permissions
-    given = patch.model_dump()
-    has_moved = given.get("email", account.email) != account.email
-    if has_moved:
+    changes = update.model_dump()
+    email = changes.get("email", account.email)
+    has_new_email = email != account.email
+    if has_new_email:
         await mail_service.withdraw_links(
             session, user_id, EmailKind.VERIFY_EMAIL, EmailKind.RESET_PASSWORD
         )
-        given.setdefault("is_verified", False)
-    async with raise_if_email_is_taken(session, given.get("email", account.email)):
-        for name, value in given.items():
+        changes.setdefault("is_verified", False)
+    async with raise_if_email_is_taken(session, email):
+        for name, value in changes.items():
             setattr(account, name, value)
-    if has_moved and not account.is_verified:
+    if has_new_email and not account.is_verified:
         await mail_service.queue_email(session, EmailKind.VERIFY_EMAIL, user_id)
-    state = patch.model_dump(mode="json", include={"is_active", "locked_until", "is_verified"})
+    state = update.model_dump(mode="json", include={"is_active", "locked_until", "is_verified"})
     audit.record(
-        session, "user.updated", caller=caller, subject=user_id, fields=sorted(given), **state
+        session, "user.updated", caller=caller, subject=user_id, fields=sorted(changes), **state
     )
     if was_administrator:
         await roles.require_remaining_administrator(session)
     if not account.can_log_in:
         await session_service.end_all_sessions(session, caller, user_id)
-    elif not FIELDS_IN_VALIDATION.isdisjoint(given):
+    elif not FIELDS_IN_VALIDATION.isdisjoint(changes):
         await change_feed.publish_change(session, user_id=user_id)
     return account
 
@@ -114,13 +110,14 @@ async def update_user(
 async def set_user_roles(
     session: AsyncSession, caller: User, user_id: UUID, role_names: Iterable[str]
 ) -> Account:
+    """Replaces the roles of a user. The caller needs every permission they had and get."""
     account = await get_user_to_change(session, caller, user_id)
     was_administrator = "*" in account.permissions
-    given = await roles.get_assignable_roles(session, role_names, caller)
-    # Not through the ORM, which fails over a role that was deleted since it looked.
+    new_roles = await roles.get_assignable_roles(session, role_names, caller)
+    # The ORM would fail here if another transaction has deleted one of the old roles meanwhile.
     await session.execute(delete(user_roles).where(user_roles.c.user_id == user_id))
-    chosen = select(literal(user_id), Role.name).where(Role.name.in_(r.name for r in given))
-    await session.execute(insert(user_roles).from_select(["user_id", "role_name"], chosen))
+    rows = select(literal(user_id), Role.name).where(Role.name.in_(r.name for r in new_roles))
+    await session.execute(insert(user_roles).from_select(["user_id", "role_name"], rows))
     await session.refresh(account, ["role_objects"])
     if was_administrator:
         await roles.require_remaining_administrator(session)
@@ -130,7 +127,7 @@ async def set_user_roles(
 
 
 async def delete_user(session: AsyncSession, caller: User, user_id: UUID) -> None:
-    """For good, with the person's sessions; the audit trail keeps the id alone."""
+    """Deletes the user and everything of theirs; the audit trail keeps only the id."""
     account = await get_user_to_change(session, caller, user_id)
     await session.execute(delete(Account).where(Account.id == user_id))
     if "*" in account.permissions:
