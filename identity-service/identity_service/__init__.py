@@ -1,1 +1,1 @@
-"""Who everybody is and what they may do. Start reading in main.py."""
+"""Users, tokens, roles and permissions. Start reading in main.py."""

@@ -64,7 +64,7 @@ class RateLimiter:
             await self._call_limiter("clear", limit, *keys)
 
     async def count_for_network(self, *keys: str) -> float:
-        """Counts something a network may do only so often. Returns the seconds to wait."""
+        """Counts against the limit of a network. Returns the seconds to wait, 0 if allowed."""
         is_allowed = await self._call_limiter("hit", NETWORK_LIMIT, *keys)
         return 0 if is_allowed else await self._get_wait(NETWORK_LIMIT, *keys)
 

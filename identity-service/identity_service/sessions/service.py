@@ -154,7 +154,7 @@ async def end_session(session: AsyncSession, login: LoginSession) -> None:
 
 
 def select_own_sessions(caller: User) -> Select[Any]:
-    """Selects the caller's open sessions; marks the one that the request comes from."""
+    """Selects the caller's open sessions, and marks the current one."""
     own = select(LoginSession).where(LoginSession.user_id == UUID(caller.user_id))
     is_current = LoginSession.id == UUID(caller.session_id)
     marked = own.options(with_expression(LoginSession.is_current, is_current))

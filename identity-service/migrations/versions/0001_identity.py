@@ -1,4 +1,4 @@
-"""People, roles, sessions, service clients, the change feed and the audit trail."""
+"""Users, roles, sessions, service clients, the change feed and the audit trail."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ branch_labels = None
 depends_on = None
 
 SYSTEM_ROLES = {
-    "admin": ("Everything.", ["*"]),
+    "admin": ("Has all permissions.", ["*"]),
     "editor": (
         "Works with documents, notifications, templates and workflows.",
         [
@@ -27,7 +27,7 @@ SYSTEM_ROLES = {
         ],
     ),
     "member": (
-        "What everybody who registers may do.",
+        "The default role of new users.",
         [
             "documents:read",
             "documents:write",
@@ -40,10 +40,10 @@ SYSTEM_ROLES = {
         ],
     ),
     "viewer": (
-        "Looks, and changes nothing.",
+        "Reads documents, workflows and templates, and changes nothing.",
         ["documents:read", "definitions:read", "workflows:read", "templates:read"],
     ),
-    "guest": ("Nothing yet.", []),
+    "guest": ("Has no permissions.", []),
 }
 
 
@@ -139,7 +139,7 @@ def upgrade() -> None:
         sa.Column("trace_id", sa.Text),
         sa.Column("details", JSONB, nullable=False),
     )
-    # Append-only also for whoever gets at the database through this service.
+    # Keeps the table append-only even for an attacker who uses the connection of this service.
     op.execute(
         "CREATE FUNCTION refuse_to_change_audit_events() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'audit_events is append-only'; END $$"

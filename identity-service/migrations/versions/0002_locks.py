@@ -1,4 +1,4 @@
-"""An administrator may lock an account for a time."""
+"""Lets administrators lock an account until a time."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The outbox of mails with their one-time links, and the devices people log in with."""
+"""Adds the outbox of emails with their one-time links, and the devices users log in from."""
 
 import sqlalchemy as sa
 from alembic import op

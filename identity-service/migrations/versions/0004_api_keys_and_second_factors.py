@@ -1,4 +1,4 @@
-"""API keys, service accounts, second factors, and when a session was last proved to be theirs."""
+"""Adds API keys, service accounts, second factors, and the time of a session's last step-up."""
 
 import sqlalchemy as sa
 from alembic import op

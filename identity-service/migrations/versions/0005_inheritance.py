@@ -1,4 +1,4 @@
-"""Roles inherit from roles; the audit trail is searched."""
+"""Lets roles inherit from roles, and adds indexes for searching the audit trail."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +9,7 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-SEARCHED = ("action", "actor_id", "subject_id")
+SEARCHED_COLUMNS = ("action", "actor_id", "subject_id")
 
 
 def upgrade() -> None:
@@ -19,12 +19,12 @@ def upgrade() -> None:
     op.execute(
         "UPDATE roles SET effective_permissions = ARRAY(SELECT unnest(permissions) ORDER BY 1)"
     )
-    for name in SEARCHED:
+    for name in SEARCHED_COLUMNS:
         op.create_index(f"ix_audit_events_{name}", "audit_events", [name, "id"])
 
 
 def downgrade() -> None:
-    for name in SEARCHED:
+    for name in SEARCHED_COLUMNS:
         op.drop_index(f"ix_audit_events_{name}", "audit_events")
     for name in ("effective_permissions", "inherits"):
         op.drop_column("roles", name)

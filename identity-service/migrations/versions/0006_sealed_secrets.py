@@ -1,4 +1,4 @@
-"""What authenticator apps share with us is encrypted where it is stored."""
+"""Encrypts the secrets that are shared with authenticator apps."""
 
 from collections.abc import Callable
 
