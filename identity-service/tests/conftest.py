@@ -1,4 +1,4 @@
-"""The service over HTTP, and people to call it as."""
+"""The service over HTTP, users to call it as, and a fake communication service."""
 
 import itertools
 import json
@@ -30,7 +30,7 @@ numbers = itertools.count()
 
 @dataclass
 class Person:
-    """Somebody who is logged in."""
+    """A user who is logged in."""
 
     client: TestClient
     id: str
@@ -46,21 +46,21 @@ class Person:
     def request(self, method: str, path: str, **content: Any) -> Any:
         return self.client.request(method, f"/api/v1{path}", headers=self.headers, **content)
 
-    def again(self, password: str = PASSWORD) -> "Person":
-        """The same person, on another device."""
+    def log_in_again(self, password: str = PASSWORD) -> "Person":
+        """Log in the same user on another device."""
         return log_in(self.client, self.email, password)
 
     @property
     def status(self) -> int:
-        """What /auth/validate says of the access token."""
+        """The status that /auth/validate responds with to the access token."""
         return int(validate(self.client, self.access_token).status_code)
 
 
 @dataclass
 class Mailboxes(httpx.AsyncBaseTransport):
-    """The network, with communication on it: what it was given, by Idempotency-Key."""
+    """Plays the communication service, and keeps what it received by Idempotency-Key."""
 
-    given: dict[str, dict[str, Any]] = field(default_factory=dict)
+    received: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: int = 0
     down: bool = False
     answers_get_lost: bool = False
@@ -71,26 +71,26 @@ class Mailboxes(httpx.AsyncBaseTransport):
         assert request.url.path == "/api/v1/notifications"
         self.requests += 1
         body = json.loads(request.content)
-        assert self.given.setdefault(request.headers["Idempotency-Key"], body) == body
+        assert self.received.setdefault(request.headers["Idempotency-Key"], body) == body
         if self.answers_get_lost:
             raise httpx.ReadError("the answer is lost", request=request)
         return httpx.Response(202, json={"id": "a notification"})
 
-    def of(self, person_id: str, about: str = "") -> list[dict[str, Any]]:
-        """What somebody was told, the newest last."""
-        theirs = [one for one in self.given.values() if one["recipient_id"] == person_id]
+    def find_emails(self, person_id: str, about: str = "") -> list[dict[str, Any]]:
+        """Return the emails to a user, newest last."""
+        theirs = [one for one in self.received.values() if one["recipient_id"] == person_id]
         return [one for one in theirs if about in one["subject"]]
 
-    def link_of(self, person_id: str, about: str) -> str:
-        """The token in the newest mail of a kind; waits for it."""
-        mail = eventually(lambda: self.of(person_id, about))[-1]
+    def wait_for_link(self, person_id: str, about: str) -> str:
+        """Return the token in the newest email with such a subject, once it has arrived."""
+        mail = wait_for(lambda: self.find_emails(person_id, about))[-1]
         match = re.search(r"http://localhost:8001/auth/[a-z-]+\?token=([\w-]+)", mail["body"])
         assert match, mail["body"]
         return match[1]
 
 
-def eventually(find: Callable[[], Any], seconds: float = 15) -> Any:
-    """Asks again and again until there is something."""
+def wait_for(find: Callable[[], Any], seconds: float = 15) -> Any:
+    """Call `find` until it returns something."""
     deadline = time.monotonic() + seconds
     while not (found := find()):
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -99,21 +99,21 @@ def eventually(find: Callable[[], Any], seconds: float = 15) -> Any:
 
 
 @contextmanager
-def aside() -> Iterator[Connection]:
-    """A connection to the service's database that is none of the service's."""
+def separate_connection() -> Iterator[Connection]:
+    """Open a connection to the service's database that is not the service's own."""
     engine = create_engine(settings.get_driver_url("psycopg2"), poolclass=NullPool)
     with engine.connect() as connection:
         yield connection
 
 
-def wait_until_held_up(connection: Connection) -> None:
-    """Until somebody waits for a lock that the connection has."""
+def wait_until_blocked(connection: Connection) -> None:
+    """Wait until another connection waits for a lock of this one."""
     held_up = text("SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
-    eventually(lambda: connection.execute(held_up).first())
+    wait_for(lambda: connection.execute(held_up).first())
 
 
-def in_a_reset(connection: Connection, person: Person) -> None:
-    """What a reset of their password does, up to its commit."""
+def start_password_reset(connection: Connection, person: Person) -> None:
+    """Do what a reset of the user's password does, up to its commit."""
     for theirs in ("SELECT 1 FROM users WHERE id = :id FOR UPDATE",
                    "DELETE FROM api_keys WHERE user_id = :id",
                    "DELETE FROM sessions WHERE user_id = :id"):  # fmt: skip
@@ -121,8 +121,8 @@ def in_a_reset(connection: Connection, person: Person) -> None:
 
 
 @contextmanager
-def running(**environment: str) -> Iterator[httpx.Client]:
-    """The service as it is started, a process of its own, with these variables."""
+def run_service(**environment: str) -> Iterator[httpx.Client]:
+    """Run the service in a process of its own, with these variables."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -137,7 +137,7 @@ def running(**environment: str) -> Iterator[httpx.Client]:
     process = subprocess.Popen(command, cwd=FOLDER, env=variables, stdout=subprocess.DEVNULL)
     with process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
         try:
-            eventually(lambda: is_ready(client, process), 30)
+            wait_for(lambda: is_ready(client, process), 30)
             yield client
         finally:
             process.kill()
@@ -186,7 +186,7 @@ def mailboxes() -> Mailboxes:
 
 @pytest.fixture(scope="module")
 def client(database: None, mailboxes: Mailboxes) -> Iterator[TestClient]:
-    """Started once per module: asyncpg's connections belong to one event loop at a time."""
+    """Start the service once per module, because asyncpg's connections belong to one event loop."""
     app.state.transport = mailboxes
     with TestClient(app) as client:
         yield client
@@ -197,7 +197,7 @@ def client(database: None, mailboxes: Mailboxes) -> Iterator[TestClient]:
 def new_person(client: TestClient) -> Callable[[], Person]:
     def register() -> Person:
         email = f"person-{next(numbers)}@example.com"
-        new = {"email": email, "password": PASSWORD, "name": "Somebody"}
+        new = {"email": email, "password": PASSWORD, "name": "Ada Lovelace"}
         assert client.post("/api/v1/auth/register", json=new).status_code == 201
         return log_in(client, email)
 
@@ -205,14 +205,14 @@ def new_person(client: TestClient) -> Callable[[], Person]:
 
 
 @pytest.fixture(scope="module")
-def somebody(new_person: Callable[[], Person]) -> Person:
-    """For tests that leave them as they are."""
+def shared_person(new_person: Callable[[], Person]) -> Person:
+    """A user for tests that change nothing."""
     return new_person()
 
 
 @pytest.fixture
 def person(new_person: Callable[[], Person]) -> Person:
-    """With the role everybody has who registers."""
+    """A user with the default role."""
     return new_person()
 
 
@@ -238,10 +238,10 @@ def new_role(admin: Person) -> Callable[..., str]:
 
 
 @pytest.fixture
-def with_rights(
+def new_person_with(
     admin: Person, new_person: Callable[[], Person], new_role: Callable[..., str]
 ) -> Callable[..., Person]:
-    """Somebody with exactly these permissions."""
+    """Create a user with exactly these permissions."""
 
     def create(*permissions: str) -> Person:
         person, role = new_person(), new_role(*permissions)
@@ -253,8 +253,8 @@ def with_rights(
 
 
 @pytest.fixture
-def service(client: TestClient) -> Callable[..., str]:
-    """A token of a service, its own or on behalf of somebody."""
+def service_token(client: TestClient) -> Callable[..., str]:
+    """Fetch a token of a service, its own or on behalf of a user."""
 
     def token(client_id: str, on_behalf_of: str | None = None) -> str:
         form = {
@@ -273,7 +273,7 @@ def service(client: TestClient) -> Callable[..., str]:
 
 @pytest.fixture
 def from_network(client: TestClient) -> Callable[[str], TestClient]:
-    """A client in another network, of the app that runs already."""
+    """Create a client in another network, of the app that is running."""
 
     def elsewhere(ip: str) -> TestClient:
         found = TestClient(app, client=(ip, 50_000))

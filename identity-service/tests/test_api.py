@@ -1,4 +1,4 @@
-"""Every route: who may call it at all, and that bad input is answered and never fails."""
+"""Every route: who may call it, and that invalid input is rejected and never causes a failure."""
 
 import re
 from typing import Any
@@ -21,7 +21,7 @@ TAKE_JSON = [
     for method, path in ROUTES
     if "application/json"
     in app.openapi()["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
-    if not path.endswith("/validate")  # where whatever is no token is a bad one
+    if not path.endswith("/validate")  # treats every invalid body as an invalid token
 ]
 BAD_BODIES = [b"", b"null", b"[]", b"{", b'"x"', b"\xff", b"[" * 50_000, b'{"unknown": 1}']
 
@@ -35,7 +35,7 @@ def test_every_route_is_under_the_prefix_or_health() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), TAKE_JSON)
-def test_no_body_makes_a_route_fail(admin: Person, method: str, path: str) -> None:
+def test_invalid_bodies_are_rejected_by_every_route(admin: Person, method: str, path: str) -> None:
     for body in BAD_BODIES:
         answer = admin.client.request(
             method,
@@ -56,7 +56,7 @@ def test_what_clients_call_without_the_prefix_is_there_but_not_in_the_schema(
 
 
 @pytest.mark.parametrize("identifier", ["1", "me", "%00", "..%2f..", "null"])
-def test_an_id_is_an_id(admin: Person, identifier: str) -> None:
+def test_malformed_ids_are_rejected(admin: Person, identifier: str) -> None:
     answers: list[Any] = [
         admin.request("GET", f"/users/{identifier}"),
         admin.request("DELETE", f"/users/{identifier}"),
@@ -68,7 +68,7 @@ def test_an_id_is_an_id(admin: Person, identifier: str) -> None:
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=%00", "cursor=e30"])
 @pytest.mark.parametrize("path", ["/users", "/roles", "/audit-events", "/auth/sessions"])
-def test_a_list_refuses_by_name_a_page_it_does_not_have(
+def test_a_list_rejects_and_names_invalid_page_parameters(
     admin: Person, path: str, query: str
 ) -> None:
     answer = admin.request("GET", f"{path}?{query}")

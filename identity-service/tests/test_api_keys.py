@@ -1,4 +1,4 @@
-"""API keys and service accounts: programs come in with them, as far as their scopes go."""
+"""API keys and service accounts: programs log in with them, limited to the keys' scopes."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +8,15 @@ from uuid import uuid4
 import pytest
 from fastapi.testclient import TestClient
 
-from .conftest import Person, aside, bearer, in_a_reset, validate, wait_until_held_up
-from .test_changes import Follower
+from .conftest import (
+    Person,
+    bearer,
+    separate_connection,
+    start_password_reset,
+    validate,
+    wait_until_blocked,
+)
+from .test_change_feed import Follower
 
 SQL = Callable[..., list[Any]]
 READING = ["documents:read"]
@@ -48,11 +55,11 @@ def test_a_key_speaks_for_its_owner_within_its_scopes(
     )
 
 
-def test_a_key_that_a_thief_makes_during_a_reset_is_not_there_after_it(person: Person) -> None:
-    with aside() as connection, ThreadPoolExecutor(1) as thread:
-        in_a_reset(connection, person)
+def test_a_key_that_is_created_during_a_password_reset_does_not_survive_it(person: Person) -> None:
+    with separate_connection() as connection, ThreadPoolExecutor(1) as thread:
+        start_password_reset(connection, person)
         made = thread.submit(make_key, person)
-        wait_until_held_up(connection)
+        wait_until_blocked(connection)
         connection.commit()
 
         assert made.result().status_code == 401
@@ -87,7 +94,7 @@ def test_a_key_of_an_administrator_has_its_scopes_alone(client: TestClient, admi
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"locked_until": "2100-01-01T00:00:00Z"}])
-def test_a_key_is_no_good_while_its_owner_is_kept_out(
+def test_a_key_does_not_work_while_its_owner_is_deactivated_or_locked(
     client: TestClient, person: Person, admin: Person, key: dict[str, Any], change: dict[str, Any]
 ) -> None:
     admin.request("PATCH", f"/users/{person.id}", json=change)
@@ -107,7 +114,7 @@ def test_a_key_outlives_sessions_but_not_its_owner(
     assert status(client, key["secret"]) == 401
 
 
-def test_a_key_is_good_until_it_expires(
+def test_a_key_works_until_it_expires(
     client: TestClient, person: Person, key: dict[str, Any], sql: SQL
 ) -> None:
     sql("UPDATE api_keys SET expires_at = now() + interval '1 minute' WHERE id = :id", id=key["id"])
@@ -120,9 +127,9 @@ def test_a_key_is_good_until_it_expires(
 
 
 def test_a_rotated_key_has_a_new_secret_only(
-    client: TestClient, person: Person, key: dict[str, Any], service: Callable[..., str]
+    client: TestClient, person: Person, key: dict[str, Any], service_token: Callable[..., str]
 ) -> None:
-    follower = Follower(client, service("content-service"))
+    follower = Follower(client, service_token("content-service"))
     follower.news()
 
     rotated = person.request("POST", f"/users/{person.id}/api-keys/{key['id']}/rotate").json()
@@ -133,9 +140,9 @@ def test_a_rotated_key_has_a_new_secret_only(
 
 
 def test_a_removed_key_is_announced_and_gone(
-    client: TestClient, person: Person, key: dict[str, Any], service: Callable[..., str]
+    client: TestClient, person: Person, key: dict[str, Any], service_token: Callable[..., str]
 ) -> None:
-    follower = Follower(client, service("content-service"))
+    follower = Follower(client, service_token("content-service"))
     follower.news()
     path = f"/users/{person.id}/api-keys/{key['id']}"
 
@@ -176,18 +183,18 @@ def test_a_key_does_not_do_what_only_people_do(
     assert {answer.status_code for answer in answers} == {403}
 
 
-def test_nobody_removes_a_key_of_somebody_with_more_rights(
-    admin: Person, person: Person, key: dict[str, Any], with_rights: Callable[..., Person]
+def test_a_key_of_a_user_with_more_rights_cannot_be_deleted(
+    admin: Person, person: Person, key: dict[str, Any], new_person_with: Callable[..., Person]
 ) -> None:
     theirs = f"/users/{person.id}/api-keys/{key['id']}"
     above = f"/users/{admin.id}/api-keys/{make_key(admin).json()['id']}"
-    clerk = with_rights("users:write")
+    clerk = new_person_with("users:write")
 
     assert [clerk.request("DELETE", path).status_code for path in (theirs, above)] == [403, 403]
     assert admin.request("DELETE", theirs).status_code == 204
 
 
-def test_nobody_makes_a_key_with_rights_they_lack_or_to_somebody_else(
+def test_a_key_cannot_have_rights_its_creator_lacks_nor_be_for_another_person(
     person: Person, other: Person, admin: Person
 ) -> None:
     assert make_key(person, scopes=["users:write"]).status_code == 403
@@ -208,13 +215,15 @@ def test_nobody_makes_a_key_with_rights_they_lack_or_to_somebody_else(
         ("secret", "one of my own"),
     ],
 )
-def test_a_key_takes_nothing_else(somebody: Person, field: str, value: Any) -> None:
-    answer = make_key(somebody, **{field: value})
+def test_a_key_with_invalid_fields_is_rejected(
+    shared_person: Person, field: str, value: Any
+) -> None:
+    answer = make_key(shared_person, **{field: value})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"].split(".")[0]) == (422, field)
 
 
-def test_somebody_has_so_many_keys_and_no_more(
+def test_the_number_of_keys_per_account_is_limited(
     person: Person, key: dict[str, Any], sql: SQL
 ) -> None:
     sql(

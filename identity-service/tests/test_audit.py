@@ -1,4 +1,4 @@
-"""The audit trail: what is done is in it, for good, and only auditors read it."""
+"""The audit trail: it has every action, it cannot be changed, and only auditors read it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -59,9 +59,7 @@ def test_a_second_factor_that_is_set_up_is_recorded(admin: Person, person: Perso
     assert (event["action"], event["actor_id"]) == ("second_factor.set_up", person.id)
 
 
-def test_a_service_that_may_not_act_for_somebody_is_recorded(
-    client: TestClient, admin: Person, person: Person
-) -> None:
+def test_a_denied_delegation_is_recorded(client: TestClient, admin: Person, person: Person) -> None:
     form = {
         "grant_type": "client_credentials",
         "client_id": "content-service",
@@ -89,7 +87,9 @@ def test_events_are_listed_page_by_page(admin: Person, new_person: Callable[[], 
     ]
 
 
-def test_events_are_found_by_who_did_what_to_whom_and_when(admin: Person, person: Person) -> None:
+def test_events_are_filtered_by_actor_subject_action_trace_and_time(
+    admin: Person, person: Person
+) -> None:
     wrong = {"email": person.email, "password": "not the password"}
     admin.client.post("/auth/login", json=wrong, headers={"X-Trace-ID": "the-trace-of-it"})
     admin.request("PUT", f"/users/{person.id}/roles", json={"roles": ["viewer"]})
@@ -119,18 +119,16 @@ def test_events_are_found_by_who_did_what_to_whom_and_when(admin: Person, person
         ("until", "2020-x"),
     ],
 )
-def test_a_filter_that_makes_no_sense_is_refused_by_name(
-    admin: Person, name: str, value: str
-) -> None:
+def test_an_invalid_filter_is_rejected_and_named(admin: Person, name: str, value: str) -> None:
     answer = admin.request("GET", "/audit-events", params={name: value})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, name)
 
 
-def test_what_a_service_does_for_somebody_names_both(
-    client: TestClient, person: Person, service: Callable[..., str], admin: Person
+def test_an_event_of_a_delegated_token_names_the_user_and_the_service(
+    client: TestClient, person: Person, service_token: Callable[..., str], admin: Person
 ) -> None:
-    acting = bearer(service("workflow-service", person.id))
+    acting = bearer(service_token("workflow-service", person.id))
     path = f"/api/v1/users/{person.id}/profile"
     assert client.patch(path, headers=acting, json={"name": "Grace"}).status_code == 200
 
@@ -139,15 +137,17 @@ def test_what_a_service_does_for_somebody_names_both(
     assert (event["actor_id"], event["acting_service"]) == (person.id, "workflow-service")
 
 
-def test_a_cursor_of_ones_own_making_is_refused(admin: Person) -> None:
+def test_a_made_up_cursor_is_rejected(admin: Person) -> None:
     answer = admin.request("GET", "/audit-events?cursor=nonsense")
 
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "cursor"
 
 
-def test_only_auditors_read_it(person: Person, with_rights: Callable[..., Person]) -> None:
-    auditor = with_rights("audit:read")
+def test_only_auditors_read_the_audit_trail(
+    person: Person, new_person_with: Callable[..., Person]
+) -> None:
+    auditor = new_person_with("audit:read")
 
     assert person.request("GET", "/audit-events").status_code == 403
     assert auditor.request("GET", "/audit-events").status_code == 200
@@ -161,14 +161,16 @@ def test_only_auditors_read_it(person: Person, with_rights: Callable[..., Person
         "TRUNCATE audit_events",
     ],
 )
-def test_the_database_itself_refuses_to_change_it(
+def test_the_database_rejects_changes_of_the_audit_trail(
     sql: Callable[..., list[Any]], statement: str
 ) -> None:
     with pytest.raises(DBAPIError, match="append-only"):
         sql(statement)
 
 
-def test_no_password_and_no_token_is_in_it(person: Person, sql: Callable[..., list[Any]]) -> None:
+def test_the_audit_trail_contains_no_password_and_no_token(
+    person: Person, sql: Callable[..., list[Any]]
+) -> None:
     change = {"current_password": PASSWORD, "new_password": "another long password"}
     person.request("POST", "/auth/change-password", json=change)
 

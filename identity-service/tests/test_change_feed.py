@@ -1,4 +1,4 @@
-"""The change feed: whatever /auth/validate would now answer otherwise is announced, in order."""
+"""The change feed announces, in order, each change that affects what /auth/validate returns."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ Change = tuple[str | None, str | None]
 
 
 class Follower:
-    """What another service does: ask again and again for what came after."""
+    """Polls the feed as other services do, each time for what is new."""
 
     def __init__(self, client: TestClient, token: str) -> None:
         self.client, self.token = client, token
@@ -36,13 +36,13 @@ class Follower:
 
 
 @pytest.fixture
-def follower(client: TestClient, service: Callable[..., str]) -> Follower:
-    return Follower(client, service("content-service"))
+def follower(client: TestClient, service_token: Callable[..., str]) -> Follower:
+    return Follower(client, service_token("content-service"))
 
 
 @pytest.fixture
 def news(follower: Follower, person: Person) -> Iterator[Callable[[], list[Change]]]:
-    """What is announced from now on; `person` has come before."""
+    """Return the changes since `person` registered."""
     follower.news()
     yield follower.news
 
@@ -109,7 +109,7 @@ def test_what_ends_many_sessions_names_the_user(
     assert news() == [(person.id, None)]
 
 
-def test_a_change_of_a_role_names_everybody(
+def test_a_change_of_a_role_names_all_users(
     admin: Person, new_role: Callable[..., str], follower: Follower
 ) -> None:
     role = new_role("documents:read")
@@ -121,7 +121,7 @@ def test_a_change_of_a_role_names_everybody(
     assert follower.news() == [(None, None), (None, None)]
 
 
-def test_what_is_refused_is_not_announced(
+def test_rejected_requests_are_not_announced(
     news: Callable[[], list[Change]], person: Person, admin: Person
 ) -> None:
     person.request("DELETE", f"/auth/sessions/{uuid4()}")
@@ -132,7 +132,7 @@ def test_what_is_refused_is_not_announced(
     assert news() == []
 
 
-def test_what_changes_no_answer_is_not_announced(
+def test_changes_that_do_not_affect_validation_are_not_announced(
     news: Callable[[], list[Change]], person: Person, admin: Person
 ) -> None:
     profile = {"name": "Grace", "phone": "+4915112345678", "locale": "de"}
@@ -144,7 +144,9 @@ def test_what_changes_no_answer_is_not_announced(
     assert news() == []
 
 
-def test_a_poll_that_waits_hears_of_a_change_at_once(follower: Follower, person: Person) -> None:
+def test_a_waiting_poll_returns_at_once_when_something_changes(
+    follower: Follower, person: Person
+) -> None:
     follower.news()
     with ThreadPoolExecutor(1) as thread:
         poll = thread.submit(follower.news, wait=2)
@@ -189,10 +191,10 @@ def test_a_position_that_was_pruned_is_a_reset(
     assert [change["seq"] for change in follower.ask(latest - 1)["changes"]] == [latest]
 
 
-def test_no_change_is_overtaken_by_a_later_one(
+def test_changes_appear_in_the_order_of_their_numbers(
     follower: Follower, new_person: Callable[[], Person]
 ) -> None:
-    """Many at once, while a follower asks all the time: each is heard once, none is skipped."""
+    """Users log out in parallel while a follower polls: it sees each logout exactly once."""
     people = [new_person() for _ in range(12)]
     follower.news()
     heard: list[Change] = []
@@ -213,7 +215,7 @@ def test_the_feed_is_for_services(client: TestClient, person: Person, admin: Per
 @pytest.mark.parametrize(
     "query", ["after=-1", "after=x", "wait=3", "wait=-1", "wait=nan", f"after={2**63}"]
 )
-def test_a_poll_refuses_by_name_what_makes_no_sense(admin: Person, query: str) -> None:
+def test_a_poll_rejects_and_names_invalid_parameters(admin: Person, query: str) -> None:
     answer = admin.request("GET", f"/auth/changes?{query}")
 
     assert answer.status_code == 422

@@ -1,4 +1,4 @@
-"""What is over is removed, though nobody comes back for it; what is not, stays."""
+"""The cleanup deletes expired rows, and no others."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +8,10 @@ from fastapi.testclient import TestClient
 
 from identity_service.cleanup import delete_expired_rows
 
-from .conftest import Person, eventually
+from .conftest import Person, wait_for
 
 SQL = Callable[..., list[Any]]
-OF_SOMEBODY = """
+ROWS_OF_USER = """
     SELECT 'session' FROM sessions WHERE user_id = :id
     UNION ALL SELECT 'token' FROM refresh_tokens JOIN sessions s ON s.id = session_id
     WHERE s.user_id = :id
@@ -22,12 +22,12 @@ OF_SOMEBODY = """
 
 
 @pytest.mark.parametrize("batch_size", [1, 1_000])
-def test_what_is_over_is_removed_and_nothing_else(
+def test_only_expired_rows_are_deleted(
     client: TestClient, person: Person, other: Person, sql: SQL, batch_size: int
 ) -> None:
-    person.again()
+    person.log_in_again()
     waiting = "SELECT 1 FROM mails WHERE status <> 'done' AND user_id IN (:one, :two)"
-    eventually(lambda: not sql(waiting, one=person.id, two=other.id))
+    wait_for(lambda: not sql(waiting, one=person.id, two=other.id))
     for one in (person, other):
         sql("INSERT INTO challenges VALUES (:id, :user, now() + interval '1 minute')",
             id=one.id.encode(), user=one.id)  # fmt: skip
@@ -39,6 +39,6 @@ def test_what_is_over_is_removed_and_nothing_else(
     assert client.portal is not None
     client.portal.call(delete_expired_rows, batch_size)
 
-    assert sql(OF_SOMEBODY, id=person.id) == []
-    left = [row[0] for row in sql(OF_SOMEBODY, id=other.id)]
+    assert sql(ROWS_OF_USER, id=person.id) == []
+    left = [row[0] for row in sql(ROWS_OF_USER, id=other.id)]
     assert left == ["challenge", "done", "session", "token"]

@@ -1,4 +1,4 @@
-"""The database: one that does not go on costs an answer, and no more."""
+"""A database that blocks costs requests a 503, and no more."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,12 +9,12 @@ from sqlalchemy import event, text
 
 from identity_service.database import engine
 
-from .conftest import Person, aside, eventually
+from .conftest import Person, separate_connection, wait_for
 
 
 @pytest.fixture(scope="module", autouse=True)
 def every_limit_is_a_tenth() -> Iterator[None]:
-    """Before anything connects."""
+    """Shorten all time limits, before anything connects."""
 
     def shorten(_: Any, __: Any, ___: Any, given: dict[str, Any]) -> None:
         given["command_timeout"] /= 10
@@ -26,8 +26,8 @@ def every_limit_is_a_tenth() -> Iterator[None]:
     event.remove(engine.sync_engine, "do_connect", shorten)
 
 
-def test_whoever_holds_a_lock_costs_others_a_503_and_no_more(person: Person) -> None:
-    with aside() as connection:
+def test_a_held_lock_costs_other_requests_a_503(person: Person) -> None:
+    with separate_connection() as connection:
         connection.execute(text("LOCK TABLE sessions IN EXCLUSIVE MODE"))
 
         held_up = person.request("POST", "/auth/logout")
@@ -37,9 +37,9 @@ def test_whoever_holds_a_lock_costs_others_a_503_and_no_more(person: Person) -> 
         assert person.request("POST", "/auth/logout").status_code == 204
 
 
-def test_the_feed_is_listened_to_for_longer_than_a_statement_may_take(client: TestClient) -> None:
+def test_listening_for_changes_outlasts_the_statement_timeout(client: TestClient) -> None:
     listening = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
     for_longer = "query LIKE 'LISTEN%' AND now() - query_start > interval '2 seconds'"
-    with aside() as connection:
+    with separate_connection() as connection:
         connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-        eventually(lambda: connection.execute(text(f"{listening} AND {for_longer}")).first())
+        wait_for(lambda: connection.execute(text(f"{listening} AND {for_longer}")).first())

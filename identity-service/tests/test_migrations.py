@@ -1,4 +1,4 @@
-"""Migrations: a database that is in use goes on being used."""
+"""Migrations keep the users of an existing database working."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ from identity_service.crypto.passwords import PASSWORD_HASHER
 from identity_service.crypto.tokens import compute_digest
 from tools.localdev.test_servers import TemporaryServers
 
-from .conftest import FOLDER, PASSWORD, running
+from .conftest import FOLDER, PASSWORD, run_service
 
 APP = pyotp.TOTP(pyotp.random_base32())
 STORED_HASH = PASSWORD_HASHER.hash(PASSWORD)
@@ -48,7 +48,9 @@ def execute(url: str, statements: str) -> None:
     asyncio.run(connected())
 
 
-def test_who_was_there_before_every_migration_goes_on_after_it(servers: TemporaryServers) -> None:
+def test_a_user_from_before_every_migration_can_continue_after_it(
+    servers: TemporaryServers,
+) -> None:
     servers.postgres.create_database("upgraded", "upgraded")
     url = servers.postgres.get_url("upgraded", "upgraded")
     migrate(url, "0001")
@@ -57,7 +59,7 @@ def test_who_was_there_before_every_migration_goes_on_after_it(servers: Temporar
     execute(url, OF_THE_FIFTH)
     migrate(url, "head")
 
-    with running(DATABASE_URL=url) as client:
+    with run_service(DATABASE_URL=url) as client:
         refreshed = client.post("/auth/refresh", json={"refresh_token": "of then"}).json()
         headers = {"Authorization": f"Bearer {refreshed['access_token']}"}
         events = client.get("/api/v1/audit-events", headers=headers).json()["items"]

@@ -1,4 +1,4 @@
-"""Passwords: which are taken, how they are kept, and how old ones become new."""
+"""Passwords: which are accepted, how they are stored, and how outdated hashes are replaced."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from identity_service.crypto.passwords import MAX_WAITING_HASHES
 
-from .conftest import PASSWORD, Person, eventually
+from .conftest import PASSWORD, Person, wait_for
 
 SQL = Callable[..., list[Any]]
 AS_SET = "$argon2id$v=19$m=19456,t=2,p=1$"
@@ -41,13 +41,15 @@ def test_a_weaker_hash_is_replaced_at_the_next_login(
 ) -> None:
     sql("UPDATE users SET password_hash = :hash WHERE id = :id", hash=old_hash, id=person.id)
 
-    assert person.again().status == 200
+    assert person.log_in_again().status == 200
 
     assert stored(sql, person).startswith(AS_SET)
-    assert person.again().status == 200
+    assert person.log_in_again().status == 200
 
 
-def test_a_bcrypt_hash_lets_nobody_else_in(client: TestClient, person: Person, sql: SQL) -> None:
+def test_a_bcrypt_hash_accepts_only_its_password(
+    client: TestClient, person: Person, sql: SQL
+) -> None:
     old_hash = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     sql("UPDATE users SET password_hash = :hash WHERE id = :id", hash=old_hash, id=person.id)
 
@@ -70,7 +72,7 @@ def test_a_bcrypt_hash_lets_nobody_else_in(client: TestClient, person: Person, s
         "ILOVEYOU!!",
     ],
 )
-def test_a_password_that_everybody_tries_is_refused(client: TestClient, password: str) -> None:
+def test_a_common_password_is_rejected(client: TestClient, password: str) -> None:
     new = {"email": f"{uuid4()}@example.com", "password": password, "name": "Ada"}
 
     answer = client.post("/auth/register", json=new)
@@ -80,7 +82,7 @@ def test_a_password_that_everybody_tries_is_refused(client: TestClient, password
     assert password == "password" or password not in answer.text
 
 
-def test_such_a_password_is_refused_wherever_one_is_set(person: Person, admin: Person) -> None:
+def test_a_common_password_is_rejected_wherever_one_is_set(person: Person, admin: Person) -> None:
     change = {"current_password": PASSWORD, "new_password": "Password123!"}
     new = {"email": f"{uuid4()}@example.com", "password": "Password123!", "name": "Ada"}
 
@@ -91,8 +93,8 @@ def test_such_a_password_is_refused_wherever_one_is_set(person: Person, admin: P
     assert (created.status_code, created.json()["errors"][0]["field"]) == (422, "password")
 
 
-def test_newcomers_leave_room_for_those_who_log_in(client: TestClient, person: Person) -> None:
-    """However many they are: half of those who may wait."""
+def test_registrations_leave_room_for_logins(client: TestClient, person: Person) -> None:
+    """However many there are, registrations use half of the waiting slots."""
 
     def come() -> int:
         new = {"email": f"{uuid4()}@example.com", "password": PASSWORD, "name": "Ada"}
@@ -100,8 +102,8 @@ def test_newcomers_leave_room_for_those_who_log_in(client: TestClient, person: P
 
     with ThreadPoolExecutor(MAX_WAITING_HASHES + 10) as threads:
         coming = [threads.submit(come) for _ in range(MAX_WAITING_HASHES + 10)]
-        eventually(lambda: any(one.done() and one.result() == 503 for one in coming))
+        wait_for(lambda: any(one.done() and one.result() == 503 for one in coming))
 
-        assert person.again().status == 200
+        assert person.log_in_again().status == 200
 
     assert {one.result() for one in coming} == {201, 503}

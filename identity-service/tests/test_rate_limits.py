@@ -1,4 +1,4 @@
-"""Guessing: it costs a growing wait, which tells nothing and ends, with Redis and without."""
+"""Rate limits: guessing costs growing waits, which reveal nothing, with Redis and without."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ from identity_service.main import app
 from identity_service.rate_limits import RateLimiter, get_network
 from identity_service.settings import settings
 
-from .conftest import PASSWORD, Person, bearer, running
+from .conftest import PASSWORD, Person, bearer, run_service
 
 WRONG = "not the password"
 
@@ -32,8 +32,8 @@ def guess(client: TestClient, email: str, times: int = 5) -> list[int]:
 
 
 @pytest.fixture
-def end_waits(client: TestClient) -> Callable[[str], None]:
-    """Makes the time pass that the shortest windows are open."""
+def expire_windows(client: TestClient) -> Callable[[str], None]:
+    """Expire the windows of a limit."""
 
     async def expire(window: str) -> None:
         redis = app.state.redis.client
@@ -62,7 +62,7 @@ def test_after_five_wrong_passwords_the_right_one_has_to_wait_too(
         assert 1 <= int(answer.headers["Retry-After"]) <= 60
 
 
-def test_whoever_logs_in_elsewhere_is_not_kept_out(
+def test_a_block_does_not_affect_logins_from_other_networks(
     person: Person, from_network: Callable[[str], TestClient]
 ) -> None:
     assert guess(from_network("192.0.2.7"), person.email, 6)[-1] == 429
@@ -70,43 +70,41 @@ def test_whoever_logs_in_elsewhere_is_not_kept_out(
     assert log_in_with(from_network("198.51.100.7"), person.email, PASSWORD).status_code == 200
 
 
-def test_the_wait_ends_by_itself_and_the_next_one_is_longer(
-    client: TestClient, person: Person, end_waits: Callable[[str], None]
+def test_the_wait_ends_and_the_next_one_is_longer(
+    client: TestClient, person: Person, expire_windows: Callable[[str], None]
 ) -> None:
     assert guess(client, person.email, 6) == [401] * 5 + [429]
-    end_waits("/5/1/minute")
+    expire_windows("/5/1/minute")
     assert guess(client, person.email, 6) == [401] * 5 + [429]
-    end_waits("/5/1/minute")
+    expire_windows("/5/1/minute")
 
     longer = log_in_with(client, person.email, WRONG)
 
     assert longer.status_code == 429
     assert 60 < int(longer.headers["Retry-After"]) <= 600
-    end_waits("/10/10/minute")
-    end_waits("/5/1/minute")
+    expire_windows("/10/10/minute")
+    expire_windows("/5/1/minute")
     assert log_in_with(client, person.email, PASSWORD).status_code == 200
 
 
-def test_the_right_password_starts_the_count_anew(client: TestClient, person: Person) -> None:
+def test_the_right_password_resets_the_count(client: TestClient, person: Person) -> None:
     for _ in range(3):
         assert guess(client, person.email, 4) == [401] * 4
         assert log_in_with(client, person.email, PASSWORD).status_code == 200
 
 
-def test_an_address_that_nobody_has_is_blocked_in_the_same_way(client: TestClient) -> None:
+def test_an_unknown_address_is_blocked_in_the_same_way(client: TestClient) -> None:
     assert guess(client, f"{uuid4()}@example.com", 6) == [401] * 5 + [429]
 
 
-def test_guesses_at_one_moment_are_no_more_than_guesses_in_a_row(
-    client: TestClient, person: Person
-) -> None:
+def test_parallel_guesses_count_like_guesses_in_a_row(client: TestClient, person: Person) -> None:
     with ThreadPoolExecutor(20) as threads:
         statuses = list(threads.map(lambda _: guess(client, person.email, 1)[0], range(20)))
 
     assert sorted(statuses) == [401] * 5 + [429] * 15
 
 
-def test_known_and_unknown_blocked_and_not_take_the_same_time(
+def test_the_time_of_a_login_does_not_reveal_whether_an_address_is_known(
     client: TestClient, person: Person, from_network: Callable[[str], TestClient]
 ) -> None:
     guess(client, person.email)
@@ -120,7 +118,7 @@ def test_known_and_unknown_blocked_and_not_take_the_same_time(
     rounds: list[tuple[float, float, float]] = []
 
     def difference() -> float:
-        """Between the medians of all logins of each kind so far, taken in turns."""
+        """Compare the medians of all logins of each kind so far, which take turns."""
         rounds.extend(
             (
                 seconds(from_network(network), person.email),
@@ -132,13 +130,13 @@ def test_known_and_unknown_blocked_and_not_take_the_same_time(
         medians = [median(times) for times in zip(*rounds, strict=True)]
         return float(max(medians) - min(medians))
 
-    # What else the machine does evens out with more of them; what gives an address away does not.
+    # Other load of the machine evens out over more logins; a revealing difference would not.
     assert any(difference() < 0.010 for _ in range(5))
 
 
 @pytest.fixture
-def too_often(client: TestClient) -> Callable[..., None]:
-    """Makes a network have done something as often as it may."""
+def exhaust_limit(client: TestClient) -> Callable[..., None]:
+    """Use up the limit of a network."""
 
     async def note(*network: str) -> None:
         for _ in range(300):
@@ -151,10 +149,10 @@ def too_often(client: TestClient) -> Callable[..., None]:
     return noted
 
 
-def test_a_network_that_guesses_at_everybody_has_to_wait(
-    person: Person, from_network: Callable[[str], TestClient], too_often: Callable[..., None]
+def test_a_network_that_guesses_for_many_users_has_to_wait(
+    person: Person, from_network: Callable[[str], TestClient], exhaust_limit: Callable[..., None]
 ) -> None:
-    too_often("192.0.2.99/32")
+    exhaust_limit("192.0.2.99/32")
 
     answer = log_in_with(from_network("192.0.2.99"), person.email, PASSWORD)
 
@@ -163,14 +161,14 @@ def test_a_network_that_guesses_at_everybody_has_to_wait(
 
 
 @pytest.mark.parametrize("path", ["forgot-password", "resend-verification"])
-def test_a_network_asks_for_so_many_mails_and_no_more(
+def test_the_number_of_emails_a_network_can_request_is_limited(
     person: Person,
-    too_often: Callable[..., None],
+    exhaust_limit: Callable[..., None],
     from_network: Callable[[str], TestClient],
     sql: Callable[..., list[Any]],
     path: str,
 ) -> None:
-    too_often("mail", "192.0.2.97/32")
+    exhaust_limit("mail", "192.0.2.97/32")
 
     def ask(ip: str) -> Any:
         return from_network(ip).post(f"/auth/{path}", json={"email": person.email})
@@ -183,12 +181,12 @@ def test_a_network_asks_for_so_many_mails_and_no_more(
     assert len(sql(asked, id=person.id)) == 1
 
 
-def test_a_network_that_guesses_at_secrets_of_services_has_to_wait_and_its_services_have_not(
-    too_often: Callable[..., None],
+def test_a_network_that_guesses_client_secrets_has_to_wait_but_its_services_do_not(
+    exhaust_limit: Callable[..., None],
     from_network: Callable[[str], TestClient],
     sql: Callable[..., list[Any]],
 ) -> None:
-    too_often("client", "192.0.2.95/32")
+    exhaust_limit("client", "192.0.2.95/32")
     there = from_network("192.0.2.95")
 
     def ask(secret: str) -> Any:
@@ -213,11 +211,11 @@ def test_a_blocked_login_is_in_the_audit_trail(
 
 def test_a_network_that_has_to_wait_is_in_the_audit_trail_once(
     person: Person,
-    too_often: Callable[..., None],
+    exhaust_limit: Callable[..., None],
     from_network: Callable[[str], TestClient],
     sql: Callable[..., list[Any]],
 ) -> None:
-    too_often("192.0.2.94/32")
+    exhaust_limit("192.0.2.94/32")
 
     for _ in range(3):
         log_in_with(from_network("192.0.2.94"), person.email, PASSWORD)
@@ -236,14 +234,14 @@ def test_the_current_password_cannot_be_guessed_with_a_stolen_token(person: Pers
 
 @pytest.fixture
 def without_redis(client: TestClient) -> Iterator[None]:
-    """Attempts that are counted in a Redis that nobody can reach."""
+    """Count attempts in a Redis that cannot be reached."""
     nowhere = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
     before, app.state.rate_limiter = app.state.rate_limiter, RateLimiter(RedisClient(nowhere))
     yield
     app.state.rate_limiter = before
 
 
-def test_without_redis_people_log_in_and_guessing_is_still_no_use(
+def test_without_redis_users_can_log_in_and_guessing_stays_slow(
     client: TestClient, person: Person, other: Person, without_redis: None
 ) -> None:
     assert log_in_with(client, other.email, PASSWORD).status_code == 200
@@ -251,7 +249,7 @@ def test_without_redis_people_log_in_and_guessing_is_still_no_use(
     assert log_in_with(client, other.email, PASSWORD).status_code == 200
 
 
-def test_a_redis_that_hangs_costs_a_moment_only() -> None:
+def test_a_redis_that_hangs_delays_a_login_only_briefly() -> None:
     async def begin(url: str) -> float:
         redis = RedisClient(settings.model_copy(update={"redis_url": url}))
         wait = await RateLimiter(redis).count_attempt("somebody")
@@ -283,10 +281,10 @@ def test_a_customer_with_many_addresses_is_one_network(ip: str | None, network: 
 @pytest.mark.parametrize(
     ("proxies", "seen"), [("127.0.0.1", "203.0.113.9"), ("10.0.0.1", "127.0.0.1")]
 )
-def test_nobody_chooses_their_own_network(proxies: str, seen: str) -> None:
-    """Where the proxy in front saw them counts, and no word of anybody else's."""
+def test_clients_cannot_choose_their_own_network(proxies: str, seen: str) -> None:
+    """Only the address that the trusted proxy saw counts."""
     demo = {"email": "viewer@example.com", "password": "demo-password-1"}
-    with running(FORWARDED_ALLOW_IPS=proxies) as client:
+    with run_service(FORWARDED_ALLOW_IPS=proxies) as client:
         client.headers["X-Forwarded-For"] = "198.51.100.1, 203.0.113.9"
         tokens = client.post("/auth/login", json=demo).json()
         sessions = client.get("/auth/sessions", headers=bearer(tokens["access_token"])).json()

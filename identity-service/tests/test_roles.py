@@ -1,4 +1,4 @@
-"""Roles: made, changed and deleted, with effect on everybody who has them, at once."""
+"""Roles: creating, changing, deleting and inheriting, with immediate effect for their users."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ def permissions(client: TestClient, person: Person) -> list[str]:
     return found
 
 
-def test_the_platforms_roles_are_there(admin: Person) -> None:
+def test_the_system_roles_exist(admin: Person) -> None:
     listed = admin.request("GET", "/roles?limit=100").json()["items"]
 
     system = {role["name"]: role["permissions"] for role in listed if role["is_system"]}
@@ -23,10 +23,10 @@ def test_the_platforms_roles_are_there(admin: Person) -> None:
     assert (system["admin"], system["guest"]) == (["*"], [])
 
 
-def test_a_changed_role_is_felt_without_a_new_login(
-    client: TestClient, admin: Person, with_rights: Callable[..., Person]
+def test_a_changed_role_takes_effect_without_a_new_login(
+    client: TestClient, admin: Person, new_person_with: Callable[..., Person]
 ) -> None:
-    person = with_rights("documents:read")
+    person = new_person_with("documents:read")
     (role,) = person.request("GET", "/auth/me").json()["roles"]
 
     changed = admin.request("PATCH", f"/roles/{role}", json={"permissions": ["ai:use"]})
@@ -37,10 +37,10 @@ def test_a_changed_role_is_felt_without_a_new_login(
     assert permissions(client, person) == ["ai:use"]
 
 
-def test_a_deleted_role_is_taken_from_everybody(
-    client: TestClient, admin: Person, with_rights: Callable[..., Person]
+def test_a_deleted_role_is_taken_from_all_users(
+    client: TestClient, admin: Person, new_person_with: Callable[..., Person]
 ) -> None:
-    person = with_rights("documents:read")
+    person = new_person_with("documents:read")
     (role,) = person.request("GET", "/auth/me").json()["roles"]
 
     assert admin.request("DELETE", f"/roles/{role}").status_code == 204
@@ -50,7 +50,7 @@ def test_a_deleted_role_is_taken_from_everybody(
     assert admin.request("DELETE", f"/roles/{role}").status_code == 404
 
 
-def test_a_role_is_made_once(admin: Person, new_role: Callable[..., str]) -> None:
+def test_the_name_of_a_role_is_unique(admin: Person, new_role: Callable[..., str]) -> None:
     name = new_role("documents:read")
 
     again = admin.request("POST", "/roles", json={"name": name, "permissions": []})
@@ -82,7 +82,7 @@ def test_system_roles_stay(admin: Person, name: str) -> None:
         ("is_system", True),
     ],
 )
-def test_a_role_takes_nothing_else(admin: Person, field: str, value: Any) -> None:
+def test_a_role_with_invalid_fields_is_rejected(admin: Person, field: str, value: Any) -> None:
     new = {"name": "never-made", "permissions": [], field: value}
 
     answer = admin.request("POST", "/roles", json=new)
@@ -105,7 +105,7 @@ def test_roles_are_for_administrators(person: Person) -> None:
 
 @pytest.fixture
 def inheriting(admin: Person, new_role: Callable[..., str]) -> Callable[..., str]:
-    """A role that inherits from others."""
+    """Create a role that inherits from others."""
 
     def create(*parents: str, permissions: tuple[str, ...] = ()) -> str:
         name = new_role(*permissions)
@@ -121,7 +121,7 @@ def give(admin: Person, person: Person, *roles: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def test_a_role_has_what_it_inherits_and_what_that_inherits(
+def test_a_role_has_directly_and_indirectly_inherited_permissions(
     client: TestClient,
     admin: Person,
     person: Person,
@@ -143,7 +143,7 @@ def test_a_role_has_what_it_inherits_and_what_that_inherits(
     assert (shown["inherits"], shown["effective_permissions"]) == (["guest"], ["workflows:read"])
 
 
-def test_a_role_inherits_from_no_circle_and_nothing_unknown(
+def test_a_role_cannot_inherit_in_a_cycle_or_from_an_unknown_role(
     admin: Person, new_role: Callable[..., str], inheriting: Callable[..., str]
 ) -> None:
     lowest = new_role()
@@ -159,15 +159,17 @@ def test_a_role_inherits_from_no_circle_and_nothing_unknown(
     assert admin.request("GET", f"/roles/{lowest}").json()["inherits"] == []
 
 
-def test_nobody_inherits_rights_they_do_not_have(with_rights: Callable[..., Person]) -> None:
-    clerk = with_rights("roles:write", "roles:read")
+def test_a_role_cannot_inherit_rights_its_creator_lacks(
+    new_person_with: Callable[..., Person],
+) -> None:
+    clerk = new_person_with("roles:write", "roles:read")
     new = {"name": "sneaky", "permissions": [], "inherits": ["admin"]}
 
     assert clerk.request("POST", "/roles", json=new).status_code == 403
     assert clerk.request("GET", "/roles/sneaky").status_code == 404
 
 
-def test_roles_that_change_at_one_moment_add_up(
+def test_parallel_changes_of_roles_all_take_effect(
     admin: Person, new_role: Callable[..., str], inheriting: Callable[..., str]
 ) -> None:
     parents = [new_role("documents:read") for _ in range(4)]
@@ -185,7 +187,7 @@ def test_roles_that_change_at_one_moment_add_up(
 
 @pytest.fixture
 def only_admin(admin: Person, sql: Callable[..., list[Any]]) -> Person:
-    """Whoever other tests have made one is none any more."""
+    """Remove the administrators that other tests have created."""
     sql("DELETE FROM user_roles WHERE role_name = 'admin' AND user_id <> :id", id=admin.id)
     return admin
 
@@ -244,7 +246,7 @@ def test_an_administrator_goes_when_another_remains(only_admin: Person, person: 
     assert gone.status_code == 200
 
 
-def test_of_two_administrators_who_remove_each_other_one_remains(
+def test_when_two_administrators_remove_each_other_one_remains(
     only_admin: Person, person: Person, other: Person
 ) -> None:
     give(only_admin, person, "admin")

@@ -1,4 +1,4 @@
-"""The second factor: on top of the password, each code once, and not to be guessed."""
+"""The second factor: needed beside the password, each code once, and not to be guessed."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +14,11 @@ from sqlalchemy import text
 from .conftest import (
     PASSWORD,
     Person,
-    aside,
     bearer,
-    in_a_reset,
+    separate_connection,
+    start_password_reset,
     validate,
-    wait_until_held_up,
+    wait_until_blocked,
 )
 
 SQL = Callable[..., list[Any]]
@@ -26,7 +26,7 @@ SQL = Callable[..., list[Any]]
 
 @dataclass
 class App:
-    """What makes codes: every one it gives is of a later step than the one before."""
+    """An authenticator app; each code is of a later step than the previous one."""
 
     secret: str
     recovery_codes: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class App:
 
 
 def set_up(person: Person) -> App:
-    if (left := 30 - time() % 30) < 3:  # the oldest code that is good now is not for long
+    if (left := 30 - time() % 30) < 3:  # the oldest valid code is about to expire
         sleep(left)
     answer = person.request("POST", "/auth/mfa/totp")
     assert answer.status_code == 200, answer.text
@@ -51,7 +51,7 @@ def confirm(person: Person, code: str) -> Any:
 
 @pytest.fixture
 def phone(person: Person) -> App:
-    """With it, the person's second factor is on; two codes of it are still good."""
+    """An app with which the user's second factor is on; two of its codes are still valid."""
     app = set_up(person)
     app.recovery_codes = confirm(person, app.code()).json()["recovery_codes"]
     return app
@@ -71,7 +71,7 @@ def step_up(person: Person, **proof: str) -> int:
 
 
 @pytest.fixture
-def an_hour_later(sql: SQL) -> Callable[[Person], None]:
+def expire_step_up(sql: SQL) -> Callable[[Person], None]:
     def pass_by(person: Person) -> None:
         ago = "UPDATE sessions SET proved_at = now() - interval '1 hour' WHERE id = :id"
         sql(ago, id=person.session_id)
@@ -79,14 +79,14 @@ def an_hour_later(sql: SQL) -> Callable[[Person], None]:
     return pass_by
 
 
-def test_what_an_app_needs_comes_as_text_and_as_a_picture(person: Person) -> None:
+def test_the_secret_for_an_app_comes_as_text_and_as_a_qr_code(person: Person) -> None:
     given = person.request("POST", "/auth/mfa/totp").json()
 
     assert pyotp.parse_uri(given["uri"]).secret == given["secret"]
     assert given["qr_code"].startswith("data:image/svg+xml")
 
 
-def test_what_the_app_knows_is_stored_sealed(person: Person, phone: App, sql: SQL) -> None:
+def test_the_secret_of_an_app_is_stored_sealed(person: Person, phone: App, sql: SQL) -> None:
     (stored,) = sql(
         "SELECT second_factors::text FROM second_factors WHERE user_id = :i", i=person.id
     )
@@ -94,7 +94,7 @@ def test_what_the_app_knows_is_stored_sealed(person: Person, phone: App, sql: SQ
     assert phone.secret not in str(stored)
 
 
-def test_without_the_key_that_sealed_it_recovery_codes_let_in(
+def test_without_the_sealing_key_recovery_codes_still_work(
     client: TestClient, person: Person, phone: App, sql: SQL
 ) -> None:
     sql(
@@ -106,7 +106,9 @@ def test_without_the_key_that_sealed_it_recovery_codes_let_in(
     assert answer(client, challenge, phone.recovery_codes[0]).status_code == 200
 
 
-def test_a_login_takes_both(client: TestClient, person: Person, phone: App) -> None:
+def test_a_login_needs_the_password_and_a_code(
+    client: TestClient, person: Person, phone: App
+) -> None:
     first = log_in(client, person)
 
     assert first.keys() == {"mfa_required", "challenge", "expires_in"}
@@ -118,7 +120,9 @@ def test_a_login_takes_both(client: TestClient, person: Person, phone: App) -> N
     assert validate(client, right.json()["access_token"]).json()["user_id"] == person.id
 
 
-def test_it_counts_only_once_a_code_was_confirmed(client: TestClient, person: Person) -> None:
+def test_the_second_factor_is_off_until_a_code_is_confirmed(
+    client: TestClient, person: Person
+) -> None:
     set_up(person)
 
     assert "access_token" in log_in(client, person)
@@ -126,8 +130,8 @@ def test_it_counts_only_once_a_code_was_confirmed(client: TestClient, person: Pe
     assert "access_token" in log_in(client, person)
 
 
-def test_turning_it_on_ends_every_other_session(person: Person) -> None:
-    elsewhere = person.again()
+def test_enabling_the_second_factor_ends_all_other_sessions(person: Person) -> None:
+    elsewhere = person.log_in_again()
 
     app = set_up(person)
     answered = confirm(person, app.code())
@@ -138,14 +142,14 @@ def test_turning_it_on_ends_every_other_session(person: Person) -> None:
     assert confirm(person, app.code()).json()["code"] == "SecondFactorEnabled"
 
 
-def test_a_code_is_good_once(client: TestClient, person: Person, phone: App) -> None:
+def test_a_code_works_once(client: TestClient, person: Person, phone: App) -> None:
     code = phone.code()
     assert answer(client, log_in(client, person)["challenge"], code).status_code == 200
 
     assert answer(client, log_in(client, person)["challenge"], code).status_code == 401
 
 
-def test_an_old_or_early_code_is_no_good(client: TestClient, person: Person, phone: App) -> None:
+def test_an_old_or_early_code_is_rejected(client: TestClient, person: Person, phone: App) -> None:
     challenge = log_in(client, person)["challenge"]
     totp, step = pyotp.TOTP(phone.secret), int(time()) // 30
 
@@ -153,7 +157,7 @@ def test_an_old_or_early_code_is_no_good(client: TestClient, person: Person, pho
         assert answer(client, challenge, totp.generate_otp(step + off)).status_code == 401
 
 
-def test_a_recovery_code_serves_once_in_place_of_a_code(
+def test_a_recovery_code_works_once_instead_of_a_code(
     client: TestClient, person: Person, phone: App, sql: SQL
 ) -> None:
     assert len(set(phone.recovery_codes)) == 10
@@ -187,7 +191,7 @@ def test_codes_cannot_be_guessed_and_a_lockout_ends_the_challenge(
     assert [guess.status_code for guess in guesses] == [401] * 5 + [429, 401]
     assert int(guesses[5].headers["Retry-After"]) <= 60
     assert answer(client, challenge, phone.code()).status_code == 401
-    # The count is of the person, wherever the guesses come from and with whatever challenge.
+    # Attempts are counted per user, over all networks and challenges.
     assert answer(client, log_in(client, person)["challenge"], phone.code()).status_code == 429
 
 
@@ -212,32 +216,32 @@ def test_a_challenge_answered_while_its_account_is_deactivated_is_over(
 ) -> None:
     challenge = log_in(client, person)["challenge"]
 
-    with aside() as connection, ThreadPoolExecutor(1) as thread:
+    with separate_connection() as connection, ThreadPoolExecutor(1) as thread:
         deactivate = "UPDATE users SET is_active = false WHERE id = :id"
         connection.execute(text(deactivate), {"id": person.id})
         answered = thread.submit(answer, client, challenge, phone.code())
-        wait_until_held_up(connection)
+        wait_until_blocked(connection)
         connection.commit()
 
         assert answered.result().status_code == 401
 
 
-def test_what_a_thief_sends_before_a_reset_turns_nothing_on_after_it(person: Person) -> None:
+def test_a_confirmation_during_a_password_reset_enables_nothing(person: Person) -> None:
     code = set_up(person).code()
 
-    with aside() as connection, ThreadPoolExecutor(1) as thread:
-        in_a_reset(connection, person)
+    with separate_connection() as connection, ThreadPoolExecutor(1) as thread:
+        start_password_reset(connection, person)
         confirmed = thread.submit(confirm, person, code)
-        wait_until_held_up(connection)
+        wait_until_blocked(connection)
         connection.commit()
 
         assert confirmed.result().status_code == 401
 
 
-def test_what_is_sensitive_asks_again_after_a_while(
-    person: Person, phone: App, an_hour_later: Callable[[Person], None]
+def test_sensitive_endpoints_need_a_recent_step_up(
+    person: Person, phone: App, expire_step_up: Callable[[Person], None]
 ) -> None:
-    an_hour_later(person)
+    expire_step_up(person)
     new = {"name": "A robot", "scopes": ["documents:read"]}
 
     refused = [
@@ -250,18 +254,18 @@ def test_what_is_sensitive_asks_again_after_a_while(
         assert refusal.status_code == 401
         assert refusal.json()["code"] == "InsufficientUserAuthentication"
         assert "insufficient_user_authentication" in refusal.headers["WWW-Authenticate"]
-    assert person.status == 200  # the token itself is good
+    assert person.status == 200  # the token itself is valid
     assert step_up(person, code="000000") == 401
-    assert step_up(person, password=PASSWORD) == 401  # whoever has two factors shows the second
+    assert step_up(person, password=PASSWORD) == 401  # a user with a second factor needs the code
     assert step_up(person, code=phone.code()) == 204
     assert person.request("POST", f"/users/{person.id}/api-keys", json=new).status_code == 201
     assert person.request("DELETE", "/auth/mfa/totp").status_code == 204
 
 
-def test_without_a_second_factor_the_password_is_asked_for_again(
-    person: Person, an_hour_later: Callable[[Person], None]
+def test_without_a_second_factor_the_step_up_takes_the_password(
+    person: Person, expire_step_up: Callable[[Person], None]
 ) -> None:
-    an_hour_later(person)
+    expire_step_up(person)
 
     assert person.request("POST", "/auth/mfa/totp").status_code == 401
     assert step_up(person, password="not the password") == 403
@@ -270,7 +274,9 @@ def test_without_a_second_factor_the_password_is_asked_for_again(
     assert person.request("POST", "/auth/mfa/totp").status_code == 200
 
 
-def test_turned_off_it_is_not_asked_for(client: TestClient, person: Person, phone: App) -> None:
+def test_a_disabled_second_factor_is_not_needed(
+    client: TestClient, person: Person, phone: App
+) -> None:
     assert person.request("DELETE", "/auth/mfa/totp").status_code == 204
 
     assert "access_token" in log_in(client, person)
@@ -280,7 +286,7 @@ def test_turned_off_it_is_not_asked_for(client: TestClient, person: Person, phon
     )
 
 
-def test_an_administrator_turns_it_off_for_whoever_lost_everything(
+def test_an_administrator_disables_the_second_factor_of_a_user(
     client: TestClient, person: Person, other: Person, admin: Person, phone: App
 ) -> None:
     path = f"/users/{person.id}/mfa"
@@ -291,9 +297,7 @@ def test_an_administrator_turns_it_off_for_whoever_lost_everything(
     assert "access_token" in log_in(client, person)
 
 
-def test_a_refreshed_session_goes_on_without_a_code(
-    client: TestClient, person: Person, phone: App
-) -> None:
+def test_a_refresh_needs_no_code(client: TestClient, person: Person, phone: App) -> None:
     body = {"refresh_token": person.refresh_token}
 
     tokens = client.post("/auth/refresh", json=body).json()

@@ -1,4 +1,4 @@
-"""No secret in any log, whatever the level, whether a request succeeds or fails."""
+"""No secret is in any log, at any level, whether requests succeed or fail."""
 
 import logging
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def test_no_secret_is_logged(
 
 
 def tour(client: TestClient, mailboxes: Mailboxes) -> dict[str, str]:
-    """Uses every kind of secret, well and badly; they are returned by name."""
+    """Use every kind of secret, rightly and wrongly; return them by name."""
     email = f"{uuid4()}@example.com"
     new = {"email": email, "password": PASSWORD, "name": "Canary"}
     person = client.post("/auth/register", json=new).json()["id"]
@@ -50,7 +50,7 @@ def tour(client: TestClient, mailboxes: Mailboxes) -> dict[str, str]:
     service = {"client_id": "content-service", "client_secret": "canary-of-a-client-secret"}
     client.post("/auth/token", data={"grant_type": "client_credentials", **service})
     client.post("/auth/forgot-password", json={"email": email})
-    link = mailboxes.link_of(person, "new password")
+    link = mailboxes.wait_for_link(person, "new password")
     client.get("/auth/reset-password", params={"token": link})
     client.post("/auth/reset-password", json={"token": link, "new_password": NEW_PASSWORD})
     return {

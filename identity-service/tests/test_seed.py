@@ -1,4 +1,4 @@
-"""Who is there from the start, however often and however many processes start."""
+"""What exists from the start, also when several processes start at once, and repeatedly."""
 
 import asyncio
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def with_first_admin(email: str) -> Settings:
     )
 
 
-def test_what_is_missing_is_added_once(client: TestClient, sql: SQL) -> None:
+def test_missing_users_and_services_are_added_once(client: TestClient, sql: SQL) -> None:
     sql("DELETE FROM users WHERE email = 'outsider@example.com'")
     sql("DELETE FROM service_clients WHERE client_id = 'content-service'")
 
@@ -58,8 +58,8 @@ def test_starting_again_changes_nothing(client: TestClient, sql: SQL) -> None:
     assert sql(everything) == before
 
 
-def test_a_service_that_is_no_longer_named_is_out(
-    client: TestClient, service: Callable[..., str], sql: SQL
+def test_a_service_that_is_no_longer_listed_is_deleted(
+    client: TestClient, service_token: Callable[..., str], sql: SQL
 ) -> None:
     sql("INSERT INTO service_clients VALUES (gen_random_uuid(), 'old', '', '{auth:delegate}')")
     (before,) = sql("SELECT max(seq) FROM changes")
@@ -71,7 +71,7 @@ def test_a_service_that_is_no_longer_named_is_out(
     assert tuple(change) == (None, None)
 
 
-def test_the_settings_make_the_first_administrator_and_no_second(
+def test_the_settings_create_the_first_administrator_and_no_second(
     client: TestClient, sql: SQL
 ) -> None:
     email = f"{uuid4()}@example.com"
@@ -88,7 +88,7 @@ def test_the_settings_make_the_first_administrator_and_no_second(
     assert first.request("DELETE", f"/users/{first.id}").status_code == 204
 
 
-def test_somebody_who_is_there_becomes_the_first_administrator(
+def test_an_existing_user_becomes_the_first_administrator(
     client: TestClient, person: Person, sql: SQL
 ) -> None:
     sql("DELETE FROM user_roles WHERE role_name = 'admin'")
@@ -96,5 +96,5 @@ def test_somebody_who_is_there_becomes_the_first_administrator(
     start_again(client, with_first_admin(person.email))
 
     sql(DEMO_ADMIN)
-    assert person.again().request("GET", "/auth/me").json()["roles"] == ["admin"]
+    assert person.log_in_again().request("GET", "/auth/me").json()["roles"] == ["admin"]
     assert person.request("DELETE", f"/users/{person.id}").status_code == 204

@@ -1,4 +1,4 @@
-"""Services as callers: their own tokens, and those they act with for a user."""
+"""Tokens of services: their own, and those to act on behalf of a user."""
 
 from collections.abc import Callable
 from typing import Any
@@ -45,9 +45,9 @@ def test_a_service_acts_for_a_user_with_the_users_rights(
 
 
 def test_what_a_service_does_for_a_user_is_recorded_with_both(
-    client: TestClient, admin: Person, person: Person, service: Service
+    client: TestClient, admin: Person, person: Person, service_token: Service
 ) -> None:
-    token = service("workflow-service", on_behalf_of=admin.id)
+    token = service_token("workflow-service", on_behalf_of=admin.id)
 
     path = f"/api/v1/users/{person.id}/profile"
     client.patch(path, json={"name": "Grace"}, headers=bearer(token))
@@ -58,9 +58,9 @@ def test_what_a_service_does_for_a_user_is_recorded_with_both(
 
 
 def test_a_token_for_a_user_outlives_their_logout_but_not_their_rights(
-    client: TestClient, person: Person, admin: Person, service: Service
+    client: TestClient, person: Person, admin: Person, service_token: Service
 ) -> None:
-    token = service("workflow-service", on_behalf_of=person.id)
+    token = service_token("workflow-service", on_behalf_of=person.id)
 
     person.request("POST", "/auth/logout")
     after_logout = validate(client, token)
@@ -74,10 +74,13 @@ def test_a_token_for_a_user_outlives_their_logout_but_not_their_rights(
     assert deactivated.status_code == 401
 
 
-def test_a_service_is_nobody_but_whom_it_acts_for(
-    client: TestClient, person: Person, service: Service
+def test_me_works_for_a_service_only_on_behalf_of_a_user(
+    client: TestClient, person: Person, service_token: Service
 ) -> None:
-    tokens = service("workflow-service"), service("workflow-service", on_behalf_of=person.id)
+    tokens = (
+        service_token("workflow-service"),
+        service_token("workflow-service", on_behalf_of=person.id),
+    )
 
     itself, acting = (client.get("/auth/me", headers=bearer(token)) for token in tokens)
 
@@ -112,7 +115,7 @@ def test_a_wrong_client_is_refused(client: TestClient, wrong: dict[str, str]) ->
         ("scope", "everything"),
     ],
 )
-def test_a_request_for_a_token_takes_nothing_else(
+def test_a_token_request_with_invalid_fields_is_rejected(
     client: TestClient, field: str, value: str
 ) -> None:
     answer = ask(client, **{field: value})
@@ -149,14 +152,14 @@ def test_acting_for_a_user_needs_the_permission_and_an_active_user(
     ],
 )
 def test_a_service_has_no_sessions_to_end_nor_a_password(
-    client: TestClient, person: Person, service: Service, method: str, path: str, body: Any
+    client: TestClient, person: Person, service_token: Service, method: str, path: str, body: Any
 ) -> None:
     for on_behalf_of in (None, person.id):
-        headers = bearer(service("workflow-service", on_behalf_of))
+        headers = bearer(service_token("workflow-service", on_behalf_of))
         answer = client.request(method, f"/api/v1{path}", headers=headers, json=body)
         assert answer.status_code == 403
     assert person.status == 200
-    assert person.again().status == 200
+    assert person.log_in_again().status == 200
 
 
 def test_secrets_are_not_stored(sql: Callable[..., list[Any]]) -> None:

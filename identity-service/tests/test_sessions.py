@@ -80,7 +80,7 @@ def test_a_refresh_token_whose_successor_was_used_ends_the_session(
 def test_reuse_ends_no_other_session(
     client: TestClient, person: Person, sql: Callable[..., list[Any]]
 ) -> None:
-    elsewhere = person.again()
+    elsewhere = person.log_in_again()
     refresh(client, person.refresh_token)
     sql(AGE_USED_TOKENS, id=person.session_id)
 
@@ -108,7 +108,7 @@ def test_a_made_up_refresh_token_ends_nothing(client: TestClient, person: Person
 
 
 def test_logout_ends_this_session_only(client: TestClient, person: Person) -> None:
-    elsewhere = person.again()
+    elsewhere = person.log_in_again()
 
     assert person.request("POST", "/auth/logout").status_code == 204
 
@@ -118,7 +118,7 @@ def test_logout_ends_this_session_only(client: TestClient, person: Person) -> No
 
 
 def test_sessions_are_listed_and_ended_one_by_one(person: Person) -> None:
-    elsewhere = person.again()
+    elsewhere = person.log_in_again()
 
     listed = person.request("GET", "/auth/sessions").json()["items"]
     ended = person.request("DELETE", f"/auth/sessions/{elsewhere.session_id}")
@@ -130,18 +130,18 @@ def test_sessions_are_listed_and_ended_one_by_one(person: Person) -> None:
     assert (person.status, elsewhere.status) == (200, 401)
 
 
-def test_sessions_of_somebody_else_cannot_be_ended_or_seen(person: Person, other: Person) -> None:
+def test_sessions_of_another_user_cannot_be_seen_or_ended(person: Person, other: Person) -> None:
     theirs = person.request("DELETE", f"/auth/sessions/{other.session_id}")
-    nobodys = person.request("DELETE", f"/auth/sessions/{uuid4()}")
+    unknown = person.request("DELETE", f"/auth/sessions/{uuid4()}")
 
-    assert theirs.status_code == nobodys.status_code == 404
-    assert theirs.json()["detail"] == nobodys.json()["detail"]
+    assert theirs.status_code == unknown.status_code == 404
+    assert theirs.json()["detail"] == unknown.json()["detail"]
     assert other.status == 200
     assert len(person.request("GET", "/auth/sessions").json()["items"]) == 1
 
 
 def test_all_sessions_can_be_ended_at_once(person: Person, other: Person) -> None:
-    elsewhere = person.again()
+    elsewhere = person.log_in_again()
 
     assert person.request("DELETE", "/auth/sessions").status_code == 204
 
@@ -149,7 +149,7 @@ def test_all_sessions_can_be_ended_at_once(person: Person, other: Person) -> Non
 
 
 def test_all_other_sessions_can_be_ended_at_once(person: Person) -> None:
-    elsewhere = person.again()
+    elsewhere = person.log_in_again()
 
     assert person.request("DELETE", "/auth/sessions?keep_current=true").status_code == 204
 
@@ -157,7 +157,7 @@ def test_all_other_sessions_can_be_ended_at_once(person: Person) -> None:
 
 
 def test_a_new_password_ends_every_other_session(client: TestClient, person: Person) -> None:
-    elsewhere = person.again()
+    elsewhere = person.log_in_again()
     change = {"current_password": PASSWORD, "new_password": "another long password"}
 
     answer = person.request("POST", "/auth/change-password", json=change)
@@ -167,23 +167,23 @@ def test_a_new_password_ends_every_other_session(client: TestClient, person: Per
     assert refresh(client, person.refresh_token).status_code == 200
     old = client.post("/auth/login", json={"email": person.email, "password": PASSWORD})
     assert old.status_code == 401
-    assert person.again("another long password").status == 200
+    assert person.log_in_again("another long password").status == 200
 
 
 def test_a_new_password_needs_the_current_one(person: Person) -> None:
-    elsewhere = person.again()
+    elsewhere = person.log_in_again()
     change = {"current_password": "a guess at it", "new_password": "another long password"}
 
     answer = person.request("POST", "/auth/change-password", json=change)
 
     assert answer.status_code == 403
-    assert (person.status, elsewhere.status, person.again().status) == (200, 200, 200)
+    assert (person.status, elsewhere.status, person.log_in_again().status) == (200, 200, 200)
 
 
 def test_a_password_that_changes_during_a_login_opens_no_session(
     client: TestClient, person: Person
 ) -> None:
-    """However the two fall together, no session of the old password is left."""
+    """In whatever order they happen, no session of the old password is left."""
     change = {"current_password": PASSWORD, "new_password": "another long password"}
     old = {"email": person.email, "password": PASSWORD}
     with ThreadPoolExecutor(8) as threads:
@@ -205,10 +205,10 @@ def test_a_password_that_changes_during_a_login_opens_no_session(
 def test_one_session_too_many_ends_the_one_not_used_for_longest(
     client: TestClient, person: Person
 ) -> None:
-    others = [person.again() for _ in range(settings.sessions_per_user - 1)]
+    others = [person.log_in_again() for _ in range(settings.sessions_per_user - 1)]
     refresh(client, person.refresh_token)
 
-    newest = person.again()
+    newest = person.log_in_again()
 
     assert [who.status for who in (others[0], person, *others[1:], newest)] == [401] + [200] * len(
         [person, *others]

@@ -1,4 +1,4 @@
-"""Outside development the service starts with secrets of its own or not at all."""
+"""Outside development the service starts only with secrets of its own."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def test_production_starts_with_secrets_of_its_own(monkeypatch: pytest.MonkeyPat
         ("FIRST_ADMIN_EMAIL", "nobody"),
     ],
 )
-def test_a_weak_setting_refuses_to_start_and_is_named(
+def test_the_service_does_not_start_with_a_weak_setting_and_names_it(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str | None
 ) -> None:
     for name, given in (PRODUCTION | {variable: value}).items():
@@ -62,7 +62,7 @@ def test_a_weak_setting_refuses_to_start_and_is_named(
     assert variable in str(refusal.value)
 
 
-def test_python_main_refuses_the_development_secret_in_production() -> None:
+def test_python_main_rejects_the_development_secret_in_production() -> None:
     environment = {**PRODUCTION, "PATH": os.environ["PATH"], "JWT_SECRET_KEY": ""}
 
     done = subprocess.run(
@@ -74,7 +74,7 @@ def test_python_main_refuses_the_development_secret_in_production() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_an_administrator_to_be_made_needs_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_administrator_needs_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (PRODUCTION | {"FIRST_ADMIN_EMAIL": "ada@example.com"}).items():
         monkeypatch.setenv(name, value)
 
@@ -82,7 +82,7 @@ def test_an_administrator_to_be_made_needs_a_password(monkeypatch: pytest.Monkey
         load_settings(Settings)
 
 
-def test_an_administrator_to_be_made_needs_a_password_that_nobody_tries_first(
+def test_the_first_administrator_needs_an_uncommon_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     common = {"FIRST_ADMIN_EMAIL": "ada@example.com", "FIRST_ADMIN_PASSWORD": "Password12345!"}
@@ -95,7 +95,7 @@ def test_an_administrator_to_be_made_needs_a_password_that_nobody_tries_first(
     assert "Password12345!" not in str(refusal.value)
 
 
-def test_it_waits_for_a_database_that_is_not_there_yet() -> None:
+def test_the_service_waits_for_the_database() -> None:
     nowhere = "postgresql://nobody:nothing@127.0.0.1:1/nothing"
     environment = {**PRODUCTION, "PATH": os.environ["PATH"], "DATABASE_URL": nowhere}
     process = subprocess.Popen(

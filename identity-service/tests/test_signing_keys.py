@@ -1,4 +1,4 @@
-"""Keys: they are changed without logging anybody out, and others may check with public ones."""
+"""Signing keys: changing them logs no one out, and others can verify with public keys."""
 
 import hmac
 import json
@@ -24,7 +24,7 @@ from jose import jwt
 from chassis.settings import load_settings
 from identity_service.settings import Settings
 
-from .conftest import PASSWORD, bearer, running
+from .conftest import PASSWORD, bearer, run_service
 
 FIRST, SECOND = "the first of two secrets, long enough", "the second of two secrets, long enough"
 ADMIN = {"email": "admin@example.com", "password": "demo-password-1"}
@@ -39,13 +39,13 @@ EC = pem(ec.generate_private_key(ec.SECP256R1()))
 
 
 def half(key: str) -> str:
-    """The public one."""
+    """Return the public half of a key pair."""
     public = load_pem_private_key(key.encode(), None).public_key()
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def signed_in_hmac(token: str, secret: str) -> str:
-    """The same claims as if the text were a secret: jose itself would refuse to."""
+    """Sign the same claims with the text as an HMAC secret, which jose refuses to do."""
     header = urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').decode().rstrip("=")
     signed = f"{header}.{token.split('.')[1]}"
     mark = urlsafe_b64encode(hmac.digest(secret.encode(), signed.encode(), "sha256"))
@@ -55,8 +55,8 @@ def signed_in_hmac(token: str, secret: str) -> str:
 def identity(
     secret: str, previous: list[str], algorithm: str = "HS256"
 ) -> AbstractContextManager[httpx.Client]:
-    """The service as it is started, with these keys."""
-    return running(
+    """Run the service with these keys."""
+    return run_service(
         JWT_ALGORITHM=algorithm,
         JWT_SECRET_KEY=secret.replace("\n", "\\n"),
         JWT_PREVIOUS_SECRET_KEYS=json.dumps(previous),
@@ -78,9 +78,9 @@ def status(client: httpx.Client, tokens: dict[str, str]) -> int:
 
 
 def with_second_factor(client: httpx.Client) -> tuple[dict[str, str], pyotp.TOTP]:
-    """What somebody new logs in with, and the app that they need as well."""
+    """Register a user with a second factor; return their credentials and their app."""
     person = {"email": f"{uuid4()}@example.com", "password": PASSWORD}
-    client.post("/auth/register", json={**person, "name": "Somebody"}).raise_for_status()
+    client.post("/auth/register", json={**person, "name": "Ada Lovelace"}).raise_for_status()
     headers = bearer(client.post("/auth/login", json=person).json()["access_token"])
     app = pyotp.TOTP(client.post("/auth/mfa/totp", headers=headers).json()["secret"])
     code = {"code": app.now()}
@@ -94,7 +94,7 @@ def second_login(client: httpx.Client, person: dict[str, str], app: pyotp.TOTP) 
     return client.post("/auth/mfa/verify", json=answer).status_code
 
 
-def test_a_new_key_logs_nobody_out_as_long_as_the_old_one_is_named() -> None:
+def test_a_new_key_logs_no_one_out_while_the_old_one_is_listed() -> None:
     with identity(FIRST, []) as before:
         tokens, raced = log_in(before), log_in(before)
         winner = refresh(before, raced).json()
@@ -110,8 +110,8 @@ def test_a_new_key_logs_nobody_out_as_long_as_the_old_one_is_named() -> None:
         assert second_login(after, person, app) == 200
 
 
-def test_a_forger_who_has_the_secret_is_let_in() -> None:
-    """So those below are refused for what is wrong with them."""
+def test_a_token_forged_with_the_secret_is_accepted() -> None:
+    """Shows that the forgeries below are rejected for the right reason."""
     with identity(FIRST, []) as client:
         forged = {"access_token": signed_in_hmac(log_in(client)["access_token"], FIRST)}
         assert status(client, forged) == 200
@@ -121,7 +121,7 @@ def test_a_forger_who_has_the_secret_is_let_in() -> None:
     ("algorithm", "key", "old_algorithm", "old_key"),
     [("RS256", RSA, "HS256", FIRST), ("ES256", EC, "RS256", RSA), ("HS256", FIRST, "ES256", EC)],
 )
-def test_a_key_of_another_kind_opens_what_the_old_one_sealed_and_checks_no_token(
+def test_a_key_for_another_algorithm_unseals_secrets_but_verifies_no_token(
     algorithm: str, key: str, old_algorithm: str, old_key: str
 ) -> None:
     with identity(old_key, [], old_algorithm) as before:
@@ -143,7 +143,7 @@ def test_a_key_of_another_kind_opens_what_the_old_one_sealed_and_checks_no_token
     ("algorithm", "key", "previous", "kind"),
     [("RS256", RSA, [OLD_RSA], "RSA"), ("ES256", EC, [], "EC")],
 )
-def test_others_check_with_the_published_key_and_cannot_sign(
+def test_others_can_verify_with_the_public_key_but_not_sign(
     algorithm: str, key: str, previous: list[str], kind: str
 ) -> None:
     with identity(key, previous, algorithm) as client:
@@ -177,7 +177,7 @@ def test_a_secret_is_not_published(client: Any) -> None:
         {"JWT_PREVIOUS_SECRET_KEYS": "not a list"},
     ],
 )
-def test_a_key_that_does_not_fit_refuses_to_start(
+def test_the_service_does_not_start_with_a_key_of_the_wrong_kind(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
 ) -> None:
     for name, value in given.items():

@@ -1,4 +1,4 @@
-"""What is said of a token; forged ones are in tests/security/test_tokens.py, at every service."""
+"""Validating tokens; forged ones are in tests/security/test_tokens.py, for every service."""
 
 import json
 import time
@@ -14,21 +14,23 @@ from identity_service.crypto import tokens
 
 from .conftest import Person, bearer, validate
 
-LONE = "key_\ud800"  # half of a character, as JSON can have it
+LONE = "key_\ud800"  # a lone surrogate, which JSON can contain
 LINKS = ("verify-email", "reset-password")
 
 
-def test_validate_says_who_it_is_and_what_they_may_do(client: TestClient, somebody: Person) -> None:
-    answer = validate(client, somebody.access_token)
+def test_validate_returns_the_user_and_their_permissions(
+    client: TestClient, shared_person: Person
+) -> None:
+    answer = validate(client, shared_person.access_token)
 
     assert answer.status_code == 200
     expected = {
         "valid": True,
         "is_valid": True,
-        "user_id": somebody.id,
-        "email": somebody.email,
+        "user_id": shared_person.id,
+        "email": shared_person.email,
         "roles": ["member"],
-        "session_id": somebody.session_id,
+        "session_id": shared_person.session_id,
         "is_verified": False,
         "actor": None,
     }
@@ -40,23 +42,25 @@ def test_validate_says_who_it_is_and_what_they_may_do(client: TestClient, somebo
 @pytest.mark.parametrize("path", ["/auth/validate", "/api/v1/auth/validate"])
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", None])
 def test_the_token_may_come_in_the_body(
-    client: TestClient, somebody: Person, path: str, content_type: str | None
+    client: TestClient, shared_person: Person, path: str, content_type: str | None
 ) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
-    body = json.dumps({"token": somebody.access_token})
+    body = json.dumps({"token": shared_person.access_token})
 
     answer = client.post(path, content=body, headers=headers)
 
-    assert answer.json()["user_id"] == somebody.id
+    assert answer.json()["user_id"] == shared_person.id
 
 
-def test_the_header_wins_over_the_body(client: TestClient, somebody: Person, other: Person) -> None:
+def test_the_header_wins_over_the_body(
+    client: TestClient, shared_person: Person, other: Person
+) -> None:
     body = {"token": other.access_token}
 
-    good = client.post("/auth/validate", headers=somebody.headers, json=body)
+    good = client.post("/auth/validate", headers=shared_person.headers, json=body)
     bad = client.post("/auth/validate", headers=bearer("nonsense"), json=body)
 
-    assert good.json()["user_id"] == somebody.id
+    assert good.json()["user_id"] == shared_person.id
     assert bad.status_code == 401
 
 
@@ -97,15 +101,15 @@ def test_a_body_without_a_token_is_an_invalid_token(client: TestClient, body: by
         ("login", {"email": "a@example.com", "password": LONE}),
     ],
 )
-def test_what_utf8_cannot_carry_is_refused_wherever_secrets_come_in(
+def test_invalid_unicode_is_rejected_wherever_secrets_are_sent(
     client: TestClient, path: str, body: dict[str, str]
 ) -> None:
-    answer = client.post(f"/auth/{path}", content=json.dumps(body))  # which escapes it
+    answer = client.post(f"/auth/{path}", content=json.dumps(body))  # escapes the surrogate
 
     assert answer.status_code == 422
 
 
-def test_what_utf8_cannot_carry_is_no_link_and_no_client_either(client: TestClient) -> None:
+def test_invalid_unicode_is_an_invalid_link_and_an_invalid_client(client: TestClient) -> None:
     form = "grant_type=client_credentials&client_id=%ED%A0%80&client_secret=%ED%A0%80"
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -140,7 +144,7 @@ def test_a_header_without_a_token_is_401(client: TestClient, header: str) -> Non
     assert protected.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_of_two_headers_every_service_and_identity_read_the_same(
+def test_identity_and_other_services_read_the_same_of_two_headers(
     client: TestClient, person: Person, other: Person
 ) -> None:
     headers = [("Authorization", value) for value in ("Basic YTpi", *map(shown, (person, other)))]
@@ -155,13 +159,13 @@ def shown(person: Person) -> str:
     return person.headers["Authorization"]
 
 
-def test_an_access_token_is_no_refresh_token(client: TestClient, somebody: Person) -> None:
-    body = {"refresh_token": somebody.access_token}
+def test_an_access_token_is_not_a_refresh_token(client: TestClient, shared_person: Person) -> None:
+    body = {"refresh_token": shared_person.access_token}
 
     assert client.post("/auth/refresh", json=body).status_code == 401
 
 
-def test_rights_are_those_of_now_and_not_those_of_the_login(
+def test_rights_are_current_and_not_those_at_login(
     client: TestClient, person: Person, admin: Person
 ) -> None:
     path = f"/users/{person.id}/roles"
@@ -176,10 +180,8 @@ def test_rights_are_those_of_now_and_not_those_of_the_login(
     assert (none["roles"], none["permissions"]) == ([], [])
 
 
-def test_a_token_that_was_good_is_refused_from_its_end_on(
-    client: TestClient, somebody: Person
-) -> None:
-    ids = UUID(somebody.id), UUID(somebody.session_id)
+def test_a_token_is_rejected_once_it_expires(client: TestClient, shared_person: Person) -> None:
+    ids = UUID(shared_person.id), UUID(shared_person.session_id)
     token = tokens.sign_token(tokens.TokenType.ACCESS, *ids, seconds=1)
 
     assert validate(client, token).status_code == 200
