@@ -73,6 +73,11 @@ async def listen_for_changes(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
+def get_change_notifier(app: FastAPI) -> ChangeNotifier:
+    notifier: ChangeNotifier = app.state.change_notifier
+    return notifier
+
+
 async def poll_changes(notifier: ChangeNotifier, after: int | None, wait: float) -> ChangeFeed:
     """Returns the changes after a position; waits up to `wait` seconds if there are none yet."""
     deadline = monotonic() + wait

@@ -186,9 +186,15 @@ def describe_token(
     }
 
 
+def get_token_validator(app: FastAPI) -> TokenValidator:
+    validator: TokenValidator = app.state.token_validator
+    return validator
+
+
 @asynccontextmanager
 async def local_authentication(app: FastAPI) -> AsyncIterator[None]:
     """Authenticates from the own database; other services use chassis.auth instead."""
-    app.state.token_validator = TokenValidator()
-    app.state.authenticate = app.state.token_validator.authenticate
+    validator = TokenValidator()
+    app.state.token_validator = validator
+    app.state.authenticate = validator.authenticate
     yield

@@ -244,7 +244,8 @@ def new_person_with(
     """Create a user with exactly these permissions."""
 
     def create(*permissions: str) -> Person:
-        person, role = new_person(), new_role(*permissions)
+        person = new_person()
+        role = new_role(*permissions)
         answer = admin.request("PUT", f"/users/{person.id}/roles", json={"roles": [role]})
         assert answer.status_code == 200, answer.text
         return person

@@ -87,7 +87,8 @@ def test_a_key_loses_what_its_owner_loses(
 
 
 def test_a_key_of_an_administrator_has_its_scopes_alone(client: TestClient, admin: Person) -> None:
-    narrow, wide = make_key(admin).json(), make_key(admin, scopes=["*"]).json()
+    narrow = make_key(admin).json()
+    wide = make_key(admin, scopes=["*"]).json()
 
     assert validate(client, narrow["secret"]).json()["permissions"] == READING
     assert validate(client, wide["secret"]).json()["permissions"] == ["*"]

@@ -18,7 +18,8 @@ class Follower:
     """Polls the feed as other services do, each time for what is new."""
 
     def __init__(self, client: TestClient, token: str) -> None:
-        self.client, self.token = client, token
+        self.client = client
+        self.token = token
         self.seq = self.ask(None)["latest"]
 
     def ask(self, after: int | None, wait: float = 0) -> dict[str, Any]:

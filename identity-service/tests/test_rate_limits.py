@@ -193,7 +193,8 @@ def test_a_network_that_guesses_client_secrets_has_to_wait_but_its_services_do_n
         form = {"grant_type": "client_credentials", "client_id": "workflow-service"}
         return there.post("/auth/token", data={**form, "client_secret": secret})
 
-    wrong, right = ask("a guess"), ask("development-only-service-secret")
+    wrong = ask("a guess")
+    right = ask("development-only-service-secret")
 
     assert (wrong.status_code, right.status_code) == (429, 200)
     assert wrong.json()["detail"] == "Wrong client id or secret"
@@ -236,7 +237,8 @@ def test_the_current_password_cannot_be_guessed_with_a_stolen_token(person: Pers
 def without_redis(client: TestClient) -> Iterator[None]:
     """Count attempts in a Redis that cannot be reached."""
     nowhere = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
-    before, app.state.rate_limiter = app.state.rate_limiter, RateLimiter(RedisClient(nowhere))
+    before = app.state.rate_limiter
+    app.state.rate_limiter = RateLimiter(RedisClient(nowhere))
     yield
     app.state.rate_limiter = before
 

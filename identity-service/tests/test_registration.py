@@ -98,7 +98,8 @@ def test_an_address_registered_many_times_at_once_is_one_account(
 
 
 def test_the_same_key_registers_once_and_answers_twice(client: TestClient) -> None:
-    new, headers = registration(), {"Idempotency-Key": str(uuid4())}
+    new = registration()
+    headers = {"Idempotency-Key": str(uuid4())}
 
     first = client.post("/api/v1/auth/register", json=new, headers=headers)
     second = client.post("/api/v1/auth/register", json=new, headers=headers)

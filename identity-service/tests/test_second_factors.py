@@ -151,7 +151,8 @@ def test_a_code_works_once(client: TestClient, person: Person, phone: App) -> No
 
 def test_an_old_or_early_code_is_rejected(client: TestClient, person: Person, phone: App) -> None:
     challenge = log_in(client, person)["challenge"]
-    totp, step = pyotp.TOTP(phone.secret), int(time()) // 30
+    totp = pyotp.TOTP(phone.secret)
+    step = int(time()) // 30
 
     for off in (-10, -3, 3, 10):
         assert answer(client, challenge, totp.generate_otp(step + off)).status_code == 401

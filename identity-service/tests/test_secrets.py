@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 
 from .conftest import Mailboxes, bearer
 
-PASSWORD, NEW_PASSWORD = "canary sings at dawn", "canary sings at dusk"
+PASSWORD = "canary sings at dawn"
+NEW_PASSWORD = "canary sings at dusk"
 
 
 def test_no_secret_is_logged(

@@ -237,7 +237,8 @@ def test_a_session_ends_when_idle_and_one_day_in_any_case(
 
 
 def test_tokens_of_one_moment_do_not_end_in_one_moment(client: TestClient, person: Person) -> None:
-    token, lifetimes = person.refresh_token, []
+    token = person.refresh_token
+    lifetimes = []
     for _ in range(100):
         tokens = refresh(client, token).json()
         token = tokens["refresh_token"]

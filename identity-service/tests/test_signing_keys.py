@@ -26,7 +26,8 @@ from identity_service.settings import Settings
 
 from .conftest import PASSWORD, bearer, run_service
 
-FIRST, SECOND = "the first of two secrets, long enough", "the second of two secrets, long enough"
+FIRST = "the first of two secrets, long enough"
+SECOND = "the second of two secrets, long enough"
 ADMIN = {"email": "admin@example.com", "password": "demo-password-1"}
 
 
@@ -96,7 +97,8 @@ def second_login(client: httpx.Client, person: dict[str, str], app: pyotp.TOTP) 
 
 def test_a_new_key_logs_no_one_out_while_the_old_one_is_listed() -> None:
     with identity(FIRST, []) as before:
-        tokens, raced = log_in(before), log_in(before)
+        tokens = log_in(before)
+        raced = log_in(before)
         winner = refresh(before, raced).json()
         person, app = with_second_factor(before)
     with identity(SECOND, [FIRST]) as during:

@@ -18,6 +18,7 @@ from ..machine_access import service_clients
 from ..rate_limits import Limiter
 from ..schemas.change_feed import ChangeFeed
 from ..schemas.tokens import AccessToken, ClientCredentials, ValidatedToken, ValidationRequest
+from ..token_validation import get_token_validator
 
 router = APIRouter(prefix="/auth")
 
@@ -39,7 +40,7 @@ async def validate_token(request: Request) -> JSONResponse:
     Send it as a bearer token or in the body.
     """
     token = await get_presented_token(request)
-    return JSONResponse(await request.app.state.token_validator.validate(token))
+    return JSONResponse(await get_token_validator(request.app).validate(token))
 
 
 async def get_presented_token(request: Request) -> str:
@@ -71,4 +72,5 @@ async def poll_changes(
 
     A long poll: waits up to `wait` seconds for a change after `after`.
     """
-    return await change_feed.poll_changes(request.app.state.change_notifier, after, wait)
+    notifier = change_feed.get_change_notifier(request.app)
+    return await change_feed.poll_changes(notifier, after, wait)

@@ -64,7 +64,7 @@ EMAIL_TEXTS = {
         " you, reset your password now and check your account.",
     ),
     EmailKind.NEW_DEVICE: EmailText(
-        "New device logged in to your account",
+        "Login to your account from a new device",
         "There was a login to your account at {at}, from the address {ip}, with a device that we"
         " have not seen before:\n\n{device}\n\nIf it was not you, change your password now. This"
         " logs out all other devices.",
