@@ -12,18 +12,7 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from fastapi import FastAPI
-from sqlalchemy import (
-    Executable,
-    Row,
-    bindparam,
-    func,
-    literal,
-    null,
-    or_,
-    select,
-    true,
-    update,
-)
+from sqlalchemy import Executable, Row, bindparam, func, literal, null, or_, select, true, update
 from sqlalchemy.exc import DBAPIError
 
 from chassis.auth import USER_ADAPTER, User

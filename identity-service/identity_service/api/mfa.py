@@ -11,13 +11,7 @@ from ..database import DbSession
 from ..login import second_factors
 from ..login import service as login_service
 from ..rate_limits import Limiter
-from ..schemas.login import (
-    ChallengeAnswer,
-    RecoveryCodes,
-    StepUpProof,
-    TotpConfirmation,
-    TotpSetup,
-)
+from ..schemas.login import ChallengeAnswer, RecoveryCodes, StepUpProof, TotpConfirmation, TotpSetup
 from ..schemas.tokens import TokenPair
 from .dependencies import Person, SteppedUpPerson
 

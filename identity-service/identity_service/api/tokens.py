@@ -30,9 +30,7 @@ VALIDATION_BODY = {
 
 
 @router.post(
-    "/validate",
-    response_model=ValidatedToken,
-    openapi_extra={"requestBody": VALIDATION_BODY},
+    "/validate", response_model=ValidatedToken, openapi_extra={"requestBody": VALIDATION_BODY}
 )
 async def validate_token(request: Request) -> JSONResponse:
     """Tell whose token it is and what they may do now.

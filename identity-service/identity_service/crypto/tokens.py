@@ -88,10 +88,7 @@ def sign_token(
         "type": token_type,
     }
     return jwt.encode(
-        claims | more,
-        signing_keys.SIGNING_KEY,
-        signing_keys.ALGORITHM,
-        signing_keys.TOKEN_HEADERS,
+        claims | more, signing_keys.SIGNING_KEY, signing_keys.ALGORITHM, signing_keys.TOKEN_HEADERS
     )
 
 

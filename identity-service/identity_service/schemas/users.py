@@ -10,17 +10,7 @@ from pydantic import MISSING, Field
 
 from chassis.schemas import RequestModel, ResponseModel
 
-from .fields import (
-    Email,
-    Locale,
-    Name,
-    NewPassword,
-    Phone,
-    PushTokens,
-    RoleNames,
-    Time,
-    Timezone,
-)
+from .fields import Email, Locale, Name, NewPassword, Phone, PushTokens, RoleNames, Time, Timezone
 
 
 class Registration(RequestModel):

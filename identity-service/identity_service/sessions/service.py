@@ -174,10 +174,7 @@ async def end_own_session(session: AsyncSession, caller: User, session_id: UUID)
 
 
 async def end_all_sessions(
-    session: AsyncSession,
-    caller: User | None,
-    user_id: UUID,
-    except_session_id: str | None = None,
+    session: AsyncSession, caller: User | None, user_id: UUID, except_session_id: str | None = None
 ) -> None:
     audit.record(session, "sessions.ended", caller=caller, subject=user_id)
     ended = delete(LoginSession).where(LoginSession.user_id == user_id)
