@@ -61,12 +61,7 @@ BAD = [
     ("/templates", TEMPLATE, {"html": "\x00"}, "html"),
     ("/templates", TEMPLATE, {"built_in": True}, "built_in"),
     ("/templates", TEMPLATE, {"version": 7}, "version"),
-    (
-        "/templates/preview",
-        PREVIEW,
-        {"variables": 1},
-        "variables",
-    ),
+    ("/templates/preview", PREVIEW, {"variables": 1}, "variables"),
     ("/templates/preview", PREVIEW, {"variables": {"a": "\x00"}}, "variables"),
     ("/templates/preview", PREVIEW, {"variables": {"\x00": "a"}}, "variables"),
     ("/templates/preview", PREVIEW, {"variables": {"a": "\ud800"}}, "variables"),

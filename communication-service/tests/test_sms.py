@@ -9,6 +9,8 @@ from urllib.parse import parse_qs
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from communication_service.api.dependencies import get_settings
+from communication_service.main import app
 from communication_service.settings import Settings, settings
 from tools.localdev.fake_identity import FakeIdentity
 
@@ -36,9 +38,9 @@ def deliver_sms(deliver: Callable[..., None], provider: Sink) -> Iterator[Callab
         "sms_api_url": provider.url.removesuffix("/hook"),
         "delivery_first_delay_seconds": 300,
     }
-    settings.sms_account_sid = "AC1"
+    app.dependency_overrides[get_settings] = lambda: settings.model_copy(update=account)
     yield lambda **changes: deliver(**account | changes)
-    settings.sms_account_sid = ""
+    app.dependency_overrides.clear()
 
 
 @pytest.fixture

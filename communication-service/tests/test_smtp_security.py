@@ -35,9 +35,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     path = tmp_path_factory.mktemp("tls") / "certificate.pem"
     path.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
@@ -55,10 +53,7 @@ def mail_server(certificate: Path) -> Iterator[MailServer]:
         return AuthResult(success=is_right, handled=False)
 
     with running_mail_server(
-        tls_context=context,
-        require_starttls=True,
-        auth_required=True,
-        authenticator=authenticator,
+        tls_context=context, require_starttls=True, auth_required=True, authenticator=authenticator
     ) as server:
         yield server
 
@@ -82,11 +77,7 @@ def test_mail_goes_out_encrypted_and_logged_in(
     ("settings", "is_trusted", "expected"),
     [
         ({"smtp_security": "starttls", **LOGIN}, False, "certificate verify failed"),
-        (
-            {"smtp_security": "starttls", **LOGIN, "smtp_password": SecretStr("wrong")},
-            True,
-            "535",
-        ),
+        ({"smtp_security": "starttls", **LOGIN, "smtp_password": SecretStr("wrong")}, True, "535"),
         ({"smtp_security": "starttls"}, True, "530"),
         ({"smtp_security": "none"}, True, "530"),
     ],

@@ -14,10 +14,7 @@ from communication_service.models import Delivery
 from tools.localdev.fake_identity import FakeIdentity
 
 from .conftest import Caller, MailServer, build_settings
-from .deliveries import (
-    claim_on,
-    get_outcomes,
-)
+from .deliveries import claim_on, get_outcomes
 
 Deliver = Callable[..., None]
 

@@ -174,9 +174,7 @@ def create_inbox() -> None:
         time("read_at"),
         sa.Index("ix_communication_inbox_user", "user_id", "id"),
         sa.Index(
-            "ix_communication_inbox_unread",
-            "user_id",
-            postgresql_where=sa.text("read_at IS NULL"),
+            "ix_communication_inbox_unread", "user_id", postgresql_where=sa.text("read_at IS NULL")
         ),
     )
 
