@@ -23,6 +23,7 @@ import psutil
 from redis import Redis
 from sqlalchemy import Engine, create_engine, make_url, text
 
+from tools.benchmarks.communication_mail import run_mail_server
 from tools.benchmarks.harness.bars import Bar, report
 from tools.benchmarks.harness.load import run_load
 from tools.benchmarks.harness.stack import MEASURED_CORE, run_stack
@@ -108,16 +109,16 @@ class Bench:
         }
         self.heartbeat.unlink(missing_ok=True)
         log = self.stack.layout.folder / "measured.log"
-        leash: Popen[bytes] = start_child([*PINNED, *command], log, everything)
+        launcher: Popen[bytes] = start_child([*PINNED, *command], log, everything)
         try:
-            yield get_child(leash)
+            yield get_child(launcher)
         finally:
-            stop_child(leash)
+            stop_child(launcher)
 
 
-def get_child(leash: Popen[bytes]) -> psutil.Process:
-    wait_until(lambda: bool(psutil.Process(leash.pid).children()), "the measured process")
-    return psutil.Process(leash.pid).children()[0]
+def get_child(launcher: Popen[bytes]) -> psutil.Process:
+    wait_until(lambda: bool(psutil.Process(launcher.pid).children()), "the measured process")
+    return psutil.Process(launcher.pid).children()[0]
 
 
 def main() -> None:
@@ -130,18 +131,6 @@ def main() -> None:
             measure_throughput(bench, fast)
         measure_latency(bench, fast, far)
     report(list(build_bars(bench)))
-
-
-@contextmanager
-def run_mail_server(delay: float) -> Iterator[int]:
-    port = reserve_free_port()
-    command = [sys.executable, "-m", "tools.benchmarks.communication_mail", "serve"]
-    command += [str(port), str(delay)]
-    leash = start_child(command, Path(os.devnull), {**os.environ, "PYTHONPATH": str(ROOT)})
-    try:
-        yield port
-    finally:
-        stop_child(leash)
 
 
 def prepare(stack: LocalDevStack) -> Bench:

@@ -5,11 +5,19 @@ mail after DELAY seconds, as a distant server would. `... send PORT COUNT` is th
 """
 
 import asyncio
+import os
 import smtplib
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from tools.localdev.child_process import start_child, stop_child
+from tools.localdev.servers import reserve_free_port
+from tools.localdev.services import ROOT
 
 BODY = "On the Analytical Engine. " * 20
 
@@ -40,6 +48,19 @@ def send_mails(port: int, count: int) -> float:
         for _ in range(count):
             smtp.sendmail("notifications@example.com", ["rita@example.com"], message)
         return count / (time.perf_counter() - began)
+
+
+@contextmanager
+def run_mail_server(delay: float) -> Iterator[int]:
+    """Run the server in a process of its own; yield its port."""
+    port = reserve_free_port()
+    command = [sys.executable, "-m", "tools.benchmarks.communication_mail", "serve"]
+    command += [str(port), str(delay)]
+    child = start_child(command, Path(os.devnull), {**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        yield port
+    finally:
+        stop_child(child)
 
 
 if __name__ == "__main__":
