@@ -15,11 +15,9 @@ from tools.localdev.services import SERVICES, Service
 
 Schema = Mapping[str, Any]
 
-JSON_TYPE, FORM, MULTIPART = (
-    "application/json",
-    "application/x-www-form-urlencoded",
-    "multipart/form-data",
-)
+JSON_TYPE = "application/json"
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
 BOUNDARY = "boundary"
 
 

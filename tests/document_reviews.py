@@ -74,7 +74,8 @@ def list_inbox(person: Person, about: str) -> list[Any]:
 
 
 def prepare_review(stack: Stack) -> Review:
-    author, reviewer = register(stack), register(stack)
+    author = register(stack)
+    reviewer = register(stack)
     return Review(author, reviewer, upload_document(author))
 
 

@@ -54,7 +54,8 @@ def put_in_front(app: FastAPI, fault: Fault) -> Starlette:
         return Answer(answered.status_code, headers, await answered.aread())
 
     async def answer(request: Request) -> Response:
-        headers, content = request.headers.raw, await request.body()
+        headers = request.headers.raw
+        content = await request.body()
         url = str(request.url)
         passed_on = httpx.Request(request.method, url, headers=headers, content=content)
         given = await fault(passed_on, ask)

@@ -184,7 +184,9 @@ class Watch:
 
     def poll_until(self, cell: Cell, expected: int, since: float) -> Seen:
         """Looks again and again; a busy machine may look late, and so sees a refusal late."""
-        good_until, refused_after, passed = 0.0, TIMEOUT_SECONDS, 0.0
+        good_until = 0.0
+        refused_after = TIMEOUT_SECONDS
+        passed = 0.0
         while passed < TIMEOUT_SECONDS:
             passed = time.monotonic() - since
             status = self.get_status(cell)

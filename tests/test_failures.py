@@ -117,7 +117,8 @@ def test_a_document_that_changes_under_review_voids_the_approval_and_tells(stack
 
 
 def test_who_has_the_role_is_told_and_decides(stack: Stack) -> None:
-    admin, author = log_in(stack, "admin@example.com"), register(stack)
+    admin = log_in(stack, "admin@example.com")
+    author = register(stack)
     ask = {"kind": "approval", "with": {"role": "'editor'", "title": "'May we?'"}}
     new = {"name": f"ask-{author.user_id}", "title": "Ask", "start": "ask", "steps": {"ask": ask}}
     admin.post("workflow", "/definitions", json=new)

@@ -34,7 +34,8 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(stack: Stack) -> Story:
-    author, reviewer = register(stack), log_in(stack, "reviewer@example.com")
+    author = register(stack)
+    reviewer = log_in(stack, "reviewer@example.com")
     document = upload_document(author)
     run = start_review(author, reviewer, document)
     task = wait_for_task(reviewer, run)
@@ -66,7 +67,8 @@ def test_the_summary_is_made_of_what_the_document_says(story: Story) -> None:
 
 
 def test_the_reviewer_is_told_by_mail_and_in_app(stack: Stack, story: Story) -> None:
-    task_id, reviewer = story.task["id"], story.reviewer
+    task_id = story.task["id"]
+    reviewer = story.reviewer
 
     [mail] = get_mails(stack, reviewer.email, about=task_id)
     [item] = [item for item in list_inbox(reviewer) if task_id in item["body"]]
@@ -170,7 +172,8 @@ def test_the_logs_of_every_process_hold_the_same_trace_id(
 
 
 def test_a_rejected_document_is_rejected(stack: Stack) -> None:
-    author, reviewer = register(stack), log_in(stack, "reviewer@example.com")
+    author = register(stack)
+    reviewer = log_in(stack, "reviewer@example.com")
     run = start_review(author, reviewer, upload_document(author))
 
     decide(reviewer, wait_for_task(reviewer, run), "reject", "Far too long")

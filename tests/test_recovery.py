@@ -76,7 +76,8 @@ def test_a_worker_killed_in_the_middle_of_a_step_changes_nothing_but_the_time(
 
 
 def test_a_worker_killed_in_the_middle_of_a_delivery_delivers_once(stack: Stack) -> None:
-    sender, recipient = register(stack), register(stack)
+    sender = register(stack)
+    recipient = register(stack)
     message = {"recipient_id": recipient.user_id, "subject": "Once", "body": "Only once"}
     with frozen(stack, "mail"):
         sent = sender.post("communication", "/notifications", json=message)
@@ -153,7 +154,8 @@ def record_answers(person: Person, service: str, seen: list[Seen], enough: Event
     while not enough.wait(0.05):
         at = time.monotonic()
         response = request_protected(person, service)
-        took, retry_after = time.monotonic() - at, response.headers.get("Retry-After")
+        took = time.monotonic() - at
+        retry_after = response.headers.get("Retry-After")
         seen.append(Seen(at, took, response.status_code, retry_after))
 
 
@@ -161,7 +163,9 @@ def record_answers(person: Person, service: str, seen: list[Seen], enough: Event
 def test_without_identity_known_tokens_go_on_for_a_while_and_then_it_is_503(
     stack: Stack, away: Away
 ) -> None:
-    unknown, known, enough = register(stack), register(stack), Event()
+    unknown = register(stack)
+    known = register(stack)
+    enough = Event()
     seen: dict[str, list[Seen]] = {"content": [], "communication": [], "workflow": []}
 
     with ThreadPoolExecutor() as pool:

@@ -18,7 +18,8 @@ from .users import (
     register,
 )
 
-CONCURRENT_REFRESHES, REFRESH_ROUNDS = 20, 100
+CONCURRENT_REFRESHES = 20
+REFRESH_ROUNDS = 100
 MAIL_TEXT = "we ended the session it belongs to"
 
 

@@ -96,7 +96,8 @@ class FeedTransport(httpx.AsyncHTTPTransport):
 
     def __init__(self, url: str, cut: Event) -> None:
         super().__init__()
-        self.url, self.cut = httpx.URL(url), cut
+        self.url = httpx.URL(url)
+        self.cut = cut
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         request.url = request.url.copy_with(host=self.url.host, port=self.url.port)

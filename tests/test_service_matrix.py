@@ -69,7 +69,8 @@ def test_content_learns_permissions_and_profiles_from_identity(stack: Stack) -> 
 
 
 def test_content_shares_with_people_that_identity_knows_only(stack: Stack) -> None:
-    author, friend = register(stack), register(stack)
+    author = register(stack)
+    friend = register(stack)
     permissions = f"/documents/{upload_document(author)['id']}/permissions"
 
     known = author.request(
@@ -82,7 +83,8 @@ def test_content_shares_with_people_that_identity_knows_only(stack: Stack) -> No
 
 
 def test_content_has_communication_tell_the_person_shared_with(stack: Stack) -> None:
-    author, friend = register(stack), register(stack)
+    author = register(stack)
+    friend = register(stack)
     document = upload_document(author)
 
     path = f"/documents/{document['id']}/permissions/{friend.user_id}"
@@ -99,7 +101,8 @@ def list_sharing_items(person: Person) -> list[Any]:
 
 
 def test_content_shares_with_roles_that_identity_knows_only(stack: Stack) -> None:
-    author, friend = register(stack), register(stack)
+    author = register(stack)
+    friend = register(stack)
     document = f"/documents/{upload_document(author)['id']}"
 
     known = author.request(
@@ -118,7 +121,8 @@ def test_content_shares_with_roles_that_identity_knows_only(stack: Stack) -> Non
 
 
 def test_communication_learns_from_identity_where_to_reach_a_person(stack: Stack) -> None:
-    sender, recipient = register(stack), register(stack)
+    sender = register(stack)
+    recipient = register(stack)
     message = {"recipient_id": recipient.user_id, "subject": "Hello", "body": "Across the river"}
 
     sender.post("communication", "/notifications", json=message)
@@ -164,7 +168,8 @@ def test_who_uses_a_stolen_refresh_token_gives_themselves_away(stack: Stack) -> 
 
 
 def test_communication_alone_may_read_contacts(stack: Stack) -> None:
-    person, stranger = register(stack), register(stack)
+    person = register(stack)
+    stranger = register(stack)
     path = f"/users/{person.user_id}/contact"
 
     statuses = [
@@ -208,7 +213,8 @@ def build_content_grant(person: Person) -> dict[str, str]:
 
 
 def test_a_run_whose_starter_loses_the_permission_stops_there(stack: Stack) -> None:
-    author, admin = register(stack), log_in(stack, "admin@example.com")
+    author = register(stack)
+    admin = log_in(stack, "admin@example.com")
     document = upload_document(author)
     task = wait_for_task(admin, start_review(author, admin, document))
     get_json(

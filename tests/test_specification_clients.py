@@ -133,7 +133,8 @@ def test_the_chassis_client_is_used_as_the_specification_shows(stack: Stack) -> 
 
 
 def test_its_failures_are_service_errors_with_a_status(stack: Stack) -> None:
-    person, stranger = register(stack), register(stack)
+    person = register(stack)
+    stranger = register(stack)
 
     with pytest.raises(ServiceError) as caught:
         asyncio.run(read_profile(stack, stranger, person.user_id))

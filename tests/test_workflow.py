@@ -115,7 +115,8 @@ class Tour:
 
 @pytest.fixture(scope="module")
 def tour(stack: Stack) -> Tour:
-    author, reviewer = register(stack), register(stack)
+    author = register(stack)
+    reviewer = register(stack)
     document = upload_document(author)
     child = publish(stack, {"say": notify("In the child")}, output={"n": "5"})
     call = {"kind": "workflow", "with": {"definition": f"'{child}'"}, "next": "ask"}
@@ -189,7 +190,8 @@ def test_what_was_done_is_undone_newest_first(stack: Stack) -> None:
 
 
 def test_a_retry_goes_on_where_its_run_failed_and_says_whose_it_is(stack: Stack) -> None:
-    author, owner = register(stack), register(stack)
+    author = register(stack)
+    owner = register(stack)
     document = upload_document(owner)
     fetch = {"kind": "content.fetch", "with": DOCUMENT}
     name = publish(stack, {"say": notify("Once", next="fetch"), "fetch": fetch})
@@ -208,7 +210,8 @@ def test_a_retry_goes_on_where_its_run_failed_and_says_whose_it_is(stack: Stack)
 
 
 def test_a_paused_run_begins_nothing_until_it_is_resumed(stack: Stack) -> None:
-    author, reviewer = register(stack), register(stack)
+    author = register(stack)
+    reviewer = register(stack)
     name = publish(stack, {"ask": {**ASK, "next": "say"}, "say": notify("Done")})
     run = start_run(author, name, reviewer_id=reviewer.user_id)
     task = wait_for_task(reviewer, run, LEASE_TIMEOUT_SECONDS)
@@ -223,7 +226,8 @@ def test_a_paused_run_begins_nothing_until_it_is_resumed(stack: Stack) -> None:
 
 
 def test_a_cancelled_run_asks_nobody_any_more(stack: Stack) -> None:
-    author, reviewer = register(stack), register(stack)
+    author = register(stack)
+    reviewer = register(stack)
     run = start_run(author, publish(stack, {"ask": ASK}), reviewer_id=reviewer.user_id)
     task = wait_for_task(reviewer, run, LEASE_TIMEOUT_SECONDS)
 

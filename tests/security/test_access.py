@@ -125,7 +125,8 @@ def read_state(clients: Clients, owner: Caller, ids: dict[str, str]) -> dict[str
 def call(client: httpx.Client, endpoint: Endpoint, caller: Caller) -> httpx.Response:
     headers, content = build_good_body(endpoint)
     headers = {"If-Match": '"1"'} | headers | caller.headers
-    method, url = endpoint.method, endpoint.build_url(q="mill")
+    method = endpoint.method
+    url = endpoint.build_url(q="mill")
     request = client.build_request(method, url, content=content, headers=headers)
     response = client.send(request, stream=True)
     if "event-stream" not in response.headers.get("content-type", ""):  # which has no end

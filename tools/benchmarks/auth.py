@@ -97,7 +97,8 @@ def print_results(results: Results) -> None:
     print(f"\n{'endpoint':<10}{'auth':<10}{'req/s':>8}{'p50 ms':>9}{'p99 ms':>9}{'of none':>9}")
     for (what, how), runs in results.items():
         share = get_rate(runs) / get_rate(results[what, "none"])
-        p50, p99 = get_latency(runs, 50) * 1000, get_latency(runs, 99) * 1000
+        p50 = get_latency(runs, 50) * 1000
+        p99 = get_latency(runs, 99) * 1000
         print(f"{what:<10}{how:<10}{get_rate(runs):>8.0f}{p50:>9.1f}{p99:>9.1f}{share:>9.3f}")
     print()
 

@@ -28,13 +28,15 @@ from tools.benchmarks.harness.bars import Bar, report
 from tools.benchmarks.harness.load import run_load
 from tools.benchmarks.harness.stack import MEASURED_CORE, run_stack
 from tools.localdev.child_process import start_child, stop_child
-from tools.localdev.layout import has_heartbeat, is_responding
+from tools.localdev.layout import CELERY_ARGUMENTS, has_heartbeat, is_responding
 from tools.localdev.servers import reserve_free_port, wait_until
 from tools.localdev.services import ROOT, SERVICES
 from tools.localdev.stack import LocalDevStack
 
 ROUNDS = 3
-TASKS, IN_APP, MAILS = 3_000, 8_000, 2_400
+TASKS = 3_000
+IN_APP = 8_000
+MAILS = 2_400
 BACKLOG = 100_000
 IDLE_SENDS = 60
 PEOPLE = 20
@@ -42,9 +44,7 @@ OVERRIDES = {"LOG_LEVEL": "WARNING"}  # a log would cost all cases alike
 URGENT = {"channels": ["email"], "priority": "urgent"}
 PINNED = ["taskset", "-c", str(MEASURED_CORE)]
 CELERY = [sys.executable, "-m", "celery", "-A"]
-# As in docker-compose.yml.
-WORKER = ["worker", "--pool", "threads", "--concurrency", "4", "--without-gossip"]
-WORKER += ["--without-mingle"]
+WORKER = CELERY_ARGUMENTS["worker"]
 COMMUNICATION = next(service for service in SERVICES if service.short == "communication")
 
 FILL = """
@@ -135,7 +135,8 @@ def main() -> None:
 
 def prepare(stack: LocalDevStack) -> Bench:
     identity = f"{stack.get_url('identity-service')}/api/v1/auth"
-    people, token = [], ""
+    people = []
+    token = ""
     with httpx.Client(timeout=30) as client:
         for number in range(PEOPLE):
             person = {"email": f"bench-{number}@example.com", "password": "a-long-bench-password"}
@@ -270,19 +271,14 @@ def measure_accept_rate(bench: Bench, url: str) -> float:
 
 
 def build_bars(bench: Bench) -> Iterator[Bar]:
-    tasks, in_app = (
-        bench.get_median("Celery, tasks that do nothing"),
-        bench.get_median("delivered in-app"),
-    )
-    bare, mail = bench.get_median("mail, bare loop"), bench.get_median("delivered by mail")
+    tasks = bench.get_median("Celery, tasks that do nothing")
+    in_app = bench.get_median("delivered in-app")
+    bare = bench.get_median("mail, bare loop")
+    mail = bench.get_median("delivered by mail")
     yield Bar("in-app-of-tasks", in_app / tasks, 2)
     yield Bar("mail-of-bare-loop", mail / bare, 0.7)
-    yield Bar(
-        "accept-to-delivered-p95-ms",
-        bench.get_median("accept to delivered, p95"),
-        150,
-        is_maximum=True,
-    )
+    delivered = bench.get_median("accept to delivered, p95")
+    yield Bar("accept-to-delivered-p95-ms", delivered, 150, is_maximum=True)
     slower = bench.get_median("accepted") / bench.get_median("accepted, backlog")
     yield Bar("accept-slower-with-backlog", slower, 1.5, is_maximum=True)
     later = bench.get_median("urgent mail, backlog, p95") / bench.get_median("urgent mail, p95")

@@ -26,7 +26,8 @@ from tools.localdev.services import ROOT
 from tools.localdev.stack import LocalDevStack
 
 SIZES = {"1k": 1_000, "100k": 100_000, "1M": 1_000_000}
-ROUNDS, SECONDS = 3, 1.0
+ROUNDS = 3
+SECONDS = 1.0
 NEW = b'{"title": "A new report", "body": "%s"}' % (b"On the Analytical Engine. " * 10)
 
 # Four of five documents contain a common word, five a rare one, and each has thirty of twenty
@@ -110,7 +111,8 @@ def measure(urls: dict[str, str], headers: dict[str, str]) -> Results:
 
 def list_cases(count: int) -> Iterator[tuple[str, str, bytes | None, int]]:
     """List name, path, body and connections. Page 1,000 is the last one of a small database."""
-    documents, middle = "/api/v1/documents", make_document_id(count // 2)
+    documents = "/api/v1/documents"
+    middle = make_document_id(count // 2)
     cursor = encode_cursor(TypeAdapter(UUID), make_document_id(max(1, count - 999 * 50) + 50))
     yield "page 1", documents, None, 32
     yield "page 1,000", f"{documents}?cursor={cursor}", None, 32
@@ -141,7 +143,8 @@ def get_latency(runs: list[Result], percent: float) -> float:
 def print_results(results: Results) -> None:
     print(f"\n{'case':<20}{'documents':<10}{'req/s':>8}{'p50 ms':>9}{'p95 ms':>9}")
     for (name, size), runs in sorted(results.items()):
-        p50, p95 = get_latency(runs, 50), get_latency(runs, 95)
+        p50 = get_latency(runs, 50)
+        p95 = get_latency(runs, 95)
         print(f"{name:<20}{size:<10}{get_rate(runs):>8.0f}{p50:>9.1f}{p95:>9.1f}")
     print()
 

@@ -30,7 +30,8 @@ SECONDS = 1.5
 LOGIN_SECONDS = (
     5  # for logins: their queue fills and empties once per run, which distorts short ones
 )
-CONCURRENT_LOGINS, CONCURRENT_REFRESHES = 8, 16
+CONCURRENT_LOGINS = 8
+CONCURRENT_REFRESHES = 16
 PEOPLE = 129  # with fewer, a user would reach twenty sessions, and each login would end one
 PASSWORD = "a-long-bench-password"
 # A request log costs every case the same and would only hide the differences.
@@ -176,7 +177,8 @@ def get_latency(results: list[Result], percent: float) -> float:
 def print_results(results: Results, hashes: float) -> None:
     print(f"\n{'case':<20}{'per second':>12}{'p50 ms':>9}{'p99 ms':>9}")
     for name, runs in results.items():
-        p50, p99 = get_latency(runs, 50) * 1000, get_latency(runs, 99) * 1000
+        p50 = get_latency(runs, 50) * 1000
+        p99 = get_latency(runs, 99) * 1000
         print(f"{name:<20}{get_rate(runs):>12.0f}{p50:>9.1f}{p99:>9.1f}")
     print(f"{'hash':<20}{hashes:>12.1f}\n")
 

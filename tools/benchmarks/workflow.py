@@ -34,7 +34,12 @@ from tools.localdev.services import ROOT, SERVICES
 from tools.localdev.stack import LocalDevStack
 
 SERVICE = next(service for service in SERVICES if service.short == "workflow")
-ROUNDS, MESSAGES, RUNS, STEPS, ITEMS, WAITING = 3, 2000, 50, 20, 100, 100_000
+ROUNDS = 3
+MESSAGES = 2000
+RUNS = 50
+STEPS = 20
+ITEMS = 100
+WAITING = 100_000
 ADMIN = {"email": "admin@example.com", "password": "demo-password-1"}
 
 NOTHING: dict[str, Any] = {"kind": "wait", "with": {"seconds": 0}}

@@ -10,7 +10,8 @@ from workflow_service.settings import settings
 
 RESULT = "bench:seconds"
 
-_lock, _times = Lock(), list[float]()
+_lock = Lock()
+_times = list[float]()
 
 
 @celery.task(name="bench.nothing")

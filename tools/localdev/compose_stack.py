@@ -43,7 +43,8 @@ class ComposeStack:
 
     def kill(self, name: str) -> None:
         """Send kill -9 from outside: after `docker kill` the engine would not restart it."""
-        pid, image = self.inspect(name, "State.Pid"), self.inspect(name, "Image")
+        pid = self.inspect(name, "State.Pid")
+        image = self.inspect(name, "Image")
         helper = ["docker", "run", "--rm", "--privileged", "--pid=host", "--user=0"]
         run([*helper, "--entrypoint=sh", image, "-c", f"kill -9 {pid}"])
 

@@ -112,7 +112,8 @@ class Layout:
         return Process("identity-service", command, ready, (port,))
 
     def build_mail(self) -> Process:
-        smtp, page = self.ports["smtp"], self.ports["mail"]
+        smtp = self.ports["smtp"]
+        page = self.ports["mail"]
         folder = str(self.folder / "mail")
         command = [
             sys.executable,

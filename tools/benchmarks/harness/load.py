@@ -90,7 +90,8 @@ def build_request(url: str, headers: Mapping[str, str], body: bytes | None) -> b
 
 
 async def _load(url: str, requests: Sequence[Next], seconds: float) -> Result:
-    host, port = str(urlsplit(url).hostname), urlsplit(url).port or 80
+    host = str(urlsplit(url).hostname)
+    port = urlsplit(url).port or 80
     loop = asyncio.get_running_loop()
     started = perf_counter()
     opened = [

@@ -15,7 +15,8 @@ from tools.localdev.servers import reserve_free_port, wait_until
 from tools.localdev.services import ROOT, SERVICES
 from tools.localdev.stack import LocalDevStack
 
-MEASURED_CORE, OTHER_CORE = 0, 1
+MEASURED_CORE = 0
+OTHER_CORE = 1
 BOTH_CORES = f"{MEASURED_CORE},{OTHER_CORE}"
 
 

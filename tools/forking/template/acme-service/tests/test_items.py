@@ -119,7 +119,8 @@ def test_a_change_of_nothing_is_refused(owner: TestClient) -> None:
 
 
 def test_each_permission_is_asked_for(login: Login) -> None:
-    reader, writer = login("acme:read"), login("acme:write")
+    reader = login("acme:read")
+    writer = login("acme:write")
 
     assert reader.get("/items").status_code == 200
     assert reader.post("/items", json=LAMP).status_code == 403
