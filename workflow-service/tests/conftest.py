@@ -134,10 +134,10 @@ def web() -> Callable[..., AbstractContextManager[WebServer]]:
 
 @pytest.fixture
 def worker(neighbours: Neighbours) -> Worker:
-    return new_worker(neighbours)
+    return create_worker(neighbours)
 
 
-def new_worker(neighbours: Neighbours, **more: Any) -> Worker:
+def create_worker(neighbours: Neighbours, **more: Any) -> Worker:
     about: dict[str, Any] = {
         "lease": LEASE,
         "timeout": 20,
@@ -152,21 +152,21 @@ def new_worker(neighbours: Neighbours, **more: Any) -> Worker:
 def work(worker: Worker) -> Work:
     def work() -> None:
         worker.work()
-        while due_now():
+        while make_pending_steps_due():
             worker.work()
 
     return work
 
 
-def due_now() -> int:
-    """Cuts short every pause, but not a wait; how many steps are to be done."""
+def make_pending_steps_due() -> int:
+    """Ends the delays of all pending steps, not of waiting ones; returns how many there are."""
     pending = update(Step).where(Step.status == PENDING).values(run_at=Step.created_at)
     with session_maker.begin() as session:
         return len(session.scalars(pending.returning(Step.id)).all())
 
 
-def long_after(**names: Any) -> None:
-    """The time of waiting steps has come: all those with these columns."""
+def make_waiting_steps_due(**names: Any) -> None:
+    """Makes the waiting steps with these column values due, as after a long time."""
     waiting = update(Step).where(Step.status == WAITING).filter_by(**names)
     past = {"run_at": Step.created_at, "created_at": Step.created_at - timedelta(days=400)}
     with session_maker.begin() as session:
@@ -174,15 +174,15 @@ def long_after(**names: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def history_tells_the_state(database: None) -> Iterator[None]:
-    """After every test: the state of each run that moved, rebuilt from its history alone."""
+def check_history_rebuilds_state(database: None) -> Iterator[None]:
+    """Compares, after every test, each changed run with the state rebuilt from its history."""
     with session_maker() as session:
         newest = session.scalar(select(func.max(Event.id))) or 0
     yield
     with session_maker() as session:
         for run_id in session.scalars(select(Event.run_id).where(Event.id > newest).distinct()):
             events = select(Event).where(Event.run_id == run_id).order_by(Event.id)
-            assert rebuilt(session.scalars(events)) == recorded(session, run_id)
+            assert rebuild_state(session.scalars(events)) == read_state(session, run_id)
     with session_maker.begin() as session:  # the next test begins with an empty queue
         unfinished = update(Step).where(Step.status.in_((PENDING, RUNNING, WAITING, HELD)))
         session.execute(unfinished.values(status="set aside"))
@@ -193,16 +193,16 @@ def history_tells_the_state(database: None) -> Iterator[None]:
 State = dict[str, dict[str, Any]]
 
 
-def rebuilt(events: Iterable[Event]) -> State:
-    """What the lines of history say: the run, its steps and its tasks, by their ids."""
+def rebuild_state(events: Iterable[Event]) -> State:
+    """Rebuilds the run, its steps and its tasks, by id, from their events."""
     state: State = {"run": {}}
     for event in events:
         noun, _, what = event.type.partition(".")
         data = dict(event.data)
         if noun == "run":
-            told_of_run(state["run"], what, data)
+            apply_run_event(state["run"], what, data)
         elif noun == "task":
-            told_of_task(state, data.pop("task_id"), what, data, event.actor_id)
+            apply_task_event(state, data.pop("task_id"), what, data, event.actor_id)
             asks = {"status": "waiting", "error": None} if what == "opened" else {}
             state[str(event.step_id)] |= asks
         elif noun == "step":
@@ -210,11 +210,11 @@ def rebuilt(events: Iterable[Event]) -> State:
                 str(event.step_id), {"path": event.step, "role": data.get("role", WORK)}
             )
             row |= {"attempts": event.attempt} if what == "started" else {}
-            told_of_step(row, what, data)
-    return {key: without_none(row) for key, row in state.items()}
+            apply_step_event(row, what, data)
+    return {key: drop_none(row) for key, row in state.items()}
 
 
-def told_of_run(run: dict[str, Any], what: str, data: dict[str, Any]) -> None:
+def apply_run_event(run: dict[str, Any], what: str, data: dict[str, Any]) -> None:
     if what == "started":
         run |= {"status": "running", **data}
     elif what == "budget_raised":
@@ -224,7 +224,7 @@ def told_of_run(run: dict[str, Any], what: str, data: dict[str, Any]) -> None:
         run.pop("ends_as", None)
 
 
-def told_of_step(step: dict[str, Any], what: str, data: dict[str, Any]) -> None:
+def apply_step_event(step: dict[str, Any], what: str, data: dict[str, Any]) -> None:
     states = {
         "started": "running", "fanned_out": "waiting", "child_started": "waiting", "held": "held",
         "resumed": "pending", "cancelled": "cancelled", "done": "done", "failed": "failed",
@@ -235,7 +235,7 @@ def told_of_step(step: dict[str, Any], what: str, data: dict[str, Any]) -> None:
         step |= {"status": states.get(what), **data} if what in states else data
 
 
-def told_of_task(
+def apply_task_event(
     state: State, task_id: str, what: str, data: dict[str, Any], by: str | None
 ) -> None:
     if what == "opened":
@@ -244,25 +244,25 @@ def told_of_task(
         state[task_id] |= {"status": what, "decided_by": by, **data}
 
 
-def recorded(session: Session, run_id: UUID) -> State:
+def read_state(session: Session, run_id: UUID) -> State:
     run = session.get_one(Run, run_id)
     about = ("status", "definition", "version", "input", "output", "error", "budget_usd")
-    state: State = {"run": shown(run, *about)}
+    state: State = {"run": select_columns(run, *about)}
     state["run"] |= {"retry_of": str(run.retry_of)} if run.retry_of else {}
     for step in session.scalars(select(Step).where(Step.run_id == run_id)):
-        row = shown(step, "path", "role", "status", "input", "output", error="last_error")
+        row = select_columns(step, "path", "role", "status", "input", "output", error="last_error")
         state[str(step.id)] = row
     fields = ("purpose", "title", "subject", "seen", "assignee_id", "role", "needed",
               "status", "decision", "comment", "reason", "decided_by")  # fmt: skip
     for task in session.scalars(select(Task).where(Task.workflow_id == run_id)):
-        state[str(task.id)] = shown(task, *fields)
+        state[str(task.id)] = select_columns(task, *fields)
     return state
 
 
-def without_none(row: dict[str, Any]) -> dict[str, Any]:
+def drop_none(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None and name != "attempts"}
 
 
-def shown(row: Any, *names: str, **renamed: str) -> dict[str, Any]:
+def select_columns(row: Any, *names: str, **renamed: str) -> dict[str, Any]:
     columns = {name: name for name in names} | renamed
-    return without_none({name: getattr(row, column) for name, column in columns.items()})
+    return drop_none({name: getattr(row, column) for name, column in columns.items()})

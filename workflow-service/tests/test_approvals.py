@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Caller, Work, long_after
+from .conftest import Caller, Work, make_waiting_steps_due
 from .fakes import Platform
 
 
@@ -129,7 +129,7 @@ def test_a_deadline_that_passes_asks_somebody_else_and_tells_both(
     )
     assert boss.tasks() == []
 
-    long_after(run_id=run["id"])
+    make_waiting_steps_due(run_id=run["id"])
     work()
 
     (old,) = reviewer.tasks()
@@ -147,7 +147,7 @@ def test_who_is_asked_after_a_deadline_decides_alone_also_after_having_voted(
     about = {"assignees": [p.user_id for p in three], "needed": 2, "deadline": 3600}
     run = started(starter, work, **about, escalate_to=three[0].user_id)
     assert decide(three[0], "approve").status_code == 200
-    long_after(run_id=run["id"])
+    make_waiting_steps_due(run_id=run["id"])
     work()
 
     assert decide(three[0], "reject").status_code == 200
@@ -164,7 +164,7 @@ def test_who_is_asked_after_a_deadline_has_time_although_the_document_is_looked_
     asked = {"assignee_id": reviewer.user_id, "escalate_to": boss.user_id}
     run = started(starter, work, **asked, **about)
     for _ in range(3):
-        long_after(run_id=run["id"])
+        make_waiting_steps_due(run_id=run["id"])
         work()
 
     assert starter.run(run)["status"] == "waiting"
@@ -178,7 +178,7 @@ def test_a_deadline_without_anybody_else_expires(
 ) -> None:
     run = started(starter, work, assignee_id=reviewer.user_id, deadline=3600)
 
-    long_after(run_id=run["id"])
+    make_waiting_steps_due(run_id=run["id"])
     work()
 
     assert starter.run(run)["output"] == {"decision": "expired"}
@@ -215,7 +215,7 @@ def test_a_changed_document_voids_its_open_approval_and_tells(
     assert task["seen"]["version"] == 1
 
     platform.content.documents[document_id]["version"] = 2
-    long_after(run_id=run["id"])
+    make_waiting_steps_due(run_id=run["id"])
     work()
 
     (closed,) = reviewer.tasks()
@@ -260,7 +260,7 @@ def test_an_unchanged_document_is_looked_at_ever_more_rarely(
     document_id = platform.content.add(starter.user_id)
     run = started(starter, work, assignee_id=reviewer.user_id, document_id=document_id)
 
-    long_after(run_id=run["id"])
+    make_waiting_steps_due(run_id=run["id"])
     work()
 
     assert decide(reviewer).status_code == 200

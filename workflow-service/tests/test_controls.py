@@ -13,7 +13,7 @@ from workflow_service.engine.worker import Worker
 from workflow_service.neighbours import Neighbours
 from workflow_service.steps.protocol import StepAttempt
 
-from .conftest import LEASE, Caller, Work, long_after
+from .conftest import LEASE, Caller, Work, make_waiting_steps_due
 from .fakes import Platform, problem
 
 
@@ -339,14 +339,14 @@ def test_a_wait_in_a_retried_lane_stops_no_timer_of_any_run(
 
     again = post(starter, run, "retry", version="pinned").json()
     worker.work()
-    long_after(run_id=other["id"])
+    make_waiting_steps_due(run_id=other["id"])
     worker.work()
 
     assert starter.run(other)["status"] == "completed"
     assert statuses(starter, again) == {
         "both": "waiting", "both.a/a1": "waiting", "both.b/b1": "done"
     }  # fmt: skip
-    long_after(run_id=again["id"], name="a1")
+    make_waiting_steps_due(run_id=again["id"], name="a1")
     worker.work()
     assert starter.run(again)["status"] == "completed"
 
@@ -389,7 +389,7 @@ def test_a_retry_goes_on_in_the_run_that_a_step_had_started(
     work()
     (launched,) = [e for e in starter.history(again) if e["type"] == "step.child_started"]
     assert statuses(starter, again) == {"call": "waiting"}
-    long_after(run_id=launched["data"]["workflow_id"])
+    make_waiting_steps_due(run_id=launched["data"]["workflow_id"])
     work()
 
     assert starter.run(again)["status"] == "completed"

@@ -22,7 +22,7 @@ from workflow_service.engine.worker import Worker
 from workflow_service.neighbours import Neighbours
 from workflow_service.steps.protocol import StepAttempt
 
-from .conftest import LEASE, Caller, Work, new_worker
+from .conftest import LEASE, Caller, Work, create_worker
 from .fakes import Platform, problem
 
 TELL: dict[str, Any] = {
@@ -188,7 +188,7 @@ def test_many_workers_share_the_work_and_do_each_step_once(
 
     with ThreadPoolExecutor(4) as threads:
         for _ in range(4):
-            threads.submit(new_worker(neighbours).work)
+            threads.submit(create_worker(neighbours).work)
 
     assert {starter.run(run)["status"] for run in runs} == {"completed"}
     assert len(platform.communication.to(starter.user_id)) == 25

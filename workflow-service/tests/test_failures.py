@@ -19,7 +19,7 @@ from workflow_service.models import Step
 from workflow_service.neighbours import Neighbours, create_neighbours
 from workflow_service.settings import settings
 
-from .conftest import Caller, Work, due_now, long_after, new_worker
+from .conftest import Caller, Work, create_worker, make_pending_steps_due, make_waiting_steps_due
 from .fakes import Platform, problem
 
 TELL: dict[str, Any] = {
@@ -43,7 +43,7 @@ def test_a_database_that_restarts_again_and_again_loses_and_repeats_nothing(
 ) -> None:
     platform.before = lambda _: time.sleep(0.05)
     run = starter.start(starter.publish(CHAIN))
-    working = threading.Thread(target=new_worker(neighbours).work)
+    working = threading.Thread(target=create_worker(neighbours).work)
     working.start()
 
     for _ in range(3):
@@ -65,7 +65,7 @@ def test_what_was_answered_while_the_database_is_away_is_written_when_it_is_back
     platform.before = answer_and_cut
     run = starter.start(starter.publish({"one": TELL}))
 
-    new_worker(neighbours).work()
+    create_worker(neighbours).work()
 
     started = [e for e in starter.history(run) if e["type"] == "step.started"]
     assert starter.run(run)["status"] == "completed"
@@ -138,12 +138,12 @@ def test_identity_that_is_slow_is_given_the_steps_time_and_asked_again(
     starter: Caller, platform: Platform
 ) -> None:
     slow = SlowIdentity(platform, [3.0])
-    worker = new_worker(create_neighbours(settings, ServiceAccount(settings, slow), slow))
+    worker = create_worker(create_neighbours(settings, ServiceAccount(settings, slow), slow))
     run = starter.start(starter.publish({"one": TELL | {"timeout": 0.5}}))
     began = time.monotonic()
 
     worker.work()
-    due_now()
+    make_pending_steps_due()
     worker.work()
 
     retries = [e["data"]["error"] for e in starter.history(run) if e["type"] == "step.retrying"]
@@ -177,7 +177,7 @@ def away_for(work: Callable[[], None], platform: Platform, attempts: int) -> Non
     platform.before = lambda _: problem(503, "Away")
     for _ in range(attempts):
         work()
-        due_now()
+        make_pending_steps_due()
     platform.before = lambda _: None
 
 
@@ -187,7 +187,7 @@ def patient(platform: Platform) -> Callable[[], None]:
 
     def patient() -> None:
         account = ServiceAccount(settings, platform)
-        new_worker(create_neighbours(settings, account, platform)).work()
+        create_worker(create_neighbours(settings, account, platform)).work()
 
     return patient
 
@@ -225,7 +225,7 @@ def test_an_approval_outlives_any_outage_of_the_service_that_has_its_document(
     ask = {"kind": "approval", "with": {**about, "document_id": document}}
     run = starter.start(starter.publish({"ask": ask}))
     patient()
-    long_after(run_id=run["id"])
+    make_waiting_steps_due(run_id=run["id"])
 
     away_for(patient, platform, Retry().attempts + 3)
     patient()

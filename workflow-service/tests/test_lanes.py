@@ -15,7 +15,7 @@ from workflow_service.models import Step
 from workflow_service.neighbours import Neighbours
 from workflow_service.steps import STEP_TYPES
 
-from .conftest import Caller, Work, long_after, new_worker
+from .conftest import Caller, Work, create_worker, make_waiting_steps_due
 from .fakes import Platform, problem
 
 TELL: dict[str, Any] = {
@@ -115,7 +115,7 @@ def test_no_more_items_than_the_limit_are_under_way_at_once(
     run = starter.start(starter.publish(schema, input=LIST, output={"all": "steps.each.items"}),
                         items=list(range(items)))  # fmt: skip
 
-    new_worker(neighbours).work()
+    create_worker(neighbours).work()
 
     assert limit // 2 < most <= limit
     assert starter.run(run)["output"] == {"all": [{"i": n} for n in range(items)]}
@@ -240,7 +240,7 @@ def test_a_wait_is_over_when_its_time_has_come_and_not_before(
     work()
     assert (starter.run(run)["status"], paths(starter, run)) == ("waiting", {"nap": "waiting"})
 
-    long_after(run_id=run["id"])
+    make_waiting_steps_due(run_id=run["id"])
     work()
 
     assert starter.run(run)["status"] == "completed"

@@ -14,7 +14,7 @@ from workflow_service.database import session_maker
 from workflow_service.models import DefinitionVersion, Run, Step
 from workflow_service.neighbours import Neighbours
 
-from .conftest import Caller, Work, long_after, new_worker
+from .conftest import Caller, Work, create_worker, make_waiting_steps_due
 from .fakes import Platform
 
 NAP: dict[str, Any] = {"kind": "wait", "with": {"seconds": 9999}}
@@ -89,7 +89,7 @@ def test_a_late_run_that_cannot_be_moved_stops_no_timer_of_another(
         session.execute(update(Run).filter_by(id=bad["id"]).values(definition_id=odd.id))
     for run in (bad, good):
         is_late(Run, id=run["id"])
-    long_after(run_id=napping["id"])
+    make_waiting_steps_due(run_id=napping["id"])
 
     work()
 
@@ -164,7 +164,7 @@ class Costly:
 @pytest.fixture
 def costly(neighbours: Neighbours) -> Work:
     models: Any = [Costly()]
-    return new_worker(replace(neighbours, models=ModelClient(models))).work
+    return create_worker(replace(neighbours, models=ModelClient(models))).work
 
 
 SUMMARIES: dict[str, Any] = {
