@@ -4,7 +4,7 @@ from .database import session_maker
 from .documents.trash import purge_expired
 from .files.storage import FileStorage
 from .settings import Settings, settings
-from .sharing.outbox import forget_dead
+from .sharing.outbox import delete_dead_notices
 from .sharing.service import delete_expired_grants
 
 
@@ -13,7 +13,7 @@ def run_cleanup(settings: Settings) -> bool:
     with session_maker.begin() as session:
         if purge_expired(session, settings.trash_days) + delete_expired_grants(session):
             return True
-        forget_dead(session)
+        delete_dead_notices(session)
     storage = FileStorage(settings.storage_url)
     storage.remove_abandoned_uploads()
     with session_maker() as session:

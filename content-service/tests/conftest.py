@@ -26,7 +26,7 @@ from tools.localdev.fake_identity import FakeIdentity
 MEMBER = ("documents:read", "documents:write")
 
 
-def ended(processing: dict[str, Any]) -> bool:
+def has_ended(processing: dict[str, Any]) -> bool:
     return processing["status"] in ("done", "failed")
 
 
@@ -37,13 +37,13 @@ class Caller(TestClient):
 
     def create(self, **fields: Any) -> dict[str, Any]:
         new = {"title": "Notes", "body": "On the Analytical Engine", **fields}
-        return saved(self.post("/documents", json=new))
+        return expect_created(self.post("/documents", json=new))
 
     def post_file(self, content: bytes, name: str = "paper", **form: Any) -> Response:
         return self.post("/documents/upload", files={"file": (name, content)}, data=form)
 
     def upload(self, content: bytes, name: str = "paper", **form: Any) -> dict[str, Any]:
-        return saved(self.post_file(content, name, **form))
+        return expect_created(self.post_file(content, name, **form))
 
     def share(
         self, document: dict[str, Any], other: "Caller | str", level: str = "read", **more: Any
@@ -64,10 +64,10 @@ class Caller(TestClient):
     def process(self, document: dict[str, Any]) -> dict[str, Any]:
         """Asks for the text and waits for the outcome."""
         assert self.post(f"/documents/{document['id']}/process").status_code == 202
-        return self.outcome(document)
+        return self.wait_for_outcome(document)
 
-    def outcome(
-        self, document: dict[str, Any], wanted: Callable[[dict[str, Any]], bool] = ended
+    def wait_for_outcome(
+        self, document: dict[str, Any], wanted: Callable[[dict[str, Any]], bool] = has_ended
     ) -> dict[str, Any]:
         until = time.monotonic() + 60
         while time.monotonic() < until:
@@ -81,21 +81,21 @@ class Caller(TestClient):
 Login = Callable[..., Caller]
 
 
-def saved(response: Response) -> dict[str, Any]:
+def expect_created(response: Response) -> dict[str, Any]:
     assert response.status_code == 201, response.text
     document: dict[str, Any] = response.json()
     return document
 
 
-def role_of_their_own() -> str:
+def create_role_name() -> str:
     return f"role-{uuid4().hex[:12]}"
 
 
-def in_an_hour() -> str:
+def get_time_in_an_hour() -> str:
     return (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 
 
-def run_out(document: dict[str, Any], grantee: str) -> None:
+def expire_grant(document: dict[str, Any], grantee: str) -> None:
     """As if the time of the permission were over."""
     with engine.begin() as connection:
         mine = update(Grant).where(Grant.document_id == document["id"])
@@ -103,7 +103,7 @@ def run_out(document: dict[str, Any], grantee: str) -> None:
         connection.execute(ended.values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
 
 
-def grow_old(*files: Path) -> None:
+def make_old(*files: Path) -> None:
     """As if they had been there for longer than any upload takes."""
     long_ago = time.time() - MAX_UPLOAD_DURATION.total_seconds() - 1
     for file in files:
@@ -111,7 +111,7 @@ def grow_old(*files: Path) -> None:
 
 
 @contextmanager
-def replaced(name: str, value: object) -> Iterator[None]:
+def replace_state(name: str, value: object) -> Iterator[None]:
     """The running app with something else in its state."""
     was = getattr(app.state, name)
     setattr(app.state, name, value)
@@ -141,7 +141,7 @@ class Neighbours(httpx.AsyncBaseTransport):
             self.notifications[request.headers["Idempotency-Key"]] = json.loads(request.content)
         return httpx.Response(self.answer, json={"detail": "as the test wants it"})
 
-    def told(self, person: Caller) -> list[dict[str, Any]]:
+    def notifications_for(self, person: Caller) -> list[dict[str, Any]]:
         return [n for n in self.notifications.values() if n["recipient_id"] == person.user_id]
 
 

@@ -12,7 +12,7 @@ from pypdf.generic import DecodedStreamObject, NameObject
 from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
 
 
-def pdf(*pages: str) -> bytes:
+def make_pdf(*pages: str) -> bytes:
     file = io.BytesIO()
     canvas = Canvas(file)
     for page in pages:
@@ -22,15 +22,15 @@ def pdf(*pages: str) -> bytes:
     return file.getvalue()
 
 
-def encrypted_pdf(user_password: str) -> bytes:
+def make_encrypted_pdf(user_password: str) -> bytes:
     """With an empty user password anybody can read it; the owner's only limits printing."""
-    writer, file = PdfWriter(io.BytesIO(pdf("Confidential figures"))), io.BytesIO()
+    writer, file = PdfWriter(io.BytesIO(make_pdf("Confidential figures"))), io.BytesIO()
     writer.encrypt(user_password, "owner", algorithm="AES-256")
     writer.write(file)
     return file.getvalue()
 
 
-def word(*paragraphs: str, cells: tuple[str, ...] = ()) -> bytes:
+def make_docx(*paragraphs: str, cells: tuple[str, ...] = ()) -> bytes:
     document, file = docx.Document(), io.BytesIO()
     for paragraph in paragraphs:
         document.add_paragraph(paragraph)
@@ -42,7 +42,7 @@ def word(*paragraphs: str, cells: tuple[str, ...] = ()) -> bytes:
     return file.getvalue()
 
 
-def sheets(named: dict[str, list[list[Any]]]) -> bytes:
+def make_xlsx(named: dict[str, list[list[Any]]]) -> bytes:
     book, file = openpyxl.Workbook(), io.BytesIO()
     book.remove(book.active)
     for title, rows in named.items():
@@ -53,7 +53,7 @@ def sheets(named: dict[str, list[list[Any]]]) -> bytes:
     return file.getvalue()
 
 
-def slides(*titles: str, notes: str = "") -> bytes:
+def make_pptx(*titles: str, notes: str = "") -> bytes:
     show, file = pptx.Presentation(), io.BytesIO()
     for title in titles:
         slide = show.slides.add_slide(show.slide_layouts[5])
@@ -63,7 +63,7 @@ def slides(*titles: str, notes: str = "") -> bytes:
     return file.getvalue()
 
 
-def repacked(content: bytes, **members: bytes) -> bytes:
+def repack(content: bytes, **members: bytes) -> bytes:
     """A zip with some of its members replaced or added."""
     file = io.BytesIO()
     packed = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
@@ -76,7 +76,7 @@ def repacked(content: bytes, **members: bytes) -> bytes:
     return file.getvalue()
 
 
-def zipped(**members: bytes) -> bytes:
+def make_zip(**members: bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, member in members.items():
@@ -88,21 +88,21 @@ MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 CELL = b'<worksheet xmlns="%s"><sheetData><row><c t="inlineStr"><is><t>x' % MAIN.encode()
 
 
-def bomb(kind: str, size: int) -> bytes:
+def make_bomb(kind: str, size: int) -> bytes:
     """A small file that unpacks to so many bytes."""
     if kind == "pdf":
-        return drawn(b" " * size)
+        return make_drawn_pdf(b" " * size)
     whole, part, content = {
-        "docx": (word("x"), "word/document.xml", b" "),
-        "xlsx": (sheets({"A": [["x"]]}), "xl/worksheets/sheet1.xml", CELL),
-        "pptx": (slides("x"), "ppt/presentation.xml", b" "),
+        "docx": (make_docx("x"), "word/document.xml", b" "),
+        "xlsx": (make_xlsx({"A": [["x"]]}), "xl/worksheets/sheet1.xml", CELL),
+        "pptx": (make_pptx("x"), "ppt/presentation.xml", b" "),
     }[kind]
-    return repacked(whole, **{part: content + content[-1:] * size})
+    return repack(whole, **{part: content + content[-1:] * size})
 
 
-def drawn(instructions: bytes) -> bytes:
+def make_drawn_pdf(instructions: bytes) -> bytes:
     """A PDF whose one page is drawn so."""
-    writer, file = PdfWriter(io.BytesIO(pdf("x"))), io.BytesIO()
+    writer, file = PdfWriter(io.BytesIO(make_pdf("x"))), io.BytesIO()
     stream = DecodedStreamObject()
     stream.set_data(instructions)
     writer.pages[0][NameObject("/Contents")] = stream.flate_encode()

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from content_service.main import app
 
-from .conftest import Caller, Login, saved
+from .conftest import Caller, Login, expect_created
 
 PUBLIC = ("/api/v1/shared",)
 ROUTES = [
@@ -18,9 +18,9 @@ ROUTES = [
     for method in methods
     if path not in PUBLIC
 ]
-OF_ONE_DOCUMENT = [route for route in ROUTES if "{document_id}" in route[1]]
+DOCUMENT_ROUTES = [route for route in ROUTES if "{document_id}" in route[1]]
 
-READ = {
+READ_ROUTES = {
     ("GET", "/documents/{document_id}"),
     ("GET", "/documents/{document_id}/download"),
     ("GET", "/documents/{document_id}/permissions/effective"),
@@ -30,17 +30,17 @@ READ = {
     ("GET", "/documents/{document_id}/versions/{number}/download"),
     ("POST", "/documents/{document_id}/process"),
 }
-WRITE = READ | {
+WRITE_ROUTES = READ_ROUTES | {
     ("PATCH", "/documents/{document_id}"),
     ("PUT", "/documents/{document_id}/file"),
     ("POST", "/documents/{document_id}/versions/{number}/restore"),
     ("PUT", "/documents/{document_id}/versions/{number}/label"),
 }
-MANAGE = set(OF_ONE_DOCUMENT)
-MAY = {"read": READ, "write": WRITE, "manage": MANAGE}
+MANAGE_ROUTES = set(DOCUMENT_ROUTES)
+ROUTES_BY_LEVEL = {"read": READ_ROUTES, "write": WRITE_ROUTES, "manage": MANAGE_ROUTES}
 
-IN_TRASH = {("POST", "/documents/{document_id}/restore"), ("DELETE", "/trash/{document_id}")}
-FILES = {"/documents/upload", "/documents/{document_id}/file"}
+TRASH_ROUTES = {("POST", "/documents/{document_id}/restore"), ("DELETE", "/trash/{document_id}")}
+UPLOAD_PATHS = {"/documents/upload", "/documents/{document_id}/file"}
 BODIES = {
     "/documents": {"title": "New", "body": "New"},
     "/documents/bulk": {"action": "delete", "document_ids": [str(uuid4())]},
@@ -52,19 +52,19 @@ BODIES = {
 }
 
 
-def attempt(
+def call_route(
     caller: TestClient, route: tuple[str, str], document_id: str, person: str, link_id: str = ""
 ) -> Any:
     method, path = route
     ids = {"number": 1, "user_id": person, "role": "auditor", "link_id": link_id or uuid4()}
     url = path.format(document_id=document_id, **ids)
     sent: dict[str, Any] = {"json": BODIES.get(path)}
-    if path in FILES:
+    if path in UPLOAD_PATHS:
         sent = {"files": {"file": b"words"}}
     return caller.request(method, url, headers={"If-Match": '"1"'}, params={"q": "x"}, **sent)
 
 
-def prepared(
+def prepare_document(
     author: Caller, route: tuple[str, str], *others: tuple[Caller | str, str]
 ) -> dict[str, Any]:
     document = author.create()
@@ -72,14 +72,14 @@ def prepared(
         author.share(document, other, level)
     if route[1].endswith("/processing"):
         author.process(document)
-    if route in IN_TRASH:
+    if route in TRASH_ROUTES:
         assert author.delete(f"/documents/{document['id']}").status_code == 204
     return document
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 def test_without_a_token_every_route_is_401(client: TestClient, route: tuple[str, str]) -> None:
-    response = attempt(client, route, str(uuid4()), str(uuid4()))
+    response = call_route(client, route, str(uuid4()), str(uuid4()))
 
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == "Bearer"
@@ -89,7 +89,7 @@ def test_without_a_token_every_route_is_401(client: TestClient, route: tuple[str
 def test_without_permission_every_route_is_403(login: Login, route: tuple[str, str]) -> None:
     guest = login("notifications:send")
 
-    response = attempt(guest, route, str(uuid4()), str(uuid4()))
+    response = call_route(guest, route, str(uuid4()), str(uuid4()))
 
     assert response.status_code == 403
     assert "documents:" in response.json()["detail"]
@@ -99,28 +99,28 @@ def test_without_permission_every_route_is_403(login: Login, route: tuple[str, s
 def test_who_may_only_read_documents_changes_none(login: Login, route: tuple[str, str]) -> None:
     viewer = login("documents:read")
 
-    response = attempt(viewer, route, str(uuid4()), str(uuid4()))
+    response = call_route(viewer, route, str(uuid4()), str(uuid4()))
 
     may = route[0] == "GET" and route[1] != "/integrity"
     assert response.status_code in ((200, 404) if may else (403,))
 
 
-@pytest.mark.parametrize("route", OF_ONE_DOCUMENT, ids=str)
+@pytest.mark.parametrize("route", DOCUMENT_ROUTES, ids=str)
 def test_a_stranger_is_told_the_same_as_about_a_document_that_never_was(
     author: Caller, stranger: Caller, route: tuple[str, str]
 ) -> None:
-    document = prepared(author, route)
+    document = prepare_document(author, route)
     person = author.user_id
 
-    real = attempt(stranger, route, document["id"], person)
-    imagined = attempt(stranger, route, str(uuid4()), person)
+    real = call_route(stranger, route, document["id"], person)
+    imagined = call_route(stranger, route, str(uuid4()), person)
 
     assert real.status_code == imagined.status_code == 404
-    assert shown(real) == shown(imagined)
-    assert route in IN_TRASH or author.read(document).json() == document
+    assert get_visible_parts(real) == get_visible_parts(imagined)
+    assert route in TRASH_ROUTES or author.read(document).json() == document
 
 
-def shown(response: Any) -> tuple[Any, ...]:
+def get_visible_parts(response: Any) -> tuple[Any, ...]:
     body = response.json()
     named = {name: body[name] for name in ("title", "detail", "code")}
     return named, {name for name in response.headers}
@@ -133,25 +133,25 @@ def test_a_stranger_finds_nothing_in_lists_and_search(author: Caller, stranger: 
     assert stranger.get("/search", params={"q": "palimpsest"}).json()["items"] == []
 
 
-@pytest.mark.parametrize("route", OF_ONE_DOCUMENT, ids=str)
-@pytest.mark.parametrize("level", MAY)
+@pytest.mark.parametrize("route", DOCUMENT_ROUTES, ids=str)
+@pytest.mark.parametrize("level", ROUTES_BY_LEVEL)
 def test_each_level_opens_its_routes_and_no_other(
     author: Caller, reviewer: Caller, login: Login, level: str, route: tuple[str, str]
 ) -> None:
     # What can be taken away: the permissions of somebody and of a role, and a link.
     somebody = login(roles=("auditor",))
     shares = ((reviewer, level), (somebody, "read"), ("auditor", "read"))
-    document = prepared(author, route, *shares)
+    document = prepare_document(author, route, *shares)
     link = {"id": ""}
-    if route not in IN_TRASH:
+    if route not in TRASH_ROUTES:
         links = f"/documents/{document['id']}/share-links"
-        link = saved(author.post(links, json={"policy": "latest"}))
+        link = expect_created(author.post(links, json={"policy": "latest"}))
 
-    response = attempt(reviewer, route, document["id"], somebody.user_id, link["id"])
+    response = call_route(reviewer, route, document["id"], somebody.user_id, link["id"])
 
-    assert (response.status_code < 300) == (route in MAY[level]), response.text
-    if route not in MAY[level]:
-        refusal = (404, "UnknownDocument") if route in IN_TRASH else (403, "LevelTooLow")
+    assert (response.status_code < 300) == (route in ROUTES_BY_LEVEL[level]), response.text
+    if route not in ROUTES_BY_LEVEL[level]:
+        refusal = (404, "UnknownDocument") if route in TRASH_ROUTES else (403, "LevelTooLow")
         assert (response.status_code, response.json()["code"]) == refusal
 
 

@@ -6,8 +6,8 @@ from sqlalchemy.exc import InternalError
 
 from content_service.database import engine
 
-from .conftest import Caller, Login, saved
-from .test_access import IN_TRASH, OF_ONE_DOCUMENT, attempt, prepared
+from .conftest import Caller, Login, expect_created
+from .test_access import DOCUMENT_ROUTES, TRASH_ROUTES, call_route, prepare_document
 
 
 def test_every_act_is_recorded_with_its_actor_and_trace(author: Caller, reviewer: Caller) -> None:
@@ -33,18 +33,18 @@ def test_every_act_is_recorded_with_its_actor_and_trace(author: Caller, reviewer
     assert entries[4]["details"] == {"user_id": reviewer.user_id, "level": "write"}
 
 
-@pytest.mark.parametrize("route", OF_ONE_DOCUMENT, ids=str)
+@pytest.mark.parametrize("route", DOCUMENT_ROUTES, ids=str)
 def test_every_act_leaves_one_entry_and_to_look_leaves_none(
     author: Caller, login: Login, route: tuple[str, str]
 ) -> None:
     somebody, admin = login(roles=("auditor",)), login("*")
-    document = prepared(author, route, (somebody, "write"), ("auditor", "write"))
+    document = prepare_document(author, route, (somebody, "write"), ("auditor", "write"))
     path, link = f"/documents/{document['id']}", {"id": ""}
-    if route not in IN_TRASH:
-        link = saved(author.post(f"{path}/share-links", json={"policy": "latest"}))
+    if route not in TRASH_ROUTES:
+        link = expect_created(author.post(f"{path}/share-links", json={"policy": "latest"}))
     before = admin.get(f"{path}/audit").json()["items"]
 
-    response = attempt(author, route, document["id"], somebody.user_id, link["id"])
+    response = call_route(author, route, document["id"], somebody.user_id, link["id"])
 
     assert response.status_code < 300, response.text
     new = len(admin.get(f"{path}/audit").json()["items"]) - len(before)

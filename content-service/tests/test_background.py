@@ -4,7 +4,7 @@ from fastapi.testclient import TestClient
 
 from content_service.main import app
 
-from .conftest import Neighbours, replaced
+from .conftest import Neighbours, replace_state
 
 
 class Counting(Neighbours):
@@ -16,7 +16,7 @@ class Counting(Neighbours):
 
 def test_a_service_that_stops_has_closed_its_clients() -> None:
     network = Counting()
-    with replaced("transport", network), TestClient(app):
+    with replace_state("transport", network), TestClient(app):
         pass
 
     assert network.closed == 4  # three to authenticate, and one to communication

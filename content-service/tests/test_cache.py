@@ -9,7 +9,7 @@ import redis
 from chassis.redis_client import RedisClient
 from content_service.settings import settings
 
-from .conftest import Caller, replaced
+from .conftest import Caller, replace_state
 
 
 @pytest.fixture
@@ -18,12 +18,12 @@ def store() -> Iterator[redis.Redis]:
         yield store
 
 
-def key(document: dict[str, Any]) -> str:
+def get_key(document: dict[str, Any]) -> str:
     return f"content:cache:document_{document['id']}"
 
 
-def entry(store: redis.Redis, document: dict[str, Any]) -> str:
-    return str(store.get(key(document)))
+def get_entry(store: redis.Redis, document: dict[str, Any]) -> str:
+    return str(store.get(get_key(document)))
 
 
 def test_a_read_leaves_the_document_in_redis_for_a_while(
@@ -33,8 +33,8 @@ def test_a_read_leaves_the_document_in_redis_for_a_while(
 
     first = author.read(document)
 
-    assert "Kept" in entry(store, document)
-    assert 0 < int(str(store.ttl(key(document)))) <= 3600
+    assert "Kept" in get_entry(store, document)
+    assert 0 < int(str(store.ttl(get_key(document)))) <= 3600
     second = author.read(document)
     assert (second.json(), second.headers["ETag"]) == (first.json(), first.headers["ETag"])
 
@@ -43,7 +43,7 @@ def test_the_next_read_comes_from_redis(author: Caller, store: redis.Redis) -> N
     document = author.create(body="as the database has it")
     author.read(document)
 
-    store.set(key(document), entry(store, document).replace("the database", "Redis"))
+    store.set(get_key(document), get_entry(store, document).replace("the database", "Redis"))
 
     assert author.read(document).json()["body"] == "as Redis has it"
 
@@ -53,11 +53,11 @@ def test_a_change_is_seen_although_redis_has_the_old_text(
 ) -> None:
     document = author.create(body="old")
     author.read(document)
-    late = entry(store, document)
+    late = get_entry(store, document)
 
     author.change(document, body="new")
     assert author.read(document).json()["body"] == "new"
-    store.set(key(document), late)  # a reader who was slow to fill it
+    store.set(get_key(document), late)  # a reader who was slow to fill it
 
     response = author.read(document)
     assert (response.json()["body"], response.headers["ETag"]) == ("new", '"2"')
@@ -68,11 +68,13 @@ def test_a_version_number_that_came_twice_is_told_apart(author: Caller, store: r
     document = author.create(body="lost")
     author.read(document)
 
-    number, rest = entry(store, document).split(" ", 1)
-    store.set(key(document), f"{number} 2001-01-01T00:00:00+00:00\n{rest.partition(chr(10))[2]}")
+    number, rest = get_entry(store, document).split(" ", 1)
+    store.set(
+        get_key(document), f"{number} 2001-01-01T00:00:00+00:00\n{rest.partition(chr(10))[2]}"
+    )
 
     assert author.read(document).json()["body"] == "lost"
-    assert "2001-01-01" not in entry(store, document)
+    assert "2001-01-01" not in get_entry(store, document)
 
 
 def test_what_is_in_redis_is_only_for_those_who_may_see_it(
@@ -88,7 +90,7 @@ def test_what_is_in_redis_is_only_for_those_who_may_see_it(
     assert reviewer.read(document).status_code == 404
     author.delete(path)
     assert author.read(document).status_code == 404
-    assert store.exists(key(document))
+    assert store.exists(get_key(document))
 
 
 def test_who_may_not_see_it_does_not_even_make_redis_be_asked(
@@ -108,7 +110,7 @@ def test_who_may_not_see_it_does_not_even_make_redis_be_asked(
 @pytest.mark.parametrize("junk", ["", "\n", "1", "1 \n{}", "null", "{}", "é" * 100])
 def test_junk_in_redis_is_no_answer(author: Caller, store: redis.Redis, junk: str) -> None:
     document = author.create()
-    store.set(key(document), junk)
+    store.set(get_key(document), junk)
 
     assert author.read(document).json() == document
     assert author.read(document).json() == document
@@ -119,7 +121,7 @@ def test_without_redis_reads_go_on(author: Caller) -> None:
     author.read(document)
 
     nowhere = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
-    with replaced("redis", RedisClient(nowhere)):
+    with replace_state("redis", RedisClient(nowhere)):
         assert author.read(document).json() == document
         changed = author.change(document, body="second").json()
         assert author.read(document).json() == changed

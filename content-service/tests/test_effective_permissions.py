@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from .conftest import Caller, Login, in_an_hour, role_of_their_own
+from .conftest import Caller, Login, create_role_name, get_time_in_an_hour
 
 
-def effective(caller: Caller, document: dict[str, Any], person: Caller) -> Any:
+def read_effective(caller: Caller, document: dict[str, Any], person: Caller) -> Any:
     path = f"/documents/{document['id']}/permissions/effective"
     response = caller.get(path, params={"user": person.user_id})
     assert response.status_code == 200, response.text
@@ -25,7 +25,7 @@ def test_the_effective_permission_is_what_really_happens(
     author: Caller, login: Login, own: str | None, of_role: str | None
 ) -> None:
     for rights in RIGHTS:
-        role = role_of_their_own()
+        role = create_role_name()
         person = login(*rights or ("notifications:send",), roles=(role,))
         document = author.create()
         if own:
@@ -33,7 +33,7 @@ def test_the_effective_permission_is_what_really_happens(
         if of_role:
             author.share(document, role, of_role)
 
-        said = effective(author, document, person)
+        said = read_effective(author, document, person)
 
         outcomes = {
             "read": person.read(document).status_code == 200,
@@ -44,14 +44,14 @@ def test_the_effective_permission_is_what_really_happens(
 
 
 def test_the_sources_of_a_permission_are_named(author: Caller, login: Login) -> None:
-    role, until = role_of_their_own(), in_an_hour()
+    role, until = create_role_name(), get_time_in_an_hour()
     admin = login("*", roles=(role,))
     document = author.create()
     author.share(document, admin, "read", expires_at=until)
     author.share(document, role, "write")
 
-    said = effective(author, document, admin)
-    own = effective(author, document, author)
+    said = read_effective(author, document, admin)
+    own = read_effective(author, document, author)
 
     assert said["level"] == "manage"
     found = {(s["source"], s["role"], s["level"], s["expires_at"] is None) for s in said["sources"]}
@@ -76,4 +76,4 @@ def test_everybody_may_ask_for_themselves_and_managers_for_others(
     assert reviewer.get(path, params={"user": author.user_id}).json()["code"] == "LevelTooLow"
     assert stranger.get(path).json()["code"] == "UnknownDocument"
     assert author.get(path, params={"user": str(uuid4())}).json()["code"] == "UnknownGrantee"
-    assert effective(author, document, stranger)["level"] is None
+    assert read_effective(author, document, stranger)["level"] is None

@@ -32,25 +32,25 @@ TEXT_BOX = """
 PARAGRAPH = "<w:p><w:r><w:t>{}</w:t></w:r></w:p>"
 
 
-def text_of(author: Caller, content: bytes) -> str:
+def extract_text(author: Caller, content: bytes) -> str:
     done = author.process(author.upload(content))
     assert done["status"] == "done", done["error"]
     return str(done["text"])
 
 
-def saved(document: "docx.document.Document | pptx.presentation.Presentation") -> bytes:
+def save_to_bytes(document: "docx.document.Document | pptx.presentation.Presentation") -> bytes:
     file = io.BytesIO()
     document.save(file)
     return file.getvalue()
 
 
-def with_xml(xml: str, text: str = "") -> bytes:
+def make_docx_with_xml(xml: str, text: str = "") -> bytes:
     """A Word file with these elements in its body."""
     document = docx.Document()
     inner = PARAGRAPH.format(text)
     element = parse_xml(xml.format(ns=nsdecls("w"), inner=inner))
     document.element.body.insert(0, element)
-    return saved(document)
+    return save_to_bytes(document)
 
 
 def test_a_word_in_two_runs_of_a_slide_is_one_word(author: Caller) -> None:
@@ -63,7 +63,7 @@ def test_a_word_in_two_runs_of_a_slide_is_one_word(author: Caller) -> None:
     first.add_run().text = "closed"
     box.text_frame.add_paragraph().text = "again"
 
-    assert text_of(author, saved(show)) == "Penstock\nclosed\nagain"
+    assert extract_text(author, save_to_bytes(show)) == "Penstock\nclosed\nagain"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_word_in_two_runs_of_a_slide_is_one_word(author: Caller) -> None:
     ],
 )
 def test_of_a_page_only_blocks_keep_words_apart(author: Caller, page: str, text: str) -> None:
-    assert text_of(author, f"<!doctype html>{page}".encode()) == text
+    assert extract_text(author, f"<!doctype html>{page}".encode()) == text
 
 
 def test_a_merged_cell_is_read_once(author: Caller) -> None:
@@ -86,19 +86,19 @@ def test_a_merged_cell_is_read_once(author: Caller) -> None:
     table.cell(0, 0).merge(table.cell(1, 1)).text = "merged"
     table.cell(0, 2).text = "alone"
 
-    assert text_of(author, saved(document)) == "merged\nalone"
+    assert extract_text(author, save_to_bytes(document)) == "merged\nalone"
 
 
 def test_what_is_in_a_content_control_is_read(author: Caller) -> None:
-    assert text_of(author, with_xml(CONTROL, "filled in")) == "filled in"
+    assert extract_text(author, make_docx_with_xml(CONTROL, "filled in")) == "filled in"
 
 
 def test_a_document_with_changes_reads_as_it_looks(author: Caller) -> None:
-    assert text_of(author, with_xml(CHANGED)) == "Penstock\tone\ntwo"
+    assert extract_text(author, make_docx_with_xml(CHANGED)) == "Penstock\tone\ntwo"
 
 
 def test_a_text_box_is_read_once(author: Caller) -> None:
-    assert text_of(author, with_xml(TEXT_BOX, "boxed")) == "before\nboxed\nafter"
+    assert extract_text(author, make_docx_with_xml(TEXT_BOX, "boxed")) == "before\nboxed\nafter"
 
 
 def test_headers_and_footers_are_read(author: Caller) -> None:
@@ -107,4 +107,8 @@ def test_headers_and_footers_are_read(author: Caller) -> None:
     document.sections[0].header.paragraphs[0].text = "above"
     document.sections[0].footer.paragraphs[0].text = "below"
 
-    assert sorted(text_of(author, saved(document)).split()) == ["above", "below", "body"]
+    assert sorted(extract_text(author, save_to_bytes(document)).split()) == [
+        "above",
+        "below",
+        "body",
+    ]

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from .conftest import Caller, Login
-from .test_uploads import STORAGE
+from .test_uploads import STORAGE_FOLDER
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def operator(login: Login) -> Caller:
     return login("*")
 
 
-def scan(operator: Caller, limit: int = 100) -> dict[str, dict[str, Any]]:
+def check_all_files(operator: Caller, limit: int = 100) -> dict[str, dict[str, Any]]:
     """Every fault that a whole scan finds, by checksum."""
     found: dict[str, dict[str, Any]] = {}
     cursor = ""
@@ -32,14 +32,14 @@ def test_a_flipped_byte_and_a_lost_file_are_named(
     author: Caller, operator: Caller, limit: int
 ) -> None:
     intact, flipped, lost = (author.upload(f"unique {uuid4()}".encode()) for _ in range(3))
-    before = scan(operator)  # other tests damage files, too
+    before = check_all_files(operator)  # other tests damage files, too
     assert not before.keys() & {document["sha256"] for document in (intact, flipped, lost)}
-    content = bytearray((STORAGE / flipped["sha256"]).read_bytes())
+    content = bytearray((STORAGE_FOLDER / flipped["sha256"]).read_bytes())
     content[3] ^= 1
-    (STORAGE / flipped["sha256"]).write_bytes(content)
-    (STORAGE / lost["sha256"]).unlink()
+    (STORAGE_FOLDER / flipped["sha256"]).write_bytes(content)
+    (STORAGE_FOLDER / lost["sha256"]).unlink()
 
-    after = scan(operator, limit)
+    after = check_all_files(operator, limit)
 
     faults = {sha256: fault["fault"] for sha256, fault in after.items() if sha256 not in before}
     assert faults == {flipped["sha256"]: "damaged", lost["sha256"]: "missing"}
@@ -50,11 +50,11 @@ def test_a_flipped_byte_and_a_lost_file_are_named(
 def test_uploading_the_file_again_repairs_it(author: Caller, operator: Caller) -> None:
     content = f"unique {uuid4()}".encode()
     document = author.upload(content)
-    (STORAGE / document["sha256"]).write_bytes(b"damaged")
+    (STORAGE_FOLDER / document["sha256"]).write_bytes(b"damaged")
 
     author.upload(content)
 
-    assert document["sha256"] not in scan(operator)
+    assert document["sha256"] not in check_all_files(operator)
     assert author.get(f"/documents/{document['id']}/download").content == content
 
 

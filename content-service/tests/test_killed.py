@@ -26,11 +26,11 @@ from tools.localdev.servers import reserve_free_port, wait_until
 from tools.localdev.services import ROOT, SERVICES
 from tools.localdev.test_servers import TemporaryServers
 
-from .conftest import grow_old
-from .files import pdf
+from .conftest import make_old
+from .files import make_pdf
 
-LARGE = 200 * 1024**2
-MOST_MEMORY = 64 * 1024**2
+LARGE_FILE_BYTES = 200 * 1024**2
+MAX_MEMORY_BYTES = 64 * 1024**2
 
 # The service with a person whose token is their id, and a communication that notes the keys of
 # what it takes, and answers only from the second time on.
@@ -103,7 +103,7 @@ class Server:
             assert connection.execute(row.values(lease_until=func.now())).rowcount == 1
         engine.dispose()
 
-    def memory(self, name: str) -> int:
+    def get_memory(self, name: str) -> int:
         """Bytes: VmRSS is what the process has, VmHWM the most it ever had."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition(f"{name}:")[2].split()[0]) * 1024
@@ -128,22 +128,22 @@ def server(servers: TemporaryServers) -> Iterator[Server]:
 
 def test_a_file_of_200_megabytes_takes_no_memory(server: Server) -> None:
     server.upload(b"the first one loads what is loaded once")
-    before = server.memory("VmRSS")
+    before = server.get_memory("VmRSS")
 
     with tempfile.TemporaryFile() as file:
-        for _ in range(LARGE // 2**20):
+        for _ in range(LARGE_FILE_BYTES // 2**20):
             file.write(b"x" * 2**20)
         file.seek(0)
         response = server.client.post("/documents/upload", files={"file": ("a.txt", file)})
 
     assert response.status_code == 201
-    assert response.json()["size"] == LARGE
+    assert response.json()["size"] == LARGE_FILE_BYTES
     digest = hashlib.sha256()
     with server.client.stream("GET", f"/documents/{response.json()['id']}/download") as download:
         for chunk in download.iter_bytes():
             digest.update(chunk)
     assert digest.hexdigest() == response.json()["sha256"]
-    assert server.memory("VmHWM") - before < MOST_MEMORY
+    assert server.get_memory("VmHWM") - before < MAX_MEMORY_BYTES
     for place in ("documents", "trash"):
         assert server.client.delete(f"/{place}/{response.json()['id']}").status_code == 204
 
@@ -179,12 +179,12 @@ def test_a_service_killed_while_files_come_in_has_each_with_its_row(server: Serv
     def stored() -> set[str]:
         return {path.name for path in server.files.iterdir() if path.is_file()}
 
-    grow_old(*(server.files / name for name in stored()))
+    make_old(*(server.files / name for name in stored()))
     wait_until(lambda: named == stored(), "the sweep")
 
 
 def test_work_of_a_killed_service_is_done_once_by_the_next(server: Server) -> None:
-    content = pdf(*[f"Page {number} of a long report" for number in range(600)])
+    content = make_pdf(*[f"Page {number} of a long report" for number in range(600)])
     document = server.upload(content).json()
     path = f"/documents/{document['id']}"
 

@@ -14,10 +14,10 @@ from content_service.cleanup import tidy_up
 from content_service.database import engine
 from content_service.models import Notice
 
-from .conftest import Caller, Login, Neighbours, in_an_hour, run_out
+from .conftest import Caller, Login, Neighbours, expire_grant, get_time_in_an_hour
 
 
-def eventually(found: Callable[[], Any]) -> Any:
+def wait_until(found: Callable[[], Any]) -> Any:
     until = time.monotonic() + 20
     while time.monotonic() < until:
         if result := found():
@@ -26,16 +26,16 @@ def eventually(found: Callable[[], Any]) -> Any:
     raise AssertionError("it never came")
 
 
-def waiting(document: dict[str, Any]) -> list[Notice]:
+def list_notices(document: dict[str, Any]) -> list[Notice]:
     with Session(engine) as session:
         return list(session.scalars(select(Notice).where(Notice.document_id == document["id"])))
 
 
-def dead(document: dict[str, Any]) -> list[Notice]:
-    return [notice for notice in waiting(document) if notice.status == "dead"]
+def list_dead_notices(document: dict[str, Any]) -> list[Notice]:
+    return [notice for notice in list_notices(document) if notice.status == "dead"]
 
 
-def hurry(document: dict[str, Any]) -> None:
+def make_due(document: dict[str, Any]) -> None:
     """As if the pause between two attempts were over."""
     with engine.begin() as connection:
         mine = update(Notice).where(Notice.document_id == document["id"])
@@ -55,11 +55,11 @@ def test_the_person_shared_with_is_told(
 
     author.share(document, reviewer, "write")
 
-    (told,) = eventually(lambda: neighbours.told(reviewer))
+    (told,) = wait_until(lambda: neighbours.notifications_for(reviewer))
     assert told["category"] == "sharing"
     assert "shared “Closing the mill race” with you" in told["subject"]
     assert "write access" in told["body"]
-    eventually(lambda: not waiting(document))
+    wait_until(lambda: not list_notices(document))
 
 
 def test_nobody_is_told_twice_of_the_same(
@@ -67,14 +67,14 @@ def test_nobody_is_told_twice_of_the_same(
 ) -> None:
     document = author.create()
     author.share(document, reviewer)
-    eventually(lambda: neighbours.told(reviewer))
+    wait_until(lambda: neighbours.notifications_for(reviewer))
 
     author.share(document, reviewer)
     author.share(document, reviewer, "write")
 
-    eventually(lambda: len(neighbours.told(reviewer)) == 2)
-    eventually(lambda: not waiting(document))
-    assert len(neighbours.told(reviewer)) == 2
+    wait_until(lambda: len(neighbours.notifications_for(reviewer)) == 2)
+    wait_until(lambda: not list_notices(document))
+    assert len(neighbours.notifications_for(reviewer)) == 2
 
 
 def test_a_share_waits_for_nobody_and_nothing_is_lost_while_communication_is_away(
@@ -83,15 +83,15 @@ def test_a_share_waits_for_nobody_and_nothing_is_lost_while_communication_is_awa
     communication.answer = 503
     document = author.create()
     author.share(document, reviewer)
-    eventually(lambda: [n for n in waiting(document) if n.attempts and n.status == "pending"])
+    wait_until(lambda: [n for n in list_notices(document) if n.attempts and n.status == "pending"])
     assert reviewer.read(document).status_code == 200
-    assert communication.told(reviewer) == []
+    assert communication.notifications_for(reviewer) == []
 
     communication.answer = 202
-    hurry(document)
+    make_due(document)
 
-    eventually(lambda: communication.told(reviewer))
-    eventually(lambda: not waiting(document))
+    wait_until(lambda: communication.notifications_for(reviewer))
+    wait_until(lambda: not list_notices(document))
 
 
 def test_what_died_half_way_is_told_under_the_same_key(
@@ -100,14 +100,14 @@ def test_what_died_half_way_is_told_under_the_same_key(
     communication.answer = 503
     document = author.create()
     author.share(document, reviewer)
-    (notice,) = eventually(lambda: [n for n in waiting(document) if n.attempts])
+    (notice,) = wait_until(lambda: [n for n in list_notices(document) if n.attempts])
     communication.notifications[str(notice.id)] = {"recipient_id": reviewer.user_id}
 
     communication.answer = 202
-    hurry(document)
+    make_due(document)
 
-    eventually(lambda: not waiting(document))
-    assert len(communication.told(reviewer)) == 1
+    wait_until(lambda: not list_notices(document))
+    assert len(communication.notifications_for(reviewer)) == 1
 
 
 def test_who_lost_the_permission_again_is_not_told(
@@ -119,7 +119,7 @@ def test_who_lost_the_permission_again_is_not_told(
 
     author.delete(f"/documents/{document['id']}/permissions/{reviewer.user_id}")
 
-    assert waiting(document) == []
+    assert list_notices(document) == []
 
 
 @pytest.mark.parametrize("end", ["its time is over", "it is in the trash"])
@@ -128,18 +128,18 @@ def test_who_may_no_longer_see_the_document_is_not_told(
 ) -> None:
     communication.answer = 503
     document = author.create()
-    author.share(document, reviewer, expires_at=in_an_hour())
-    eventually(lambda: [n for n in waiting(document) if n.attempts and n.status == "pending"])
+    author.share(document, reviewer, expires_at=get_time_in_an_hour())
+    wait_until(lambda: [n for n in list_notices(document) if n.attempts and n.status == "pending"])
 
     if end == "it is in the trash":
         assert author.delete(f"/documents/{document['id']}").status_code == 204
     else:
-        run_out(document, f"user:{reviewer.user_id}")
+        expire_grant(document, f"user:{reviewer.user_id}")
     communication.answer = 202
-    hurry(document)
+    make_due(document)
 
-    eventually(lambda: not waiting(document))
-    assert communication.told(reviewer) == []
+    wait_until(lambda: not list_notices(document))
+    assert communication.notifications_for(reviewer) == []
 
 
 def test_what_communication_calls_wrong_rests_with_its_reason(
@@ -150,7 +150,7 @@ def test_what_communication_calls_wrong_rests_with_its_reason(
 
     author.share(document, reviewer)
 
-    (notice,) = eventually(partial(dead, document))
+    (notice,) = wait_until(partial(list_dead_notices, document))
     assert notice.last_error == "as the test wants it"
 
 
@@ -161,7 +161,7 @@ def test_what_rests_is_swept_up_after_a_week(
     old, new = author.create(), author.create()
     for document, days in ((old, 8), (new, 6)):
         author.share(document, reviewer)
-        (notice,) = eventually(partial(dead, document))
+        (notice,) = wait_until(partial(list_dead_notices, document))
         with engine.begin() as connection:
             age = datetime.now(UTC) - timedelta(days=days)
             connection.execute(update(Notice).filter_by(id=notice.id).values(run_at=age))
@@ -169,7 +169,7 @@ def test_what_rests_is_swept_up_after_a_week(
     while tidy_up():
         pass
 
-    assert (len(waiting(old)), len(waiting(new))) == (0, 1)
+    assert (len(list_notices(old)), len(list_notices(new))) == (0, 1)
 
 
 def test_a_refused_share_tells_nobody(
@@ -177,11 +177,11 @@ def test_a_refused_share_tells_nobody(
 ) -> None:
     document = author.create()
     author.share(document, reviewer, "read")
-    eventually(lambda: not waiting(document))
+    wait_until(lambda: not list_notices(document))
     other = login()
 
     path = f"/documents/{document['id']}/permissions/{other.user_id}"
     assert reviewer.put(path, json={"level": "read"}).status_code == 403
 
-    assert waiting(document) == []
-    assert neighbours.told(other) == []
+    assert list_notices(document) == []
+    assert neighbours.notifications_for(other) == []

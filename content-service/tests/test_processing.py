@@ -22,7 +22,16 @@ from content_service.models import Document, Processing
 from content_service.settings import settings
 
 from .conftest import Caller
-from .files import bomb, encrypted_pdf, pdf, repacked, sheets, slides, word, zipped
+from .files import (
+    make_bomb,
+    make_docx,
+    make_encrypted_pdf,
+    make_pdf,
+    make_pptx,
+    make_xlsx,
+    make_zip,
+    repack,
+)
 
 
 def test_nobody_asked_is_404(author: Caller) -> None:
@@ -34,14 +43,14 @@ def test_nobody_asked_is_404(author: Caller) -> None:
 
 
 def test_a_request_is_queued_and_then_done(author: Caller) -> None:
-    document = author.upload(pdf("Closing the mill race", "costs money"))
+    document = author.upload(make_pdf("Closing the mill race", "costs money"))
 
     response = author.post(f"/documents/{document['id']}/process")
 
     assert response.status_code == 202
     queued = response.json()
     assert (queued["status"], queued["attempts"], queued["text"]) == ("queued", 0, None)
-    done = author.outcome(document)
+    done = author.wait_for_outcome(document)
     assert (
         done.items()
         >= {
@@ -64,20 +73,20 @@ def test_a_request_is_queued_and_then_done(author: Caller) -> None:
     ("content", "text", "words"),
     [
         (
-            word("Closing", "the race", cells=("costs", "money")),
+            make_docx("Closing", "the race", cells=("costs", "money")),
             "Closing\nthe race\ncosts\nmoney",
             5,
         ),
         ("# Größe\n\n* 7 µm".encode(), "# Größe\n\n* 7 µm", 5),
         (b"\xef\xbb\xbfmarked", "marked", 1),
-        (encrypted_pdf(""), "Confidential figures", 2),
-        (pdf(""), "", 0),
+        (make_encrypted_pdf(""), "Confidential figures", 2),
+        (make_pdf(""), "", 0),
         (
-            sheets({"Costs": [["Mill", 12.5], [None, "race"]], "Empty": []}),
+            make_xlsx({"Costs": [["Mill", 12.5], [None, "race"]], "Empty": []}),
             "Costs\nMill\t12.5\nrace\nEmpty",
             5,
         ),
-        (slides("Closing the race", notes="Say why"), "Closing the race\nSay why", 5),
+        (make_pptx("Closing the race", notes="Say why"), "Closing the race\nSay why", 5),
         (
             b"<!DOCTYPE html><title>Mill</title><style>p {}</style><p>Gr\xc3\xb6&szlig;e <b>7</b>",
             "Mill\nGr\u00f6\u00dfe 7",
@@ -102,14 +111,14 @@ def test_a_text_document_is_its_own_text(author: Caller) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (encrypted_pdf("secret"), "encrypted"),
+        (make_encrypted_pdf("secret"), "encrypted"),
         (b"%PDF-1.7\nand nothing that follows from it", "broken"),
-        (pdf("cut")[:400], "broken"),
-        (repacked(word("x"), **{"word/document.xml": b"<w:document"}), "broken"),
-        (repacked(word("x"), **{"[Content_Types].xml": b""}), "broken"),
-        (zipped(**{"xl/workbook.xml": b"<x/>"}), "broken"),
-        (zipped(**{"ppt/presentation.xml": b"<x/>"}), "broken"),
-        (repacked(sheets({"A": [["x"]]}), **{"xl/worksheets/sheet1.xml": b"<w"}), "broken"),
+        (make_pdf("cut")[:400], "broken"),
+        (repack(make_docx("x"), **{"word/document.xml": b"<w:document"}), "broken"),
+        (repack(make_docx("x"), **{"[Content_Types].xml": b""}), "broken"),
+        (make_zip(**{"xl/workbook.xml": b"<x/>"}), "broken"),
+        (make_zip(**{"ppt/presentation.xml": b"<x/>"}), "broken"),
+        (repack(make_xlsx({"A": [["x"]]}), **{"xl/worksheets/sheet1.xml": b"<w"}), "broken"),
     ],
     ids=[
         "encrypted",
@@ -137,7 +146,7 @@ def test_a_bomb_takes_nothing_down(
     author: Caller, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "extraction_memory_bytes", 200 * 1024**2)
-    content = bomb(kind, 200 * 1024**2)
+    content = make_bomb(kind, 200 * 1024**2)
     assert len(content) < 2 * 1024**2
 
     failed = author.process(author.upload(content))
@@ -148,13 +157,13 @@ def test_a_bomb_takes_nothing_down(
 
 
 def test_a_sheet_that_claims_a_billion_cells_is_only_as_large_as_it_is(author: Caller) -> None:
-    content = sheets({"A": [["only this"]]})
+    content = make_xlsx({"A": [["only this"]]})
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         sheet = archive.read("xl/worksheets/sheet1.xml")
     claim = re.sub(rb'<dimension ref="[^"]*"', b'<dimension ref="A1:XFD1048576"', sheet)
     assert claim != sheet
 
-    done = author.process(author.upload(repacked(content, **{"xl/worksheets/sheet1.xml": claim})))
+    done = author.process(author.upload(repack(content, **{"xl/worksheets/sheet1.xml": claim})))
 
     assert done["text"] == "A\nonly this"
 
@@ -171,16 +180,18 @@ def test_the_language_is_told(author: Caller, text: str, language: str | None) -
 
 
 def test_a_reader_that_was_killed_is_started_again(author: Caller) -> None:
-    document = author.upload(pdf(*[f"Page {number} of a long report" for number in range(600)]))
+    document = author.upload(
+        make_pdf(*[f"Page {number} of a long report" for number in range(600)])
+    )
     author.post(f"/documents/{document['id']}/process")
 
-    wait_for_reader().kill()
+    wait_for_extractor().kill()
 
-    done = author.outcome(document)
+    done = author.wait_for_outcome(document)
     assert (done["status"], done["attempts"], done["page_count"]) == ("done", 2, 600)
 
 
-def wait_for_reader() -> psutil.Process:
+def wait_for_extractor() -> psutil.Process:
     until = time.monotonic() + 30
     while time.monotonic() < until:
         for child in psutil.Process().children():
@@ -195,7 +206,7 @@ def test_a_file_that_takes_too_long_is_given_up(
 ) -> None:
     monkeypatch.setattr(settings, "extraction_seconds", 0.01)
 
-    failed = author.process(author.upload(pdf("slow")))
+    failed = author.process(author.upload(make_pdf("slow")))
 
     assert (failed["status"], failed["error"]) == ("failed", "reading it takes over 0.01 seconds")
 
@@ -222,7 +233,7 @@ def test_a_damaged_file_is_noticed(author: Caller) -> None:
 
 
 def test_asking_twice_processes_once(author: Caller) -> None:
-    document = author.upload(pdf("Once"))
+    document = author.upload(make_pdf("Once"))
     first = author.process(document)
 
     second = author.post(f"/documents/{document['id']}/process")
@@ -252,7 +263,7 @@ def test_an_answer_that_was_kept_is_for_who_may_still_see_the_document(
 
 
 def test_what_failed_can_be_tried_again(author: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    document = author.upload(pdf("Again"))
+    document = author.upload(make_pdf("Again"))
     with monkeypatch.context() as hurried:
         hurried.setattr(settings, "extraction_seconds", 0.01)
         assert author.process(document)["status"] == "failed"
@@ -263,10 +274,10 @@ def test_what_failed_can_be_tried_again(author: Caller, monkeypatch: pytest.Monk
 
 
 def test_the_same_content_is_not_read_again_for_a_new_version(author: Caller) -> None:
-    document = author.upload(pdf("Once and for all"))
+    document = author.upload(make_pdf("Once and for all"))
     first = author.process(document)
     renamed = author.change(document, title="Renamed").json()
-    assert author.outcome(document)["stale"]
+    assert author.wait_for_outcome(document)["stale"]
 
     again = author.post(f"/documents/{document['id']}/process").json()
 
@@ -288,21 +299,21 @@ def test_a_result_is_stale_when_the_document_moved_on(author: Caller) -> None:
 
 def test_work_that_died_with_its_process_is_taken_up_again(author: Caller) -> None:
     """As a killed service leaves it: claimed, once tried, and its lease has run out."""
-    document = author.upload(pdf("Survivor"))
+    document = author.upload(make_pdf("Survivor"))
     author.process(document)
-    abandon(document["id"], attempts=1)
+    abandon_job(document["id"], attempts=1)
 
-    done = author.outcome(document)
+    done = author.wait_for_outcome(document)
 
     assert (done["status"], done["attempts"], done["text"].strip()) == ("done", 2, "Survivor")
 
 
 def test_work_that_died_with_its_process_each_time_is_given_up(author: Caller) -> None:
-    document = author.upload(pdf("Killer"))
+    document = author.upload(make_pdf("Killer"))
     author.process(document)
-    abandon(document["id"], attempts=worker.POLICY.max_attempts)
+    abandon_job(document["id"], attempts=worker.POLICY.max_attempts)
 
-    failed = author.outcome(document)
+    failed = author.wait_for_outcome(document)
 
     assert (failed["status"], failed["error"]) == (
         "failed",
@@ -317,20 +328,22 @@ def test_what_takes_longer_than_its_lease_stays_with_its_worker(
     author: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "LEASE", timedelta(seconds=3))
-    document = author.upload(pdf(*[f"Page {number} of a long report" for number in range(600)]))
+    document = author.upload(
+        make_pdf(*[f"Page {number} of a long report" for number in range(600)])
+    )
     author.post(f"/documents/{document['id']}/process")
-    reader = wait_for_reader()
+    reader = wait_for_extractor()
     reader.suspend()
 
     time.sleep(4)
     worker.read_next()  # another one, who takes what is abandoned
     reader.resume()
 
-    done = author.outcome(document)
+    done = author.wait_for_outcome(document)
     assert (done["status"], done["attempts"]) == ("done", 1)
 
 
-def abandon(document_id: str, attempts: int) -> None:
+def abandon_job(document_id: str, attempts: int) -> None:
     over = datetime.now(UTC) - timedelta(seconds=1)
     left = {"status": "running", "lease_until": over, "attempts": attempts}
     with Session(engine) as session, session.begin():
@@ -343,7 +356,7 @@ def test_a_lost_file_is_tried_again_before_it_fails(author: Caller) -> None:
     (Path(urlsplit(settings.storage_url).path) / document["sha256"]).unlink()
     author.post(f"/documents/{document['id']}/process")
 
-    found = author.outcome(document, wanted=lambda found: found["attempts"] == 2)
+    found = author.wait_for_outcome(document, wanted=lambda found: found["attempts"] == 2)
 
     assert found["status"] in ("queued", "running")
     assert found["error"] == "The file storage does not give this file now"
@@ -351,7 +364,7 @@ def test_a_lost_file_is_tried_again_before_it_fails(author: Caller) -> None:
 
 def test_what_was_restored_while_it_was_read_is_found_once_it_is_asked_for(author: Caller) -> None:
     """Neither the restoring nor the reading then saw what the other did."""
-    document = author.upload(pdf("Headrace and tailrace"))
+    document = author.upload(make_pdf("Headrace and tailrace"))
     author.process(document)
     with engine.begin() as connection:
         row = update(Document).where(Document.id == document["id"])
@@ -367,7 +380,7 @@ def test_what_was_restored_while_it_was_read_is_found_once_it_is_asked_for(autho
 def test_text_of_a_file_is_found_by_search_whatever_its_title_became(
     author: Caller, tags: list[str]
 ) -> None:
-    document = author.upload(pdf("Sluices and penstocks"))
+    document = author.upload(make_pdf("Sluices and penstocks"))
     author.process(document)
 
     author.change(document, title="Renamed", tags=tags)

@@ -14,15 +14,15 @@ from content_service.models import Document
 from .conftest import Caller
 
 
-def matches(caller: Caller, words: str, **filters: Any) -> list[dict[str, Any]]:
+def search_documents(caller: Caller, words: str, **filters: Any) -> list[dict[str, Any]]:
     response = caller.get("/search", params={"q": words, **filters})
     assert response.status_code == 200, response.text
     items: list[dict[str, Any]] = response.json()["items"]
     return items
 
 
-def found(caller: Caller, words: str, **filters: Any) -> list[str]:
-    return [item["title"] for item in matches(caller, words, **filters)]
+def search_titles(caller: Caller, words: str, **filters: Any) -> list[str]:
+    return [item["title"] for item in search_documents(caller, words, **filters)]
 
 
 def test_words_are_found_in_titles_and_texts_in_any_form(author: Caller) -> None:
@@ -30,12 +30,12 @@ def test_words_are_found_in_titles_and_texts_in_any_form(author: Caller) -> None
     author.create(title="Letter", body="We contracted the millers.")
     author.create(title="Recipe", body="Flour and water")
 
-    assert found(author, "contract") == ["Contracts", "Letter"]
-    assert found(author, "CONTRACTING miller") == ["Letter"]
-    assert found(author, '"flour and water"') == ["Recipe"]
-    assert found(author, "flour or miller") == ["Recipe", "Letter"]
-    assert found(author, "contract -miller") == ["Contracts"]
-    assert found(author, "absent") == []
+    assert search_titles(author, "contract") == ["Contracts", "Letter"]
+    assert search_titles(author, "CONTRACTING miller") == ["Letter"]
+    assert search_titles(author, '"flour and water"') == ["Recipe"]
+    assert search_titles(author, "flour or miller") == ["Recipe", "Letter"]
+    assert search_titles(author, "contract -miller") == ["Contracts"]
+    assert search_titles(author, "absent") == []
 
 
 def test_a_changed_document_is_found_by_its_new_words_only(author: Caller) -> None:
@@ -43,8 +43,8 @@ def test_a_changed_document_is_found_by_its_new_words_only(author: Caller) -> No
 
     author.change(document, body="carpentry")
 
-    assert found(author, "hydraulics") == []
-    assert found(author, "carpentry") == ["Plan"]
+    assert search_titles(author, "hydraulics") == []
+    assert search_titles(author, "carpentry") == ["Plan"]
 
 
 def test_better_matches_come_first_and_equal_ones_newest_first(author: Caller) -> None:
@@ -52,13 +52,13 @@ def test_better_matches_come_first_and_equal_ones_newest_first(author: Caller) -
     author.create(title="Old aside", body="There was a sluice")
     author.create(title="New aside", body="There was a sluice")
 
-    best = matches(author, "sluice")
+    best = search_documents(author, "sluice")
 
     assert [match["title"] for match in best] == ["Sluice", "New aside", "Old aside"]
     assert best[0]["rank"] > best[1]["rank"] == best[2]["rank"] > 0
 
 
-def pages(caller: Caller, words: str, limit: int) -> list[list[str]]:
+def read_pages(caller: Caller, words: str, limit: int) -> list[list[str]]:
     titles, cursor = [], None
     while True:
         page = caller.get("/search", params={"q": words, "limit": limit, "cursor": cursor or ""})
@@ -129,8 +129,8 @@ def test_pages_end(author: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(4):
         author.create(title=f"Weir {number}")
 
-    assert pages(author, "weir", 2) == [["Weir 3", "Weir 2"], ["Weir 1", "Weir 0"], []]
-    assert pages(author, "absent", 2) == [[]]
+    assert read_pages(author, "weir", 2) == [["Weir 3", "Weir 2"], ["Weir 1", "Weir 0"], []]
+    assert read_pages(author, "absent", 2) == [[]]
 
 
 def test_a_snippet_marks_what_was_found_and_is_safe_to_show(author: Caller) -> None:
@@ -138,7 +138,7 @@ def test_a_snippet_marks_what_was_found_and_is_safe_to_show(author: Caller) -> N
 
     author.create(title="Tale", body=body)
 
-    snippet = matches(author, "mill")[0]["snippet"]
+    snippet = search_documents(author, "mill")[0]["snippet"]
     assert "<mark>mills</mark>" in snippet and "<mark>milling</mark>" in snippet
     assert "&amp;" in snippet
     assert "<" not in snippet.replace("<mark>", "").replace("</mark>", "")
@@ -151,11 +151,11 @@ def test_filters_narrow_what_is_found(author: Caller, reviewer: Caller) -> None:
     author.upload(b"weir", "weir.md", title="Weir three")
     reviewer.share(reviewer.create(title="Four", body="weir"), author)
 
-    assert found(author, "weir", tag="b") == ["Two", "One"]
-    assert found(author, "weir", tag=["a", "b"]) == ["One"]
-    assert found(author, "weir", type="text/markdown") == ["Weir three"]
-    assert found(author, "weir", owner=reviewer.user_id) == ["Four"]
-    assert found(author, "weir", owner=author.user_id, type="text/plain") == ["Two", "One"]
+    assert search_titles(author, "weir", tag="b") == ["Two", "One"]
+    assert search_titles(author, "weir", tag=["a", "b"]) == ["One"]
+    assert search_titles(author, "weir", type="text/markdown") == ["Weir three"]
+    assert search_titles(author, "weir", owner=reviewer.user_id) == ["Four"]
+    assert search_titles(author, "weir", owner=author.user_id, type="text/plain") == ["Two", "One"]
 
 
 def test_dates_narrow_what_is_found(author: Caller) -> None:
@@ -166,9 +166,9 @@ def test_dates_narrow_what_is_found(author: Caller) -> None:
         row = update(Document).where(Document.id == old["id"])
         connection.execute(row.values(created_at=yesterday))
 
-    assert found(author, "weir", created_from=old["created_at"]) == ["New"]
-    assert found(author, "weir", created_before=old["created_at"]) == ["Old"]
-    assert found(author, "weir", created_from=yesterday.isoformat()) == ["New", "Old"]
+    assert search_titles(author, "weir", created_from=old["created_at"]) == ["New"]
+    assert search_titles(author, "weir", created_before=old["created_at"]) == ["Old"]
+    assert search_titles(author, "weir", created_from=yesterday.isoformat()) == ["New", "Old"]
 
 
 @pytest.mark.parametrize(
@@ -213,8 +213,8 @@ def test_everybody_finds_their_own(author: Caller, stranger: Caller) -> None:
     author.create(title="Ledger of the first")
     stranger.create(title="Ledger of the second")
 
-    assert found(author, "ledger") == ["Ledger of the first"]
-    assert found(stranger, "ledger") == ["Ledger of the second"]
+    assert search_titles(author, "ledger") == ["Ledger of the first"]
+    assert search_titles(stranger, "ledger") == ["Ledger of the second"]
 
 
 @pytest.mark.parametrize("query", ["", "?q=", "?q=%00", f"?q={'x' * 201}"])
@@ -240,5 +240,5 @@ def test_a_text_of_nothing_but_different_words_is_kept_and_found(author: Caller)
 
     document = author.create(title="Hostile", body="penstock " + body[:330_000])
 
-    assert found(author, "penstock") == ["Hostile"]
+    assert search_titles(author, "penstock") == ["Hostile"]
     assert author.read(document).json()["body"] == document["body"]

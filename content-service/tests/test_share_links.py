@@ -14,11 +14,11 @@ from content_service.cleanup import tidy_up
 from content_service.database import engine
 from content_service.models import ShareLink
 
-from .conftest import Caller, in_an_hour, run_out
-from .files import pdf
+from .conftest import Caller, expire_grant, get_time_in_an_hour
+from .files import make_pdf
 
 
-def link_to(author: Caller, document: dict[str, Any], **options: Any) -> dict[str, Any]:
+def create_link(author: Caller, document: dict[str, Any], **options: Any) -> dict[str, Any]:
     new = {"policy": "latest", **options}
     response = author.post(f"/documents/{document['id']}/share-links", json=new)
     assert response.status_code == 201, response.text
@@ -26,21 +26,21 @@ def link_to(author: Caller, document: dict[str, Any], **options: Any) -> dict[st
     return link
 
 
-def opened(client: TestClient, link: dict[str, Any], password: str | None = None) -> Response:
+def open_link(client: TestClient, link: dict[str, Any], password: str | None = None) -> Response:
     auth = None if password is None else ("anybody", password)
     return client.get("/shared", params={"token": link["token"]}, auth=auth)
 
 
-def change_row(link: dict[str, Any], **values: Any) -> None:
+def update_link(link: dict[str, Any], **values: Any) -> None:
     with engine.begin() as connection:
         connection.execute(update(ShareLink).where(ShareLink.id == link["id"]).values(**values))
 
 
 def test_a_link_opens_the_document_for_anybody(client: TestClient, author: Caller) -> None:
-    file = pdf("Closing the mill race")
+    file = make_pdf("Closing the mill race")
     document = author.upload(file, "race.pdf")
 
-    answer = opened(client, link_to(author, document))
+    answer = open_link(client, create_link(author, document))
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/pdf")
     assert answer.content == file
@@ -50,7 +50,7 @@ def test_a_link_opens_the_document_for_anybody(client: TestClient, author: Calle
 
 
 def test_the_address_in_the_answer_is_the_one_to_open(client: TestClient, author: Caller) -> None:
-    link = link_to(author, author.create(body="By its address"))
+    link = create_link(author, author.create(body="By its address"))
 
     answer = client.get(link["url"].removeprefix("/api/v1"))
 
@@ -61,12 +61,12 @@ def test_a_pinned_link_stays_with_its_version_and_a_latest_one_follows(
     client: TestClient, author: Caller
 ) -> None:
     document = author.create(body="First")
-    pinned, latest = (link_to(author, document, policy=p) for p in ("pinned", "latest"))
+    pinned, latest = (create_link(author, document, policy=p) for p in ("pinned", "latest"))
     second = author.change(document, body="Second").json()
-    first = link_to(author, document, policy="pinned", version=1)
+    first = create_link(author, document, policy="pinned", version=1)
     author.change(second, body="Third")
 
-    assert [opened(client, link).text for link in (pinned, first, latest)] == [
+    assert [open_link(client, link).text for link in (pinned, first, latest)] == [
         "First",
         "First",
         "Third",
@@ -113,30 +113,30 @@ def test_a_version_that_never_was_cannot_be_pinned(author: Caller) -> None:
 
 
 def test_the_fourth_use_of_three_is_410(client: TestClient, author: Caller) -> None:
-    link = link_to(author, author.create(), max_uses=3)
+    link = create_link(author, author.create(), max_uses=3)
 
-    answers = [opened(client, link).status_code for _ in range(4)]
+    answers = [open_link(client, link).status_code for _ in range(4)]
 
     assert answers == [200, 200, 200, 410]
 
 
 def test_what_could_not_be_shown_is_no_use(client: TestClient, author: Caller) -> None:
-    link = link_to(author, author.create(body="Short"), max_uses=1)
+    link = create_link(author, author.create(body="Short"), max_uses=1)
     params = {"token": link["token"]}
 
     beyond = client.get("/shared", params=params, headers={"Range": "bytes=100-"})
     part = client.get("/shared", params=params, headers={"Range": "bytes=1-2"})
 
     assert (beyond.status_code, part.status_code, part.text) == (416, 206, "ho")
-    assert opened(client, link).status_code == 410
+    assert open_link(client, link).status_code == 410
 
 
 def test_parallel_uses_are_never_more_than_allowed(client: TestClient, author: Caller) -> None:
     document = author.create()
-    link = link_to(author, document, max_uses=5)
+    link = create_link(author, document, max_uses=5)
 
     with ThreadPoolExecutor(20) as threads:
-        answers = list(threads.map(lambda _: opened(client, link).status_code, range(20)))
+        answers = list(threads.map(lambda _: open_link(client, link).status_code, range(20)))
 
     assert sorted(answers) == [200] * 5 + [410] * 15
     (listed,) = author.get(f"/documents/{document['id']}/share-links").json()["items"]
@@ -145,22 +145,22 @@ def test_parallel_uses_are_never_more_than_allowed(client: TestClient, author: C
 
 def test_an_expired_link_is_410(client: TestClient, author: Caller) -> None:
     soon = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
-    link = link_to(author, author.create(), expires_at=soon)
-    assert opened(client, link).status_code == 200
+    link = create_link(author, author.create(), expires_at=soon)
+    assert open_link(client, link).status_code == 200
 
-    change_row(link, expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    update_link(link, expires_at=datetime.now(UTC) - timedelta(seconds=1))
 
-    assert opened(client, link).json()["code"] == "ShareLinkEnded"
+    assert open_link(client, link).json()["code"] == "ShareLinkEnded"
 
 
 def test_a_revoked_link_is_410_at_once(client: TestClient, author: Caller) -> None:
     document = author.create()
-    link = link_to(author, document)
+    link = create_link(author, document)
     path = f"/documents/{document['id']}/share-links/{link['id']}"
 
     assert author.delete(path).status_code == 204
 
-    assert opened(client, link).status_code == 410
+    assert open_link(client, link).status_code == 410
     assert author.delete(path).status_code == 204
     other = author.create()
     elsewhere = f"/documents/{other['id']}/share-links/{link['id']}"
@@ -168,11 +168,11 @@ def test_a_revoked_link_is_410_at_once(client: TestClient, author: Caller) -> No
 
 
 def test_a_password_is_asked_for_in_the_words_of_http(client: TestClient, author: Caller) -> None:
-    link = link_to(author, author.create(body="Behind it"), password="correct horse: 1")
+    link = create_link(author, author.create(body="Behind it"), password="correct horse: 1")
 
-    without = opened(client, link)
-    wrong = opened(client, link, "incorrect horse")
-    right = opened(client, link, "correct horse: 1")
+    without = open_link(client, link)
+    wrong = open_link(client, link, "incorrect horse")
+    right = open_link(client, link, "correct horse: 1")
 
     for refused in (without, wrong):
         assert (refused.status_code, refused.json()["code"]) == (401, "WrongPassword")
@@ -183,26 +183,26 @@ def test_a_password_is_asked_for_in_the_words_of_http(client: TestClient, author
 def test_guessing_is_stopped_for_the_minute_even_when_parallel(
     client: TestClient, author: Caller
 ) -> None:
-    link = link_to(author, author.create(), password="correct horse")
+    link = create_link(author, author.create(), password="correct horse")
 
     with ThreadPoolExecutor(10) as threads:
-        guesses = threads.map(lambda n: opened(client, link, f"guess {n}"), range(20))
+        guesses = threads.map(lambda n: open_link(client, link, f"guess {n}"), range(20))
         answers = [guess.status_code for guess in guesses]
 
     assert sorted(answers) == [401] * 10 + [429] * 10
-    blocked = opened(client, link, "correct horse")
+    blocked = open_link(client, link, "correct horse")
     assert (blocked.status_code, blocked.headers["Retry-After"]) == (429, "60")
 
-    change_row(link, minute=datetime.now(UTC) - timedelta(minutes=2))
+    update_link(link, minute=datetime.now(UTC) - timedelta(minutes=2))
 
-    assert opened(client, link, "correct horse").status_code == 200
+    assert open_link(client, link, "correct horse").status_code == 200
 
 
 def test_a_link_without_a_password_has_a_limit_too(client: TestClient, author: Caller) -> None:
-    link = link_to(author, author.create())
-    change_row(link, tries=60, minute=datetime.now(UTC))
+    link = create_link(author, author.create())
+    update_link(link, tries=60, minute=datetime.now(UTC))
 
-    assert opened(client, link).status_code == 429
+    assert open_link(client, link).status_code == 429
 
 
 def test_tokens_and_passwords_are_not_stored(author: Caller) -> None:
@@ -224,7 +224,7 @@ def test_tokens_and_passwords_are_not_stored(author: Caller) -> None:
 
 
 def test_an_unknown_token_is_404(client: TestClient, author: Caller) -> None:
-    link = link_to(author, author.create())
+    link = create_link(author, author.create())
 
     for token in ("", "x", link["id"], link["token"][:-1], link["token"].lower(), "\x00"):
         answer = client.get("/shared", params={"token": token})
@@ -237,28 +237,28 @@ def test_a_link_goes_with_its_document_and_comes_back_with_it(
     client: TestClient, author: Caller
 ) -> None:
     document = author.create()
-    link, path = link_to(author, document), f"/documents/{document['id']}"
+    link, path = create_link(author, document), f"/documents/{document['id']}"
 
     author.delete(path)
-    assert opened(client, link).json()["code"] == "UnknownShareLink"
+    assert open_link(client, link).json()["code"] == "UnknownShareLink"
 
     author.post(f"{path}/restore")
-    assert opened(client, link).status_code == 200
+    assert open_link(client, link).status_code == 200
 
     author.delete(path)
     assert author.delete(f"/trash/{document['id']}").status_code == 204
-    assert opened(client, link).json()["code"] == "UnknownShareLink"
+    assert open_link(client, link).json()["code"] == "UnknownShareLink"
 
 
 def test_opening_is_in_the_trail_with_the_link_and_no_address(
     client: TestClient, author: Caller
 ) -> None:
     document = author.create()
-    link = link_to(author, document)
-    opened(client, link)
-    opened(client, link)
+    link = create_link(author, document)
+    open_link(client, link)
+    open_link(client, link)
     author.delete(f"/documents/{document['id']}/share-links/{link['id']}")
-    opened(client, link)
+    open_link(client, link)
 
     entries = author.get(f"/documents/{document['id']}/audit").json()["items"]
 
@@ -281,19 +281,19 @@ def test_links_end_with_the_permission_of_who_made_them(
     client: TestClient, author: Caller, reviewer: Caller, how: str
 ) -> None:
     document = author.create()
-    author.share(document, reviewer, "manage", expires_at=in_an_hour())
-    mine, theirs = link_to(author, document), link_to(reviewer, document)
+    author.share(document, reviewer, "manage", expires_at=get_time_in_an_hour())
+    mine, theirs = create_link(author, document), create_link(reviewer, document)
 
     if how == "taken away":
         author.delete(f"/documents/{document['id']}/permissions/{reviewer.user_id}")
     elif how == "lowered":
         author.share(document, reviewer, "write")
     else:
-        run_out(document, f"user:{reviewer.user_id}")
+        expire_grant(document, f"user:{reviewer.user_id}")
         while tidy_up():
             pass
 
-    assert [opened(client, link).status_code for link in (mine, theirs)] == [200, 410]
+    assert [open_link(client, link).status_code for link in (mine, theirs)] == [200, 410]
     entries = author.get(f"/documents/{document['id']}/audit").json()["items"]
     (revoked,) = [entry for entry in entries if entry["action"] == "share.revoked"]
     assert revoked["details"]["link_id"] == theirs["id"]
@@ -305,17 +305,17 @@ def test_links_stay_with_who_keeps_the_permission(
 ) -> None:
     document = author.create()
     author.share(document, reviewer, "manage")
-    link = link_to(reviewer, document)
+    link = create_link(reviewer, document)
 
-    author.share(document, reviewer, "manage", expires_at=in_an_hour())
+    author.share(document, reviewer, "manage", expires_at=get_time_in_an_hour())
 
-    assert opened(client, link).status_code == 200
+    assert open_link(client, link).status_code == 200
 
 
 def test_only_who_manages_the_document_makes_links(author: Caller, reviewer: Caller) -> None:
     document = author.create()
     author.share(document, reviewer, "write")
-    link = link_to(author, document)
+    link = create_link(author, document)
     path = f"/documents/{document['id']}/share-links"
 
     answers = [

@@ -9,7 +9,14 @@ from chassis.service_client import ServiceClient
 from content_service.cleanup import tidy_up
 from tools.localdev.fake_identity import FakeIdentity
 
-from .conftest import Caller, Login, in_an_hour, replaced, role_of_their_own, run_out
+from .conftest import (
+    Caller,
+    Login,
+    create_role_name,
+    expire_grant,
+    get_time_in_an_hour,
+    replace_state,
+)
 
 
 def test_a_shared_document_is_seen_at_once_everywhere(author: Caller, reviewer: Caller) -> None:
@@ -106,7 +113,7 @@ def test_sharing_is_503_while_identity_cannot_say_who_that_is(
     down = ServiceClient("http://identity", "content-service", transport=FakeIdentity(is_down=True))
 
     path = f"/documents/{document['id']}/permissions/{reviewer.user_id}"
-    with replaced("identity", down):
+    with replace_state("identity", down):
         response = author.put(path, json={"level": "read"})
 
     assert response.status_code == 503
@@ -126,7 +133,7 @@ def test_a_level_that_is_none_is_422(author: Caller, reviewer: Caller, new: obje
 
 
 def test_a_role_opens_the_document_to_everybody_who_has_it(author: Caller, login: Login) -> None:
-    role = role_of_their_own()
+    role = create_role_name()
     first, second, other = login(roles=(role, "member")), login(roles=(role,)), login()
     document = author.create(title="For the auditors")
 
@@ -149,7 +156,7 @@ def test_a_role_opens_the_document_to_everybody_who_has_it(author: Caller, login
 
 
 def test_the_highest_of_several_grants_counts(author: Caller, login: Login) -> None:
-    role = role_of_their_own()
+    role = create_role_name()
     reviewer = login(roles=(role,))
     document = author.create()
 
@@ -170,7 +177,7 @@ def test_sharing_with_a_role_that_is_none_is_404(author: Caller) -> None:
     document = author.create()
     path = f"/documents/{document['id']}/permissions/roles"
 
-    unknown = author.put(f"{path}/{role_of_their_own()}", json={"level": "read"})
+    unknown = author.put(f"{path}/{create_role_name()}", json={"level": "read"})
     wrong = author.put(f"{path}/No Role", json={"level": "read"})
 
     assert (unknown.status_code, unknown.json()["code"]) == (404, "UnknownGrantee")
@@ -179,13 +186,13 @@ def test_sharing_with_a_role_that_is_none_is_404(author: Caller) -> None:
 
 @pytest.mark.parametrize("kind", ["user", "role"])
 def test_a_permission_ends_when_its_time_is_over(author: Caller, login: Login, kind: str) -> None:
-    role = role_of_their_own()
+    role = create_role_name()
     reviewer = login(roles=(role,))
     document = author.create(title="Perishable")
-    author.share(document, reviewer if kind == "user" else role, expires_at=in_an_hour())
+    author.share(document, reviewer if kind == "user" else role, expires_at=get_time_in_an_hour())
     assert reviewer.read(document).status_code == 200
 
-    run_out(document, f"user:{reviewer.user_id}" if kind == "user" else f"role:{role}")
+    expire_grant(document, f"user:{reviewer.user_id}" if kind == "user" else f"role:{role}")
 
     assert reviewer.read(document).status_code == 404
     assert reviewer.get("/documents").json()["items"] == []
@@ -196,8 +203,8 @@ def test_what_has_expired_is_taken_back_and_may_be_given_again(
     author: Caller, reviewer: Caller
 ) -> None:
     document = author.create()
-    author.share(document, reviewer, "write", expires_at=in_an_hour())
-    run_out(document, f"user:{reviewer.user_id}")
+    author.share(document, reviewer, "write", expires_at=get_time_in_an_hour())
+    expire_grant(document, f"user:{reviewer.user_id}")
 
     path = f"/documents/{document['id']}"
     at_once = author.get(f"{path}/permissions").json()["items"]

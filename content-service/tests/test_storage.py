@@ -10,8 +10,8 @@ from content_service.database import session_maker
 from content_service.files.storage import FileStorage
 from content_service.settings import settings
 
-from .conftest import Caller, grow_old
-from .test_uploads import STORAGE, stored_files
+from .conftest import Caller, make_old
+from .test_uploads import STORAGE_FOLDER, list_stored_files
 
 STORE = FileStorage(settings.storage_url)
 
@@ -22,20 +22,22 @@ def test_a_file_without_a_row_is_swept_up(author: Caller) -> None:
         file.write(f"unique {uuid4()}".encode())
         left = STORE.save(session, file).sha256
     tidy_up()
-    assert left in stored_files()  # its row may be about to be written
+    assert left in list_stored_files()  # its row may be about to be written
 
-    grow_old(STORAGE / left)
+    make_old(STORAGE_FOLDER / left)
     tidy_up()
 
-    assert left not in stored_files()
+    assert left not in list_stored_files()
 
 
 def test_what_others_keep_in_the_folder_is_let_alone(author: Caller) -> None:
     author.upload(b"words")  # so that there is a folder
-    others = [STORAGE / name for name in ("accounts.xlsx", "A" * 64, f"{uuid4().hex * 2}.bak")]
+    others = [
+        STORAGE_FOLDER / name for name in ("accounts.xlsx", "A" * 64, f"{uuid4().hex * 2}.bak")
+    ]
     for path in others:
         path.write_bytes(b"not ours")
-    grow_old(*others)
+    make_old(*others)
 
     tidy_up()
 
@@ -49,7 +51,7 @@ def test_a_file_that_is_about_to_be_named_is_not_swept_up(author: Caller) -> Non
     with session_maker() as session, tempfile.TemporaryFile() as file:
         file.write(content)
         sha256 = STORE.save(session, file).sha256
-        grow_old(STORAGE / sha256)
+        make_old(STORAGE_FOLDER / sha256)
         with ThreadPoolExecutor(2) as threads:
             sweep = threads.submit(tidy_up)
             named = threads.submit(author.upload, content)
@@ -66,10 +68,10 @@ def test_a_file_that_is_about_to_be_named_is_not_swept_up(author: Caller) -> Non
 
 def test_what_an_upload_left_half_way_is_swept_up_when_it_is_old(author: Caller) -> None:
     author.upload(b"words")  # so that there is a folder
-    old, new = (STORAGE / "incoming" / uuid4().hex for _ in range(2))
+    old, new = (STORAGE_FOLDER / "incoming" / uuid4().hex for _ in range(2))
     for path in (old, new):
         path.write_bytes(b"half")
-    grow_old(old)
+    make_old(old)
 
     tidy_up()
 

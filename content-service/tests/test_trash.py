@@ -9,16 +9,16 @@ from content_service.database import engine
 from content_service.models import Document
 from content_service.settings import settings
 
-from .conftest import Caller, Login, grow_old
-from .files import pdf
-from .test_uploads import STORAGE
+from .conftest import Caller, Login, make_old
+from .files import make_pdf
+from .test_uploads import STORAGE_FOLDER
 
 
-def trashed(caller: Caller) -> list[str]:
+def list_trash(caller: Caller) -> list[str]:
     return [item["id"] for item in caller.get("/trash").json()["items"]]
 
 
-def age(document_id: str, days: float) -> None:
+def set_trashed_days_ago(document_id: str, days: float) -> None:
     """As if it had been deleted so many days ago."""
     with engine.begin() as connection:
         row = update(Document).where(Document.id == document_id)
@@ -35,7 +35,7 @@ def test_a_deleted_document_is_in_the_trash_and_nowhere_else(author: Caller) -> 
     assert author.get("/search?q=palimpsest").json()["items"] == []
     assert author.get("/search/suggestions?q=pali").json()["items"] == []
     assert author.get("/documents/stats").json()["documents"] == 0
-    assert trashed(author) == [document["id"]]
+    assert list_trash(author) == [document["id"]]
 
 
 def test_a_restored_document_has_its_versions_and_permissions(
@@ -51,7 +51,7 @@ def test_a_restored_document_has_its_versions_and_permissions(
     assert (response.status_code, response.headers["ETag"]) == (200, '"2"')
     assert author.read(document).json() == reviewer.read(document).json() == changed
     assert len(author.get(f"/documents/{document['id']}/versions").json()["items"]) == 2
-    assert trashed(author) == []
+    assert list_trash(author) == []
     assert author.post(f"/documents/{document['id']}/restore").status_code == 404
 
 
@@ -63,25 +63,28 @@ def test_only_who_may_manage_it_sees_it_in_the_trash(
     author.delete(f"/documents/{document['id']}")
 
     for other in (reviewer, stranger):
-        assert trashed(other) == []
+        assert list_trash(other) == []
         assert other.post(f"/documents/{document['id']}/restore").status_code == 404
         assert other.delete(f"/trash/{document['id']}").status_code == 404
 
 
 def test_it_is_purged_when_it_was_there_for_long_enough(author: Caller, login: Login) -> None:
-    document, kept = author.upload(pdf("Purged for good")), author.upload(pdf("Kept a while"))
+    document, kept = (
+        author.upload(make_pdf("Purged for good")),
+        author.upload(make_pdf("Kept a while")),
+    )
     author.process(document)
     for item, days in ((document, settings.trash_days + 1), (kept, settings.trash_days - 1)):
         author.delete(f"/documents/{item['id']}")
-        age(item["id"], days)
-        grow_old(STORAGE / item["sha256"])
+        set_trashed_days_ago(item["id"], days)
+        make_old(STORAGE_FOLDER / item["sha256"])
 
     while tidy_up():
         pass
 
-    assert trashed(author) == [kept["id"]]
-    assert not (STORAGE / document["sha256"]).exists()
-    assert (STORAGE / kept["sha256"]).exists()
+    assert list_trash(author) == [kept["id"]]
+    assert not (STORAGE_FOLDER / document["sha256"]).exists()
+    assert (STORAGE_FOLDER / kept["sha256"]).exists()
     assert author.post(f"/documents/{document['id']}/restore").status_code == 404
     trail = login("*").get(f"/documents/{document['id']}/audit").json()["items"]
     assert (trail[0]["action"], trail[0]["actor_id"]) == ("document.purged", None)
@@ -94,14 +97,14 @@ def test_it_may_be_purged_at_once(author: Caller) -> None:
 
     assert author.delete(f"/trash/{document['id']}").status_code == 204
 
-    assert trashed(author) == []
+    assert list_trash(author) == []
     assert author.post(f"/documents/{document['id']}/restore").status_code == 404
 
 
 def test_a_file_stays_as_long_as_any_version_names_it(author: Caller, reviewer: Caller) -> None:
-    content = pdf("Had by two people")
+    content = make_pdf("Had by two people")
     mine, theirs = author.upload(content), reviewer.upload(content)
-    grow_old(STORAGE / mine["sha256"])
+    make_old(STORAGE_FOLDER / mine["sha256"])
 
     author.delete(f"/documents/{mine['id']}")
     author.delete(f"/trash/{mine['id']}")
@@ -111,4 +114,4 @@ def test_a_file_stays_as_long_as_any_version_names_it(author: Caller, reviewer: 
     reviewer.delete(f"/documents/{theirs['id']}")
     reviewer.delete(f"/trash/{theirs['id']}")
     tidy_up()
-    assert not (STORAGE / mine["sha256"]).exists()
+    assert not (STORAGE_FOLDER / mine["sha256"]).exists()

@@ -17,30 +17,30 @@ from httpx2 import Response
 from content_service.cleanup import tidy_up
 from content_service.settings import settings
 
-from .conftest import Caller, saved
-from .files import pdf, repacked, sheets, slides, word, zipped
+from .conftest import Caller, expect_created
+from .files import make_docx, make_pdf, make_pptx, make_xlsx, make_zip, repack
 
 OFFICE = "application/vnd.openxmlformats-officedocument"
 DOCX = f"{OFFICE}.wordprocessingml.document"
 XLSX = f"{OFFICE}.spreadsheetml.sheet"
 PPTX = f"{OFFICE}.presentationml.presentation"
-STORAGE = Path(urlsplit(settings.storage_url).path)
+STORAGE_FOLDER = Path(urlsplit(settings.storage_url).path)
 
 
 @pytest.mark.parametrize(
     ("content", "name", "content_type"),
     [
-        (pdf("Mill race"), "report.pdf", "application/pdf"),
-        (word("Mill race"), "report.docx", DOCX),
-        (sheets({"Costs": [["Mill", 1]]}), "costs.xlsx", XLSX),
-        (slides("Mill race"), "talk.pptx", PPTX),
+        (make_pdf("Mill race"), "report.pdf", "application/pdf"),
+        (make_docx("Mill race"), "report.docx", DOCX),
+        (make_xlsx({"Costs": [["Mill", 1]]}), "costs.xlsx", XLSX),
+        (make_pptx("Mill race"), "talk.pptx", PPTX),
         (b"<!DOCTYPE html><html><p>Mill race</p></html>", "page.html", "text/html"),
         (b"# Mill race\n\n* closed", "report.md", "text/markdown"),
         ("Größe: 7 µm\r\n\tend\f".encode(), "report.txt", "text/plain"),
         # Names and claims decide nothing.
-        (pdf("Mill race"), "report.txt", "application/pdf"),
-        (word("Mill race"), "report", DOCX),
-        (sheets({"Costs": [["Mill", 1]]}), "costs.docx", XLSX),
+        (make_pdf("Mill race"), "report.txt", "application/pdf"),
+        (make_docx("Mill race"), "report", DOCX),
+        (make_xlsx({"Costs": [["Mill", 1]]}), "costs.docx", XLSX),
         (b"\n <HTML><p>Mill race</p>", "page.txt", "text/html"),
         (b"plain words", "report.pdf", "text/plain"),
         (b"MZ is how DOS programs begin", "invoice.exe", "text/plain"),
@@ -62,9 +62,9 @@ def test_a_file_is_what_its_content_says(
 
 def test_a_slide_show_with_a_workbook_in_it_is_a_slide_show(author: Caller) -> None:
     """Though the workbook's own names are in it as they are, uncompressed and near the end."""
-    show = io.BytesIO(slides("Mill race"))
+    show = io.BytesIO(make_pptx("Mill race"))
     with zipfile.ZipFile(show, "a", zipfile.ZIP_STORED) as archive:
-        archive.writestr("ppt/embeddings/costs.xlsx", sheets({"Costs": [["Mill", 1]]}))
+        archive.writestr("ppt/embeddings/costs.xlsx", make_xlsx({"Costs": [["Mill", 1]]}))
         archive.comment = b"as some writers leave it"
 
     document = author.upload(show.getvalue())
@@ -85,25 +85,25 @@ def test_a_slide_show_with_a_workbook_in_it_is_a_slide_show(author: Caller) -> N
         (b"cut in the middle of a letter: \xc3", "notes.txt"),
         ("Größe".encode("utf-16"), "notes.txt"),
         (b"x" * 300_000 + b"\xff", "notes.txt"),
-        (zipped(**{"a.txt": b"a"}), "report.docx"),
-        (zipped(**{"xl/other.xml": b"<x/>"}), "report.xlsx"),
+        (make_zip(**{"a.txt": b"a"}), "report.docx"),
+        (make_zip(**{"xl/other.xml": b"<x/>"}), "report.xlsx"),
         (b"PK\x03\x04word/document.xml", "report.docx"),
-        (word("x")[:-1], "cut.docx"),
+        (make_docx("x")[:-1], "cut.docx"),
         (b"PK\x03\x04" + b"PK\x05\x06" + b"\xff" * 18, "endless.docx"),
-        (repacked(word("x"), **{"word/vbaProject.bin": b"macro"}), "report.docx"),
+        (repack(make_docx("x"), **{"word/vbaProject.bin": b"macro"}), "report.docx"),
         (b"MZ\x90\x00\x03\x00\x00\x00", "report.pdf"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_whatever_its_name(
     author: Caller, content: bytes, name: str
 ) -> None:
-    before = stored_files()
+    before = list_stored_files()
 
     response = author.post_file(content, name)
 
     assert response.status_code == 415
     assert response.json()["detail"].startswith("file: ")
-    assert stored_files() == before
+    assert list_stored_files() == before
     assert author.get("/documents").json()["items"] == []
 
 
@@ -129,10 +129,10 @@ def test_title_and_tags_go_with_the_file(author: Caller) -> None:
     assert (document["title"], document["tags"]) == ("Given", ["one", "two"])
 
 
-WRONG = [{"title": "NUL\x00"}, {"title": " "}, {"tags": ["x" * 51]}, {"a": "b"}]
+WRONG_FIELDS = [{"title": "NUL\x00"}, {"title": " "}, {"tags": ["x" * 51]}, {"a": "b"}]
 
 
-@pytest.mark.parametrize("field", WRONG)
+@pytest.mark.parametrize("field", WRONG_FIELDS)
 def test_a_wrong_field_of_the_form_is_named(author: Caller, field: dict[str, str]) -> None:
     response = author.post_file(b"words", "a.txt", **field)
 
@@ -176,12 +176,12 @@ def test_a_file_of_several_megabytes_comes_back_whole(author: Caller) -> None:
 
 def test_the_same_content_is_stored_once(author: Caller, reviewer: Caller) -> None:
     content = f"unique {uuid4()}".encode()
-    before = stored_files()
+    before = list_stored_files()
 
     for person in (author, reviewer, author):
         person.upload(content, f"{uuid4()}.txt")
 
-    assert stored_files() - before == {hashlib.sha256(content).hexdigest()}
+    assert list_stored_files() - before == {hashlib.sha256(content).hexdigest()}
 
 
 def test_an_upload_repeated_with_its_key_makes_one_document(author: Caller) -> None:
@@ -213,18 +213,18 @@ NAMES = [
 
 @pytest.mark.parametrize(("name", "kept"), NAMES)
 def test_a_name_can_do_no_harm(author: Caller, name: str, kept: str) -> None:
-    document = saved(author.post("/documents/upload", **form_with(name)))
+    document = expect_created(author.post("/documents/upload", **build_form(name)))
     assert document["filename"] == kept
 
     response = author.get(f"/documents/{document['id']}/download")
 
-    found = disposition(response)
+    found = get_disposition(response)
     assert re.fullmatch(r"attachment; filename\*=utf-8''[\w.%~-]+", found)
     assert unquote(found).endswith(f"''{kept}")
     assert "set-cookie" not in response.headers
 
 
-def form_with(name: str) -> dict[str, Any]:
+def build_form(name: str) -> dict[str, Any]:
     """A form by hand: clients escape what is wanted here. RFC 2183 quotes with a backslash."""
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     head = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{escaped}"\r\n\r\n'
@@ -232,7 +232,7 @@ def form_with(name: str) -> dict[str, Any]:
     return {"content": head.encode() + b"words\r\n--b--\r\n", "headers": headers}
 
 
-def disposition(response: Response) -> str:
+def get_disposition(response: Response) -> str:
     return str(response.headers["Content-Disposition"])
 
 
@@ -242,7 +242,7 @@ def test_a_download_is_never_shown_in_the_page(author: Caller) -> None:
 
         assert response.status_code == 200
         assert response.headers["X-Content-Type-Options"] == "nosniff"
-        assert disposition(response).startswith("attachment; ")
+        assert get_disposition(response).startswith("attachment; ")
         assert response.headers["ETag"] == f'"{document["sha256"]}"'
 
 
@@ -253,7 +253,7 @@ def test_a_text_document_downloads_as_text(author: Caller) -> None:
 
     assert response.text == "Größe: 7 µm"
     assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
-    assert unquote(disposition(response)).endswith("''Größe.txt")
+    assert unquote(get_disposition(response)).endswith("''Größe.txt")
 
 
 @pytest.mark.parametrize("kind", ["file", "text"])
@@ -313,7 +313,7 @@ def test_a_storage_that_fails_is_503_and_leaves_nothing(
 
 
 def test_a_second_upload_of_a_file_names_the_first(author: Caller, stranger: Caller) -> None:
-    content = pdf(str(uuid4()))
+    content = make_pdf(str(uuid4()))
     first = author.upload(content)
 
     second, other = author.upload(content, "other name"), stranger.upload(content)
@@ -328,7 +328,7 @@ def test_duplicates_are_refused_where_that_is_set(
     author: Caller, stranger: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "duplicates", "reject")
-    content = pdf(str(uuid4()))
+    content = make_pdf(str(uuid4()))
     first = author.upload(content)
 
     with ThreadPoolExecutor(5) as threads:
@@ -343,8 +343,8 @@ def test_a_file_that_is_had_already_takes_no_other_ones_place_where_that_is_set(
     author: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "duplicates", "reject")
-    content = pdf(str(uuid4()))
-    first, other = author.upload(content), author.upload(pdf(str(uuid4())))
+    content = make_pdf(str(uuid4()))
+    first, other = author.upload(content), author.upload(make_pdf(str(uuid4())))
 
     def put(document: dict[str, Any]) -> Response:
         path, etag = f"/documents/{document['id']}/file", {"If-Match": '"1"'}
@@ -358,7 +358,7 @@ def test_of_parallel_uploads_of_a_file_one_is_the_first(
     author: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "duplicates", "reject")
-    content = pdf(str(uuid4()))
+    content = make_pdf(str(uuid4()))
 
     with ThreadPoolExecutor(10) as threads:
         answers = [*threads.map(lambda _: author.post_file(content), range(10))]
@@ -368,7 +368,7 @@ def test_of_parallel_uploads_of_a_file_one_is_the_first(
 
 def test_a_file_that_the_storage_lost_is_503(author: Caller) -> None:
     document = author.upload(f"unique {uuid4()}".encode())
-    (STORAGE / document["sha256"]).unlink()
+    (STORAGE_FOLDER / document["sha256"]).unlink()
 
     response = author.get(f"/documents/{document['id']}/download")
 
@@ -378,7 +378,7 @@ def test_a_file_that_the_storage_lost_is_503(author: Caller) -> None:
 def test_a_store_elsewhere_is_a_setting(author: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any that fsspec knows; this one is the memory of the process."""
     monkeypatch.setattr(settings, "storage_url", "memory://bucket/files")
-    content = pdf("Kept elsewhere")
+    content = make_pdf("Kept elsewhere")
 
     document = author.upload(content)
     tidy_up()
@@ -390,5 +390,5 @@ def test_a_store_elsewhere_is_a_setting(author: Caller, monkeypatch: pytest.Monk
     assert author.process(document)["text"].strip() == "Kept elsewhere"
 
 
-def stored_files() -> set[str]:
-    return {path.name for path in STORAGE.rglob("*") if path.is_file()}
+def list_stored_files() -> set[str]:
+    return {path.name for path in STORAGE_FOLDER.rglob("*") if path.is_file()}

@@ -9,7 +9,7 @@ from sqlalchemy.exc import InternalError
 from content_service.database import engine
 
 from .conftest import Caller
-from .files import pdf
+from .files import make_pdf
 
 
 def test_every_version_stays_as_it_was(author: Caller) -> None:
@@ -101,7 +101,7 @@ def test_restoring_needs_the_newest_etag_and_a_version_that_is_there(author: Cal
 
 
 def test_a_file_is_replaced_and_every_version_keeps_its_own(author: Caller) -> None:
-    contents = [pdf("First edition"), pdf("Second edition")]
+    contents = [make_pdf("First edition"), make_pdf("Second edition")]
     document = author.upload(contents[0], "one.pdf", title="Report", tags=["a"])
     path = f"/documents/{document['id']}"
 
@@ -122,7 +122,7 @@ def test_a_file_is_replaced_and_every_version_keeps_its_own(author: Caller) -> N
 
 
 def test_replacing_a_file_needs_its_etag_and_a_file(author: Caller) -> None:
-    document = author.upload(pdf("Only edition"))
+    document = author.upload(make_pdf("Only edition"))
     path = f"/documents/{document['id']}/file"
     new = {"file": ("a.txt", b"words")}
 
@@ -133,10 +133,10 @@ def test_replacing_a_file_needs_its_etag_and_a_file(author: Caller) -> None:
 
 
 def test_a_restored_file_is_found_by_its_own_text_again(author: Caller) -> None:
-    document = author.upload(pdf("Penstocks"))
+    document = author.upload(make_pdf("Penstocks"))
     author.process(document)
     path = f"/documents/{document['id']}"
-    new = {"file": ("new.pdf", pdf("Carpentry"))}
+    new = {"file": ("new.pdf", make_pdf("Carpentry"))}
     author.put(f"{path}/file", files=new, headers={"If-Match": '"1"'})
     assert author.get("/search?q=penstock").json()["items"] == []
 

@@ -20,29 +20,29 @@ from ..access import filter_by_grantees
 from ..database import session_maker
 from ..models import USER_PREFIX, Document, Grant, Notice
 
-LONGEST_SUBJECT = 300
-KEPT = timedelta(days=7)  # what was given up, with its reason
+MAX_SUBJECT_CHARACTERS = 300
+DEAD_NOTICE_RETENTION = timedelta(days=7)  # what was given up, with its reason
 
 
-def tell(session: Session, sharer: User, document: Document, grant: Grant) -> None:
+def queue_notice(session: Session, sharer: User, document: Document, grant: Grant) -> None:
     """In place of what still waits to be told of an earlier grant."""
-    forget(session, grant)
+    delete_notice(session, grant)
     who = sharer.email or "Somebody"
     subject = f"{who} shared “{document.title}” with you"
     one_line = "".join(character if character.isprintable() else " " for character in subject)
     until = grant.expires_at and f" until {grant.expires_at.astimezone(UTC):%d %B %Y, %H:%M} UTC"
     body = f"{who} gave you {grant.level} access to the document “{document.title}”{until or ''}."
-    texts = {"subject": one_line[:LONGEST_SUBJECT], "body": body}
+    texts = {"subject": one_line[:MAX_SUBJECT_CHARACTERS], "body": body}
     session.add(Notice(document_id=document.id, recipient_id=grant.user_id, **texts))
 
 
-def forget(session: Session, grant: Grant) -> None:
+def delete_notice(session: Session, grant: Grant) -> None:
     waiting = {"document_id": grant.document_id, "recipient_id": grant.user_id}
     session.execute(delete(Notice).filter_by(**waiting))
 
 
-def forget_dead(session: Session) -> None:
-    over = Notice.run_at < func.now() - KEPT
+def delete_dead_notices(session: Session) -> None:
+    over = Notice.run_at < func.now() - DEAD_NOTICE_RETENTION
     session.execute(delete(Notice).where(Notice.status == DEAD, over))
 
 

@@ -62,7 +62,7 @@ def grant_permission(
     grant.granted_by = manager.user_id
     grant.granted_at = now()
     if grant.user_id:
-        outbox.tell(session, manager, document, grant)
+        outbox.queue_notice(session, manager, document, grant)
     audit.record(session, manager, document_id, "permission.granted", **describe_grant(grant))
     return grant
 
@@ -75,7 +75,7 @@ def revoke_permission(session: Session, manager: User, document_id: UUID, grante
     if grant is None:
         raise UnknownPermission("This user or role has no permission on the document")
     if grant.user_id:
-        outbox.forget(session, grant)
+        outbox.delete_notice(session, grant)
     links.revoke_links_of_grantee(session, manager, grant)
     audit.record(session, manager, document_id, "permission.revoked", **describe_grant(grant))
 
