@@ -35,11 +35,9 @@ from .access import (
     HIGHEST_ID,
     LOWEST_ID,
     build_range,
-    can_see_all_documents,
     filter_visible,
     get_preceding_id,
     select_newest,
-    select_newest_visible,
 )
 from .models import Document
 from .schemas.documents import DocumentRead
@@ -134,8 +132,7 @@ def find_matches(
     """Return the ids of a window of matches, the newest first."""
     top_id = position.top if position else HIGHEST_ID
     bottom_id = (position and position.bottom) or LOWEST_ID
-    select_matches = select_newest if can_see_all_documents(reader) else select_newest_visible
-    statement = select_matches([Document.id], *conditions)
+    statement = select_newest(reader, [Document.id], *conditions)
     parameters = build_range(reader, window_size, top_id, bottom_id)
     return connection.execute(statement, parameters).scalars().all()
 
@@ -176,8 +173,7 @@ def suggest_words(connection: Connection, reader: User, prefix: str, limit: int)
     words = WORD_PATTERN.findall(prefix.lower())
     if not words:
         return []
-    select_titles = select_newest if can_see_all_documents(reader) else select_newest_visible
-    newest = select_titles([Document.title])
+    newest = select_newest(reader, [Document.title])
     titles = connection.scalars(newest, build_range(reader, TITLE_SAMPLE_SIZE))
     found = count_words(titles, words[-1])
     if found.total() < MIN_RECENT_SUGGESTIONS:

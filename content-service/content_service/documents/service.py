@@ -2,12 +2,13 @@
 
 import hashlib
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from fastapi import UploadFile
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import ARRAY, Connection, Row, Select, Text, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
@@ -16,7 +17,6 @@ from chassis.pagination import PageParameters, decode_cursor, encode_cursor
 
 from .. import audit
 from ..access import (
-    GRANTEES,
     HIGHEST_ID,
     UnknownDocument,
     build_range,
@@ -26,7 +26,7 @@ from ..access import (
     get_document,
     get_grantees,
     get_preceding_id,
-    select_newest,
+    select_newest_of_all,
     select_newest_visible,
 )
 from ..database import insert_row
@@ -53,9 +53,8 @@ SELECT_STATE = select(Document.version, Document.updated_at).where(
     Document.id == bindparam("document_id")
 )
 SELECT_ANY_STATE = filter_by_grantees(SELECT_STATE, None)
-SELECT_VISIBLE_STATE = filter_by_grantees(SELECT_STATE, GRANTEES)
-SELECT_ANY_PAGE = select_newest(LISTED_COLUMNS)
-SELECT_VISIBLE_PAGE = select_newest_visible(LISTED_COLUMNS)
+SELECT_VISIBLE_STATE = filter_by_grantees(SELECT_STATE, bindparam("grantees", type_=ARRAY(Text)))
+SELECT_ANY_PAGE = select_newest_of_all(LISTED_COLUMNS)
 
 POSITION_ADAPTER: TypeAdapter[Any] = TypeAdapter(UUID)  # the last id of a page
 
@@ -151,13 +150,20 @@ def list_documents(connection: Connection, reader: User, page: PageParameters) -
     top_id = HIGHEST_ID
     if page.cursor:
         top_id = get_preceding_id(decode_cursor(POSITION_ADAPTER, page.cursor))
-    statement = SELECT_ANY_PAGE if can_see_all_documents(reader) else SELECT_VISIBLE_PAGE
+    statement = SELECT_ANY_PAGE
+    if not can_see_all_documents(reader):
+        statement = select_visible_page(len(get_grantees(reader)))
     rows = connection.execute(statement, build_range(reader, page.limit + 1, top_id)).all()
     items = [dict(zip(LISTED_FIELDS, row, strict=True)) for row in rows[: page.limit]]
     next_cursor = None
     if len(rows) > page.limit:
         next_cursor = encode_cursor(POSITION_ADAPTER, items[-1]["id"])
     return {"items": items, "next_cursor": next_cursor}
+
+
+@cache
+def select_visible_page(grantee_count: int) -> Select[Any]:
+    return select_newest_visible(LISTED_COLUMNS, grantee_count)
 
 
 def get_stats(session: Session, reader: User) -> DocumentStats:
