@@ -1,4 +1,4 @@
-"""What every process of the service does beside its requests."""
+"""The work that every process does beside its requests: extraction, cleanup, notifications."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,8 +7,8 @@ from fastapi import FastAPI
 
 from chassis.background import background_thread
 
-from .cleanup import tidy_up
-from .extraction.worker import read_next
+from .cleanup import run_cleanup
+from .extraction.worker import ExtractionWorker
 from .settings import Settings
 from .sharing.outbox import OUTBOX
 
@@ -17,11 +17,18 @@ POLL_SECONDS = 0.25
 
 @asynccontextmanager
 async def run_background_work(app: FastAPI) -> AsyncIterator[None]:
-    """Work that a process leaves unfinished is taken over by another one."""
+    """Run the work as long as the app; what this process leaves unfinished, another takes over."""
     settings: Settings = app.state.settings
+
+    def extract_next() -> bool:
+        return ExtractionWorker(app.state.settings).process_next()
+
+    def clean_up() -> bool:
+        return run_cleanup(app.state.settings)
+
     async with (
-        background_thread("extraction", read_next, POLL_SECONDS),
-        background_thread("cleanup", tidy_up, settings.cleanup_interval_seconds),
+        background_thread("extraction", extract_next, POLL_SECONDS),
+        background_thread("cleanup", clean_up, settings.cleanup_interval_seconds),
         OUTBOX.run(app, settings.communication_service_url, app.state.account, POLL_SECONDS),
     ):
         yield

@@ -3,7 +3,7 @@
 from .database import session_maker
 from .documents.trash import purge_expired
 from .files.storage import FileStorage
-from .settings import Settings, settings
+from .settings import Settings
 from .sharing.outbox import delete_dead_notices
 from .sharing.service import delete_expired_grants
 
@@ -22,7 +22,3 @@ def run_cleanup(settings: Settings) -> bool:
         with session_maker.begin() as session:
             storage.remove_if_unused(session, sha256)
     return False
-
-
-def tidy_up() -> bool:
-    return run_cleanup(settings)

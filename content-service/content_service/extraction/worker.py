@@ -32,7 +32,7 @@ from chassis.tracing import trace_context
 from ..database import session_maker
 from ..files.storage import FileStorage, StorageFailed
 from ..models import Document, Processing, Version
-from ..settings import Settings, settings
+from ..settings import Settings
 from .service import FAILED
 
 logger = logging.getLogger(__name__)
@@ -184,7 +184,3 @@ def retry_or_fail(job: Processing, error: str) -> None:
         return finish(job, FAILED, last_error=error)
     with session_maker.begin() as session:
         retry_job(session, job, error, POLICY)
-
-
-def read_next() -> bool:
-    return ExtractionWorker(settings).process_next()

@@ -1,8 +1,7 @@
-"""Tells people what was shared with them, through communication, however long that is away.
+"""Notifies users, through communication, that a document was shared with them.
 
-A notice is a row written in the transaction of the grant: they happen together or not at all, and
-nobody who shares waits for communication. It is handed over under its own id as the key, so that
-twice is once.
+A notice is a row written in the transaction of the grant, so neither exists without the other, and
+sharing works while communication is unavailable. The chassis hands the rows over.
 """
 
 from datetime import UTC, timedelta
@@ -21,17 +20,19 @@ from ..database import session_maker
 from ..models import USER_PREFIX, Document, Grant, Notice
 
 MAX_SUBJECT_CHARACTERS = 300
-DEAD_NOTICE_RETENTION = timedelta(days=7)  # what was given up, with its reason
+DEAD_NOTICE_RETENTION = timedelta(days=7)
 
 
 def queue_notice(session: Session, sharer: User, document: Document, grant: Grant) -> None:
-    """In place of what still waits to be told of an earlier grant."""
+    """Queue a notice, in place of one that still waits for an earlier grant."""
     delete_notice(session, grant)
-    who = sharer.email or "Somebody"
-    subject = f"{who} shared “{document.title}” with you"
+    sharer_name = sharer.email or "Someone"
+    subject = f"{sharer_name} shared “{document.title}” with you"
     one_line = "".join(character if character.isprintable() else " " for character in subject)
-    until = grant.expires_at and f" until {grant.expires_at.astimezone(UTC):%d %B %Y, %H:%M} UTC"
-    body = f"{who} gave you {grant.level} access to the document “{document.title}”{until or ''}."
+    until = ""
+    if grant.expires_at:
+        until = f" until {grant.expires_at.astimezone(UTC):%d %B %Y, %H:%M} UTC"
+    body = f"{sharer_name} gave you {grant.level} access to the document “{document.title}”{until}."
     texts = {"subject": one_line[:MAX_SUBJECT_CHARACTERS], "body": body}
     session.add(Notice(document_id=document.id, recipient_id=grant.user_id, **texts))
 
@@ -42,12 +43,12 @@ def delete_notice(session: Session, grant: Grant) -> None:
 
 
 def delete_dead_notices(session: Session) -> None:
-    over = Notice.run_at < func.now() - DEAD_NOTICE_RETENTION
-    session.execute(delete(Notice).where(Notice.status == DEAD, over))
+    is_old = Notice.run_at < func.now() - DEAD_NOTICE_RETENTION
+    session.execute(delete(Notice).where(Notice.status == DEAD, is_old))
 
 
 def build_notification(session: Session, notice: Notice) -> dict[str, Any] | None:
-    """None when the recipient may not see the document any more; the text names its title."""
+    """Build a request, or None when the recipient may no longer see the document and its title."""
     names = literal([USER_PREFIX + notice.recipient_id], ARRAY(Text))
     document = select(Document.id).where(Document.id == notice.document_id)
     if session.scalar(filter_by_grantees(document, names)) is None:
