@@ -1,4 +1,4 @@
-"""The running app, and people to call it as."""
+"""The running app, and users who call it."""
 
 import json
 import os
@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from sqlalchemy import update
 
+from content_service.cleanup import run_cleanup
 from content_service.database import engine
 from content_service.files.storage import MAX_UPLOAD_DURATION
 from content_service.main import app
@@ -31,7 +32,7 @@ def has_ended(processing: dict[str, Any]) -> bool:
 
 
 class Caller(TestClient):
-    """A person at the API: paths start after /api/v1."""
+    """Calls the API as a user; paths begin after /api/v1."""
 
     user_id: str
 
@@ -48,7 +49,7 @@ class Caller(TestClient):
     def share(
         self, document: dict[str, Any], other: "Caller | str", level: str = "read", **more: Any
     ) -> None:
-        """With a person, or with the role of a name."""
+        """Share with a user, or with a role by its name."""
         grantee = f"roles/{other}" if isinstance(other, str) else other.user_id
         path = f"/documents/{document['id']}/permissions/{grantee}"
         answer = self.put(path, json={"level": level, **more})
@@ -62,7 +63,7 @@ class Caller(TestClient):
         return self.get(f"/documents/{document['id']}")
 
     def process(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Asks for the text and waits for the outcome."""
+        """Request the text and wait for the outcome."""
         assert self.post(f"/documents/{document['id']}/process").status_code == 202
         return self.wait_for_outcome(document)
 
@@ -79,6 +80,7 @@ class Caller(TestClient):
 
 
 Login = Callable[..., Caller]
+ChangeSettings = Callable[..., None]
 
 
 def expect_created(response: Response) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def get_time_in_an_hour() -> str:
 
 
 def expire_grant(document: dict[str, Any], grantee: str) -> None:
-    """As if the time of the permission were over."""
+    """Make the grant expire."""
     with engine.begin() as connection:
         mine = update(Grant).where(Grant.document_id == document["id"])
         ended = mine.where(Grant.grantee == grantee)
@@ -104,7 +106,7 @@ def expire_grant(document: dict[str, Any], grantee: str) -> None:
 
 
 def make_old(*files: Path) -> None:
-    """As if they had been there for longer than any upload takes."""
+    """Make files older than any upload takes."""
     long_ago = time.time() - MAX_UPLOAD_DURATION.total_seconds() - 1
     for file in files:
         os.utime(file, (long_ago, long_ago))
@@ -112,13 +114,18 @@ def make_old(*files: Path) -> None:
 
 @contextmanager
 def replace_state(name: str, value: object) -> Iterator[None]:
-    """The running app with something else in its state."""
+    """Replace a value in the state of the running app."""
     was = getattr(app.state, name)
     setattr(app.state, name, value)
     try:
         yield
     finally:
         setattr(app.state, name, was)
+
+
+def clean_up() -> None:
+    while run_cleanup(app.state.settings):
+        pass
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -128,7 +135,7 @@ def database(migrated: Callable[[str], None]) -> None:
 
 @dataclass
 class Neighbours(httpx.AsyncBaseTransport):
-    """Identity, and a communication that keeps what it is given, once for each key."""
+    """Fakes identity, and a communication that keeps one notification per key."""
 
     identity: FakeIdentity = field(default_factory=FakeIdentity)
     notifications: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -157,7 +164,7 @@ def identity(neighbours: Neighbours) -> FakeIdentity:
 
 @pytest.fixture(scope="module")
 def client(database: None, neighbours: Neighbours) -> Iterator[TestClient]:
-    """The app, started once; nobody is logged in."""
+    """Start the app once; the client is not logged in."""
     app.state.transport = neighbours
     with TestClient(app, base_url="http://testserver/api/v1") as client:
         yield client
@@ -176,17 +183,29 @@ def login(client: TestClient, identity: FakeIdentity) -> Login:
 
 
 @pytest.fixture
+def change_settings() -> Iterator[ChangeSettings]:
+    """Change settings of the running app until the end of the test."""
+    before = app.state.settings
+
+    def change(**values: Any) -> None:
+        app.state.settings = app.state.settings.model_copy(update=values)
+
+    yield change
+    app.state.settings = before
+
+
+@pytest.fixture
 def author(login: Login) -> Caller:
     return login()
 
 
 @pytest.fixture
 def reviewer(login: Login) -> Caller:
-    """Somebody to share with."""
+    """Log in a user to share documents with."""
     return login()
 
 
 @pytest.fixture
 def stranger(login: Login) -> Caller:
-    """May work with documents, and was given access to none."""
+    """Log in a user who has access to no document."""
     return login()

@@ -23,7 +23,7 @@ def make_pdf(*pages: str) -> bytes:
 
 
 def make_encrypted_pdf(user_password: str) -> bytes:
-    """With an empty user password anybody can read it; the owner's only limits printing."""
+    """Encrypt a PDF. Without a user password everyone can read it; the owner's limits printing."""
     writer, file = PdfWriter(io.BytesIO(make_pdf("Confidential figures"))), io.BytesIO()
     writer.encrypt(user_password, "owner", algorithm="AES-256")
     writer.write(file)
@@ -64,7 +64,7 @@ def make_pptx(*titles: str, notes: str = "") -> bytes:
 
 
 def repack(content: bytes, **members: bytes) -> bytes:
-    """A zip with some of its members replaced or added."""
+    """Replace or add members of a zip."""
     file = io.BytesIO()
     packed = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
     with zipfile.ZipFile(io.BytesIO(content)) as old, packed as new:
@@ -89,7 +89,7 @@ CELL = b'<worksheet xmlns="%s"><sheetData><row><c t="inlineStr"><is><t>x' % MAIN
 
 
 def make_bomb(kind: str, size: int) -> bytes:
-    """A small file that unpacks to so many bytes."""
+    """Make a small file that unpacks to `size` bytes."""
     if kind == "pdf":
         return make_drawn_pdf(b" " * size)
     whole, part, content = {
@@ -101,7 +101,7 @@ def make_bomb(kind: str, size: int) -> bytes:
 
 
 def make_drawn_pdf(instructions: bytes) -> bytes:
-    """A PDF whose one page is drawn so."""
+    """Make a PDF of one page that is drawn with these instructions."""
     writer, file = PdfWriter(io.BytesIO(make_pdf("x"))), io.BytesIO()
     stream = DecodedStreamObject()
     stream.set_data(instructions)

@@ -1,4 +1,4 @@
-"""Who may see and do what: tried on every route that the API describes."""
+"""Access to documents, tried on every route of the API."""
 
 from typing import Any
 from uuid import uuid4
@@ -96,7 +96,9 @@ def test_without_permission_every_route_is_403(login: Login, route: tuple[str, s
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
-def test_who_may_only_read_documents_changes_none(login: Login, route: tuple[str, str]) -> None:
+def test_a_user_who_may_only_read_documents_changes_none(
+    login: Login, route: tuple[str, str]
+) -> None:
     viewer = login("documents:read")
 
     response = call_route(viewer, route, str(uuid4()), str(uuid4()))
@@ -106,7 +108,7 @@ def test_who_may_only_read_documents_changes_none(login: Login, route: tuple[str
 
 
 @pytest.mark.parametrize("route", DOCUMENT_ROUTES, ids=str)
-def test_a_stranger_is_told_the_same_as_about_a_document_that_never_was(
+def test_a_stranger_gets_the_same_response_as_for_an_unknown_document(
     author: Caller, stranger: Caller, route: tuple[str, str]
 ) -> None:
     document = prepare_document(author, route)
@@ -135,19 +137,19 @@ def test_a_stranger_finds_nothing_in_lists_and_search(author: Caller, stranger: 
 
 @pytest.mark.parametrize("route", DOCUMENT_ROUTES, ids=str)
 @pytest.mark.parametrize("level", ROUTES_BY_LEVEL)
-def test_each_level_opens_its_routes_and_no_other(
+def test_each_level_allows_its_routes_and_no_other(
     author: Caller, reviewer: Caller, login: Login, level: str, route: tuple[str, str]
 ) -> None:
-    # What can be taken away: the permissions of somebody and of a role, and a link.
-    somebody = login(roles=("auditor",))
-    shares = ((reviewer, level), (somebody, "read"), ("auditor", "read"))
+    # Something to revoke: the permissions of a user and of a role, and a link.
+    other = login(roles=("auditor",))
+    shares = ((reviewer, level), (other, "read"), ("auditor", "read"))
     document = prepare_document(author, route, *shares)
     link = {"id": ""}
     if route not in TRASH_ROUTES:
         links = f"/documents/{document['id']}/share-links"
         link = expect_created(author.post(links, json={"policy": "latest"}))
 
-    response = call_route(reviewer, route, document["id"], somebody.user_id, link["id"])
+    response = call_route(reviewer, route, document["id"], other.user_id, link["id"])
 
     assert (response.status_code < 300) == (route in ROUTES_BY_LEVEL[level]), response.text
     if route not in ROUTES_BY_LEVEL[level]:
@@ -155,7 +157,7 @@ def test_each_level_opens_its_routes_and_no_other(
         assert (response.status_code, response.json()["code"]) == refusal
 
 
-def test_who_may_do_everything_sees_every_document(author: Caller, login: Login) -> None:
+def test_an_administrator_sees_every_document(author: Caller, login: Login) -> None:
     document = author.create(title="Seen by an administrator")
     admin = login("*")
 
@@ -165,7 +167,9 @@ def test_who_may_do_everything_sees_every_document(author: Caller, login: Login)
     assert admin.delete(f"/documents/{document['id']}").status_code == 204
 
 
-def test_a_service_for_somebody_sees_what_they_see(author: Caller, login: Login) -> None:
+def test_a_service_that_acts_for_a_user_sees_what_the_user_sees(
+    author: Caller, login: Login
+) -> None:
     document = author.create()
     delegate = login(user_id=author.user_id, actor="workflow-service")
     service = login(roles=("service",))

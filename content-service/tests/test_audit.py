@@ -10,7 +10,9 @@ from .conftest import Caller, Login, expect_created
 from .test_access import DOCUMENT_ROUTES, TRASH_ROUTES, call_route, prepare_document
 
 
-def test_every_act_is_recorded_with_its_actor_and_trace(author: Caller, reviewer: Caller) -> None:
+def test_every_action_is_recorded_with_its_actor_and_trace(
+    author: Caller, reviewer: Caller
+) -> None:
     document = author.create()
     path = f"/documents/{document['id']}"
     author.share(document, reviewer, "write")
@@ -34,24 +36,24 @@ def test_every_act_is_recorded_with_its_actor_and_trace(author: Caller, reviewer
 
 
 @pytest.mark.parametrize("route", DOCUMENT_ROUTES, ids=str)
-def test_every_act_leaves_one_entry_and_to_look_leaves_none(
+def test_every_action_leaves_one_entry_and_reading_leaves_none(
     author: Caller, login: Login, route: tuple[str, str]
 ) -> None:
-    somebody, admin = login(roles=("auditor",)), login("*")
-    document = prepare_document(author, route, (somebody, "write"), ("auditor", "write"))
+    other, admin = login(roles=("auditor",)), login("*")
+    document = prepare_document(author, route, (other, "write"), ("auditor", "write"))
     path, link = f"/documents/{document['id']}", {"id": ""}
     if route not in TRASH_ROUTES:
         link = expect_created(author.post(f"{path}/share-links", json={"policy": "latest"}))
     before = admin.get(f"{path}/audit").json()["items"]
 
-    response = call_route(author, route, document["id"], somebody.user_id, link["id"])
+    response = call_route(author, route, document["id"], other.user_id, link["id"])
 
     assert response.status_code < 300, response.text
     new = len(admin.get(f"{path}/audit").json()["items"]) - len(before)
     assert new == (route[0] != "GET" or route[1].endswith("/download"))
 
 
-def test_a_service_that_acts_for_somebody_is_named(author: Caller, login: Login) -> None:
+def test_a_service_that_acts_for_a_user_is_named(author: Caller, login: Login) -> None:
     document = author.create()
     workflow = login(user_id=author.user_id, actor="workflow-service")
 
@@ -61,7 +63,7 @@ def test_a_service_that_acts_for_somebody_is_named(author: Caller, login: Login)
     assert (newest["actor_id"], newest["acting_service"]) == (author.user_id, "workflow-service")
 
 
-def test_a_refused_act_leaves_no_entry(author: Caller) -> None:
+def test_a_refused_action_leaves_no_entry(author: Caller) -> None:
     document = author.create()
     author.change(document, title="Second")
 

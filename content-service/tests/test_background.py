@@ -1,4 +1,4 @@
-"""The threads of a process, and what they leave when it stops."""
+"""Background work ends with its process."""
 
 from fastapi.testclient import TestClient
 

@@ -1,4 +1,4 @@
-"""The same for many documents, each with its own outcome."""
+"""One action on many documents, each with its own outcome."""
 
 from typing import Any
 from uuid import uuid4
@@ -16,7 +16,7 @@ def bulk(caller: Caller, action: str, ids: list[str], **more: Any) -> dict[str, 
     return found
 
 
-def test_of_a_hundred_the_forbidden_ones_fail_alone(author: Caller, reviewer: Caller) -> None:
+def test_only_the_forbidden_ones_of_a_hundred_fail(author: Caller, reviewer: Caller) -> None:
     mine = [author.create(title=f"Mine {n}")["id"] for n in range(97)]
     readable, invisible = reviewer.create(), reviewer.create()
     reviewer.share(readable, author)
@@ -37,7 +37,7 @@ def test_of_a_hundred_the_forbidden_ones_fail_alone(author: Caller, reviewer: Ca
     assert reviewer.read(readable).status_code == reviewer.read(invisible).status_code == 200
 
 
-def test_what_was_deleted_is_restored(author: Caller) -> None:
+def test_deleted_documents_are_restored(author: Caller) -> None:
     ids = [author.create()["id"] for _ in range(3)]
     bulk(author, "delete", ids)
 
@@ -69,9 +69,7 @@ def test_tags_are_added_as_a_new_version(author: Caller) -> None:
      ("document_ids.0", {"document_ids": ["x"]}), ("tags.0", {"tags": [""]}),
      ("tags", {"action": "tag"}), ("tags", {"tags": ["a"]})],
 )  # fmt: skip
-def test_a_request_that_makes_no_sense_is_422(
-    author: Caller, field: str, change: dict[str, Any]
-) -> None:
+def test_an_invalid_request_is_422(author: Caller, field: str, change: dict[str, Any]) -> None:
     request = {"action": "delete", "document_ids": [str(uuid4())], **change}
 
     response = author.post("/documents/bulk", json=request)

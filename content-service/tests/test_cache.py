@@ -1,4 +1,4 @@
-"""The read cache: used when it is right, and never when it is not."""
+"""The read cache is used when it is current, and never otherwise."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -57,14 +57,16 @@ def test_a_change_is_seen_although_redis_has_the_old_text(
 
     author.change(document, body="new")
     assert author.read(document).json()["body"] == "new"
-    store.set(get_key(document), late)  # a reader who was slow to fill it
+    store.set(get_key(document), late)  # as a slow reader fills it
 
     response = author.read(document)
     assert (response.json()["body"], response.headers["ETag"]) == ("new", '"2"')
 
 
-def test_a_version_number_that_came_twice_is_told_apart(author: Caller, store: redis.Redis) -> None:
-    """As after a restore of the database from a backup, with Redis as it was."""
+def test_a_version_number_that_is_reused_is_not_mixed_up(
+    author: Caller, store: redis.Redis
+) -> None:
+    """The database was restored from a backup, and Redis was not."""
     document = author.create(body="lost")
     author.read(document)
 
@@ -77,7 +79,7 @@ def test_a_version_number_that_came_twice_is_told_apart(author: Caller, store: r
     assert "2001-01-01" not in get_entry(store, document)
 
 
-def test_what_is_in_redis_is_only_for_those_who_may_see_it(
+def test_a_cached_document_is_shown_only_to_users_who_may_see_it(
     author: Caller, reviewer: Caller, stranger: Caller, store: redis.Redis
 ) -> None:
     document = author.create()
@@ -93,7 +95,7 @@ def test_what_is_in_redis_is_only_for_those_who_may_see_it(
     assert store.exists(get_key(document))
 
 
-def test_who_may_not_see_it_does_not_even_make_redis_be_asked(
+def test_redis_is_not_read_for_a_user_who_may_not_see_the_document(
     author: Caller, stranger: Caller, store: redis.Redis
 ) -> None:
     document = author.create()
@@ -108,7 +110,7 @@ def test_who_may_not_see_it_does_not_even_make_redis_be_asked(
 
 
 @pytest.mark.parametrize("junk", ["", "\n", "1", "1 \n{}", "null", "{}", "é" * 100])
-def test_junk_in_redis_is_no_answer(author: Caller, store: redis.Redis, junk: str) -> None:
+def test_junk_in_redis_is_ignored(author: Caller, store: redis.Redis, junk: str) -> None:
     document = author.create()
     store.set(get_key(document), junk)
 
@@ -116,7 +118,7 @@ def test_junk_in_redis_is_no_answer(author: Caller, store: redis.Redis, junk: st
     assert author.read(document).json() == document
 
 
-def test_without_redis_reads_go_on(author: Caller) -> None:
+def test_reads_work_without_redis(author: Caller) -> None:
     document = author.create(body="first")
     author.read(document)
 

@@ -1,4 +1,4 @@
-"""The connections to the database."""
+"""Timeouts of the connections to the database."""
 
 import os
 import socket
@@ -6,7 +6,7 @@ import socket
 from content_service.database import engine
 
 
-def test_a_database_that_says_nothing_any_more_is_given_up_in_ten_seconds() -> None:
+def test_a_connection_to_a_silent_database_times_out_in_ten_seconds() -> None:
     with engine.connect() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None

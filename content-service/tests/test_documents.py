@@ -71,7 +71,7 @@ def test_change_document_makes_a_new_version(author: Caller) -> None:
 
 
 @pytest.mark.parametrize("etag", ['"1"', 'W/"2"', "2", "*", '"1", "3"', "", "é"])
-def test_a_stale_change_is_refused_and_told_the_current_etag(author: Caller, etag: str) -> None:
+def test_a_stale_change_is_refused_with_the_current_etag(author: Caller, etag: str) -> None:
     document = author.create()
     author.change(document, title="Second")
 
@@ -127,12 +127,12 @@ def test_of_fifty_parallel_writers_every_accepted_version_is_there(author: Calle
     versions = [author.get(f"{path}/{n + 1}").json() for n in range(len(accepted) + 1)]
     assert author.get(f"{path}/{len(accepted) + 2}").status_code == 404
     assert sorted(version["body"] for version in versions) == sorted(["", *accepted])
-    # Each was made from the one before: nobody overwrote what they had not seen.
+    # Each was made from the one before: no writer overwrote what they had not seen.
     for before, after in pairwise(version["body"].split() for version in versions):
         assert after[:-1] == before
 
 
-def test_a_deleted_document_is_gone_for_everybody(author: Caller, reviewer: Caller) -> None:
+def test_a_deleted_document_is_gone_for_everyone(author: Caller, reviewer: Caller) -> None:
     document = author.create(title="Ephemeral")
     author.share(document, reviewer)
 
@@ -179,7 +179,7 @@ def test_create_document_names_the_field_that_is_wrong(
     assert field in [error["field"] for error in response.json()["errors"]]
 
 
-def test_change_document_refuses_what_makes_no_sense(author: Caller) -> None:
+def test_change_document_refuses_invalid_changes(author: Caller) -> None:
     document = author.create()
 
     for changes in ({}, {"title": None}, {"title": ""}, {"version": 7}, {"body": "\x00"}):
@@ -188,7 +188,7 @@ def test_change_document_refuses_what_makes_no_sense(author: Caller) -> None:
 
 
 @pytest.mark.parametrize("title", ["日本語 🦀", "‮gnitirw‬", "à" * 200, "<script>alert(1)</script>"])
-def test_any_text_comes_back_as_it_was(author: Caller, title: str) -> None:
+def test_any_text_is_returned_unchanged(author: Caller, title: str) -> None:
     document = author.create(title=title, body=title * 10, tags=[title[:50]])
 
     found = author.read(document).json()
@@ -203,7 +203,7 @@ def test_a_body_over_the_limit_is_413(author: Caller) -> None:
     assert response.headers["Content-Type"] == "application/problem+json"
 
 
-def test_an_id_that_is_none_is_422_and_one_of_nothing_404(author: Caller) -> None:
+def test_an_invalid_id_is_422_and_an_unknown_one_404(author: Caller) -> None:
     for wrong in ("none", "1", "%00", "../../health", "00000000-0000-0000-0000-00000000000g"):
         assert author.get(f"/documents/{wrong}").status_code in (404, 422)
     assert author.get(f"/documents/{uuid4()}").json()["code"] == "UnknownDocument"

@@ -1,4 +1,4 @@
-"""What somebody can really do with a document, and why: said, and then tried."""
+"""Effective permissions, compared with what happens when the user tries."""
 
 from itertools import product
 from typing import Any
@@ -63,7 +63,7 @@ def test_the_sources_of_a_permission_are_named(author: Caller, login: Login) -> 
     assert [(s["source"], s["level"]) for s in own["sources"]] == [("owner", "manage")]
 
 
-def test_everybody_may_ask_for_themselves_and_managers_for_others(
+def test_users_may_ask_about_themselves_and_managers_about_others(
     author: Caller, reviewer: Caller, stranger: Caller
 ) -> None:
     document = author.create()

@@ -1,4 +1,4 @@
-"""What is read out of files: every word that is seen in them, once and whole."""
+"""The extractor finds every visible word of a file, once and whole."""
 
 import io
 
@@ -45,7 +45,7 @@ def save_to_bytes(document: "docx.document.Document | pptx.presentation.Presenta
 
 
 def make_docx_with_xml(xml: str, text: str = "") -> bytes:
-    """A Word file with these elements in its body."""
+    """Make a Word file with these elements in its body."""
     document = docx.Document()
     inner = PARAGRAPH.format(text)
     element = parse_xml(xml.format(ns=nsdecls("w"), inner=inner))
@@ -76,7 +76,7 @@ def test_a_word_in_two_runs_of_a_slide_is_one_word(author: Caller) -> None:
         ("", ""),
     ],
 )
-def test_of_a_page_only_blocks_keep_words_apart(author: Caller, page: str, text: str) -> None:
+def test_only_block_elements_of_a_page_separate_words(author: Caller, page: str, text: str) -> None:
     assert extract_text(author, f"<!doctype html>{page}".encode()) == text
 
 
@@ -89,7 +89,7 @@ def test_a_merged_cell_is_read_once(author: Caller) -> None:
     assert extract_text(author, save_to_bytes(document)) == "merged\nalone"
 
 
-def test_what_is_in_a_content_control_is_read(author: Caller) -> None:
+def test_the_text_of_a_content_control_is_read(author: Caller) -> None:
     assert extract_text(author, make_docx_with_xml(CONTROL, "filled in")) == "filled in"
 
 

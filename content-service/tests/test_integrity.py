@@ -1,4 +1,4 @@
-"""Whether the stored files are what they were."""
+"""The check of stored files for damage and loss."""
 
 from typing import Any
 from uuid import uuid4
@@ -15,7 +15,7 @@ def operator(login: Login) -> Caller:
 
 
 def check_all_files(operator: Caller, limit: int = 100) -> dict[str, dict[str, Any]]:
-    """Every fault that a whole scan finds, by checksum."""
+    """Check all files and return the faults by checksum."""
     found: dict[str, dict[str, Any]] = {}
     cursor = ""
     while True:
@@ -28,7 +28,7 @@ def check_all_files(operator: Caller, limit: int = 100) -> dict[str, dict[str, A
 
 
 @pytest.mark.parametrize("limit", [100, 1])
-def test_a_flipped_byte_and_a_lost_file_are_named(
+def test_a_flipped_byte_and_a_lost_file_are_reported(
     author: Caller, operator: Caller, limit: int
 ) -> None:
     intact, flipped, lost = (author.upload(f"unique {uuid4()}".encode()) for _ in range(3))
@@ -58,7 +58,7 @@ def test_uploading_the_file_again_repairs_it(author: Caller, operator: Caller) -
     assert author.get(f"/documents/{document['id']}/download").content == content
 
 
-def test_only_who_may_see_everything_may_ask(author: Caller) -> None:
+def test_only_administrators_may_check_the_files(author: Caller) -> None:
     response = author.get("/integrity")
 
     assert response.status_code == 403

@@ -1,4 +1,4 @@
-"""The service as a process of its own: what it takes, and what it leaves when it is killed."""
+"""The service as a separate process: its memory, and what is left when it is killed."""
 
 import hashlib
 import os
@@ -32,8 +32,8 @@ from .files import make_pdf
 LARGE_FILE_BYTES = 200 * 1024**2
 MAX_MEMORY_BYTES = 64 * 1024**2
 
-# The service with a person whose token is their id, and a communication that notes the keys of
-# what it takes, and answers only from the second time on.
+# The service with a user whose token is their id, and a communication that writes down the key of
+# each notification and answers only from the second one on.
 SERVER = """
 import asyncio, sys
 from pathlib import Path
@@ -63,7 +63,7 @@ uvicorn.run(app, port=int(port), log_config=None)
 
 
 class Server:
-    """A content service with a database and files of its own, which can be killed."""
+    """Runs a content service with its own database and files, which can be killed."""
 
     def __init__(self, servers: TemporaryServers) -> None:
         content = next(service for service in SERVICES if service.short == "content")
@@ -96,7 +96,7 @@ class Server:
         stop_child(self.process)
 
     def end_leases(self, queue: type[Processing | Notice]) -> None:
-        """As if the time of what was claimed had run out."""
+        """Make the lease of the claimed row expire."""
         engine = create_engine(self.database.replace("postgresql://", "postgresql+psycopg2://"))
         with engine.begin() as connection:
             row = update(queue).where(queue.status == "running")
@@ -104,7 +104,7 @@ class Server:
         engine.dispose()
 
     def get_memory(self, name: str) -> int:
-        """Bytes: VmRSS is what the process has, VmHWM the most it ever had."""
+        """Return bytes: VmRSS is the current memory of the process, VmHWM its peak."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition(f"{name}:")[2].split()[0]) * 1024
 
@@ -148,7 +148,7 @@ def test_a_file_of_200_megabytes_takes_no_memory(server: Server) -> None:
         assert server.client.delete(f"/{place}/{response.json()['id']}").status_code == 204
 
 
-def test_a_service_killed_while_files_come_in_has_each_with_its_row(server: Server) -> None:
+def test_a_service_killed_during_uploads_has_each_file_with_its_row(server: Server) -> None:
     accepted = []
 
     def upload_until_it_dies() -> None:
@@ -180,7 +180,7 @@ def test_a_service_killed_while_files_come_in_has_each_with_its_row(server: Serv
         return {path.name for path in server.files.iterdir() if path.is_file()}
 
     make_old(*(server.files / name for name in stored()))
-    wait_until(lambda: named == stored(), "the sweep")
+    wait_until(lambda: named == stored(), "the cleanup")
 
 
 def test_work_of_a_killed_service_is_done_once_by_the_next(server: Server) -> None:
@@ -201,18 +201,18 @@ def test_work_of_a_killed_service_is_done_once_by_the_next(server: Server) -> No
     assert (processing()["attempts"], processing()["page_count"]) == (2, 600)
 
 
-def test_who_is_killed_while_telling_tells_again_under_the_same_key(server: Server) -> None:
-    """So that communication, which takes a key once, has told the person once."""
+def test_a_killed_service_sends_the_notice_again_under_the_same_key(server: Server) -> None:
+    """Communication accepts a key once, so the user gets one notification."""
     document = server.upload(b"shared").json()
     path = f"/documents/{document['id']}/permissions/{server.reader}"
     told = server.folder / "told"
 
     assert server.client.put(path, json={"level": "read"}).status_code == 200
-    wait_until(told.exists, "communication to be told")
+    wait_until(told.exists, "the notification")
     server.kill()
     server.end_leases(Notice)
     server.start()
 
-    wait_until(lambda: len(told.read_text().split()) == 2, "communication to be told again")
+    wait_until(lambda: len(told.read_text().split()) == 2, "the second notification")
     first, second = told.read_text().split()
     assert first == second

@@ -1,4 +1,4 @@
-"""The person shared with is told: once, for certain, and without anybody waiting for it."""
+"""Users are notified of shares exactly once, and sharing never waits for that."""
 
 import time
 from collections.abc import Callable
@@ -10,11 +10,10 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from content_service.cleanup import tidy_up
 from content_service.database import engine
 from content_service.models import Notice
 
-from .conftest import Caller, Login, Neighbours, expire_grant, get_time_in_an_hour
+from .conftest import Caller, Login, Neighbours, clean_up, expire_grant, get_time_in_an_hour
 
 
 def wait_until(found: Callable[[], Any]) -> Any:
@@ -23,7 +22,7 @@ def wait_until(found: Callable[[], Any]) -> Any:
         if result := found():
             return result
         time.sleep(0.05)
-    raise AssertionError("it never came")
+    raise AssertionError("still waiting after 20 seconds")
 
 
 def list_notices(document: dict[str, Any]) -> list[Notice]:
@@ -36,7 +35,7 @@ def list_dead_notices(document: dict[str, Any]) -> list[Notice]:
 
 
 def make_due(document: dict[str, Any]) -> None:
-    """As if the pause between two attempts were over."""
+    """End the pause before the next attempt."""
     with engine.begin() as connection:
         mine = update(Notice).where(Notice.document_id == document["id"])
         connection.execute(mine.values(run_at=datetime.now(UTC) - timedelta(hours=1)))
@@ -48,7 +47,7 @@ def communication(neighbours: Neighbours) -> Any:
     neighbours.answer = 202
 
 
-def test_the_person_shared_with_is_told(
+def test_a_user_is_notified_of_a_share(
     author: Caller, reviewer: Caller, neighbours: Neighbours
 ) -> None:
     document = author.create(title="Closing the\nmill race")
@@ -62,7 +61,7 @@ def test_the_person_shared_with_is_told(
     wait_until(lambda: not list_notices(document))
 
 
-def test_nobody_is_told_twice_of_the_same(
+def test_the_same_grant_notifies_only_once(
     author: Caller, reviewer: Caller, neighbours: Neighbours
 ) -> None:
     document = author.create()
@@ -77,7 +76,7 @@ def test_nobody_is_told_twice_of_the_same(
     assert len(neighbours.notifications_for(reviewer)) == 2
 
 
-def test_a_share_waits_for_nobody_and_nothing_is_lost_while_communication_is_away(
+def test_sharing_works_and_no_notice_is_lost_while_communication_is_down(
     author: Caller, reviewer: Caller, communication: Neighbours
 ) -> None:
     communication.answer = 503
@@ -94,7 +93,7 @@ def test_a_share_waits_for_nobody_and_nothing_is_lost_while_communication_is_awa
     wait_until(lambda: not list_notices(document))
 
 
-def test_what_died_half_way_is_told_under_the_same_key(
+def test_an_interrupted_notice_is_sent_again_under_the_same_key(
     author: Caller, reviewer: Caller, communication: Neighbours
 ) -> None:
     communication.answer = 503
@@ -110,7 +109,7 @@ def test_what_died_half_way_is_told_under_the_same_key(
     assert len(communication.notifications_for(reviewer)) == 1
 
 
-def test_who_lost_the_permission_again_is_not_told(
+def test_a_user_who_lost_the_permission_is_not_notified(
     author: Caller, reviewer: Caller, communication: Neighbours
 ) -> None:
     communication.answer = 503
@@ -123,7 +122,7 @@ def test_who_lost_the_permission_again_is_not_told(
 
 
 @pytest.mark.parametrize("end", ["its time is over", "it is in the trash"])
-def test_who_may_no_longer_see_the_document_is_not_told(
+def test_a_user_who_may_no_longer_see_the_document_is_not_notified(
     author: Caller, reviewer: Caller, communication: Neighbours, end: str
 ) -> None:
     communication.answer = 503
@@ -142,7 +141,7 @@ def test_who_may_no_longer_see_the_document_is_not_told(
     assert communication.notifications_for(reviewer) == []
 
 
-def test_what_communication_calls_wrong_rests_with_its_reason(
+def test_a_notice_that_communication_rejects_is_dead_with_the_reason(
     author: Caller, reviewer: Caller, communication: Neighbours
 ) -> None:
     communication.answer = 422
@@ -154,7 +153,7 @@ def test_what_communication_calls_wrong_rests_with_its_reason(
     assert notice.last_error == "as the test wants it"
 
 
-def test_what_rests_is_swept_up_after_a_week(
+def test_dead_notices_are_deleted_after_a_week(
     author: Caller, reviewer: Caller, communication: Neighbours
 ) -> None:
     communication.answer = 422
@@ -166,13 +165,12 @@ def test_what_rests_is_swept_up_after_a_week(
             age = datetime.now(UTC) - timedelta(days=days)
             connection.execute(update(Notice).filter_by(id=notice.id).values(run_at=age))
 
-    while tidy_up():
-        pass
+    clean_up()
 
     assert (len(list_notices(old)), len(list_notices(new))) == (0, 1)
 
 
-def test_a_refused_share_tells_nobody(
+def test_a_refused_share_notifies_no_one(
     author: Caller, reviewer: Caller, login: Login, neighbours: Neighbours
 ) -> None:
     document = author.create()

@@ -1,27 +1,17 @@
-"""Processing: the text of a document, or the reason why there is none."""
+"""Processing: the text of a document, or the reason of a failure."""
 
 import io
 import re
-import time
 import zipfile
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from urllib.parse import urlsplit
-from uuid import uuid4
 
-import psutil
 import pytest
 from httpx2 import Response
 from sqlalchemy import update
-from sqlalchemy.orm import Session
 
 from content_service.database import engine
-from content_service.extraction import worker
-from content_service.models import Document, Processing
-from content_service.settings import settings
+from content_service.models import Document
 
-from .conftest import Caller
+from .conftest import Caller, ChangeSettings
 from .files import (
     make_bomb,
     make_docx,
@@ -34,7 +24,7 @@ from .files import (
 )
 
 
-def test_nobody_asked_is_404(author: Caller) -> None:
+def test_a_document_that_was_never_processed_is_404(author: Caller) -> None:
     document = author.create()
 
     response = author.get(f"/documents/{document['id']}/processing")
@@ -143,9 +133,9 @@ def test_a_file_that_cannot_be_read_fails_with_the_reason(
 
 @pytest.mark.parametrize("kind", ["docx", "xlsx", "pptx", "pdf"])
 def test_a_bomb_takes_nothing_down(
-    author: Caller, kind: str, monkeypatch: pytest.MonkeyPatch
+    author: Caller, kind: str, change_settings: ChangeSettings
 ) -> None:
-    monkeypatch.setattr(settings, "extraction_memory_bytes", 200 * 1024**2)
+    change_settings(extraction_memory_bytes=200 * 1024**2)
     content = make_bomb(kind, 200 * 1024**2)
     assert len(content) < 2 * 1024**2
 
@@ -175,64 +165,11 @@ def test_a_sheet_that_claims_a_billion_cells_is_only_as_large_as_it_is(author: C
      ("Le bief du moulin a été fermé à cause de ce qu'il coûte", "fr"),
      ("", None)],
 )  # fmt: skip
-def test_the_language_is_told(author: Caller, text: str, language: str | None) -> None:
+def test_the_language_is_detected(author: Caller, text: str, language: str | None) -> None:
     assert author.process(author.create(body=text))["language"] == language
 
 
-def test_a_reader_that_was_killed_is_started_again(author: Caller) -> None:
-    document = author.upload(
-        make_pdf(*[f"Page {number} of a long report" for number in range(600)])
-    )
-    author.post(f"/documents/{document['id']}/process")
-
-    wait_for_extractor().kill()
-
-    done = author.wait_for_outcome(document)
-    assert (done["status"], done["attempts"], done["page_count"]) == ("done", 2, 600)
-
-
-def wait_for_extractor() -> psutil.Process:
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        for child in psutil.Process().children():
-            with suppress(psutil.NoSuchProcess):
-                if any(part.endswith("extractor.py") for part in child.cmdline()):
-                    return child
-    raise AssertionError("no reader was started")
-
-
-def test_a_file_that_takes_too_long_is_given_up(
-    author: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(settings, "extraction_seconds", 0.01)
-
-    failed = author.process(author.upload(make_pdf("slow")))
-
-    assert (failed["status"], failed["error"]) == ("failed", "reading it takes over 0.01 seconds")
-
-
-def test_a_file_with_too_much_text_is_given_up(
-    author: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(settings, "extraction_characters", 1000)
-
-    failed = author.process(author.upload(b"word " * 300))
-
-    assert (failed["status"], failed["error"]) == ("failed", "the file holds too much text")
-
-
-def test_a_damaged_file_is_noticed(author: Caller) -> None:
-    document = author.upload(f"unique {uuid4()}".encode())
-    path = Path(urlsplit(settings.storage_url).path) / document["sha256"]
-    path.write_bytes(b"one flipped bit")
-
-    failed = author.process(document)
-
-    assert failed["status"] == "failed"
-    assert "checksum" in failed["error"]
-
-
-def test_asking_twice_processes_once(author: Caller) -> None:
+def test_two_requests_process_a_document_once(author: Caller) -> None:
     document = author.upload(make_pdf("Once"))
     first = author.process(document)
 
@@ -242,7 +179,7 @@ def test_asking_twice_processes_once(author: Caller) -> None:
     assert second.json() == first
 
 
-def test_an_answer_that_was_kept_is_for_who_may_still_see_the_document(
+def test_a_stored_response_is_only_for_users_who_may_still_see_the_document(
     author: Caller, reviewer: Caller
 ) -> None:
     document = author.create(body="For a while")
@@ -260,17 +197,6 @@ def test_an_answer_that_was_kept_is_for_who_may_still_see_the_document(
 
     refused = ask()
     assert (refused.status_code, refused.json()["code"]) == (404, "UnknownDocument")
-
-
-def test_what_failed_can_be_tried_again(author: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    document = author.upload(make_pdf("Again"))
-    with monkeypatch.context() as hurried:
-        hurried.setattr(settings, "extraction_seconds", 0.01)
-        assert author.process(document)["status"] == "failed"
-
-    again = author.process(document)
-
-    assert (again["status"], again["text"].strip(), again["error"]) == ("done", "Again", None)
 
 
 def test_the_same_content_is_not_read_again_for_a_new_version(author: Caller) -> None:
@@ -297,73 +223,8 @@ def test_a_result_is_stale_when_the_document_moved_on(author: Caller) -> None:
     assert (new["version"], new["stale"], new["word_count"]) == (2, False, 2)
 
 
-def test_work_that_died_with_its_process_is_taken_up_again(author: Caller) -> None:
-    """As a killed service leaves it: claimed, once tried, and its lease has run out."""
-    document = author.upload(make_pdf("Survivor"))
-    author.process(document)
-    abandon_job(document["id"], attempts=1)
-
-    done = author.wait_for_outcome(document)
-
-    assert (done["status"], done["attempts"], done["text"].strip()) == ("done", 2, "Survivor")
-
-
-def test_work_that_died_with_its_process_each_time_is_given_up(author: Caller) -> None:
-    document = author.upload(make_pdf("Killer"))
-    author.process(document)
-    abandon_job(document["id"], attempts=worker.POLICY.max_attempts)
-
-    failed = author.wait_for_outcome(document)
-
-    assert (failed["status"], failed["error"]) == (
-        "failed",
-        "the service stopped each time while it read the file",
-    )
-    assert failed["attempts"] == worker.POLICY.max_attempts
-    assert failed["finished_at"]
-    assert author.process(document)["status"] == "done"
-
-
-def test_what_takes_longer_than_its_lease_stays_with_its_worker(
-    author: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker, "LEASE", timedelta(seconds=3))
-    document = author.upload(
-        make_pdf(*[f"Page {number} of a long report" for number in range(600)])
-    )
-    author.post(f"/documents/{document['id']}/process")
-    reader = wait_for_extractor()
-    reader.suspend()
-
-    time.sleep(4)
-    worker.read_next()  # another one, who takes what is abandoned
-    reader.resume()
-
-    done = author.wait_for_outcome(document)
-    assert (done["status"], done["attempts"]) == ("done", 1)
-
-
-def abandon_job(document_id: str, attempts: int) -> None:
-    over = datetime.now(UTC) - timedelta(seconds=1)
-    left = {"status": "running", "lease_until": over, "attempts": attempts}
-    with Session(engine) as session, session.begin():
-        row = update(Processing).filter_by(document_id=document_id)
-        session.execute(row.values(**left, text=None, word_count=None))
-
-
-def test_a_lost_file_is_tried_again_before_it_fails(author: Caller) -> None:
-    document = author.upload(f"unique {uuid4()}".encode())
-    (Path(urlsplit(settings.storage_url).path) / document["sha256"]).unlink()
-    author.post(f"/documents/{document['id']}/process")
-
-    found = author.wait_for_outcome(document, wanted=lambda found: found["attempts"] == 2)
-
-    assert found["status"] in ("queued", "running")
-    assert found["error"] == "The file storage does not give this file now"
-
-
-def test_what_was_restored_while_it_was_read_is_found_once_it_is_asked_for(author: Caller) -> None:
-    """Neither the restoring nor the reading then saw what the other did."""
+def test_a_version_restored_while_it_was_extracted_is_found_after_a_request(author: Caller) -> None:
+    """Neither the restore nor the extraction saw the other's change."""
     document = author.upload(make_pdf("Headrace and tailrace"))
     author.process(document)
     with engine.begin() as connection:

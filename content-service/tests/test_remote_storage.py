@@ -1,4 +1,4 @@
-"""A store that is reached through a library of its own, and what that may raise."""
+"""Failures of a remote store, whose library raises exceptions of its own."""
 
 from collections.abc import Iterator
 from errno import EIO
@@ -10,17 +10,15 @@ import fsspec  # type: ignore[import-untyped]
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
-from content_service.settings import settings
-
-from .conftest import Caller, Login
+from .conftest import Caller, ChangeSettings, Login
 
 
 class DriverError(Exception):
-    """As botocore's: no OSError."""
+    """Stands for an error of botocore, which is no OSError."""
 
 
 class Store(MemoryFileSystem):  # type: ignore[misc]
-    """In memory; away, or with bad blocks, as long as a test wants it so."""
+    """Keeps files in memory; a test can make it fail or damage its blocks."""
 
     protocol = "store"
     failure: Exception | None = None
@@ -49,15 +47,15 @@ fsspec.register_implementation("store", Store)
 
 
 @pytest.fixture(autouse=True)
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Store]]:
-    monkeypatch.setattr(settings, "storage_url", "store://bucket/files")
+def store(change_settings: ChangeSettings) -> Iterator[type[Store]]:
+    change_settings(storage_url="store://bucket/files")
     yield Store
     Store.failure = None
     Store.bad_blocks.clear()
 
 
 @pytest.mark.parametrize("failure", [DriverError("no route to host"), TimeoutError(), OSError()])
-def test_a_store_that_is_away_is_503_and_leaves_nothing(
+def test_an_unreachable_store_is_503_and_leaves_nothing(
     author: Caller, login: Login, store: type[Store], failure: Exception
 ) -> None:
     document = author.upload(f"unique {uuid4()}".encode())
@@ -75,7 +73,7 @@ def test_a_store_that_is_away_is_503_and_leaves_nothing(
     assert [item["id"] for item in author.get("/documents").json()["items"]] == [document["id"]]
 
 
-def test_a_file_that_cannot_be_read_any_more_is_named_as_damaged(
+def test_an_unreadable_file_is_reported_as_damaged(
     author: Caller, login: Login, store: type[Store]
 ) -> None:
     document = author.upload(f"unique {uuid4()}".encode())

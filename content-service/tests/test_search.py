@@ -1,17 +1,30 @@
 """Search over titles and texts."""
 
 import itertools
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from content_service import search
+from content_service.api.search import get_window_size
 from content_service.database import engine
+from content_service.main import app
 from content_service.models import Document
 
 from .conftest import Caller
+
+SetWindowSize = Callable[[int], None]
+
+
+@pytest.fixture
+def set_window_size() -> Iterator[SetWindowSize]:
+    def set_size(size: int) -> None:
+        app.dependency_overrides[get_window_size] = lambda: size
+
+    yield set_size
+    app.dependency_overrides.clear()
 
 
 def search_documents(caller: Caller, words: str, **filters: Any) -> list[dict[str, Any]]:
@@ -70,10 +83,10 @@ def read_pages(caller: Caller, words: str, limit: int) -> list[list[str]]:
 
 @pytest.mark.parametrize("window", [500, 4, 3])
 def test_pages_hold_every_match_once_though_others_come_and_go(
-    author: Caller, window: int, monkeypatch: pytest.MonkeyPatch
+    author: Caller, window: int, set_window_size: SetWindowSize
 ) -> None:
-    """Ranked are the newest matches, then the ones before them: see search.RANKED_WINDOW_SIZE."""
-    monkeypatch.setattr(search, "RANKED_WINDOW_SIZE", window)
+    """The newest matches are ranked first, then the ones before them."""
+    set_window_size(window)
     bodies = ["sluice", "sluice " * 3, "sluice " * 9]
     made = [author.create(title=str(n), body=bodies[n % 3]) for n in range(7)]
     first = author.get("/search?q=sluice&limit=2").json()
@@ -93,9 +106,9 @@ def test_pages_hold_every_match_once_though_others_come_and_go(
 
 
 def test_older_matches_follow_though_a_newer_one_went(
-    author: Caller, monkeypatch: pytest.MonkeyPatch
+    author: Caller, set_window_size: SetWindowSize
 ) -> None:
-    monkeypatch.setattr(search, "RANKED_WINDOW_SIZE", 4)
+    set_window_size(4)
     made = [author.create(title=f"Leat {n}") for n in range(6)]
     page = author.get("/search?q=leat&limit=2").json()
     author.delete(f"/documents/{made[2]['id']}")
@@ -108,10 +121,10 @@ def test_older_matches_follow_though_a_newer_one_went(
     assert shown == ["Leat 3", "Leat 1", "Leat 0"]
 
 
-def test_what_others_have_takes_no_place_among_the_ranked(
-    author: Caller, reviewer: Caller, stranger: Caller, monkeypatch: pytest.MonkeyPatch
+def test_documents_of_others_take_no_place_among_the_ranked(
+    author: Caller, reviewer: Caller, stranger: Caller, set_window_size: SetWindowSize
 ) -> None:
-    monkeypatch.setattr(search, "RANKED_WINDOW_SIZE", 4)
+    set_window_size(4)
     mine = [author.create(title=f"Culvert {n}") for n in range(3)]
     shared = reviewer.create(title="Culvert shared")
     reviewer.share(shared, author)
@@ -124,8 +137,8 @@ def test_what_others_have_takes_no_place_among_the_ranked(
     assert {item["id"] for item in first} == {document["id"] for document in [*mine, shared]}
 
 
-def test_pages_end(author: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "RANKED_WINDOW_SIZE", 2)
+def test_pages_end(author: Caller, set_window_size: SetWindowSize) -> None:
+    set_window_size(2)
     for number in range(4):
         author.create(title=f"Weir {number}")
 
@@ -176,7 +189,7 @@ def test_dates_narrow_what_is_found(author: Caller) -> None:
     [("owner", "me"), ("created_from", "today"), ("created_before", "2026-11-01"), ("tag", ""),
      ("type", "x" * 101), ("limit", "0"), ("cursor", "x"), ("cursor", "e30")],
 )  # fmt: skip
-def test_a_filter_that_is_none_is_422(author: Caller, name: str, value: str) -> None:
+def test_an_invalid_filter_is_422(author: Caller, name: str, value: str) -> None:
     response = author.get("/search", params={"q": "x", name: value})
 
     assert response.status_code == 422
@@ -198,9 +211,7 @@ def test_words_are_suggested_from_titles_by_how_they_begin(author: Caller) -> No
     assert suggested("zz") == suggested("'") == suggested("mil:* | zz") == []
 
 
-def test_nobody_is_suggested_words_of_documents_they_may_not_see(
-    author: Caller, stranger: Caller
-) -> None:
+def test_words_of_invisible_documents_are_not_suggested(author: Caller, stranger: Caller) -> None:
     document = author.create(title="Palimpsest")
     assert stranger.get("/search/suggestions?q=pali").json()["items"] == []
 
@@ -209,7 +220,7 @@ def test_nobody_is_suggested_words_of_documents_they_may_not_see(
     assert stranger.get("/search/suggestions?q=pali").json()["items"] == ["palimpsest"]
 
 
-def test_everybody_finds_their_own(author: Caller, stranger: Caller) -> None:
+def test_users_find_their_own_documents(author: Caller, stranger: Caller) -> None:
     author.create(title="Ledger of the first")
     stranger.create(title="Ledger of the second")
 
@@ -218,7 +229,7 @@ def test_everybody_finds_their_own(author: Caller, stranger: Caller) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?q=", "?q=%00", f"?q={'x' * 201}"])
-def test_words_that_are_none_are_422(author: Caller, query: str) -> None:
+def test_invalid_words_are_422(author: Caller, query: str) -> None:
     response = author.get(f"/search{query}")
 
     assert response.status_code == 422
@@ -233,7 +244,7 @@ def test_no_words_break_the_search(author: Caller, words: str) -> None:
 
 
 def test_a_text_of_nothing_but_different_words_is_kept_and_found(author: Caller) -> None:
-    """Its index would be over PostgreSQL's limit, so only the beginning is in it."""
+    """The whole text exceeds PostgreSQL's limit, so only its beginning is indexed."""
     alphabet = [chr(0x4E00 + n) for n in range(100)]
     words = ("".join(word) for word in itertools.product(alphabet, repeat=3))
     body = "-".join(itertools.islice(words, 80_000))

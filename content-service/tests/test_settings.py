@@ -1,4 +1,4 @@
-"""Settings that cannot work stop the start, with a line that says what is wrong."""
+"""Invalid settings stop the start with a line that says what is wrong."""
 
 import fsspec  # type: ignore[import-untyped]
 import pytest

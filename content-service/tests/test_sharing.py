@@ -1,4 +1,4 @@
-"""Permissions: giving them, taking them away, and who may not."""
+"""Permissions: granted, revoked, expired."""
 
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
@@ -6,12 +6,12 @@ from uuid import uuid4
 import pytest
 
 from chassis.service_client import ServiceClient
-from content_service.cleanup import tidy_up
 from tools.localdev.fake_identity import FakeIdentity
 
 from .conftest import (
     Caller,
     Login,
+    clean_up,
     create_role_name,
     expire_grant,
     get_time_in_an_hour,
@@ -31,7 +31,7 @@ def test_a_shared_document_is_seen_at_once_everywhere(author: Caller, reviewer: 
     assert [item["id"] for item in found] == [document["id"]]
 
 
-def test_a_permission_taken_away_is_gone_at_once(author: Caller, reviewer: Caller) -> None:
+def test_a_revoked_permission_ends_at_once(author: Caller, reviewer: Caller) -> None:
     document = author.create()
     author.share(document, reviewer, "manage")
     assert reviewer.read(document).status_code == 200
@@ -96,7 +96,7 @@ def test_a_manager_may_share_but_the_owner_stays(
     assert reviewer.put(owner, json={"level": "read"}).status_code == 409
 
 
-def test_sharing_with_nobody_is_404(author: Caller) -> None:
+def test_sharing_with_an_unknown_user_is_404(author: Caller) -> None:
     document = author.create()
 
     response = author.put(
@@ -106,9 +106,7 @@ def test_sharing_with_nobody_is_404(author: Caller) -> None:
     assert (response.status_code, response.json()["code"]) == (404, "UnknownGrantee")
 
 
-def test_sharing_is_503_while_identity_cannot_say_who_that_is(
-    author: Caller, reviewer: Caller
-) -> None:
+def test_sharing_is_503_while_identity_is_down(author: Caller, reviewer: Caller) -> None:
     document = author.create()
     down = ServiceClient("http://identity", "content-service", transport=FakeIdentity(is_down=True))
 
@@ -122,7 +120,7 @@ def test_sharing_is_503_while_identity_cannot_say_who_that_is(
 
 
 @pytest.mark.parametrize("new", [{}, {"level": "owner"}, {"level": None}, {"level": ["read"]}])
-def test_a_level_that_is_none_is_422(author: Caller, reviewer: Caller, new: object) -> None:
+def test_an_invalid_level_is_422(author: Caller, reviewer: Caller, new: object) -> None:
     document = author.create()
 
     path = f"/documents/{document['id']}/permissions/{reviewer.user_id}"
@@ -132,7 +130,7 @@ def test_a_level_that_is_none_is_422(author: Caller, reviewer: Caller, new: obje
     assert response.json()["errors"][0]["field"].startswith("level")
 
 
-def test_a_role_opens_the_document_to_everybody_who_has_it(author: Caller, login: Login) -> None:
+def test_a_role_opens_the_document_to_everyone_who_has_it(author: Caller, login: Login) -> None:
     role = create_role_name()
     first, second, other = login(roles=(role, "member")), login(roles=(role,)), login()
     document = author.create(title="For the auditors")
@@ -173,7 +171,7 @@ def test_the_highest_of_several_grants_counts(author: Caller, login: Login) -> N
     }
 
 
-def test_sharing_with_a_role_that_is_none_is_404(author: Caller) -> None:
+def test_sharing_with_an_unknown_role_is_404(author: Caller) -> None:
     document = author.create()
     path = f"/documents/{document['id']}/permissions/roles"
 
@@ -185,7 +183,7 @@ def test_sharing_with_a_role_that_is_none_is_404(author: Caller) -> None:
 
 
 @pytest.mark.parametrize("kind", ["user", "role"])
-def test_a_permission_ends_when_its_time_is_over(author: Caller, login: Login, kind: str) -> None:
+def test_a_permission_ends_when_it_expires(author: Caller, login: Login, kind: str) -> None:
     role = create_role_name()
     reviewer = login(roles=(role,))
     document = author.create(title="Perishable")
@@ -199,7 +197,7 @@ def test_a_permission_ends_when_its_time_is_over(author: Caller, login: Login, k
     assert reviewer.get("/search", params={"q": "perishable"}).json()["items"] == []
 
 
-def test_what_has_expired_is_taken_back_and_may_be_given_again(
+def test_an_expired_permission_is_deleted_and_may_be_granted_again(
     author: Caller, reviewer: Caller
 ) -> None:
     document = author.create()
@@ -210,8 +208,7 @@ def test_what_has_expired_is_taken_back_and_may_be_given_again(
     at_once = author.get(f"{path}/permissions").json()["items"]
     assert [item["user_id"] for item in at_once] == [author.user_id]
 
-    while tidy_up():
-        pass
+    clean_up()
 
     listed = author.get(f"{path}/permissions").json()["items"]
     assert [item["user_id"] for item in listed] == [author.user_id]
@@ -226,9 +223,7 @@ def test_what_has_expired_is_taken_back_and_may_be_given_again(
 @pytest.mark.parametrize(
     "expires_at", ["2020-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "tomorrow", 7]
 )
-def test_an_expiry_that_makes_no_sense_is_422(
-    author: Caller, reviewer: Caller, expires_at: object
-) -> None:
+def test_an_invalid_expiry_is_422(author: Caller, reviewer: Caller, expires_at: object) -> None:
     document = author.create()
 
     path = f"/documents/{document['id']}/permissions/{reviewer.user_id}"
@@ -238,7 +233,7 @@ def test_an_expiry_that_makes_no_sense_is_422(
     assert response.json()["errors"][0]["field"] == "expires_at"
 
 
-def test_parallel_grants_to_one_person_leave_one(author: Caller, reviewer: Caller) -> None:
+def test_parallel_grants_to_one_user_leave_one(author: Caller, reviewer: Caller) -> None:
     document = author.create()
     path = f"/documents/{document['id']}/permissions"
 

@@ -1,15 +1,14 @@
-"""The trash: deleted documents come back whole, or go for good."""
+"""The trash: deleted documents are restored whole, or purged."""
 
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import update
 
-from content_service.cleanup import tidy_up
 from content_service.database import engine
 from content_service.models import Document
 from content_service.settings import settings
 
-from .conftest import Caller, Login, make_old
+from .conftest import Caller, Login, clean_up, make_old
 from .files import make_pdf
 from .test_uploads import STORAGE_FOLDER
 
@@ -19,7 +18,7 @@ def list_trash(caller: Caller) -> list[str]:
 
 
 def set_trashed_days_ago(document_id: str, days: float) -> None:
-    """As if it had been deleted so many days ago."""
+    """Make the document look as if it was deleted `days` ago."""
     with engine.begin() as connection:
         row = update(Document).where(Document.id == document_id)
         connection.execute(row.values(deleted_at=datetime.now(UTC) - timedelta(days=days)))
@@ -55,7 +54,7 @@ def test_a_restored_document_has_its_versions_and_permissions(
     assert author.post(f"/documents/{document['id']}/restore").status_code == 404
 
 
-def test_only_who_may_manage_it_sees_it_in_the_trash(
+def test_only_managers_see_a_document_in_the_trash(
     author: Caller, reviewer: Caller, stranger: Caller
 ) -> None:
     document = author.create()
@@ -68,7 +67,7 @@ def test_only_who_may_manage_it_sees_it_in_the_trash(
         assert other.delete(f"/trash/{document['id']}").status_code == 404
 
 
-def test_it_is_purged_when_it_was_there_for_long_enough(author: Caller, login: Login) -> None:
+def test_a_document_is_purged_after_the_days_in_the_trash(author: Caller, login: Login) -> None:
     document, kept = (
         author.upload(make_pdf("Purged for good")),
         author.upload(make_pdf("Kept a while")),
@@ -79,8 +78,7 @@ def test_it_is_purged_when_it_was_there_for_long_enough(author: Caller, login: L
         set_trashed_days_ago(item["id"], days)
         make_old(STORAGE_FOLDER / item["sha256"])
 
-    while tidy_up():
-        pass
+    clean_up()
 
     assert list_trash(author) == [kept["id"]]
     assert not (STORAGE_FOLDER / document["sha256"]).exists()
@@ -90,9 +88,11 @@ def test_it_is_purged_when_it_was_there_for_long_enough(author: Caller, login: L
     assert (trail[0]["action"], trail[0]["actor_id"]) == ("document.purged", None)
 
 
-def test_it_may_be_purged_at_once(author: Caller) -> None:
+def test_a_document_in_the_trash_may_be_purged_at_once(author: Caller) -> None:
     document = author.create()
-    assert author.delete(f"/trash/{document['id']}").status_code == 404  # it is not there yet
+    assert (
+        author.delete(f"/trash/{document['id']}").status_code == 404
+    )  # it is not in the trash yet
     author.delete(f"/documents/{document['id']}")
 
     assert author.delete(f"/trash/{document['id']}").status_code == 204
@@ -108,10 +108,10 @@ def test_a_file_stays_as_long_as_any_version_names_it(author: Caller, reviewer: 
 
     author.delete(f"/documents/{mine['id']}")
     author.delete(f"/trash/{mine['id']}")
-    tidy_up()
+    clean_up()
     assert reviewer.get(f"/documents/{theirs['id']}/download").content == content
 
     reviewer.delete(f"/documents/{theirs['id']}")
     reviewer.delete(f"/trash/{theirs['id']}")
-    tidy_up()
+    clean_up()
     assert not (STORAGE_FOLDER / mine["sha256"]).exists()

@@ -1,4 +1,4 @@
-"""Versions: full snapshots that nothing can change."""
+"""Versions: full snapshots that cannot change."""
 
 import hashlib
 
@@ -50,7 +50,7 @@ def test_a_version_names_who_wrote_it(author: Caller, reviewer: Caller) -> None:
 
 
 @pytest.mark.parametrize("number", ["2", "0", "-1", "x", str(2**31), "9" * 100])
-def test_a_version_that_is_none_is_refused(author: Caller, number: str) -> None:
+def test_an_invalid_version_is_refused(author: Caller, number: str) -> None:
     document = author.create()
 
     response = author.get(f"/documents/{document['id']}/versions/{number}")
@@ -67,7 +67,7 @@ def test_the_database_refuses_to_change_a_version(author: Caller) -> None:
         connection.execute(change, {"id": document["id"]})
 
 
-def test_a_restored_version_is_a_new_one_and_no_other_has_changed(author: Caller) -> None:
+def test_a_restored_version_is_a_new_one_and_the_others_are_unchanged(author: Caller) -> None:
     first = author.create(title="First", body="mill", tags=["a"])
     second = author.change(first, title="Second", body="weir", tags=[]).json()
     path = f"/documents/{first['id']}/versions"
@@ -88,7 +88,7 @@ def test_a_restored_version_is_a_new_one_and_no_other_has_changed(author: Caller
     )
 
 
-def test_restoring_needs_the_newest_etag_and_a_version_that_is_there(author: Caller) -> None:
+def test_restoring_needs_the_current_etag_and_an_existing_version(author: Caller) -> None:
     document = author.create()
     author.change(document, title="Second")
     path = f"/documents/{document['id']}/versions"
@@ -147,7 +147,7 @@ def test_a_restored_file_is_found_by_its_own_text_again(author: Caller) -> None:
     ]
 
 
-def test_a_version_may_be_named_and_the_name_taken_off(author: Caller) -> None:
+def test_a_version_may_be_labelled_and_the_label_removed(author: Caller) -> None:
     document = author.create()
     path = f"/documents/{document['id']}/versions"
 
