@@ -1,4 +1,4 @@
-"""Documents, versions, access, processing, audit."""
+"""Create documents, versions, access, processings, the audit trail and idempotency keys."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# A tsvector holds at most 1 MB. No honest text of a million characters comes near that; one made
-# of nothing but different words does, and is then found by its beginning only.
+# A tsvector holds at most 1 MB. Real texts of a million characters stay far below that. A text made
+# of different words only may not; the search then finds its beginning.
 SEARCH_VECTOR = """
 CREATE FUNCTION content_search_vector(title text, body text) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$

@@ -1,4 +1,4 @@
-"""Grants name users and roles and may expire; titles are found by their words as typed, too."""
+"""Let grants name roles and expire, and index the words of titles as they are written."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# With weight B the words of the title as they are written: what suggestions complete.
+# Weight B has the words of the title as they are written, for suggestions.
 SEARCH_VECTOR = """
 CREATE OR REPLACE FUNCTION content_search_vector(title text, body text) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
@@ -32,8 +32,10 @@ def upgrade() -> None:
     op.drop_column("content_access", "user_id")
     op.create_primary_key("content_access_pkey", "content_access", ["grantee", "document_id"])
     op.execute(SEARCH_VECTOR)
-    op.execute("UPDATE content_documents SET title = title")  # has PostgreSQL compute it anew
+    op.execute(
+        "UPDATE content_documents SET title = title"
+    )  # makes PostgreSQL compute `search` again
 
 
 def downgrade() -> None:
-    raise NotImplementedError("grants to roles have no place in the older schema")
+    raise NotImplementedError("the older schema cannot hold grants to roles")

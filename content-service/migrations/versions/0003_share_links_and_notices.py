@@ -1,4 +1,4 @@
-"""Share links, notices to the people shared with, and acts of nobody known in the audit trail."""
+"""Create share links and notices, and let the audit trail record visitors without an account."""
 
 from typing import Any
 
@@ -65,4 +65,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("acts of nobody known have no place in the older schema")
+    raise NotImplementedError("the older schema cannot hold audit entries without an actor")

@@ -1,4 +1,4 @@
-"""Labels of versions; what trash, duplicates and the counting of files look things up by."""
+"""Add labels to versions, and indexes for the trash, for duplicates and for uses of files."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# A label may change, what it is on may not.
+# The label of a version may change, and nothing else.
 VERSIONS_ARE_IMMUTABLE = """
 CREATE TRIGGER immutable BEFORE UPDATE OF document_id, number, title, body, tags, content_type,
     filename, size, sha256, author_id, created_at ON content_versions
@@ -32,4 +32,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("labels have no place in the older schema")
+    raise NotImplementedError("the older schema cannot hold labels")

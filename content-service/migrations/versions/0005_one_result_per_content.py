@@ -1,4 +1,4 @@
-"""A result belongs to a document's content, and says its language."""
+"""Keep one extraction result per content of a document, and add its language."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-# Versions that differ in title or tags only have each their own so far.
+# So far, versions that differ only in title or tags have a result each.
 KEEP_THE_NEWEST = """
 DELETE FROM content_processings old USING content_processings new
 WHERE old.document_id = new.document_id AND old.sha256 = new.sha256 AND old.version < new.version
@@ -27,4 +27,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("what was read once would be read again")
+    raise NotImplementedError("the older schema would extract the same content again")

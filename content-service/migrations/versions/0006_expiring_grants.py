@@ -1,4 +1,4 @@
-"""Grants that expire are found by when they do."""
+"""Index the expiry of grants."""
 
 import sqlalchemy as sa
 from alembic import op

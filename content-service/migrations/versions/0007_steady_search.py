@@ -1,4 +1,4 @@
-"""Searches need not read what was written last beside the index."""
+"""Turn off fastupdate: searches need not read a list of pending entries beside the index."""
 
 from alembic import op
 
@@ -11,7 +11,7 @@ INDEX = "ix_content_documents_search"
 
 
 def upgrade() -> None:
-    # Without the list of what waits to be put into it, which may grow to 4 MB.
+    # The pending list may grow to 4 MB.
     op.execute(f"ALTER INDEX {INDEX} SET (fastupdate = off)")
     op.execute(f"SELECT gin_clean_pending_list('{INDEX}')")
 
