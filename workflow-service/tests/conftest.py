@@ -57,11 +57,13 @@ class Caller(TestClient):
 
     def history(self, run: dict[str, Any]) -> list[dict[str, Any]]:
         """Returns all events of a run, oldest first."""
-        items, cursor = list[dict[str, Any]](), ""
+        items: list[dict[str, Any]] = []
+        cursor = ""
         while cursor is not None:
             path = f"/workflows/{run['id']}/history?limit=100&cursor={cursor}"
             page = self.get(path).json()
-            items, cursor = items + page["items"], page["next_cursor"]
+            items += page["items"]
+            cursor = page["next_cursor"]
         return items
 
     def tasks(self) -> list[dict[str, Any]]:

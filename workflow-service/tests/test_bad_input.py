@@ -16,7 +16,8 @@ DECISION = {"decision": "approve"}
 DEEP: Any = None
 for _ in range(30):
     DEEP = [DEEP]
-NUL, SURROGATE = "a\x00b", "\ud800"
+NUL = "a\x00b"
+SURROGATE = "\ud800"
 
 
 def step(**change: Any) -> dict[str, Any]:

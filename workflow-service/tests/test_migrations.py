@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from tools.localdev.test_servers import TemporaryServers
 from workflow_service.settings import SERVICE_FOLDER, Settings
 
-RUN, STEP = str(uuid4()), str(uuid4())
+RUN = str(uuid4())
+STEP = str(uuid4())
 BEFORE = f"""
 INSERT INTO workflow_runs (id, definition_id, definition, version, status, input, trace_id,
                            started_by)
