@@ -1,4 +1,4 @@
-"""Definitions, runs, steps, tasks, history; and the definitions that come with the service."""
+"""Create definitions, runs, steps, tasks and history, and publish the built-in definitions."""
 
 import json
 from pathlib import Path
@@ -185,7 +185,7 @@ def idempotency_keys() -> None:
 
 
 def publish_document_review() -> None:
-    """The definition that comes with the service."""
+    """Publish document-review, which comes with the service."""
     content = json.loads((BUILTIN / "document-review.json").read_text())
     table = sa.table(
         "workflow_definitions",

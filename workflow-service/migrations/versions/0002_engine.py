@@ -1,4 +1,4 @@
-"""Lanes, timers, undoing, lineage, rules of approval, calls of models."""
+"""Add branches, timers, compensation, retried runs, approval rules and calls to models."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -60,7 +60,7 @@ def steps() -> None:
         op.alter_column(table, name, server_default=None)
     op.add_column(table, sa.Column("item", JSONB))
     op.add_column(table, sa.Column("key", sa.Uuid))
-    # What a step did so far was done under its id. Nothing moves a step that waits for people.
+    # So far, steps used their ids as idempotency keys. A step that waits for people is never due.
     op.execute(f"UPDATE {table} SET key = id, memory = jsonb_build_object('polls', polls)")
     op.execute(f"UPDATE {table} SET run_at = '{FOREVER}' WHERE status = 'waiting'")
     op.alter_column(table, "key", nullable=False)
@@ -77,7 +77,7 @@ def steps() -> None:
 
 
 def tasks() -> None:
-    """A step can ask several people, so that a task has an id of its own."""
+    """Give tasks ids of their own, because a step can ask several people."""
     table = "workflow_tasks"
     op.drop_constraint("workflow_tasks_id_fkey", table, type_="foreignkey")
     op.add_column(table, sa.Column("step_id", sa.Uuid, sa.ForeignKey("workflow_steps.id")))

@@ -1,4 +1,4 @@
-"""The second version of document-review: the decision is bound to the document that was read."""
+"""Publish version 2 of document-review: the decision applies to the document that was read."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ VALUES (:id, 'document-review', 2, CAST(:content AS json))
 
 
 def upgrade() -> None:
-    """Unless somebody has published a version of their own."""
+    """Publish version 2, unless an administrator has published a version of their own."""
     connection = op.get_bind()
     content: dict[str, Any] | None = connection.scalar(sa.text(FIRST))
     if content is None:
@@ -36,4 +36,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("a published version stays")
+    raise NotImplementedError("a published version cannot be withdrawn")
