@@ -50,7 +50,7 @@ def test_who_is_asked_is_told_and_decides_with_a_comment(
     decided = decide(reviewer, comment="Fine.").json()
     work()
 
-    assert bodies(platform, reviewer)[0].startswith("You are asked to decide: Well?")
+    assert bodies(platform, reviewer)[0].startswith("Please decide: Well?")
     assert (decided["decided_by"], decided["comment"]) == (reviewer.user_id, "Fine.")
     assert starter.run(run)["output"] == {"decision": "approve"}
 
@@ -135,7 +135,7 @@ def test_a_deadline_that_passes_asks_somebody_else_and_tells_both(
     (old,) = reviewer.tasks()
     assert (old["status"], old["reason"]) == ("closed", "Others are asked instead")
     assert "need not decide any more" in bodies(platform, reviewer)[1]
-    assert bodies(platform, boss)[0].startswith("You are asked to decide")
+    assert bodies(platform, boss)[0].startswith("Please decide")
     assert decide(boss).status_code == 200
     work()
     assert starter.run(run)["output"] == {"decision": "approve"}
@@ -220,9 +220,9 @@ def test_a_changed_document_voids_its_open_approval_and_tells(
 
     (closed,) = reviewer.tasks()
     assert closed["status"] == "closed"
-    assert "is at version 2 by now" in closed["reason"]
-    assert "is at version 2 by now" in bodies(platform, reviewer)[1]
-    assert "is at version 2 by now" in starter.run(run)["error"]
+    assert "is at version 2 now" in closed["reason"]
+    assert "is at version 2 now" in bodies(platform, reviewer)[1]
+    assert "is at version 2 now" in starter.run(run)["error"]
 
 
 def test_a_decision_on_a_changed_document_is_refused_at_once(
@@ -276,14 +276,14 @@ def test_a_document_that_changed_before_it_was_shown_is_not_asked_about(
     run = started(starter, work, assignee_id=reviewer.user_id, document_id=document_id, version=2)
 
     assert reviewer.tasks() == []
-    assert "is at version 3 by now, and not at 2" in starter.run(run)["error"]
+    assert "is at version 3 now, and not at 2" in starter.run(run)["error"]
 
 
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
         ({"role": "board", "assignee_id": "0" * 32}, "give either a role, or assignee_id"),
-        ({"assignees": ["0" * 32], "needed": 2}, "2 are needed, and only 1 asked"),
+        ({"assignees": ["0" * 32], "needed": 2}, "2 approvals are needed, but only 1 asked"),
     ],
 )
 def test_an_approval_that_nobody_could_give_fails(
@@ -307,6 +307,9 @@ def test_an_approval_that_needs_the_starter_fails_unless_they_may_decide(
     refused = started(starter, work, **given)
     allowed = started(starter, work, **given, by_starter=True)
 
-    reason = "ask: It needs whoever started the run, who does not decide on it"
+    reason = (
+        "ask: It needs the starter of the run, who may not decide on it: set by_starter,"
+        " or ask more people"
+    )
     assert starter.run(refused)["error"] == reason
     assert starter.run(allowed)["status"] == "waiting"

@@ -176,7 +176,7 @@ def test_a_step_that_kills_every_worker_is_given_up(
 
     work()
 
-    assert starter.run(run)["error"] == "tell: every worker that tried it died or froze"
+    assert starter.run(run)["error"] == "tell: every worker that tried it crashed or hung"
 
 
 def test_many_workers_share_the_work_and_do_each_step_once(
@@ -245,7 +245,7 @@ def test_a_step_that_asks_no_neighbour_ends_too_when_the_starter_lost_the_permis
 
     work()
 
-    reason = f"Who started the run has not the permission {lost} now"
+    reason = f"The starter of the run does not have the permission {lost} any more"
     assert starter.run(run)["error"] == f"one: {reason}"
 
 

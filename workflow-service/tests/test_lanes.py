@@ -338,7 +338,7 @@ def test_http_gives_up_at_once_when_it_is_refused(
         (b"{", "127.0.0.2: its answer should be JSON, and is not JSON"),
         (b"[" * 60_000, "127.0.0.2: its answer should be JSON, and is not JSON"),
         (b'"' + b"x" * 70_000 + b'"', "its answer should be JSON, and is longer than 64 KiB"),
-        (b'{"n": NaN}', "what it gave cannot be kept: it must not contain NaN"),
+        (b'{"n": NaN}', "its output cannot be stored: it must not contain NaN"),
         (b"[" + b"1," * 10_000 + b"1]", "it must have at most 10000 values"),
         (b"[" * 21 + b"]" * 21, "it must have at most 10000 values, nested 20 deep"),
         (b'"\\ud800"', "it must be well-formed Unicode"),

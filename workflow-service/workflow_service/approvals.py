@@ -9,12 +9,13 @@ from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from chassis.auth import User
+from chassis.clock import now
 from chassis.errors import Conflict, Forbidden, NotFound
 from chassis.pagination import PageParameters, paginate
 
 from .engine import budget, human_tasks, transaction, transitions
-from .engine.human_tasks import TASK_COMPLETED, TASK_OPEN
-from .engine.statuses import PENDING, WAITING, now
+from .engine.events import StepFailed, StepFinished
+from .engine.statuses import PENDING, TASK_COMPLETED, TASK_OPEN, WAITING
 from .engine.transaction import RunTransaction
 from .models import Run, Step, Task
 from .neighbours import Neighbours
@@ -67,8 +68,11 @@ def complete_task(session: Session, user: User, task_id: UUID, decided: Decision
         session.refresh(task)  # as it is now that the run is locked
         votes = session.scalars(select_round(task)).all()
         check_open(user, task, decided, votes)
-        task.status, task.decided_at, task.decided_by = TASK_COMPLETED, now(), user.user_id
-        task.decision, task.comment = decided.decision, decided.comment
+        task.status = TASK_COMPLETED
+        task.decided_at = now()
+        task.decided_by = user.user_id
+        task.decision = decided.decision
+        task.comment = decided.comment
         step = session.get_one(Step, task.step_id)
         about = {"task_id": str(task.id), **decided.model_dump(exclude={"subject_hash"})}
         tx.record("task.completed", step, user.user_id, **about)
@@ -120,15 +124,16 @@ def count_votes(tx: RunTransaction, step: Step, task: Task, votes: Sequence[Task
         ],
     }
     human_tasks.close_tasks(tx, [step], "Others have decided", notify=False)
-    transitions.finish_step(tx, step, output, by=task.decided_by)
+    transitions.process(tx, StepFinished(step, output, by=task.decided_by))
 
 
 def apply_budget_decision(tx: RunTransaction, step: Step, task: Task) -> None:
     if task.decision == REJECT:
-        return transitions.fail_step(tx, step, "the run was not allowed to cost more")
+        transitions.process(tx, StepFailed(step, "the run was not allowed to cost more"))
+        return
     budget.raise_budget(tx, str(task.decided_by))
     step.attempts = 0
-    return tx.reschedule_step(step, "step.rescheduled", now(), PENDING)
+    tx.reschedule_step(step, "step.rescheduled", now(), PENDING)
 
 
 def check_document_unchanged(

@@ -11,8 +11,7 @@ from chassis.auth import User
 from chassis.clock import now
 from chassis.pagination import Page, PageParameters, paginate
 
-from .engine.human_tasks import TASK_OPEN
-from .engine.statuses import CANCELLED, COMPLETED, FAILED
+from .engine.statuses import CANCELLED, COMPLETED, FAILED, TASK_OPEN
 from .models import AiCall, Run, Step, Task
 from .schemas.workflows import DefinitionStats, SlaRead, SlaState, WorkflowStats
 from .workflows import ALL_WORKFLOWS_PERMISSION, is_owned_by, sum_usage

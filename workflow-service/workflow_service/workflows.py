@@ -19,6 +19,7 @@ from .approvals import is_assigned_to
 from .definition.model import Definition, raise_for_faults
 from .definitions import get_definition
 from .engine import reruns, transaction, transitions
+from .engine.events import StartRun
 from .engine.reruns import BusinessKeyTaken
 from .engine.statuses import CANCELLED, FAILED
 from .engine.transaction import RunTransaction
@@ -55,7 +56,7 @@ def start_workflow(session: Session, starter: User, new: WorkflowStart) -> tuple
         return existing, False
     with session.no_autoflush:
         tx = RunTransaction(session, run)
-        transitions.start_run(tx)
+        transitions.process(tx, StartRun())
         transaction.save_transactions(session, [tx])
     return run, True
 
@@ -173,16 +174,17 @@ def retry_workflow(session: Session, user: User, workflow_id: UUID, wanted: Work
     old = get_controlled_run(session, user, workflow_id)
     version = choose_version(session, old, wanted)
     with session.no_autoflush:
-        return reruns.retry_run(session, old, version, str(get_trace_id()), user.user_id)
+        return reruns.retry_run(
+            session, old, reruns.Successor(version, str(get_trace_id()), user.user_id)
+        )
 
 
 def rerun_workflow(session: Session, user: User, workflow_id: UUID, wanted: WorkflowRerun) -> Run:
     old = get_controlled_run(session, user, workflow_id)
     version = choose_version(session, old, wanted)
     with session.no_autoflush:
-        return reruns.rerun_from_step(
-            session, old, version, str(get_trace_id()), user.user_id, wanted.from_step
-        )
+        successor = reruns.Successor(version, str(get_trace_id()), user.user_id)
+        return reruns.rerun_from_step(session, old, successor, wanted.from_step)
 
 
 def choose_version(session: Session, old: Run, wanted: WorkflowRetry) -> DefinitionVersion:

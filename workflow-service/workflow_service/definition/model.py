@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from jsonschema import Draft202012Validator, FormatChecker
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from chassis.errors import Unprocessable
-from chassis.schemas import STRICT, JsonObject, Text
+from chassis.schemas import JsonObject, RequestModel, Text
 
 Graph = Mapping[str, set[str]]
 Fault = tuple[str, str]
@@ -28,13 +28,7 @@ Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86400)]
 
 
-class Strict(BaseModel):
-    """What a request may hold: nothing but the fields that a model names."""
-
-    model_config = STRICT
-
-
-class InputSchema(Strict):
+class InputSchema(RequestModel):
     """JSON Schema, but for what is not safe to take from users.
 
     No `$ref`, which may lead anywhere; no `pattern`, with which one text can keep a core busy.
@@ -66,14 +60,14 @@ class InputSchema(Strict):
             yield ".".join([place, *map(str, error.absolute_path)]), error.message[:500]
 
 
-class Choice(Strict):
+class Choice(RequestModel):
     """One way out of a branch, taken when its condition is true."""
 
     when: Expression
     next: StepName
 
 
-class Retry(Strict):
+class Retry(RequestModel):
     """How often a step that may work later is tried, and after which pauses. In seconds."""
 
     attempts: int = Field(default=12, ge=1, le=100)
@@ -83,7 +77,7 @@ class Retry(Strict):
     max_age: Seconds | None = Field(default=None, description="No attempt after so long.")
 
 
-class Sla(Strict):
+class Sla(RequestModel):
     """What happens when a run or a step takes longer; somebody is told in any case.
 
     A step that fails does so as its `on_failure` says; cancel is always meant for the run.
@@ -94,7 +88,7 @@ class Sla(Strict):
     tell: list[Text] = Field(default=[], max_length=10, description="User ids; the starter if none")
 
 
-class Budget(Strict):
+class Budget(RequestModel):
     """What the models of a run may cost before somebody is asked to allow as much again."""
 
     usd: float = Field(gt=0, le=1_000_000)
@@ -102,14 +96,14 @@ class Budget(Strict):
     role: RoleName | None = None
 
 
-class Undo(Strict):
+class Undo(RequestModel):
     """What takes back the effect of a step; it sees the step's own output too."""
 
     kind: Text = Field(max_length=50)
     inputs: JsonObject = Field(default={}, alias="with")
 
 
-class StepDefinition(Strict):
+class StepDefinition(RequestModel):
     """Every string in `with` is a CEL expression; a text of your own is written `"'text'"`."""
 
     kind: Text = Field(max_length=50)
@@ -138,7 +132,7 @@ class StepDefinition(Strict):
         return ways | ({"do": self.do} if self.do else {})
 
 
-class Definition(Strict):
+class Definition(RequestModel):
     """A workflow. `input` is a JSON schema; expressions see `input`, `steps.<name>` and `run`."""
 
     title: Text = Field(min_length=1, max_length=200)
@@ -146,7 +140,7 @@ class Definition(Strict):
     input: InputSchema = InputSchema(type="object")
     start: StepName
     steps: dict[StepName, StepDefinition] = Field(min_length=1, max_length=100)
-    output: JsonObject = {}
+    output: JsonObject = Field(default={})
     on_failure: Literal["fail", "compensate"] = "fail"
     sla: Sla | None = None
     budget: Budget | None = None

@@ -10,8 +10,9 @@ from .transaction import RunTransaction
 
 
 def get_cost(session: Session, run: Run) -> float:
-    """In USD."""
-    return session.scalar(select(func.sum(AiCall.cost_usd)).where(AiCall.run_id == run.id)) or 0.0
+    """Return in US dollars what the models have cost the run so far."""
+    cost = select(func.sum(AiCall.cost_usd)).where(AiCall.run_id == run.id)
+    return session.scalar(cost) or 0.0
 
 
 def check_budget(tx: RunTransaction) -> RequestApproval | None:

@@ -1,23 +1,25 @@
-"""What a person can do with a run that is under way: hold it, let it go on, end it."""
+"""What a user can do with a run that is under way: pause it, resume it, cancel it."""
 
 from collections.abc import Sequence
 
 from sqlalchemy import select
 
+from chassis.clock import now
 from chassis.errors import Conflict
 
 from ..models import NOTICE, Run, Step
-from . import compensation
-from .statuses import CANCELLED, HELD, PAUSED, PENDING, RUNNING, WAITING, now
+from . import transitions
+from .events import StopRun
+from .statuses import CANCELLED, HELD, PAUSED, PENDING, RUNNING, WAITING
 from .transaction import RunTransaction
 
 
 class InvalidRunStatus(Conflict):
-    """The run is in no state for this."""
+    """Raised when the status of the run does not allow the operation."""
 
 
 def pause_run(tx: RunTransaction, by: str | None) -> None:
-    """No further step starts; those under way end. Timers run on, and wait when they are over."""
+    """Start no further step; those under way end. A timer that passes meanwhile waits, too."""
     if tx.run.status == PAUSED:
         return
     if tx.run.status not in (RUNNING, WAITING):
@@ -32,13 +34,15 @@ def pause_run(tx: RunTransaction, by: str | None) -> None:
 
 
 def resume_run(tx: RunTransaction, by: str | None) -> None:
+    """Let the steps that were held go on."""
     if tx.run.status in (RUNNING, WAITING):
         return
     if tx.run.status != PAUSED:
         raise InvalidRunStatus(f"The run is {tx.run.status}")
     tx.set_status(RUNNING, by)
     for step in find_steps(tx, HELD):
-        step.status, step.run_at = PENDING, now()
+        step.status = PENDING
+        step.run_at = now()
         tx.record("step.resumed", step, by)
     for child in lock_children(tx):
         if child.run.status == PAUSED:
@@ -46,12 +50,12 @@ def resume_run(tx: RunTransaction, by: str | None) -> None:
 
 
 def cancel_run(tx: RunTransaction, by: str | None) -> None:
-    """Ends the run; what it did is undone where its definition says how."""
+    """End the run; what it did is undone where its definition says how."""
     if CANCELLED in (tx.run.status, tx.run.ends_as):
         return
     if tx.run.finished_at or tx.run.ends_as:
         raise InvalidRunStatus(f"The run is {tx.run.status}")
-    compensation.stop_run(tx, CANCELLED, None, by)
+    transitions.process(tx, StopRun(CANCELLED, None, by))
 
 
 def find_steps(tx: RunTransaction, status: str) -> Sequence[Step]:

@@ -1,4 +1,4 @@
-"""Lanes: what runs side by side inside a step, and how it is joined."""
+"""The branches of a parallel step and the iterations of a foreach: their start and their join."""
 
 from typing import Any
 
@@ -7,88 +7,101 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from ..definition.paths import find_enclosing
 from ..models import WORK, Step
-from ..steps.protocol import FanOut
-from . import compensation, transitions
-from .statuses import NEVER, OPEN, WAITING
+from ..steps.protocol import FanOut, StepMemory
+from .events import EnterStep, StepFailed, StepFinished
+from .statuses import WAITING
 from .transaction import RunTransaction
 
-MAX_JOINED_CHARACTERS = 1_000_000  # characters that the lanes of a step may give together
+MAX_JOINED_CHARACTERS = 1_000_000  # of the outputs of all branches of a step together
 
 
-def start_fan_out(tx: RunTransaction, step: Step, spread: FanOut) -> None:
-    step.status, step.run_at, step.lease_until = WAITING, NEVER, None
-    step.memory = {"started": 0, "ended": 0}
-    tx.record("step.fanned_out", step, branches=len(spread.branches))
-    start_branches(tx, step, spread)
+class FanOutMemory(StepMemory):
+    """Counts the branches of a step that have started and ended."""
+
+    started: int = 0
+    ended: int = 0
 
 
-def start_branches(tx: RunTransaction, step: Step, spread: FanOut) -> None:
-    """As many as may run at once."""
-    memory = dict(step.memory)
-    first = memory["started"]
-    last = min(len(spread.branches), memory["ended"] + spread.max_parallel)
-    step.memory = {**memory, "started": max(first, last)}
-    for name, start, item in spread.branches[first:last]:
-        transitions.enter_step(tx, start, f"{step.path}.{name}", item or step.item)
-    if not spread.branches:
-        transitions.finish_step(tx, step, collect_outputs(tx, step, spread))
+def has_branches(step: Step) -> bool:
+    """Tell whether the step has started branches."""
+    return "started" in step.memory
 
 
-def end_branch(tx: RunTransaction, lane: str, failure: str | None = None) -> None:
-    """Another lane may start, or all have joined; of a join `any`, one is enough."""
-    step = get_enclosing_step(tx, lane)
+def start_fan_out(tx: RunTransaction, step: Step, fan_out: FanOut) -> None:
+    tx.suspend_step(step, FanOutMemory())
+    tx.record("step.fanned_out", step, branches=len(fan_out.branches))
+    start_branches(tx, step, fan_out, FanOutMemory())
+
+
+def start_branches(tx: RunTransaction, step: Step, fan_out: FanOut, memory: FanOutMemory) -> None:
+    """Start as many branches as may run at the same time."""
+    first = memory.started
+    last = min(len(fan_out.branches), memory.ended + fan_out.max_parallel)
+    tx.suspend_step(step, FanOutMemory(started=max(first, last), ended=memory.ended))
+    for branch in fan_out.branches[first:last]:
+        scope = step.position.get_branch_scope(branch.name)
+        tx.put(EnterStep(branch.first_step, scope, branch.item or step.item))
+    if not fan_out.branches:
+        tx.put(StepFinished(step, collect_outputs(tx, step, fan_out)))
+
+
+def end_branch(tx: RunTransaction, scope: str, failure: str | None) -> None:
+    """Start the next branch, or join: a join `any` needs one branch that has not failed."""
+    step = get_enclosing_step(tx, scope)
     if step.status != WAITING:
-        return
-    step.memory = {**step.memory, "ended": step.memory["ended"] + 1}
-    spread, is_any = (
-        transitions.evaluate_control(tx, step),
-        tx.get_step_definition(step).join == "any",
-    )
-    assert isinstance(spread, FanOut)
-    is_last = step.memory["ended"] == len(spread.branches)
+        return  # the join is already decided
+    fan_out = tx.evaluate_control(step)
+    memory = FanOutMemory.load(step)
+    assert isinstance(fan_out, FanOut) and memory
+    memory = FanOutMemory(started=memory.started, ended=memory.ended + 1)
+    tx.suspend_step(step, memory)
+    is_any = tx.get_step_definition(step).join == "any"
+    is_last = memory.ended == len(fan_out.branches)
     if failure and (is_last or not is_any):
-        transitions.fail_step(tx, step, failure)
+        tx.put(StepFailed(step, failure))
     elif is_last or (is_any and not failure):
-        join_branches(tx, step, spread, lane if is_any else None)
+        join_branches(tx, step, fan_out, scope if is_any else None)
     else:
-        start_branches(tx, step, spread)
+        start_branches(tx, step, fan_out, memory)
 
 
-def join_branches(tx: RunTransaction, step: Step, spread: FanOut, winner: str | None) -> None:
-    compensation.cancel_steps(tx, *OPEN, inside=step)
-    output = collect_outputs(tx, step, spread, winner)
+def join_branches(tx: RunTransaction, step: Step, fan_out: FanOut, winner: str | None) -> None:
+    output = collect_outputs(tx, step, fan_out, winner)
     if len(str(output)) > MAX_JOINED_CHARACTERS:
-        return transitions.fail_step(
-            tx, step, f"its lanes gave more than {MAX_JOINED_CHARACTERS} characters"
-        )
-    return transitions.finish_step(tx, step, output)
+        reason = f"its branches gave more than {MAX_JOINED_CHARACTERS} characters"
+        tx.put(StepFailed(step, reason))
+    else:
+        tx.put(StepFinished(step, output))
 
 
 def collect_outputs(
-    tx: RunTransaction, step: Step, spread: FanOut, winner: str | None = None
+    tx: RunTransaction, step: Step, fan_out: FanOut, winner: str | None = None
 ) -> dict[str, Any]:
-    """What the last step of each lane gave; of a foreach, as a list of items."""
+    """Return the output of each branch's last step by its name; of a foreach, as a list."""
     tx.session.flush()
-    lanes = {f"{step.path}.{name}": name for name, *_ in spread.branches}
-    lanes = {winner: lanes[winner]} if winner else lanes
+    names = {
+        step.position.get_branch_scope(branch.name): branch.name for branch in fan_out.branches
+    }
+    if winner:
+        names = {winner: names[winner]}
     last = (
         select(Step.scope, Step.output)
         .ext(distinct_on(Step.scope))
         .where(
             Step.run_id == tx.run.id,
-            Step.scope.in_([*lanes]),
+            Step.scope.in_([*names]),
             Step.role == WORK,
             Step.finished_at.is_not(None),
         )
         .order_by(Step.scope, Step.id.desc())
     )
-    found = {lanes[scope]: output for scope, output in tx.session.execute(last)}
-    outputs = {name: found.get(name) for name in lanes.values()}
+    found = {names[scope]: output for scope, output in tx.session.execute(last)}
+    outputs = {name: found.get(name) for name in names.values()}
     return {"items": [*outputs.values()]} if tx.get_step_definition(step).do else outputs
 
 
-def get_enclosing_step(tx: RunTransaction, lane: str) -> Step:
-    """The step that a lane runs inside of: of `each.3/both.left` it is `each.3/both`."""
-    enclosing = find_enclosing(lane)
-    assert enclosing
+def get_enclosing_step(tx: RunTransaction, scope: str) -> Step:
+    """Return the step that the branch belongs to."""
+    enclosing = find_enclosing(scope)
+    assert enclosing is not None
     return tx.get_step(enclosing)

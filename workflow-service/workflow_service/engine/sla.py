@@ -1,4 +1,4 @@
-"""What takes longer than its definition allows: it is noted, somebody is told, and more."""
+"""Runs and steps that take longer than their definition allows: a record, notices, an action."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -7,24 +7,27 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, func, select, union
 from sqlalchemy.orm import Session
 
+from chassis.clock import now
+
 from ..definition.model import Sla
 from ..models import Run, Step
-from . import compensation, transitions
-from .execution import attribute_failure
-from .statuses import CANCELLED, FAILED, now
+from . import transitions
+from .events import StepFailed, StopRun
+from .statuses import CANCELLED, FAILED
 from .transaction import RunTransaction, save_transactions
+from .unprocessable import attribute_failure
 
-MAX_RUNS_PER_CYCLE = 100  # runs, each second
+MAX_RUNS_PER_CYCLE = 100
 
 
 def find_late_runs(session: Session) -> Sequence[UUID]:
-    # A union, since with OR PostgreSQL would look at every run there is.
+    # A UNION uses both indexes; with OR, PostgreSQL would read every run.
     ids = union(select(Run.id).where(is_late(Run)), select(Step.run_id).where(is_late(Step)))
     return session.scalars(ids.limit(MAX_RUNS_PER_CYCLE)).all()
 
 
 def handle_breaches(session: Session, run_id: UUID) -> None:
-    """Nothing when another transaction holds the run just now: then it is for the next time."""
+    """Handle what is late in a run, unless another transaction holds it: then in the next cycle."""
     held = select(Run).where(Run.id == run_id).with_for_update(key_share=True, skip_locked=True)
     run = session.scalar(held.execution_options(populate_existing=True))
     if run is None:
@@ -50,9 +53,9 @@ def handle_step_breach(tx: RunTransaction, step: Step) -> None:
     if sla and not tx.run.finished_at:
         reason = record_breach(tx, sla, step)
         if sla.action == "fail":
-            transitions.fail_step(tx, step, reason)
+            transitions.process(tx, StepFailed(step, reason))
         elif sla.action == "cancel":
-            compensation.stop_run(tx, CANCELLED, f"{step.path}: {reason}")
+            transitions.process(tx, StopRun(CANCELLED, f"{step.path}: {reason}"))
 
 
 def handle_run_breach(tx: RunTransaction) -> None:
@@ -61,17 +64,17 @@ def handle_run_breach(tx: RunTransaction) -> None:
     if sla and not tx.run.finished_at:
         reason = record_breach(tx, sla, None)
         if sla.action != "tell":
-            compensation.stop_run(tx, FAILED if sla.action == "fail" else CANCELLED, reason)
+            status = FAILED if sla.action == "fail" else CANCELLED
+            transitions.process(tx, StopRun(status, reason))
 
 
 def record_breach(tx: RunTransaction, sla: Sla, step: Step | None) -> str:
-    """The reason, in words; also for those who are told."""
+    """Record that something is late, notify people, and return the reason in words."""
     reason = f"took longer than {timedelta(seconds=sla.seconds)}"
     what = f"{step.path} of {tx.run.definition}" if step else tx.run.definition
     tx.record("sla.breached", step, seconds=sla.seconds, action=sla.action)
     for recipient in sla.tell or [tx.run.started_by]:
         body = f"{what} {reason}. The workflow is {tx.run.id}."
-        transitions.add_notice(
-            tx, step, {"recipient_id": recipient, "subject": f"Late: {what}", "body": body}
-        )
+        message = {"recipient_id": recipient, "subject": f"Late: {what}", "body": body}
+        tx.add_notice(step, message)
     return reason

@@ -1,23 +1,30 @@
-"""What a run, a step and a task can be in the middle of."""
+"""Status values of runs, steps and tasks."""
 
 from datetime import UTC, datetime
 
 from chassis import job_queue
 
-# Of a step: those of the queue of record, and some more. It waits for people, a time or its
-# lanes; the run is paused; it was not needed any more.
+# Of a step: those of the job queue, and some more. A step that waits is moved by people, by a
+# time, by its branches or by the run that it started; a held one waits until its run is resumed.
 PENDING = job_queue.PENDING
 RUNNING = job_queue.RUNNING
 DONE = job_queue.DONE
-WAITING, HELD, CANCELLED = "waiting", "held", "cancelled"
+WAITING = "waiting"
+HELD = "held"
 OPEN = (PENDING, RUNNING, WAITING, HELD)
 
-# Of a run, beside running, waiting and cancelled.
-PAUSED, COMPENSATING, COMPLETED, FAILED = "paused", "compensating", "completed", "failed"
+# Of a step and of a run.
+FAILED = "failed"
+CANCELLED = "cancelled"
+
+# Of a run, which can be running and waiting too.
+PAUSED = "paused"
+COMPENSATING = "compensating"
+COMPLETED = "completed"
 ENDED = (COMPLETED, FAILED, CANCELLED)
 
-NEVER = datetime(9999, 12, 31, tzinfo=UTC)  # when a step is due that only others can move
+TASK_OPEN = "open"
+TASK_COMPLETED = "completed"
+TASK_CLOSED = "closed"
 
-
-def now() -> datetime:
-    return datetime.now(UTC)
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)  # when a step is due that only something else can move

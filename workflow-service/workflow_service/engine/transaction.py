@@ -1,7 +1,11 @@
-"""A locked run, and what happens to it in one transaction."""
+"""A locked run, and what happens to it in one transaction. Open it for how rows are written.
+
+Many runs can be moved in one transaction, in few statements: save_transactions() flushes them
+together, and inserts their history at once.
+"""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, cast
@@ -11,22 +15,25 @@ from sqlalchemy import Table, insert, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
+from .. import models
 from ..definition.model import Definition, StepDefinition
 from ..definition.paths import StepPath
-from ..models import NOTICE, WORK, DefinitionVersion, Event, Run, Step
+from ..models import NOTICE, WORK, DefinitionVersion, Run, Step
+from ..steps.protocol import ControlStep, StepContext, StepMemory, StepResult, parse_input
 from .context import ExpressionContext
-from .statuses import HELD, PAUSED, PENDING, RUNNING, WAITING
+from .events import ControlReady, Event
+from .statuses import HELD, NEVER, PAUSED, PENDING, RUNNING, WAITING
 
-MAX_CACHED_DEFINITIONS = 500  # definitions kept ready
+MAX_CACHED_DEFINITIONS = 500
+MAX_CONTROLS_PER_TRANSACTION = 500  # control steps; further ones go through the queue
 
-# Written past the ORM, which need not know lines that nobody reads.
-HISTORY_TABLE = cast(Table, Event.__table__)
+# Inserted without the ORM, which would keep objects that are never read.
+HISTORY_TABLE = cast(Table, models.Event.__table__)
 
-_definitions: dict[UUID, Definition] = {}
+_definitions: dict[UUID, Definition] = {}  # by the id of their version, which never changes
 
 
 def get_definition(run: Run) -> Definition:
-    """A version never changes, so it is parsed once."""
     return _definitions.get(run.definition_id) or parse_definition(run.published)
 
 
@@ -37,15 +44,15 @@ def parse_definition(published: DefinitionVersion) -> Definition:
 
 
 def lock_runs(session: Session, ids: Iterable[UUID]) -> Sequence[Run]:
-    """The runs, locked: one transaction waits for the other."""
-    # NO KEY UPDATE: a plain FOR UPDATE would also keep out whoever refers to the run.
+    """Lock the runs and read them as they are now; one transaction at a time moves a run."""
+    # NO KEY UPDATE: a plain FOR UPDATE would also block inserts that refer to the run.
     locked = select(Run).where(Run.id.in_(ids)).order_by(Run.id).with_for_update(key_share=True)
     return session.scalars(locked.execution_options(populate_existing=True)).all()
 
 
 @contextmanager
 def lock_run(session: Session, run_id: UUID) -> Iterator["RunTransaction"]:
-    """The run, held; what was done to it is written at the end."""
+    """Lock a run for the block, and save at its end what happened to it."""
     with session.no_autoflush:
         (run,) = lock_runs(session, [run_id])
         tx = RunTransaction(session, run)
@@ -54,33 +61,47 @@ def lock_run(session: Session, run_id: UUID) -> Iterator["RunTransaction"]:
 
 
 def save_transactions(session: Session, transactions: Iterable["RunTransaction"]) -> None:
-    """What happened goes into the database: many runs in few statements."""
-    transactions = [other for tx in transactions for other in tx.close()]
+    """Write the steps, runs and history of these transactions and of all that joined them."""
+    everything = [each for tx in transactions for each in tx.list_joined()]
+    for tx in everything:
+        tx.update_status()
     session.flush()
-    if lines := [line for tx in transactions for line in tx.history]:
+    if lines := [line for tx in everything for line in tx.history]:
         session.execute(insert(HISTORY_TABLE), lines)
 
 
 class RunTransaction:
-    """A run that is held, and what happens to it in one transaction."""
+    """Holds a locked run, what happened to it, and the events that are still to be handled."""
 
     def __init__(self, session: Session, run: Run) -> None:
-        self.session, self.run = session, run
+        self.session = session
+        self.run = run
         self.definition = get_definition(run)
         self.context = ExpressionContext(session, run)
-        self.history: list[dict[str, Any]] = []  # of history
-        self.events: deque[Callable[[], None]] = deque()  # in place of recursion without end
-        self.controls_evaluated = 0  # of controls so far
+        self.history: list[dict[str, Any]] = []
+        self.joined: list[RunTransaction] = []
+        self.controls_evaluated = 0
+        self._events: deque[Event] = deque()
+        self._ready_controls: deque[ControlReady] = deque()
         self._steps: dict[tuple[StepPath, str], Step] = {}  # by path and role
-        self._joined: list[RunTransaction] = []
+
+    def put(self, event: Event) -> None:
+        """Report what happened; transitions.py decides what follows."""
+        if isinstance(event, ControlReady):
+            self._ready_controls.append(event)
+        else:
+            self._events.append(event)
+
+    def take(self) -> Event | None:
+        """Remove the next event. Control steps come last: what is decided may cancel them."""
+        if self._events:
+            return self._events.popleft()
+        return self._ready_controls.popleft() if self._ready_controls else None
 
     def record(
         self, type: str, step: Step | None = None, by: str | None = None, **data: Any
     ) -> None:
-        """A line of history, written with what happened: both are there or neither is.
-
-        The lines of a run say everything that its state is made of.
-        """
+        """Add an event to the history, from which the state of the run can be rebuilt."""
         about: dict[str, Any] = {"step_id": None, "step": None, "attempt": None}
         if step:
             about = {"step_id": step.id, "step": step.path, "attempt": step.attempts}
@@ -90,34 +111,62 @@ class RunTransaction:
             {"run_id": self.run.id, "type": type, "actor_id": by, "data": data, **about}
         )
 
+    def record_start(self, by: str | None) -> None:
+        run = self.run
+        about = {"definition": run.definition, "version": run.version, "input": run.input}
+        if run.retry_of:
+            about["retry_of"] = str(run.retry_of)
+        self.record("run.started", None, by, **about)
+
     def set_status(self, status: str, by: str | None = None, **data: Any) -> None:
         if self.run.status != status:
             self.run.status = status
             self.record(f"run.{status}", None, by, **data)
 
     def add_step(
-        self, name: str, kind: str, scope: str = "", item: Any = None, **more: Any
+        self, name: str, kind: str, scope: str = "", item: Any = None, **columns: Any
     ) -> Step:
-        """A new step of the run."""
+        """Add a step to the run; in a paused run it is held."""
         self.run.size += 1
         key = uuid7()
         step = Step(
             id=key, key=key, run_id=self.run.id, name=name, kind=kind, scope=scope, item=item,
             status=HELD if self.run.status == PAUSED else PENDING,
-            **{"role": WORK, "memory": {}, **more},
+            **{"role": WORK, "memory": {}, **columns},
         )  # fmt: skip
         self.session.add(step)
         self.track(step)
         return step
 
+    def add_notice(self, about: Step | None, message: dict[str, Any]) -> None:
+        """Notify people by a step of its own, which is retried like any other."""
+        name = f"{about.name if about else 'run'}_notice_{self.run.size + 1}"
+        scope = about.scope if about else ""
+        step = self.add_step(name, "communication.notify", scope, role=NOTICE)
+        step.input = message
+        step.status = PENDING  # also in a run that is paused
+        self.record("step.ready", step, status=PENDING, input=message)
+
+    def suspend_step(
+        self, step: Step, memory: StepMemory | None, until: datetime | None = None
+    ) -> None:
+        """Let the step wait until then, or until something else moves it."""
+        step.status = WAITING
+        step.run_at = until or NEVER
+        step.lease_until = None
+        step.memory = memory.model_dump(mode="json") if memory else {}
+
     def reschedule_step(self, step: Step, why: str, at: datetime, status: str) -> None:
-        """The step is due then, or waits until then."""
+        """Make the step due at that time, and record why."""
         is_held = status == PENDING and self.run.status == PAUSED
-        step.status, step.run_at, step.lease_until = HELD if is_held else status, at, None
+        step.status = HELD if is_held else status
+        step.run_at = at
+        step.lease_until = None
         about = {"run_at": at.isoformat(), "error": step.last_error}
         self.record(why, step, status=step.status, **about)
 
     def track(self, step: Step) -> None:
+        """Keep the step at hand: get_step() finds it without a query."""
         self._steps[step.position, step.role] = step
 
     def get_step(self, path: StepPath) -> Step:
@@ -129,34 +178,43 @@ class RunTransaction:
         return self._steps[path, WORK]
 
     def get_step_definition(self, step: Step) -> StepDefinition:
-        """What the definition says of the step; of the engine's own there is only the kind."""
+        """Return what the definition says; for the engine's own steps, nothing but the kind."""
         if step.role == WORK:
             return self.definition.steps[step.name]
         return StepDefinition(kind=step.kind)
 
+    def evaluate_control(self, step: Step) -> StepResult:
+        """Ask a control step for its result. Raises NonRetryableError."""
+        control = parse_input(step)
+        assert isinstance(control, ControlStep)
+        context = StepContext(self.run, step, self.get_step_definition(step))
+        return control.decide(context, lambda: self.context.build_scope(step.scope, step.item))
+
     def join(self, run: Run) -> "RunTransaction":
-        """Another run, moved in the same transaction."""
-        self._joined.append(RunTransaction(self.session, run))
-        return self._joined[-1]
+        """Move another run in the same transaction."""
+        self.joined.append(RunTransaction(self.session, run))
+        return self.joined[-1]
 
     def lock_child(self, run_id: UUID) -> "RunTransaction":
         (run,) = lock_runs(self.session, [run_id])
         return self.join(run)
 
-    def close(self) -> list["RunTransaction"]:
-        """Does what is left to do; gives all runs that were moved with this one, and itself."""
-        while self.events:
-            self.events.popleft()()
+    def list_joined(self) -> list["RunTransaction"]:
+        """Return this transaction and all that joined it, directly or not."""
+        return [self, *(each for joined in self.joined for each in joined.list_joined())]
+
+    def update_status(self) -> None:
+        """Show a run that nothing works on as waiting."""
         if self.run.status in (RUNNING, WAITING):
             self.set_status(RUNNING if self._is_busy() else WAITING)
-        return [self, *(moved for other in self._joined for moved in other.close())]
 
     def _is_busy(self) -> bool:
-        active = (step for step in self._steps.values() if step.role != NOTICE)
-        if any(step.status in (PENDING, RUNNING) for step in active):
+        active = (PENDING, RUNNING)
+        tracked = (step for step in self._steps.values() if step.role != NOTICE)
+        if any(step.status in active for step in tracked):
             return True
         self.session.flush()
         busy = select(Step.id).where(
-            Step.run_id == self.run.id, Step.status.in_((PENDING, RUNNING)), Step.role != NOTICE
+            Step.run_id == self.run.id, Step.status.in_(active), Step.role != NOTICE
         )
         return self.session.scalar(busy.limit(1)) is not None

@@ -1,35 +1,43 @@
-"""How a run moves, from step to step.
+"""Decides how a run goes on. The only file that handles events.
 
-A step that has ended makes the next one of its lane ready; the main lane has the scope "", each
-branch of a parallel step and each item of a foreach is a lane of its own. Steps whose names hold a
-~ are the engine's: they undo another step, or tell somebody something.
+process() takes what happened and handles it and everything that follows, until nothing is left to
+decide in this transaction. Each handler changes rows, and reports what follows with new events.
 """
 
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
-from pydantic import ValidationError
+from sqlalchemy import select
 
+from chassis.clock import now
 from chassis.errors import ServiceError
 
 from ..definition.expressions import ExpressionError
 from ..models import NOTICE, WORK, Step
-from ..steps import STEP_TYPES
 from ..steps.protocol import (
-    ControlStep,
     Done,
     FanOut,
-    NonRetryableError,
     Pending,
     RequestApproval,
     StartSubworkflow,
-    StepContext,
     StepResult,
-    StepType,
 )
-from . import compensation, fan_out, human_tasks, subworkflows
-from .statuses import (  # fmt: skip
+from . import compensation, fan_out, human_tasks, scheduling, subworkflows
+from .events import (
+    BranchEnded,
+    ControlReady,
+    EnterStep,
+    Event,
+    ResultReceived,
+    StartRun,
+    StepFailed,
+    StepFinished,
+    StepLeft,
+    StopRun,
+)
+from .statuses import (
+    CANCELLED,
+    COMPENSATING,
     COMPLETED,
     DONE,
     FAILED,
@@ -38,137 +46,121 @@ from .statuses import (  # fmt: skip
     PENDING,
     RUNNING,
     WAITING,
-    now,
 )
-from .transaction import RunTransaction
+from .transaction import MAX_CONTROLS_PER_TRANSACTION, RunTransaction
 
-SHORT_PAUSE = timedelta(seconds=10)  # a shorter pause is not shown as waiting
-MAX_STEPS_PER_RUN = 10_000  # of a run
-MAX_CONTROLS_PER_TRANSACTION = (
-    500  # of controls in one transaction; further ones go through the queue
-)
+SHORT_PAUSE = timedelta(seconds=10)  # a step that pauses for less is not shown as waiting
+NOT_NEEDED = "It is not needed any more"
 
 
-def start_run(tx: RunTransaction) -> None:
-    record_start(tx, tx.run.started_by)
-    enter_step(tx, tx.definition.start)
+def process(tx: RunTransaction, *events: Event) -> None:
+    """Handle the events and all that follow from them, also in runs that join the transaction."""
+    for event in events:
+        tx.put(event)
+    while following := tx.take():
+        handle(tx, following)
+    for joined in tx.joined:
+        process(joined)
 
 
-def record_start(tx: RunTransaction, by: str) -> None:
-    run, sla = tx.run, tx.definition.sla
-    if sla:
-        run.due_at = now() + timedelta(seconds=sla.seconds)
-    about = {"definition": run.definition, "version": run.version, "input": run.input}
-    about |= {"retry_of": str(run.retry_of)} if run.retry_of else {}
-    tx.record("run.started", None, by, **about)
+def handle(tx: RunTransaction, event: Event) -> None:
+    match event:
+        case StartRun():
+            start_run(tx, tx.run.started_by)
+        case EnterStep(name, scope, item):
+            scheduling.enter_step(tx, name, scope, item)
+        case ControlReady(step):
+            run_control(tx, step)
+        case ResultReceived(step, result):
+            apply_result(tx, step, result)
+        case StepFinished(step, output, by):
+            finish_step(tx, step, output, by)
+        case StepFailed(step, reason):
+            fail_step(tx, step, reason)
+        case StepLeft(step):
+            continue_after(tx, step)
+        case BranchEnded(scope, failure):
+            fan_out.end_branch(tx, scope, failure)
+        case StopRun(status, reason, by):
+            stop_run(tx, status, reason, by)
 
 
-def enter_step(
-    tx: RunTransaction, name: str, scope: str = "", item: dict[str, Any] | None = None
-) -> None:
-    """Puts a step into the queue."""
-    if tx.run.ends_as:
-        return
-    if tx.run.size >= MAX_STEPS_PER_RUN:
-        return compensation.stop_run(tx, FAILED, f"has more than {MAX_STEPS_PER_RUN} steps")
-    defined = tx.definition.steps[name]
-    step = tx.add_step(name, defined.kind, scope, item)
-    if defined.sla:
-        step.due_at = now() + timedelta(seconds=defined.sla.seconds)
-    prepare_step(tx, step, defined.inputs, f"steps.{name}.with")
+def start_run(tx: RunTransaction, by: str) -> None:
+    """Note when the run is late, and enter its first step."""
+    note_start(tx, by)
+    tx.put(EnterStep(tx.definition.start))
 
 
-def prepare_step(tx: RunTransaction, step: Step, inputs: dict[str, Any], place: str) -> None:
-    """Works out the step's input, the same for every attempt. A control is decided at once."""
-    try:
-        step.input = tx.context.evaluate(inputs, step.scope, step.item, place)
-    except ExpressionError as error:
-        return tx.events.append(partial(fail_step, tx, step, str(error)))
-    tx.record("step.ready", step, status=step.status, input=step.input)
-    if step.status == PENDING and issubclass(STEP_TYPES[step.kind], ControlStep):
-        tx.events.append(partial(run_control, tx, step))
+def note_start(tx: RunTransaction, by: str) -> None:
+    if tx.definition.sla:
+        tx.run.due_at = now() + timedelta(seconds=tx.definition.sla.seconds)
+    tx.record_start(by)
 
 
 def run_control(tx: RunTransaction, step: Step) -> None:
-    """Has a control say what is to happen; when it was much already, in another transaction."""
+    """Evaluate a control step; beyond the limit of this transaction, leave it to the queue."""
     tx.controls_evaluated += 1
-    if (
-        step.status not in (PENDING, RUNNING)
-        or tx.controls_evaluated > MAX_CONTROLS_PER_TRANSACTION
-    ):
+    is_over_limit = tx.controls_evaluated > MAX_CONTROLS_PER_TRANSACTION
+    if is_over_limit or step.status not in (PENDING, RUNNING):
         return
     try:
-        apply_result(tx, step, evaluate_control(tx, step))
+        apply_result(tx, step, tx.evaluate_control(step))
     except ServiceError as error:
-        fail_step(tx, step, error.message)
+        tx.put(StepFailed(step, error.message))
 
 
-def evaluate_control(tx: RunTransaction, step: Step) -> StepResult:
-    control = parse_input(step)
-    assert isinstance(control, ControlStep)
-    sees = partial(tx.context.build_scope, step.scope, step.item)
-    return control.decide(StepContext(tx.run, step, tx.get_step_definition(step)), sees)
-
-
-def parse_input(step: Step) -> StepType | ControlStep:
-    """Validates the step's input; raises NonRetryableError when it does not fit."""
-    try:
-        return STEP_TYPES[step.kind].model_validate(step.input)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(["with", *map(str, first["loc"])])
-        raise NonRetryableError(f"{place}: {first['msg']}") from error
-
-
-def apply_result(tx: RunTransaction, step: Step, answer: StepResult) -> None:
-    if tx.run.ends_as and step.role == WORK and not isinstance(answer, Done):
-        compensation.cancel_step(tx, step)  # nobody waits for anything in a run that winds down
-        return continue_after(tx, step)
-    match answer:
+def apply_result(tx: RunTransaction, step: Step, result: StepResult) -> None:
+    """Do what a step type asks for. In a run that is ending, only what is done counts."""
+    if tx.run.ends_as and step.role == WORK and not isinstance(result, Done):
+        cancel_step(tx, step)
+        tx.put(StepLeft(step))
+        return
+    match result:
         case Done(output):
-            if step.memory:
-                human_tasks.close_tasks(tx, [step], "The time to decide is over")
-            finish_step(tx, step, output)
-        case Pending():
-            step.memory, step.attempts = answer.memory, 0  # it has not failed
-            at = answer.at or NEVER
-            is_long = answer.is_long_wait or at - now() > SHORT_PAUSE
-            tx.reschedule_step(step, "step.rescheduled", at, WAITING if is_long else PENDING)
+            tx.put(StepFinished(step, output))
+        case Pending(at, memory, is_long_wait):
+            step.memory = memory.model_dump(mode="json") if memory else {}
+            step.attempts = 0  # it has not failed
+            is_shown = is_long_wait or at is None or at - now() > SHORT_PAUSE
+            tx.reschedule_step(
+                step, "step.rescheduled", at or NEVER, WAITING if is_shown else PENDING
+            )
         case RequestApproval():
-            human_tasks.open_tasks(tx, step, answer)
+            human_tasks.open_tasks(tx, step, result)
         case FanOut():
-            fan_out.start_fan_out(tx, step, answer)
+            fan_out.start_fan_out(tx, step, result)
         case StartSubworkflow():
-            subworkflows.follow_subworkflow(tx, step, answer)
+            subworkflows.follow_subworkflow(tx, step, result)
 
 
 def finish_step(
     tx: RunTransaction, step: Step, output: dict[str, Any], by: str | None = None
 ) -> None:
-    """The step is done; what follows it is made ready, or its lane is at its end."""
+    """Mark the step as done; what follows it is next."""
+    if step.memory:  # without any, it has started nothing
+        end_everything_started_by(tx, step, "The time to decide is over")
     end_step(tx, step, DONE, output)
     tx.record("step.done", step, by, output=output)
-    continue_after(tx, step)
+    tx.put(StepLeft(step))
 
 
 def fail_step(tx: RunTransaction, step: Step, reason: str) -> None:
-    """The step has failed for good: so does its lane, unless its definition says go on."""
+    """Mark the step as failed, and its branch with it, unless its definition says `continue`."""
     if step.status not in OPEN:
         return
-    is_own = step.role != WORK
-    goes_on = not is_own and tx.get_step_definition(step).on_failure == "continue"
-    output = {"error": reason} if goes_on else None
+    is_work = step.role == WORK
+    continues = is_work and tx.get_step_definition(step).on_failure == "continue"
+    output = {"error": reason} if continues else None
     end_step(tx, step, FAILED, output, reason)
     tx.record("step.failed", step, error=reason, output=output)
-    if "started" in step.memory:
-        compensation.cancel_steps(tx, *compensation.get_interruptible_statuses(tx), inside=step)
-    human_tasks.close_tasks(tx, [step], reason)
-    if goes_on or is_own or tx.run.ends_as:
-        continue_after(tx, step)
+    statuses = compensation.get_interruptible_statuses(tx, FAILED)
+    end_everything_started_by(tx, step, reason, statuses)
+    if continues or not is_work or tx.run.ends_as:
+        tx.put(StepLeft(step))
     elif step.scope:
-        fan_out.end_branch(tx, step.scope, f"{step.path}: {reason}")
+        tx.put(BranchEnded(step.scope, f"{step.path}: {reason}"))
     else:
-        compensation.stop_run(tx, FAILED, f"{step.path}: {reason}")
+        tx.put(StopRun(FAILED, f"{step.path}: {reason}"))
 
 
 def end_step(
@@ -178,38 +170,116 @@ def end_step(
     output: dict[str, Any] | None,
     error: str | None = None,
 ) -> None:
-    step.status, step.output, step.last_error = status, output, error
-    step.finished_at, step.lease_until = now(), None
+    step.status = status
+    step.output = output
+    step.last_error = error
+    step.finished_at = now()
+    step.lease_until = None
     tx.context.add_output(step)
 
 
+def cancel_step(tx: RunTransaction, step: Step) -> None:
+    mark_cancelled(tx, step)
+    end_everything_started_by(tx, step, NOT_NEEDED)
+
+
+def mark_cancelled(tx: RunTransaction, step: Step) -> None:
+    """End a step without a result; a worker that performs it can no longer write one."""
+    step.fence += 1
+    end_step(tx, step, CANCELLED, None, step.last_error)
+    tx.record("step.cancelled", step)
+
+
 def continue_after(tx: RunTransaction, step: Step) -> None:
+    """Enter the next step of the branch; the last one ends its branch, or the run."""
     if step.role == NOTICE:
-        return None
+        return
     if tx.run.ends_as:
-        return compensation.compensate_next(tx)
+        compensate_next(tx)
+        return
     if step.scope and fan_out.get_enclosing_step(tx, step.scope).status != WAITING:
-        return None  # the others of its lanes have decided without it
+        return  # the join is already decided
     following = (step.output or {}).get("next") if step.kind == "branch" else None
-    if following := following or tx.get_step_definition(step).next:
-        return enter_step(tx, following, step.scope, step.item)
-    if step.scope:
-        return fan_out.end_branch(tx, step.scope)
-    return complete_run(tx)
+    following = following or tx.get_step_definition(step).next
+    if following:
+        tx.put(EnterStep(following, step.scope, step.item))
+    elif step.scope:
+        tx.put(BranchEnded(step.scope))
+    else:
+        complete_run(tx)
 
 
 def complete_run(tx: RunTransaction) -> None:
     try:
         output = tx.context.evaluate(tx.definition.output, "", None, "output")
     except ExpressionError as error:
-        return compensation.stop_run(tx, FAILED, str(error))
+        tx.put(StopRun(FAILED, str(error)))
+        return
     tx.run.output = output
-    compensation.end_run(tx, COMPLETED, output=output)
+    end_run(tx, COMPLETED, output=output)
 
 
-def add_notice(tx: RunTransaction, about: Step | None, message: dict[str, Any]) -> None:
-    """Has somebody told something, by a step of its own that is tried until it is done."""
-    name = f"{about.name if about else 'run'}_notice_{tx.run.size + 1}"
-    step = tx.add_step(name, "communication.notify", about.scope if about else "", role=NOTICE)
-    step.input, step.status = message, PENDING  # also in a run that is paused
-    tx.record("step.ready", step, status=PENDING, input=message)
+def stop_run(tx: RunTransaction, status: str, reason: str | None, by: str | None) -> None:
+    """End the run as failed or cancelled, as soon as everything to be undone is undone."""
+    if tx.run.finished_at or tx.run.ends_as:
+        return
+    tx.run.ends_as = status
+    tx.run.error = reason
+    statuses = compensation.get_interruptible_statuses(tx, status)
+    end_everything_started_by(tx, None, NOT_NEEDED, statuses)
+    if compensation.will_compensate(tx, status):
+        tx.set_status(COMPENSATING, by, error=reason, ends_as=status)
+        compensate_next(tx)
+    else:
+        end_run(tx, status, by, error=reason)
+
+
+def compensate_next(tx: RunTransaction) -> None:
+    """Undo the next step; when none is left, end the run."""
+    if tx.run.finished_at or compensation.has_open_steps(tx):
+        return
+    step = compensation.find_next_to_undo(tx)
+    if step:
+        scheduling.enter_compensation(tx, step)
+        return
+    tx.run.error = compensation.describe_failure(tx)
+    end_run(tx, tx.run.ends_as or FAILED, error=tx.run.error)
+
+
+def end_run(tx: RunTransaction, status: str, by: str | None = None, **data: Any) -> None:
+    tx.run.finished_at = now()
+    tx.set_status(status, by, **data)
+    subworkflows.wake_parent(tx.session, tx.run)
+
+
+def end_everything_started_by(
+    tx: RunTransaction, owner: Step | None, reason: str, statuses: tuple[str, ...] = OPEN
+) -> None:
+    """End the branches, tasks and child runs of a step, or of the whole run without `owner`.
+
+    Timers need no end: they look at steps that are open only.
+    """
+    cancelled = find_open_steps(tx, owner, statuses)
+    for step in cancelled:
+        mark_cancelled(tx, step)
+    owners = [owner] if owner else []
+    human_tasks.close_tasks(tx, owners, reason)
+    human_tasks.close_tasks(tx, cancelled, NOT_NEEDED)
+    for step in owners + cancelled:
+        subworkflows.cancel_child(tx, step)
+
+
+def find_open_steps(
+    tx: RunTransaction, owner: Step | None, statuses: tuple[str, ...]
+) -> list[Step]:
+    """Return the open steps in the branches of a step, at any depth, or of the whole run."""
+    if owner and not fan_out.has_branches(owner):
+        return []
+    tx.session.flush()
+    found = select(Step).where(
+        Step.run_id == tx.run.id, Step.status.in_(statuses), Step.role != NOTICE
+    )
+    if owner:
+        inside = owner.position.get_branch_scope("")
+        found = found.where(Step.scope.startswith(inside, autoescape=True))
+    return [*tx.session.scalars(found.order_by(Step.id))]

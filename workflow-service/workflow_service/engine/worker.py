@@ -31,15 +31,13 @@ from ..steps.protocol import StepAttempt
 from . import sla
 from .execution import (
     FinishedAttempt,
-    UnprocessableRun,
     claim_steps,
-    fail_unprocessable_run,
     finish_attempts,
     get_seconds_until_due,
-    is_database_unavailable,
     run_attempt,
 )
 from .statuses import NEVER, PENDING, WAITING
+from .unprocessable import UnprocessableRun, fail_unprocessable_run, is_database_unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +136,7 @@ class Worker:
         logger.error("some run cannot be moved: one at a time", exc_info=error)
         self._forget(answered)
         for item in answered:
-            self._run_isolated(partial(finish_attempts, answered=[item]))
+            self._run_isolated(partial(finish_attempts, finished=[item]))
         if free:
             one = partial(claim_steps, neighbours=self.neighbours, limit=1, lease=self.lease)
             self._submit(self._run_isolated(one))
@@ -162,7 +160,7 @@ class Worker:
 
     def _submit(self, attempts: list[StepAttempt]) -> None:
         for attempt in attempts:
-            seconds = attempt.defined.timeout or self.timeout
+            seconds = attempt.step_definition.timeout or self.timeout
             self._under_way[attempt.step.id, attempt.step.fence] = (
                 attempt,
                 monotonic() + seconds + TIMEOUT_GRACE_SECONDS,

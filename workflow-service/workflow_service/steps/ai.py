@@ -17,7 +17,7 @@ from ..ai.errors import ModelRefused
 from ..ai.prompts import Prompt
 from ..definition.model import InputSchema
 from ..neighbours import Neighbours
-from .protocol import Done, NonRetryableError, StepAttempt, StepInput, StepType
+from .protocol import Done, NonRetryableError, StepAttempt, StepInput, StepType, register
 
 Label = Annotated[Text, Field(min_length=1, max_length=100)]
 
@@ -65,6 +65,7 @@ class AiStep(TextSource, StepType):
         return Done({**answer.value, "provider": answer.provider, "model": answer.model})
 
 
+@register("ai.summarize")
 class Summarize(AiStep):
     """Example: {"kind": "ai.summarize", "with": {"document_id": "input.document_id"}}"""
 
@@ -72,6 +73,7 @@ class Summarize(AiStep):
         return prompts.build_summary_prompt(text)
 
 
+@register("ai.classify")
 class Classify(AiStep):
     """Example: {"kind": "ai.classify", "with": {"text": "input.text", "labels": "['a', 'b']"}}"""
 
@@ -81,6 +83,7 @@ class Classify(AiStep):
         return prompts.build_classification_prompt(text, self.labels)
 
 
+@register("ai.extract")
 class Extract(AiStep):
     """`into` is a JSON schema of an object, as a definition's input is.
 

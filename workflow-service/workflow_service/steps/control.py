@@ -1,75 +1,91 @@
-"""branch, set, parallel, foreach, workflow: where a run goes on, decided by the engine itself."""
+"""branch, set, parallel, foreach, workflow: the engine itself decides how a run goes on."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, JsonValue
 
 from chassis.schemas import JsonObject, Text
 
 from ..definition.expressions import ExpressionError, Scope, evaluate
-from .protocol import ControlStep, Done, FanOut, NonRetryableError, StartSubworkflow, StepContext
+from .protocol import (
+    BranchStart,
+    ControlStep,
+    Done,
+    FanOut,
+    NonRetryableError,
+    StartSubworkflow,
+    StepContext,
+    register,
+)
 
 MAX_ITEMS = 1000
 
 
+@register("branch")
 class Branch(ControlStep):
-    """Goes to the first of its `choices` that is true, else to `otherwise`. Takes nothing."""
+    """Goes to the first of its `choices` that is true, else to `otherwise`. Takes no input."""
 
-    def decide(self, context: StepContext, sees: Callable[[], Scope]) -> Done:
-        for choice in context.defined.choices:
+    def decide(self, context: StepContext, get_scope: Callable[[], Scope]) -> Done:
+        for choice in context.step_definition.choices:
             try:
-                is_so = evaluate(choice.when, sees())
+                is_true = evaluate(choice.when, get_scope())
             except ExpressionError as error:
                 raise NonRetryableError(str(error)) from error
-            if not isinstance(is_so, bool):
+            if not isinstance(is_true, bool):
                 raise NonRetryableError(f"{choice.when} is neither true nor false")
-            if is_so:
+            if is_true:
                 return Done({"next": choice.next})
-        return Done({"next": context.defined.otherwise})
+        return Done({"next": context.step_definition.otherwise})
 
 
+@register("set")
 class Set(ControlStep):
-    """Works out values for later steps, which see them as its output."""
+    """Computes values for later steps, which see them as its output."""
 
     values: JsonObject
 
-    def decide(self, context: StepContext, sees: Callable[[], Scope]) -> Done:
+    def decide(self, context: StepContext, get_scope: Callable[[], Scope]) -> Done:
         return Done(self.values)
 
 
+@register("parallel")
 class Parallel(ControlStep):
-    """Runs its `branches` side by side. Takes nothing; gives the output of each one's last step."""
+    """Runs its `branches` side by side. Its output is that of each one's last step."""
 
     branches_field: ClassVar[Literal["branches"]] = "branches"
 
-    def decide(self, context: StepContext, sees: Callable[[], Scope]) -> FanOut:
-        lanes = [(name, first, None) for name, first in context.defined.branches.items()]
-        return FanOut(lanes, max_parallel=len(lanes))
+    def decide(self, context: StepContext, get_scope: Callable[[], Scope]) -> FanOut:
+        branches = [BranchStart(*pair) for pair in context.step_definition.branches.items()]
+        return FanOut(branches, max_parallel=len(branches))
 
 
+@register("foreach")
 class ForEach(ControlStep):
-    """Does the steps from `do` on for each item, which they see as `item`, with its `index`."""
+    """Runs the steps from `do` on for each item, which they see as `item`, with its `index`."""
 
     branches_field: ClassVar[Literal["do"]] = "do"
 
     items: list[JsonValue] = Field(max_length=MAX_ITEMS)
-    limit: int = Field(default=10, ge=1, le=100, description="So many at once.")
+    limit: int = Field(default=10, ge=1, le=100, description="Items that run at the same time.")
 
-    def decide(self, context: StepContext, sees: Callable[[], Scope]) -> FanOut:
-        first = str(context.defined.do)
-        each: list[tuple[str, str, Any]] = [
-            (str(index), first, {"item": item, "index": index})
+    def decide(self, context: StepContext, get_scope: Callable[[], Scope]) -> FanOut:
+        first = str(context.step_definition.do)
+        iterations = [
+            BranchStart(str(index), first, {"item": item, "index": index})
             for index, item in enumerate(self.items)
         ]
-        return FanOut(each, max_parallel=self.limit)
+        return FanOut(iterations, max_parallel=self.limit)
 
 
+@register("workflow")
 class Subworkflow(ControlStep):
     """Starts a run of another definition, with the same rights, and waits for its output."""
+
+    starts_runs: ClassVar[bool] = True
 
     definition: Text = Field(max_length=100)
     input: JsonObject = Field(default={})
 
-    def decide(self, context: StepContext, sees: Callable[[], Scope]) -> StartSubworkflow:
+    def decide(self, context: StepContext, get_scope: Callable[[], Scope]) -> StartSubworkflow:
         return StartSubworkflow(self.definition, self.input)

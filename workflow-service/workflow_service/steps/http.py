@@ -10,7 +10,7 @@ from chassis.schemas import Text
 from chassis.service_client import parse_retry_after
 from chassis.untrusted_http import MAX_RESPONSE_BYTES, NoResponse, UntrustedResponse, parse_url
 
-from .protocol import Done, NonRetryableError, StepAttempt, StepType
+from .protocol import Done, NonRetryableError, StepAttempt, StepType, register
 
 RETRYABLE_STATUSES = (408, 425, 429)
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")]
@@ -25,6 +25,7 @@ RESERVED_HEADERS = (
 )
 
 
+@register("http")
 class HttpRequest(StepType):
     """Sends JSON and takes JSON or text. Carries the step's Idempotency-Key, and nobody's token."""
 

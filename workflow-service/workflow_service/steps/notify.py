@@ -8,11 +8,12 @@ from pydantic import Field
 from chassis.schemas import JsonObject, Text
 
 from ..definition.model import RoleName
-from .protocol import Done, StepAttempt, StepType
+from .protocol import Done, StepAttempt, StepType, register
 
 MAX_ROLE_MEMBERS = 50  # of a role who are told
 
 
+@register("communication.notify")
 class Notify(StepType):
     """Tells a person, or those who have a role.
 

@@ -1,35 +1,50 @@
-"""What a step kind is, what it is given and what it may answer."""
+"""What a step type is, what it is given and what it may answer.
+
+Open it before you write a step type: subclass StepType or ControlStep, and register it.
+"""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from chassis.errors import Forbidden, ServiceError, Unprocessable
+from chassis.schemas import RequestModel
 from chassis.service_client import ServiceClient
 
 from ..ai.usage import UsageLog
 from ..definition.expressions import Scope
-from ..definition.model import StepDefinition, Strict
+from ..definition.model import StepDefinition
 from ..models import Run, Step
 from ..neighbours import Neighbours
 
 
+class StepMemory(BaseModel):
+    """Base of what a step type remembers from one attempt to the next, in `step.memory`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @classmethod
+    def load(cls, step: Step) -> Self | None:
+        """Return what the step remembers, or None at its first attempt."""
+        return cls.model_validate(step.memory) if step.memory else None
+
+
 @dataclass(frozen=True)
 class StepContext:
-    """Where in a run we are."""
+    """Holds the step that is to be done, its run, and what the definition says of the step."""
 
     run: Run
     step: Step
-    defined: StepDefinition
+    step_definition: StepDefinition
 
 
 @dataclass(frozen=True)
 class StepAttempt(StepContext):
-    """One attempt at a step. `usage` collects its calls to models, kept in any case."""
+    """Represents one attempt; `usage` collects its calls to models, which are always stored."""
 
     neighbours: Neighbours
     usage: UsageLog = field(default_factory=UsageLog)
@@ -43,45 +58,48 @@ class StepAttempt(StepContext):
         key: str = "",
         **more: Any,
     ) -> Any:
-        """Calls a neighbour, at a path below /api/v1, with the rights the run's starter has now.
+        """Call a neighbour below /api/v1 with the rights that the starter of the run has now.
 
-        The call carries the step's key, the same at each attempt: what it does, it does once.
+        The request carries the step's idempotency key, which is the same at each attempt, so that
+        its effect happens once.
         """
         more["on_behalf_of"] = self.run.started_by
         more["headers"] = {"Idempotency-Key": key or str(self.step.key)}
         return neighbour.call_from_thread(method, f"/api/v1/{path}", *args, **more)
 
     def require_permission(self, permission: str) -> None:
-        """Raises Forbidden when whoever started the run is not active, or may not do this now."""
+        """Raise Forbidden when the starter of the run lacks the permission now, or is inactive."""
         who = {"on_behalf_of": self.run.started_by}
         starter = self.neighbours.identity.call_from_thread("POST", "/api/v1/auth/validate", **who)
         if not {permission, "*"} & {*starter["permissions"]}:
-            raise Forbidden(f"Who started the run has not the permission {permission} now")
+            raise Forbidden(
+                f"The starter of the run does not have the permission {permission} any more"
+            )
 
 
 @dataclass(frozen=True)
 class Done:
-    """The step is finished."""
+    """Says that the step is finished."""
 
     output: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Pending:
-    """Not finished yet: call again then, or when others move it. Meanwhile no worker is busy.
+    """Says that the step is not finished: it is due again at `at`, or when something wakes it.
 
-    `memory` is what the step will find in `step.memory` the next time. `waits`: what it waits for
-    is not a moment that comes by itself and soon; a long pause is that anyway.
+    No worker is busy meanwhile. With `is_long_wait` the step is shown as waiting however soon `at`
+    is; a pause of more than some seconds always is.
     """
 
     at: datetime | None
-    memory: dict[str, Any] = field(default_factory=dict)
+    memory: StepMemory | None = None
     is_long_wait: bool = False
 
 
 @dataclass(frozen=True)
 class Assignee:
-    """Who may decide: a person, or anybody with a role."""
+    """Names who may decide: a user, or every user with a role."""
 
     user_id: str | None = None
     role: str | None = None
@@ -89,10 +107,11 @@ class Assignee:
 
 @dataclass(frozen=True)
 class RequestApproval:
-    """The step waits for people to decide. Tasks that it has open already are replaced by these.
+    """Opens a task for each assignee; tasks that the step has open already are closed.
 
-    `seen` is what the decision is bound to beside the subject. `purpose` budget: approval lets the
-    step go on, and is not its output. `at` is when to call again although nobody has decided.
+    `seen` is what the decision is bound to beside the subject. With the purpose `budget`, approval
+    lets the step go on and is not its output. At `at` the step is due although no decision was
+    made.
     """
 
     assignees: Sequence[Assignee]
@@ -104,70 +123,104 @@ class RequestApproval:
     purpose: Literal["approval", "budget"] = "approval"
     message: dict[str, Any] = field(default_factory=dict)
     at: datetime | None = None
-    memory: dict[str, Any] = field(default_factory=dict)
+    memory: StepMemory | None = None
+
+
+class BranchStart(NamedTuple):
+    """Names a branch of a parallel step, or an iteration of a foreach with its item."""
+
+    name: str
+    first_step: str
+    item: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class FanOut:
-    """The step is done when its lanes have joined. Each lane: its name, first step and item."""
+    """Runs branches side by side; the step is done when they have joined."""
 
-    branches: Sequence[tuple[str, str, Any]]
+    branches: Sequence[BranchStart]
     max_parallel: int
 
 
 @dataclass(frozen=True)
 class StartSubworkflow:
-    """The step is done when the run that it starts is."""
+    """Starts a run of another definition; the step is done when that run is."""
 
     definition: str
     input: dict[str, Any]
 
 
 class NonRetryableError(Unprocessable):
-    """No further attempt would help: the step fails, with this reason."""
+    """Raised when no further attempt would help: the step fails, with this reason."""
 
 
 StepResult = Done | Pending | RequestApproval | FanOut | StartSubworkflow
 Outcome = StepResult | ServiceError
 
 
-class StepInput(Strict):
-    """What a kind takes are its fields, under `with` in a definition."""
+class StepInput(RequestModel):
+    """Declares as its fields what a step type takes under `with` in a definition."""
 
     exactly_one_of: ClassVar[tuple[str, ...]] = ()
-    """Fields of which it needs exactly one."""
+    """Fields of which exactly one must be given."""
     at_least_one_of: ClassVar[tuple[str, ...]] = ()
-    """Fields of which it needs one or more; which, it says itself."""
+    """Fields of which one or more must be given; the step type itself says which."""
 
     @model_validator(mode="after")
     def check_exactly_one(self) -> Self:
-        if (
-            self.exactly_one_of
-            and sum(getattr(self, name) is not None for name in self.exactly_one_of) != 1
-        ):
+        given = [name for name in self.exactly_one_of if getattr(self, name) is not None]
+        if self.exactly_one_of and len(given) != 1:
             raise ValueError(f"give either {' or '.join(self.exactly_one_of)}")
         return self
 
 
 class StepType(StepInput):
-    """A step kind that calls somebody, or takes its time."""
+    """Base of the step types that call a service, or take time: a worker performs them."""
 
     uses_models: ClassVar[bool] = False
-    """It costs money, and so is asked for when a run has spent its budget."""
+    """Whether it costs money: then a run that has spent its budget asks before it goes on."""
     required_permission: ClassVar[str] = ""
-    """What its starter must be allowed, where no neighbour is asked with their rights and says."""
+    """What the starter must still be allowed, where no neighbour checks that itself."""
 
     @abstractmethod
     def perform(self, attempt: StepAttempt) -> StepResult:
-        """Makes one attempt. Raises NonRetryableError, or the error of a neighbour."""
+        """Make one attempt. Raises NonRetryableError, or the error of a neighbour."""
 
 
 class ControlStep(StepInput):
-    """A kind that asks nobody: it is done in the transaction that makes it ready."""
+    """Base of the step types that call no service: they are done in the engine's transaction."""
 
     branches_field: ClassVar[Literal["", "branches", "do"]] = ""
-    """The field that a step of this kind must have, when other steps run inside it."""
+    """The field that names the steps which run inside a step of this type."""
+    starts_runs: ClassVar[bool] = False
+    """Whether a step of this type starts a run, which ends when the step does."""
 
     @abstractmethod
-    def decide(self, context: StepContext, sees: Callable[[], Scope]) -> StepResult:
-        """What is to happen; the same for the same input. Raises NonRetryableError."""
+    def decide(self, context: StepContext, get_scope: Callable[[], Scope]) -> StepResult:
+        """Return the same result for the same input. Raises NonRetryableError."""
+
+
+STEP_TYPES: dict[str, type[StepType] | type[ControlStep]] = {}
+"""Every step type by the `kind` that definitions write."""
+
+Registered = TypeVar("Registered", bound=type[StepType] | type[ControlStep])
+
+
+def register(kind: str) -> Callable[[Registered], Registered]:
+    """Make the class below the step type of this kind."""
+
+    def add_to_table(step_type: Registered) -> Registered:
+        STEP_TYPES[kind] = step_type
+        return step_type
+
+    return add_to_table
+
+
+def parse_input(step: Step) -> StepType | ControlStep:
+    """Return the step type with its input; raises NonRetryableError when the input does not fit."""
+    try:
+        return STEP_TYPES[step.kind].model_validate(step.input)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(["with", *map(str, first["loc"])])
+        raise NonRetryableError(f"{place}: {first['msg']}") from error

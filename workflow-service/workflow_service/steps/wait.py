@@ -5,11 +5,12 @@ from typing import ClassVar
 
 from pydantic import AwareDatetime, Field
 
-from .protocol import Done, Pending, StepAttempt, StepType
+from .protocol import Done, Pending, StepAttempt, StepType, register
 
 MAX_WAIT_SECONDS = 366 * 86400.0
 
 
+@register("wait")
 class Wait(StepType):
     """Takes seconds, or until: a time with its zone. No worker is busy meanwhile."""
 
