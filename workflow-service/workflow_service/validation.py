@@ -14,9 +14,9 @@ from .definition.expressions import GLOBAL_NAMES, ITEM_NAMES, find_expression_fa
 from .definition.model import (
     Definition,
     Fault,
-    Graph,
     Sla,
     StepDefinition,
+    Undo,
     find_reachable_steps,
     raise_for_faults,
 )
@@ -27,48 +27,104 @@ BRANCH = "branch"
 
 
 class InvalidDefinition(Unprocessable):
-    """A definition that could not run to its end."""
+    """Raised for a definition that could not run to its end."""
 
 
 def check_definition(definition: Definition) -> None:
-    """Raises InvalidDefinition with everything that is wrong."""
-    raise_for_faults(definition_faults(definition), InvalidDefinition)
+    """Raise InvalidDefinition with everything that is wrong."""
+    raise_for_faults(DefinitionChecker(definition).check(), InvalidDefinition)
 
 
-def definition_faults(definition: Definition) -> Iterator[Fault]:
-    if definition.input.type != "object":
-        yield "input.type", "must be object"
-    steps = definition.steps
-    following = definition.get_next_steps()
-    reached = {
-        name: following[name] | {*steps[name].get_branch_starts().values()} for name in steps
-    }
-    broken = list(target_faults(definition)) or list(order_faults(reached, definition.start))
-    yield from broken or lane_faults(definition)
-    later = {name: find_reachable_steps(name, reached) for name in steps}
-    lanes = {
-        one for first in firsts_of_items(definition) for one in {first} | later.get(first, set())
-    }
-    for name, step in steps.items():
-        before = {earlier for earlier in later if name in later[earlier]}
-        names = GLOBAL_NAMES | (ITEM_NAMES if name in lanes else set())
-        yield from kind_faults(f"steps.{name}", step)
-        yield from step_faults(f"steps.{name}", step, before, names)
+class DefinitionChecker:
+    """Finds the faults of one definition; each check yields those of one kind."""
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.steps = definition.steps
+        following = definition.get_next_steps()
+        self.reached = {
+            name: following[name] | {*step.get_branch_starts().values()}
+            for name, step in self.steps.items()
+        }
+        self.later = {name: find_reachable_steps(name, self.reached) for name in self.steps}
+        firsts = [step.do for step in self.steps.values() if step.do]
+        self.in_iterations = {*firsts}.union(*(self.later.get(first, ()) for first in firsts))
+
+    def check(self) -> Iterator[Fault]:
+        if self.definition.input.type != "object":
+            yield "input.type", "must be object"
+        # In a broken graph the later checks would name faults that are none.
+        yield from list(self.check_targets()) or list(self.check_order()) or self.check_branches()
+        for name, step in self.steps.items():
+            yield from self.check_step(name, step)
+        yield from self.check_whole()
+
+    def check_targets(self) -> Iterator[Fault]:
+        """Find names of steps that are not there."""
+        targets = {"start": self.definition.start}
+        for name, step in self.steps.items():
+            named = step.get_next_steps() | step.get_branch_starts()
+            targets |= {f"steps.{name}.{place}": target for place, target in named.items()}
+        for place, target in targets.items():
+            if target not in self.steps:
+                known = ", ".join(self.steps)
+                yield place, f"there is no step {target}; the steps are: {known}"
+
+    def check_order(self) -> Iterator[Fault]:
+        """Find cycles, and steps that no step leads to."""
+        try:
+            TopologicalSorter(self.reached).prepare()
+        except CycleError as error:
+            cycle = error.args[1]
+            way = " -> ".join(reversed(cycle))
+            yield f"steps.{cycle[0]}", f"comes back to itself: {way}; a run must have an end"
+        start = self.definition.start
+        for name in self.reached.keys() - self.later[start] - {start}:
+            yield (
+                f"steps.{name}",
+                "no step leads here: name it in another step's next, or remove it",
+            )
+
+    def check_branches(self) -> Iterator[Fault]:
+        """Find steps that two branches share; the main branch counts as one."""
+        main = self.definition.get_branch(self.definition.start)
+        owners = dict.fromkeys(main, "start")
+        for name, step in self.steps.items():
+            for place, first in step.get_branch_starts().items():
+                branch = f"steps.{name}.{place}"
+                for one in self.definition.get_branch(first):
+                    if one in owners:
+                        yield branch, f"leads to {one}, which {owners[one]} leads to as well"
+                    owners[one] = branch
+
+    def check_step(self, name: str, step: StepDefinition) -> Iterator[Fault]:
+        place = f"steps.{name}"
+        before = {earlier for earlier, later in self.later.items() if name in later}
+        names = GLOBAL_NAMES | (ITEM_NAMES if name in self.in_iterations else set())
+        conditions = [{"when": choice.when} for choice in step.choices]
+        expressions = {"with": step.inputs, "choices": conditions}
+        yield from check_type(place, step)
+        yield from check_expressions(expressions, place, before, names)
+        yield from check_fields(place, step)
         if step.undo:
-            yield from kind_faults(f"steps.{name}.undo", step.undo)
             undo = {"with": step.undo.inputs}
-            yield from expression_faults(undo, f"steps.{name}.undo", before | {name}, names)
-        yield from sla_faults(f"steps.{name}.sla", step.sla)
-    yield from sla_faults("sla", definition.sla)
-    main = definition.get_branch(definition.start)
-    yield from expression_faults(definition.output, "output", main, GLOBAL_NAMES)
-    if definition.budget and definition.budget.assignee_id:
-        asked = definition.budget.assignee_id
-        yield from expression_faults(asked, "budget.assignee_id", set(), GLOBAL_NAMES)
+            yield from check_type(f"{place}.undo", step.undo)
+            yield from check_expressions(undo, f"{place}.undo", before | {name}, names)
+        yield from check_sla(f"{place}.sla", step.sla)
+
+    def check_whole(self) -> Iterator[Fault]:
+        """Check what belongs to no step: sla, output and budget."""
+        definition = self.definition
+        yield from check_sla("sla", definition.sla)
+        main = definition.get_branch(definition.start)
+        yield from check_expressions(definition.output, "output", main, GLOBAL_NAMES)
+        if definition.budget and definition.budget.assignee_id:
+            assignee = definition.budget.assignee_id
+            yield from check_expressions(assignee, "budget.assignee_id", set(), GLOBAL_NAMES)
 
 
-def sla_faults(place: str, sla: Sla | None) -> Iterator[Fault]:
-    """Said here and not in the model, which has to read what was published before."""
+def check_sla(place: str, sla: Sla | None) -> Iterator[Fault]:
+    """Check the user ids here and not in the model, which has to read older definitions."""
     for number, user_id in enumerate(sla.tell if sla else []):
         try:
             UUID(user_id)
@@ -76,92 +132,50 @@ def sla_faults(place: str, sla: Sla | None) -> Iterator[Fault]:
             yield f"{place}.tell.{number}", f"{user_id[:100]} is no user id"
 
 
-def target_faults(definition: Definition) -> Iterator[Fault]:
-    targets = {"start": definition.start}
-    for name, step in definition.steps.items():
-        ways = step.get_next_steps() | step.get_branch_starts()
-        targets |= {f"steps.{name}.{place}": target for place, target in ways.items()}
-    for place, target in targets.items():
-        if target not in definition.steps:
-            known = ", ".join(definition.steps)
-            yield place, f"there is no step {target}; the steps are: {known}"
-
-
-def order_faults(reached: Graph, start: str) -> Iterator[Fault]:
-    """Cycles, and steps that nothing leads to."""
-    try:
-        TopologicalSorter(reached).prepare()
-    except CycleError as error:
-        way = " -> ".join(reversed(error.args[1]))
-        yield f"steps.{error.args[1][0]}", f"comes back to itself: {way}; a run must have an end"
-    for name in reached.keys() - find_reachable_steps(start, reached) - {start}:
-        yield f"steps.{name}", "no step leads here: name it in another step's next, or remove it"
-
-
-def lane_faults(definition: Definition) -> Iterator[Fault]:
-    """A step belongs to one lane: the main one, or one that runs inside another step."""
-    owners = dict.fromkeys(definition.get_branch(definition.start), "start")
-    for name, step in definition.steps.items():
-        for place, first in step.get_branch_starts().items():
-            for one in definition.get_branch(first):
-                lane = f"steps.{name}.{place}"
-                if one in owners:
-                    yield lane, f"leads to {one}, which {owners[one]} leads to as well"
-                owners[one] = lane
-
-
-def firsts_of_items(definition: Definition) -> list[str]:
-    return [step.do for step in definition.steps.values() if step.do]
-
-
-def kind_faults(place: str, step: Any) -> Iterator[Fault]:
-    """Of a step, or of what undoes it."""
-    kind = STEP_TYPES.get(step.kind)
-    if kind is None:
-        yield (
-            f"{place}.kind",
-            f"there is no kind {step.kind}; the kinds are: {', '.join(STEP_TYPES)}",
-        )
+def check_type(place: str, step: StepDefinition | Undo) -> Iterator[Fault]:
+    """Check the kind of a step, or of what undoes it, and the names of its inputs."""
+    step_type = STEP_TYPES.get(step.kind)
+    if step_type is None:
+        kinds = ", ".join(sorted(STEP_TYPES))
+        yield f"{place}.kind", f"there is no kind {step.kind}; the kinds are: {kinds}"
         return
-    fields = kind.model_fields
+    fields = step_type.model_fields
     for name in step.inputs.keys() - fields.keys():
         known = ", ".join(fields) or "nothing"
         yield f"{place}.with.{name}", f"is unknown to {step.kind}, which takes: {known}"
     for name, field in fields.items():
         if field.is_required() and name not in step.inputs:
             yield f"{place}.with.{name}", f"is missing: {step.kind} needs it"
-    one_of = kind.exactly_one_of or kind.at_least_one_of
+    one_of = step_type.exactly_one_of or step_type.at_least_one_of
     if one_of and not step.inputs.keys() & {*one_of}:
         yield f"{place}.with.{one_of[0]}", f"is missing: give {' or '.join(one_of)}"
-    yield from constant_faults(place, kind, step.inputs)
-    if place.endswith(".undo") and issubclass(kind, ControlStep):
-        yield f"{place}.kind", f"{step.kind} undoes nothing: use a kind that calls somebody"
+    yield from check_constants(place, step_type, step.inputs)
+    if isinstance(step, Undo) and issubclass(step_type, ControlStep):
+        yield f"{place}.kind", f"{step.kind} undoes nothing: use a kind that calls a service"
 
 
-def constant_faults(place: str, kind: type[StepInput], inputs: JsonObject) -> Iterator[Fault]:
-    """What is no expression is known already."""
-    known = {name: inputs[name] for name in kind.model_fields.keys() & inputs.keys()}
-    known = {name: value for name, value in known.items() if is_constant(value)}
+def check_constants(place: str, step_type: type[StepInput], inputs: JsonObject) -> Iterator[Fault]:
+    """Validate the inputs that are no expressions, whose values are known already."""
+    known = {name: inputs[name] for name in step_type.model_fields.keys() & inputs.keys()}
+    constants = {name: value for name, value in known.items() if is_constant(value)}
     try:
-        kind.model_validate(known)
+        step_type.model_validate(constants)
     except ValidationError as error:
         for fault in error.errors():
-            if fault["loc"] and fault["loc"][0] in known:
+            if fault["loc"] and fault["loc"][0] in constants:
                 yield ".".join([f"{place}.with", *map(str, fault["loc"])]), fault["msg"]
 
 
 def is_constant(value: Any) -> bool:
-    if isinstance(value, dict | list):
-        return all(map(is_constant, value.values() if isinstance(value, dict) else value))
+    if isinstance(value, dict):
+        return all(map(is_constant, value.values()))
+    if isinstance(value, list):
+        return all(map(is_constant, value))
     return not isinstance(value, str)
 
 
-def step_faults(
-    place: str, step: StepDefinition, before: set[str], names: set[str]
-) -> Iterator[Fault]:
-    conditions = [{"when": choice.when} for choice in step.choices]
-    expressions = {"with": step.inputs, "choices": conditions}
-    yield from expression_faults(expressions, place, before, names)
+def check_fields(place: str, step: StepDefinition) -> Iterator[Fault]:
+    """Check the fields that only some kinds have: choices, otherwise, branches, do."""
     if step.kind == BRANCH and (step.next or not step.choices):
         yield f"{place}.choices", "a branch has choices, and otherwise in place of next"
     if step.kind != BRANCH and (step.choices or step.otherwise):
@@ -173,10 +187,14 @@ def step_faults(
             yield f"{place}.{field}", f"{step.kind} {verb} {field}"
 
 
-def expression_faults(value: Any, place: str, seen: set[str], names: set[str]) -> Iterator[Fault]:
-    """Of every expression in a JSON value, each with the path to it. They see the steps `seen`."""
+def check_expressions(value: Any, place: str, seen: set[str], names: set[str]) -> Iterator[Fault]:
+    """Check every expression in a JSON value; they see the steps `seen` and these names."""
     if isinstance(value, str):
-        yield from ((place, fault) for fault in find_expression_faults(value, seen, names))
-    elif isinstance(value, dict | list):
-        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from expression_faults(part, f"{place}.{key}", seen, names)
+        for fault in find_expression_faults(value, seen, names):
+            yield place, fault
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from check_expressions(part, f"{place}.{key}", seen, names)
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from check_expressions(part, f"{place}.{number}", seen, names)
