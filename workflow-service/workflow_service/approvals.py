@@ -1,4 +1,4 @@
-"""What people can do with the tasks that runs open for them."""
+"""What users can do with the tasks that runs open for them."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,26 +22,27 @@ from .neighbours import Neighbours
 from .schemas.tasks import Decision
 
 APPROVE, REJECT = "approve", "reject"
-DOCUMENT_CHECK_SECONDS = 2.0  # seconds: who decides has one of the sessions meanwhile
+DOCUMENT_CHECK_SECONDS = 2.0  # the request occupies a thread meanwhile
 
 
 class UnknownTask(NotFound):
-    """There is none, or it is somebody else's."""
+    """Raised when there is no such task, or the user may not see it."""
 
 
 class TaskClosed(Conflict):
-    """It was decided before, or is not to be decided any more."""
+    """Raised when the task was decided before, or is not needed any more."""
 
 
 class Outdated(Conflict):
-    """What is to be decided on is not what was seen."""
+    """Raised when what is to be decided on has changed since it was read."""
 
 
 class NotAssigned(Forbidden):
-    """Somebody else is asked, or it is one's own run."""
+    """Raised when someone else is asked, or the user started the run."""
 
 
 def is_assigned_to(user: User) -> ColumnElement[bool]:
+    """Match the tasks that the user, or every user with one of their roles, may decide."""
     return or_(Task.assignee_id == user.user_id, Task.role.in_(user.roles))
 
 
@@ -51,7 +52,7 @@ def list_tasks(session: Session, user: User, page: PageParameters) -> dict[str, 
 
 
 def get_task(session: Session, user: User, task_id: UUID) -> Task:
-    """One that the user is asked, or of a run that the user started."""
+    """Return a task of the user, or of a run that the user started. Raises UnknownTask."""
     visible = or_(is_assigned_to(user), Run.started_by == user.user_id)
     found = select(Task).join(Run, Task.workflow_id == Run.id).where(Task.id == task_id, visible)
     task = session.scalar(found)
@@ -61,11 +62,11 @@ def get_task(session: Session, user: User, task_id: UUID) -> Task:
 
 
 def complete_task(session: Session, user: User, task_id: UUID, decided: Decision) -> Task:
-    """A decision is final. When enough have decided, the step is done and the run goes on."""
+    """Store a decision, which is final. When enough have decided, the run goes on."""
     task = get_task(session, user, task_id)
     check_assignee(user, task)
     with transaction.lock_run(session, task.workflow_id) as tx:
-        session.refresh(task)  # as it is now that the run is locked
+        session.refresh(task)  # it may have changed before the run was locked
         votes = session.scalars(select_round(task)).all()
         check_open(user, task, decided, votes)
         task.status = TASK_COMPLETED
@@ -84,18 +85,18 @@ def complete_task(session: Session, user: User, task_id: UUID, decided: Decision
 
 
 def select_round(task: Task) -> Select[Task]:
-    """The tasks of one round: opened in one transaction, and so at one time.
+    """Select the tasks that were opened together with this one, and so at the same time.
 
-    What was decided before others were asked instead counts no more.
+    Decisions made before an escalation do not count.
     """
     return select(Task).filter_by(step_id=task.step_id, created_at=task.created_at)
 
 
 def check_assignee(user: User, task: Task) -> None:
     if task.assignee_id != user.user_id and task.role not in user.roles:
-        raise NotAssigned("Somebody else is asked to decide this")
+        raise NotAssigned("Someone else is asked to decide this")
     if task.not_by == user.user_id:
-        raise NotAssigned("Who started a run does not decide on it")
+        raise NotAssigned("You started this run, so someone else has to decide")
 
 
 def check_open(user: User, task: Task, decided: Decision, votes: Sequence[Task]) -> None:
@@ -108,7 +109,7 @@ def check_open(user: User, task: Task, decided: Decision, votes: Sequence[Task])
 
 
 def count_votes(tx: RunTransaction, step: Step, task: Task, votes: Sequence[Task]) -> None:
-    """Approved when enough have; rejected as soon as enough cannot any more."""
+    """Approve the step when enough approved; reject it when that is no longer possible."""
     decided = [vote for vote in votes if vote.decision]
     approvals = sum(vote.decision == APPROVE for vote in decided)
     still_open = sum(vote.status == TASK_OPEN for vote in votes)
@@ -139,16 +140,20 @@ def apply_budget_decision(tx: RunTransaction, step: Step, task: Task) -> None:
 def check_document_unchanged(
     sessions: sessionmaker[Session], neighbours: Neighbours, user: User, task_id: UUID
 ) -> None:
-    """Raises Outdated when the document that is decided on has changed, in which case the step is
-    made due, and finds so too. Looks in no transaction: content may take its time."""
+    """Raise Outdated when the document that is decided on has changed, and make the step due.
+
+    Asks content outside of any transaction, since that may take a while.
+    """
     with sessions() as session:
         task = get_task(session, user, task_id)
-        seen, step_id = task.seen, task.step_id
+        seen = task.seen
+        step_id = task.step_id
         starter_id = session.get_one(Run, task.workflow_id).started_by
     if task.status != TASK_OPEN or "document_id" not in seen:
         return
-    path, version = f"/api/v1/documents/{seen['document_id']}", None
-    with suppress(Forbidden, NotFound):  # then it is gone, for whoever started the run
+    path = f"/api/v1/documents/{seen['document_id']}"
+    version = None
+    with suppress(Forbidden, NotFound):  # then it is gone for the starter of the run
         who = {"on_behalf_of": starter_id, "timeout": DOCUMENT_CHECK_SECONDS}
         version = neighbours.content.call_from_thread("GET", path, **who)["version"]
     if version == seen["version"]:
@@ -156,5 +161,5 @@ def check_document_unchanged(
     with sessions.begin() as session:
         waiting = update(Step).where(Step.id == step_id, Step.status == WAITING)
         session.execute(waiting.values(status=PENDING, run_at=func.now()))
-    now_at = f"at version {version} by now" if version else "gone"
+    now_at = f"at version {version} now" if version else "gone"
     raise Outdated(f"The document is {now_at}: this approval is void")

@@ -1,7 +1,7 @@
 """The Celery app: `celery -A workflow_service.celery_app worker` and `... beat`.
 
-Its one message says no more than "something may be due". Lost, late or doubled, it does no harm:
-the scheduler sends it every second, and what is due is in the database.
+Its only message says that something may be due. A message that is lost, late or doubled does no
+harm: the scheduler sends one every second, and what is due stands in the database.
 """
 
 from datetime import timedelta
@@ -31,7 +31,7 @@ _building = Lock()
 
 
 def get_worker() -> Worker:
-    """One for all threads of the process, also for those that ask for it together."""
+    """Return the worker of this process, also when threads ask for it at the same time."""
     with _building:
         return build_worker()
 
@@ -55,7 +55,7 @@ def work() -> None:
 
 @signals.worker_shutting_down.connect
 def stop(**_: Any) -> None:
-    """What is under way is ended; nothing new is begun."""
+    """Let the steps under way end, and claim no more."""
     get_worker().stopping = True
 
 

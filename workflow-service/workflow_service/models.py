@@ -1,4 +1,4 @@
-"""The tables: definitions, runs, steps (the queue of record), tasks, calls of models, history."""
+"""The tables: definitions, runs, steps (the job queue), tasks, calls to models, history."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -28,13 +28,13 @@ CreatedAt = Annotated[datetime, mapped_column(server_default=sa.func.now())]
 
 
 def build_due_index(table: str) -> sa.Index:
-    """What has to be done by some time, and is not, and nobody has been told so."""
+    """Index what is not finished and has a time, of which no breach is recorded yet."""
     open_ = "due_at IS NOT NULL AND breached_at IS NULL AND finished_at IS NULL"
     return sa.Index(f"ix_{table}_due_at", "due_at", postgresql_where=sa.text(open_))
 
 
 class DefinitionVersion(Base):
-    """One published version of a definition. Its content never changes; runs stay with it."""
+    """Stores one published version of a definition, which never changes; runs stay with it."""
 
     __tablename__ = "workflow_definitions"
     __table_args__ = (
@@ -57,12 +57,12 @@ class DefinitionVersion(Base):
 
 
 class Run(Base):
-    """One execution of a definition, with the rights of the person who started it."""
+    """Stores one execution of a definition, with the rights of the user who started it."""
 
     __tablename__ = "workflow_runs"
     __table_args__ = (
         sa.Index("ix_workflow_runs_started_by", "started_by", "id"),
-        # One run at a time, or completed, for each business key; a failed one may be followed.
+        # A business key has one run that is under way or completed; a failed one may be followed.
         sa.Index(
             "uq_workflow_runs_business_key",
             "started_by",
@@ -85,7 +85,7 @@ class Run(Base):
     definition: Mapped[str]
     version: Mapped[int]
     status: Mapped[str]
-    ends_as: Mapped[str | None]  # while it winds down: failed or cancelled
+    ends_as: Mapped[str | None]  # while it compensates: failed or cancelled
     input: Mapped[dict[str, Any]]
     output: Mapped[dict[str, Any] | None]
     error: Mapped[str | None]
@@ -93,9 +93,9 @@ class Run(Base):
     started_by: Mapped[str]
     business_key: Mapped[str | None]
     retry_of: Mapped[UUID | None] = mapped_column(sa.ForeignKey("workflow_runs.id"))
-    parent_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("workflow_steps.id"))  # a step
+    parent_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("workflow_steps.id"))
     root_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("workflow_runs.id"))
-    depth: Mapped[int] = mapped_column(default=0)  # below the run that a person started
+    depth: Mapped[int] = mapped_column(default=0)  # below the run that a user started
     size: Mapped[int] = mapped_column(default=0)  # steps so far
     budget_usd: Mapped[float | None] = mapped_column(sa.Double)
     due_at: Mapped[datetime | None]  # as the definition's sla says
@@ -110,16 +110,15 @@ class Run(Base):
 
 
 class Step(QueuedJobMixin, Base):
-    """A step of a run: a row of the queue of record (chassis/job_queue.py) and what came of it.
+    """Stores a step of a run: a row of the job queue (chassis/job_queue.py), and its result.
 
-    `scope` is the lane it runs in: empty, or for example `each.3/both.left`, which is the lane left
-    of the step both, in the lane 3 of the step each.
+    `scope` is the branch that it runs in: see definition/paths.py.
     """
 
     __tablename__ = "workflow_steps"
     __table_args__ = (
         sa.UniqueConstraint("run_id", "scope", "name", "role", name="uq_workflow_steps_place"),
-        # Waiting and finished steps are not in it, so that they slow no claim.
+        # Waiting and finished steps are left out, so that they do not slow down a claim.
         sa.Index(
             "ix_workflow_steps_due",
             "run_at",
@@ -139,11 +138,11 @@ class Step(QueuedJobMixin, Base):
     name: Mapped[str]
     role: Mapped[str] = mapped_column(default=WORK, server_default=WORK)
     kind: Mapped[str]
-    key: Mapped[UUID] = mapped_column(default=uuid7)  # of what it does outside, at each attempt
-    item: Mapped[dict[str, Any] | None]  # in a lane of foreach: {"item": ..., "index": ...}
+    key: Mapped[UUID] = mapped_column(default=uuid7)  # idempotency key of all its attempts
+    item: Mapped[dict[str, Any] | None]  # in an iteration of a foreach: {"item": ..., "index": ...}
     input: Mapped[dict[str, Any] | None]
     output: Mapped[dict[str, Any] | None]
-    memory: Mapped[dict[str, Any]] = mapped_column(default=dict)  # from one call to the next
+    memory: Mapped[dict[str, Any]] = mapped_column(default=dict)  # a StepMemory of its step type
     due_at: Mapped[datetime | None]  # as the definition's sla says
     breached_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
@@ -159,7 +158,7 @@ class Step(QueuedJobMixin, Base):
 
 
 class Task(Base):
-    """What one assignee is asked to decide; a step that needs several decisions has several."""
+    """Stores what one assignee is asked to decide; a step has one for each assignee."""
 
     __tablename__ = "workflow_tasks"
     __table_args__ = (
@@ -192,7 +191,7 @@ class Task(Base):
 
 
 class AiCall(Base):
-    """A question to a model, whatever came of it."""
+    """Stores one call to a model with its cost, also when it failed."""
 
     __tablename__ = "workflow_ai_calls"
     __table_args__ = (
@@ -215,9 +214,9 @@ class AiCall(Base):
 
 
 class Event(Base):
-    """One line of a run's history. A trigger in the database refuses to change or delete it.
+    """Stores one event of a run's history. A trigger in the database refuses to change it.
 
-    Who writes one holds the run's row: the ids of a run's lines are in the order of their commits.
+    It is written while the run's row is locked, so that ids are in the order of the commits.
     """
 
     __tablename__ = "workflow_history"

@@ -1,7 +1,7 @@
-"""CEL expressions, compiled once. Users write them, so what one can cost has a limit.
+"""CEL expressions, compiled once. Users write them, so that their cost has to have a limit.
 
-CEL without its loops (map, filter, all, exists): then an expression does no more than its length
-allows, and what it makes of strings and lists is limited by counting the signs that make them.
+CEL's loops (map, filter, all, exists) are not allowed: without them the work of an expression is
+bounded by its length. How much strings and lists can grow is bounded by the number of operators.
 """
 
 import json
@@ -19,12 +19,12 @@ from celpy.evaluation import CELEvalError, base_functions
 from chassis.schemas import check_json_object
 
 GLOBAL_NAMES = {"input", "steps", "run"}
-ITEM_NAMES = {"item", "index"}  # of foreach
+ITEM_NAMES = {"item", "index"}  # in the iterations of a foreach
 FUNCTIONS = {*base_functions, "has", "dyn"} - {"map", "list"}
-MAX_OPERATORS = 20  # of + and comma: each may add a copy of everything there is
+MAX_OPERATORS = 20  # + and comma: each may add a copy of all data
 MAX_BACKSLASHES = 8  # cel-python's lexer takes twice as long for each one in an unclosed string
-MAX_VALUE_CHARACTERS = 200_000  # characters of a value, as JSON
-MAX_TOTAL_CHARACTERS = 1_000_000  # characters of all values of a step's input, or of a run's output
+MAX_VALUE_CHARACTERS = 200_000  # of the value of one expression, as JSON
+MAX_TOTAL_CHARACTERS = 1_000_000  # of all values of a step's input, or of a run's output
 
 Tree = lark.Tree[Any]
 Scope = Mapping[str, Any]
@@ -34,7 +34,7 @@ logging.getLogger("celpy").setLevel(logging.INFO)  # at DEBUG it writes every va
 
 
 class ExpressionError(Exception):
-    """Why an expression has no value, in words for its author."""
+    """Raised with the reason, in words for the author, when an expression has no value."""
 
 
 @lru_cache(maxsize=4096)
@@ -53,7 +53,7 @@ def parse_expression(text: str) -> Tree:
 def find_expression_faults(
     text: str, steps: set[str], names: set[str] = GLOBAL_NAMES
 ) -> Iterator[str]:
-    """What is wrong with an expression before it is evaluated; `steps` and `names` it can see."""
+    """Find what is wrong with an expression that can see these steps and names."""
     try:
         tree = parse_expression(text)
     except ExpressionError as error:
@@ -70,18 +70,18 @@ def find_expression_faults(
 
 
 def collect_names(tree: Tree, *rules: str) -> set[str]:
-    """The name that each node of these rules begins with."""
+    """Return the first name in each node of these rules."""
     return {str(node.children[0]) for rule in rules for node in tree.find_data(rule)}
 
 
 def collect_step_names(tree: Tree) -> set[str]:
-    """`extract` of `steps.extract.text`."""
+    """Return the steps that the expression reads: `extract` for `steps.extract.text`."""
     nodes = [node.children for node in tree.find_data("member_dot")]
     return {str(name) for source, name in nodes if [*source.scan_values(bool)] == ["steps"]}
 
 
 def build_scope(**values: Any) -> Scope:
-    """What expressions see."""
+    """Convert the values that expressions see."""
     try:
         return {name: json_to_cel(value) for name, value in values.items()}
     except ValueError as error:
@@ -89,7 +89,7 @@ def build_scope(**values: Any) -> Scope:
 
 
 def evaluate(text: str, sees: Scope) -> Any:
-    """The expression's value as JSON."""
+    """Return the value of the expression. Raises ExpressionError."""
     return json.loads(evaluate_to_json(text, sees))
 
 
@@ -99,7 +99,7 @@ def evaluate_to_json(text: str, sees: Scope) -> str:
         value = json.dumps(found, cls=CELJSONEncoder, allow_nan=False)
         check_json_object({"value": json.loads(value)})
     except CELEvalError as error:
-        # What follows is a dump of everything the expression could see.
+        # The rest of the message is a dump of everything the expression could see.
         reason = str(error.args[0]).partition(" (in activation")[0]
         raise ExpressionError(f"{text} has no value: {reason}") from error
     except (RecursionError, TypeError, ValueError, LookupError) as error:
@@ -110,7 +110,7 @@ def evaluate_to_json(text: str, sees: Scope) -> str:
 
 
 def evaluate_all(value: Any, sees: Scope, place: str) -> Any:
-    """A JSON value with each string, which is an expression, replaced by its value."""
+    """Replace every string in a JSON value, each of which is an expression, by its value."""
     left = MAX_TOTAL_CHARACTERS
 
     def evaluate_part(value: Any, place: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a definition says: steps, each of a kind, with CEL expressions for inputs and conditions."""
+"""What a definition says: steps of some kind, with CEL expressions for inputs and conditions."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ Fault = tuple[str, str]
 
 
 def raise_for_faults(found: Iterable[Fault], error: type[Unprocessable]) -> None:
-    """Raises the error with all faults, if there are any."""
+    """Raise the error with the first 50 faults, if there are any."""
     if faults := list(found)[:50]:
         errors = [{"field": field, "message": message} for field, message in faults]
         raise error("; ".join(map(": ".join, faults)), errors=errors)
@@ -29,9 +29,9 @@ Seconds = Annotated[float, Field(gt=0, le=366 * 86400)]
 
 
 class InputSchema(RequestModel):
-    """JSON Schema, but for what is not safe to take from users.
+    """Describes the input of a run: JSON Schema without what is not safe to take from users.
 
-    No `$ref`, which may lead anywhere; no `pattern`, with which one text can keep a core busy.
+    There is no `$ref`, which may lead anywhere, and no `pattern`, which can keep a core busy.
     """
 
     title: Text | None = None
@@ -54,42 +54,46 @@ class InputSchema(RequestModel):
         return self.model_dump(mode="json", exclude_none=True)
 
     def find_faults(self, given: Any, place: str = "input") -> Iterator[Fault]:
-        """What is wrong with a value. Fields that are not declared are refused."""
+        """Find what is wrong with a value; a field that is not declared is a fault."""
         validator = Draft202012Validator(self.to_json_schema(), format_checker=FormatChecker())
         for error in validator.iter_errors(given):
             yield ".".join([place, *map(str, error.absolute_path)]), error.message[:500]
 
 
 class Choice(RequestModel):
-    """One way out of a branch, taken when its condition is true."""
+    """Names the step that follows a branch when its condition is true."""
 
     when: Expression
     next: StepName
 
 
 class Retry(RequestModel):
-    """How often a step that may work later is tried, and after which pauses. In seconds."""
+    """Says how often a step that may work later is tried, and after which pauses in seconds."""
 
     attempts: int = Field(default=12, ge=1, le=100)
     pause: Seconds = 0.5
     growth: Literal["fixed", "exponential"] = "exponential"
     longest_pause: Seconds = 300
-    max_age: Seconds | None = Field(default=None, description="No attempt after so long.")
+    max_age: Seconds | None = Field(
+        default=None, description="Seconds after which no attempt is made any more."
+    )
 
 
 class Sla(RequestModel):
-    """What happens when a run or a step takes longer; somebody is told in any case.
+    """Says what happens when a run or a step takes longer; people are notified in any case.
 
-    A step that fails does so as its `on_failure` says; cancel is always meant for the run.
+    A step fails as its `on_failure` says; `cancel` always cancels the run.
     """
 
     seconds: Seconds
     action: Literal["tell", "fail", "cancel"] = "tell"
-    tell: list[Text] = Field(default=[], max_length=10, description="User ids; the starter if none")
+    tell: list[Text] = Field(
+        default=[], max_length=10, description="User ids; the starter when empty."
+    )
 
 
 class Budget(RequestModel):
-    """What the models of a run may cost before somebody is asked to allow as much again."""
+    """Limits what the models of a run may cost before someone has to allow as much again."""
 
     usd: float = Field(gt=0, le=1_000_000)
     assignee_id: Expression | None = None
@@ -97,14 +101,14 @@ class Budget(RequestModel):
 
 
 class Undo(RequestModel):
-    """What takes back the effect of a step; it sees the step's own output too."""
+    """Undoes the effect of a step; its expressions see the output of that step too."""
 
     kind: Text = Field(max_length=50)
     inputs: JsonObject = Field(default={}, alias="with")
 
 
 class StepDefinition(RequestModel):
-    """Every string in `with` is a CEL expression; a text of your own is written `"'text'"`."""
+    """Defines one step. Every string in `with` is a CEL expression; write a text as `"'text'"`."""
 
     kind: Text = Field(max_length=50)
     inputs: JsonObject = Field(default={}, alias="with")
@@ -121,19 +125,19 @@ class StepDefinition(RequestModel):
     sla: Sla | None = None
 
     def get_next_steps(self) -> dict[str, str]:
-        """Each step that may follow by the place that names it: {"choices.0.next": "approved"}."""
+        """Return the steps that may follow by the field that names them: {"next": "review"}."""
         ways = {f"choices.{number}.next": choice.next for number, choice in enumerate(self.choices)}
         ways |= {"otherwise": self.otherwise} if self.otherwise else {}
         return ways | ({"next": self.next} if self.next else {})
 
     def get_branch_starts(self) -> dict[str, str]:
-        """The first step of each lane that runs inside this one."""
+        """Return the first step of each branch that runs inside this one."""
         ways = {f"branches.{lane}": first for lane, first in self.branches.items()}
         return ways | ({"do": self.do} if self.do else {})
 
 
 class Definition(RequestModel):
-    """A workflow. `input` is a JSON schema; expressions see `input`, `steps.<name>` and `run`."""
+    """Defines a workflow. Expressions see `input`, `steps.<name>` and `run`."""
 
     title: Text = Field(min_length=1, max_length=200)
     description: Text = Field(default="", max_length=2000)
@@ -146,17 +150,18 @@ class Definition(RequestModel):
     budget: Budget | None = None
 
     def get_next_steps(self) -> dict[str, set[str]]:
-        """The steps that may come right after each, in its own lane."""
+        """Return the steps that may come right after each one in its branch."""
         return {name: {*step.get_next_steps().values()} for name, step in self.steps.items()}
 
     def get_branch(self, first: str) -> set[str]:
-        """All steps of the lane that begins with this one."""
+        """Return all steps of the branch that begins with this one."""
         return {first} | find_reachable_steps(first, self.get_next_steps())
 
 
 def find_reachable_steps(name: str, following: Graph) -> set[str]:
-    """Every step that may come after this one."""
-    found, added = set[str](), following.get(name, set())
+    """Return every step that may come after this one."""
+    found = set[str]()
+    added = following.get(name, set())
     while added:
         found |= added
         added = {after for one in added for after in following.get(one, ())} - found

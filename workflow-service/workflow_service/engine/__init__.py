@@ -1,9 +1,13 @@
-"""The engine. Read definition, expressions, outcomes; runs, flow, lanes, ending; attempts, worker.
+"""The engine: it moves runs from step to step. What happens to a step, in reading order:
 
-A run is moved by one kind of transaction: it holds the run's row (runs.py), ends attempts at steps,
-writes history and makes the next steps ready (flow.py). What a step does happens between two of
-those, in no transaction, under a lease on the step's row (attempts.py). The rest is small: what
-expressions see (sight.py), tasks for people (asking.py), runs in runs (children.py), what a person
-does with a run (controls.py, again.py), what becomes of one that is late or costly (sla.py,
-budget.py), and what is wrong with a definition (validation.py).
+1. scheduling.py   puts it into the queue with its input, which context.py evaluates.
+2. worker.py       claims what is due, every cycle; execution.py makes the attempt, outside of any
+                   transaction, and hands the result to transitions.py. retries.py: if it failed.
+3. transitions.py  decides what follows. It alone handles the events of events.py, which all others
+                   report: fan_out.py (branches and their join), subworkflows.py (runs that steps
+                   start), human_tasks.py (approvals), compensation.py (undoing), budget.py.
+4. transaction.py  holds the locked run meanwhile, and writes its steps and its history.
+
+Users act with controls.py (pause, resume, cancel) and reruns.py (retry, rerun); time acts with
+sla.py; a run that cannot be moved ends in unprocessable.py. The values are in statuses.py.
 """

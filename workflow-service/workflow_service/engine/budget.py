@@ -1,4 +1,4 @@
-"""What the models of a run have cost, and the question whether they may cost more."""
+"""The budget of a run for models: what it has cost, and the approval to spend more."""
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -16,11 +16,13 @@ def get_cost(session: Session, run: Run) -> float:
 
 
 def check_budget(tx: RunTransaction) -> RequestApproval | None:
-    """Whether the run may go on spending; nothing while it is within its budget."""
-    budget, run = tx.definition.budget, tx.run
+    """Return a request for approval when the run has spent its budget."""
+    run = tx.run
+    budget = tx.definition.budget
     if budget is None:
         return None
-    allowed, spent = run.budget_usd or budget.usd, get_cost(tx.session, run)
+    allowed = run.budget_usd or budget.usd
+    spent = get_cost(tx.session, run)
     if spent < allowed:
         return None
     return RequestApproval(
@@ -32,7 +34,7 @@ def check_budget(tx: RunTransaction) -> RequestApproval | None:
 
 
 def get_assignee(tx: RunTransaction) -> Assignee:
-    """As the definition says, else whoever started the run."""
+    """Return the assignee that the definition names, else the starter of the run."""
     budget = tx.definition.budget
     if budget and budget.role:
         return Assignee(role=budget.role)
@@ -40,12 +42,12 @@ def get_assignee(tx: RunTransaction) -> Assignee:
         try:
             return Assignee(str(evaluate(budget.assignee_id, tx.context.build_scope("", None))))
         except ExpressionError:
-            pass  # then the starter, who can ask for it to be corrected
+            pass  # the starter, who can have the definition corrected, is asked instead
     return Assignee(tx.run.started_by)
 
 
 def raise_budget(tx: RunTransaction, by: str) -> None:
-    """By as much again."""
+    """Allow the run to spend as much again."""
     budget = tx.definition.budget
     if budget:
         tx.run.budget_usd = (tx.run.budget_usd or budget.usd) + budget.usd

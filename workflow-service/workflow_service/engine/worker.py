@@ -1,9 +1,9 @@
-"""Works off the queue: claims steps, has their kinds do them, and settles what came of it.
+"""Works off the queue: claims steps, performs them in threads, and writes what came back.
 
-One thread of a process turns the wheel: in one transaction it settles all that has been answered,
-of however many runs, and claims as many steps as there are free hands. What a step does happens in
-a thread between two turns, in no transaction. It may happen twice when a worker dies; its effect
-happens once, because every call carries the step's key.
+One thread of a process runs the loop. In one transaction it writes the results of all attempts
+that have finished, of however many runs, and claims as many steps as it has free slots. A step is
+performed by another thread between two cycles, outside of any transaction. When a worker dies that
+may happen twice; its effect happens once, because every request carries the step's key.
 """
 
 import logging
@@ -41,19 +41,19 @@ from .unprocessable import UnprocessableRun, fail_unprocessable_run, is_database
 
 logger = logging.getLogger(__name__)
 
-IDLE_TIMEOUT_SECONDS = 1.0  # seconds before the sweep comes by anyway
-DATABASE_RETRY_SECONDS = 1.0  # seconds between two questions whether the database is back
-TIMEOUT_GRACE_SECONDS = (
-    5.0  # seconds that a step may be over its time before its worker is taken for stuck
-)
+IDLE_TIMEOUT_SECONDS = 1.0  # the timer of the scheduler calls work() again by then
+DATABASE_RETRY_SECONDS = 1.0
+HELP_INTERVAL_SECONDS = 0.2
+TIMERS_INTERVAL_SECONDS = 1.0
+TIMEOUT_GRACE_SECONDS = 5.0  # a step may exceed its time by that before its lease may expire
 MAX_WOKEN_STEPS = 1000
 
 
 class Worker:
-    """One per process. `work` may be called by any thread at any time; one of them is at it.
+    """Performs steps; one per process. Any thread may call work(), and one of them runs the loop.
 
-    A step may take `timeout` seconds, unless its definition says otherwise. `more` is called when
-    there is more to do than this worker has hands.
+    A step may take `timeout` seconds, unless its definition says otherwise. `on_saturated` is
+    called while all `concurrency` slots are busy: other workers can take over what is due.
     """
 
     def __init__(
@@ -67,24 +67,24 @@ class Worker:
         on_saturated: Callable[[], None] = lambda: None,
         idle_timeout: float = IDLE_TIMEOUT_SECONDS,
     ) -> None:
-        self.sessions, self.neighbours, self.lease, self.timeout = (
-            sessions, neighbours, lease, timeout
-        )  # fmt: skip
-        self.concurrency, self.on_saturated, self.idle_timeout = (
-            concurrency,
-            on_saturated,
-            idle_timeout,
-        )
+        self.sessions = sessions
+        self.neighbours = neighbours
+        self.lease = lease
+        self.timeout = timeout
+        self.concurrency = concurrency
+        self.on_saturated = on_saturated
+        self.idle_timeout = idle_timeout
         self.stopping = False
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="step")
         self._inbox: SimpleQueue[FinishedAttempt | None] = SimpleQueue()
         self._under_way: dict[tuple[UUID, int], tuple[StepAttempt, float]] = {}  # by id and fence
         self._loop_lock = Lock()
-        self._timers_checked = self._saturation_reported = 0.0
+        self._timers_checked = 0.0
+        self._help_called = 0.0
 
     def work(self) -> None:
-        """Does what is due until nothing is."""
-        self._inbox.put(None)  # whoever is at it looks again
+        """Run cycles until nothing is due. Returns at once when another thread runs them."""
+        self._inbox.put(None)  # makes that thread look again
         while not self._inbox.empty() and self._loop_lock.acquire(blocking=False):
             try:
                 self._run_until_idle()
@@ -92,61 +92,59 @@ class Worker:
                 self._loop_lock.release()
 
     def _run_until_idle(self) -> None:
-        beat, self._timers_checked = monotonic(), 0.0
-        answered: list[FinishedAttempt] = []
+        renewed = monotonic()
+        renewal_interval = self.lease.total_seconds() / 3
+        self._timers_checked = 0.0
+        finished: list[FinishedAttempt] = []
         while True:
-            pause = self._run_cycle(answered)
+            pause = self._run_cycle(finished)
             if not self._under_way and self._inbox.empty() and pause > self.idle_timeout:
                 return
-            if (
-                len(self._under_way) >= self.concurrency
-                and monotonic() > self._saturation_reported + 0.2
-            ):
-                self._saturation_reported = monotonic()
-                self.on_saturated()
-            every = self.lease.total_seconds() / 3
-            answered = self._collect_finished(min(pause, beat + every - monotonic()))
-            if monotonic() >= beat + every:
+            self._call_for_help()
+            finished = self._collect_finished(min(pause, renewed + renewal_interval - monotonic()))
+            if monotonic() >= renewed + renewal_interval:
                 self._renew_leases()
-                beat = monotonic()
+                renewed = monotonic()
 
-    def _run_cycle(self, answered: list[FinishedAttempt]) -> float:
-        """Settles and claims; gives the seconds until something more is due."""
-        free = 0 if self.stopping else self.concurrency - len(self._under_way) + len(answered)
+    def _run_cycle(self, finished: list[FinishedAttempt]) -> float:
+        """Write results and claim steps; return the seconds until something more is due."""
+        free = 0 if self.stopping else self.concurrency - len(self._under_way) + len(finished)
         try:
             self._check_timers()
             with self._transaction() as session:
-                finish_attempts(session, answered)
+                finish_attempts(session, finished)
                 attempts = claim_steps(session, self.neighbours, free, self.lease) if free else []
                 pause = get_seconds_until_due(session) if len(attempts) < free else inf
         except Exception as error:
-            self._recover(error, answered, free)
+            self._recover(error, finished, free)
             return 0.0
-        self._forget(answered)
+        self._forget(finished)
         self._submit(attempts)
         return pause
 
-    def _recover(self, error: Exception, answered: list[FinishedAttempt], free: int) -> None:
-        """What was answered waits for the database; a run that cannot be moved stops no other."""
+    def _recover(self, error: Exception, finished: list[FinishedAttempt], free: int) -> None:
+        """Wait for the database, or repeat the cycle run by run, so that one stops no other."""
         if is_database_unavailable(error):
             logger.warning("the database does not answer: %s", error)
-            for item in answered:
+            for item in finished:
                 self._inbox.put(item)
-            return sleep(DATABASE_RETRY_SECONDS)
-        logger.error("some run cannot be moved: one at a time", exc_info=error)
-        self._forget(answered)
-        for item in answered:
+            sleep(DATABASE_RETRY_SECONDS)
+            return
+        logger.error("a run cannot be moved: each one gets its own transaction", exc_info=error)
+        self._forget(finished)
+        for item in finished:
             self._run_isolated(partial(finish_attempts, finished=[item]))
         if free:
             one = partial(claim_steps, neighbours=self.neighbours, limit=1, lease=self.lease)
             self._submit(self._run_isolated(one))
-        return None
 
-    def _run_isolated(self, tx: Callable[[Session], list[StepAttempt] | None]) -> list[StepAttempt]:
-        """In a transaction of its own. A run that cannot be moved has failed."""
+    def _run_isolated(
+        self, operation: Callable[[Session], list[StepAttempt] | None]
+    ) -> list[StepAttempt]:
+        """Run the operation in its own transaction; a run that cannot be moved fails."""
         try:
             with self._transaction() as session:
-                return tx(session) or []
+                return operation(session) or []
         except UnprocessableRun as error:
             logger.exception("run %s cannot be moved", error.run_id)
             with self._transaction() as session:
@@ -161,19 +159,23 @@ class Worker:
     def _submit(self, attempts: list[StepAttempt]) -> None:
         for attempt in attempts:
             seconds = attempt.step_definition.timeout or self.timeout
-            self._under_way[attempt.step.id, attempt.step.fence] = (
-                attempt,
-                monotonic() + seconds + TIMEOUT_GRACE_SECONDS,
-            )
+            until = monotonic() + seconds + TIMEOUT_GRACE_SECONDS
+            self._under_way[attempt.step.id, attempt.step.fence] = (attempt, until)
             self._pool.submit(self._run_attempt, attempt, seconds)
 
-    def _forget(self, answered: list[FinishedAttempt]) -> None:
-        for attempt, _ in answered:
+    def _forget(self, finished: list[FinishedAttempt]) -> None:
+        for attempt, _ in finished:
             self._under_way.pop((attempt.step.id, attempt.step.fence))
 
+    def _call_for_help(self) -> None:
+        is_saturated = len(self._under_way) >= self.concurrency
+        if is_saturated and monotonic() > self._help_called + HELP_INTERVAL_SECONDS:
+            self._help_called = monotonic()
+            self.on_saturated()
+
     def _check_timers(self) -> None:
-        """Once a second: whose time has come. Each run by itself, so that none stops the others."""
-        if monotonic() > self._timers_checked + 1:
+        """Wake due steps and handle what is late, each run in its own transaction."""
+        if monotonic() > self._timers_checked + TIMERS_INTERVAL_SECONDS:
             self._timers_checked = monotonic()
             with self._transaction() as session:
                 wake_waiting_steps(session)
@@ -189,18 +191,19 @@ class Worker:
         self._inbox.put((attempt, outcome))
 
     def _collect_finished(self, seconds: float) -> list[FinishedAttempt]:
-        """What has been answered; waits for something to happen, if nothing has."""
+        """Return the attempts that have finished; wait up to `seconds` for the first one."""
         found: list[FinishedAttempt] = []
         try:
             item = self._inbox.get(timeout=max(0.0, seconds))
             while True:
-                found += [item] if item else []
+                if item:
+                    found.append(item)
                 item = self._inbox.get_nowait()
         except Empty:
             return found
 
     def _renew_leases(self) -> None:
-        """A heartbeat. A step that is far over its time gets none: another worker may take it."""
+        """Renew all leases but those of steps far over their time: other workers may take these."""
         with suppress(DBAPIError), self.sessions.begin() as session:
             for attempt, until in self._under_way.values():
                 if monotonic() < until:
@@ -208,8 +211,8 @@ class Worker:
 
 
 def wake_waiting_steps(session: Session) -> None:
-    """Steps that wait for a time, and whose time has come, are due."""
-    # < FOREVER says nothing new, but what the index is about.
+    """Make the steps due that waited for a time which has come."""
+    # "< NEVER" changes no result, but lets PostgreSQL use the partial index.
     slept = select(Step.id).where(
         Step.status == WAITING, Step.run_at <= func.now(), Step.run_at < NEVER
     )

@@ -1,4 +1,4 @@
-"""ai.summarize, ai.classify and ai.extract: what a model makes of a document, or of a text."""
+"""ai.summarize, ai.classify and ai.extract: questions to a model about a document or a text."""
 
 from abc import abstractmethod
 from contextlib import suppress
@@ -23,11 +23,11 @@ Label = Annotated[Text, Field(min_length=1, max_length=100)]
 
 
 class NoTextYet(Conflict):
-    """A file whose text has not been extracted."""
+    """Raised for a file whose text has not been extracted."""
 
 
 class TextSource(StepInput):
-    """What a model is asked about; also the body of POST /ai/...: one of the two."""
+    """Names a document or holds a text to ask a model about; also the body of POST /ai/..."""
 
     exactly_one_of: ClassVar[tuple[str, ...]] = ("document_id", "text")
 
@@ -42,19 +42,19 @@ class TextSource(StepInput):
         return text
 
     def read_text(self, neighbours: Neighbours, reader_id: str) -> str:
-        """The text, read with the reader's rights; raises NoTextYet, and content's errors."""
+        """Return the text. Raises NoTextYet, and the errors of content."""
         return self.text or read_document_text(neighbours.content, self.document_id, reader_id)
 
 
 class AiStep(TextSource, StepType):
-    """Its output is the answer, with the provider and the model that gave it."""
+    """Base of the step types that ask a model; the output names its provider and model, too."""
 
     uses_models: ClassVar[bool] = True
     required_permission: ClassVar[str] = "ai:use"
 
     @abstractmethod
     def build_prompt(self, text: str) -> Prompt:
-        """What to ask about the text."""
+        """Return what to ask about the text."""
 
     def perform(self, attempt: StepAttempt) -> Done:
         text = self.read_text(attempt.neighbours, attempt.run.started_by)
@@ -67,7 +67,7 @@ class AiStep(TextSource, StepType):
 
 @register("ai.summarize")
 class Summarize(AiStep):
-    """Example: {"kind": "ai.summarize", "with": {"document_id": "input.document_id"}}"""
+    """Summarizes a text: {"kind": "ai.summarize", "with": {"document_id": "input.document_id"}}"""
 
     def build_prompt(self, text: str) -> Prompt:
         return prompts.build_summary_prompt(text)
@@ -75,7 +75,10 @@ class Summarize(AiStep):
 
 @register("ai.classify")
 class Classify(AiStep):
-    """Example: {"kind": "ai.classify", "with": {"text": "input.text", "labels": "['a', 'b']"}}"""
+    """Chooses one of the labels.
+
+    Example: {"kind": "ai.classify", "with": {"text": "input.text", "labels": "['a', 'b']"}}
+    """
 
     labels: list[Label] = Field(min_length=2, max_length=50)
 
@@ -85,7 +88,7 @@ class Classify(AiStep):
 
 @register("ai.extract")
 class Extract(AiStep):
-    """`into` is a JSON schema of an object, as a definition's input is.
+    """Extracts fields; `into` is a JSON schema of an object, as a definition's input is.
 
     Example: {"kind": "ai.extract", "with": {"text": "input.text",
     "into": "{'type': 'object', 'properties': {'amount': {'type': 'number'}}}"}}
@@ -105,12 +108,12 @@ class Extract(AiStep):
 
 
 def read_document_text(content: ServiceClient, document_id: UUID | None, reader_id: str) -> str:
-    """A document's text, read with the reader's rights; raises NoTextYet, and content's errors."""
+    """Return a document's text, with the rights of the reader. Raises NoTextYet."""
     path = f"/api/v1/documents/{document_id}"
     read = partial(content.call_from_thread, "GET", on_behalf_of=reader_id)
     text = read(path)["body"]
     if not text:
-        with suppress(NotFound):  # nobody asked for its processing
+        with suppress(NotFound):  # its processing was not requested
             text = read(f"{path}/processing")["text"]
     if not text:
         raise NoTextYet(f"No text of the document is known: POST {path}/process, or look there why")

@@ -1,4 +1,4 @@
-"""http: a call to a URL outside of this platform, which never leads into our own network."""
+"""http: a request to a URL outside of this platform; it never reaches the internal network."""
 
 import json
 from typing import Annotated, Any, ClassVar, Literal
@@ -27,7 +27,7 @@ RESERVED_HEADERS = (
 
 @register("http")
 class HttpRequest(StepType):
-    """Sends JSON and takes JSON or text. Carries the step's Idempotency-Key, and nobody's token."""
+    """Sends JSON and takes JSON or text. Carries the step's Idempotency-Key, and no token."""
 
     required_permission: ClassVar[str] = "workflows:start"
 
@@ -60,7 +60,7 @@ class HttpRequest(StepType):
 
 
 def parse_response(host: str, answer: UntrustedResponse) -> dict[str, Any]:
-    """What a later step sees of an answer; raises when it is a refusal."""
+    """Return what later steps see of a response; raises for a status of 300 or more."""
     if answer.status >= 500 or answer.status in RETRYABLE_STATUSES:
         message = f"answered {answer.status}"
         raise Unavailable(message, retry_after=parse_retry_after(answer.headers) or 1, target=host)

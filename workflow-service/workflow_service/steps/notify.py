@@ -1,4 +1,4 @@
-"""communication.notify: somebody is told something, by mail and in-app unless said otherwise."""
+"""communication.notify: notifies people, by email and in-app unless `channels` says otherwise."""
 
 from typing import Any, ClassVar, Literal
 from uuid import UUID
@@ -10,14 +10,14 @@ from chassis.schemas import JsonObject, Text
 from ..definition.model import RoleName
 from .protocol import Done, StepAttempt, StepType, register
 
-MAX_ROLE_MEMBERS = 50  # of a role who are told
+MAX_ROLE_MEMBERS = 50  # further users with the role are not notified
 
 
 @register("communication.notify")
 class Notify(StepType):
-    """Tells a person, or those who have a role.
+    """Notifies a user, or the users with a role.
 
-    Takes a template with its variables, or a subject and a body; communication says what misses.
+    Takes a template with its variables, or a subject and a body; communication checks them.
     """
 
     exactly_one_of: ClassVar[tuple[str, ...]] = ("recipient_id", "role")
@@ -31,26 +31,23 @@ class Notify(StepType):
     body: Text | None = None
 
     def perform(self, attempt: StepAttempt) -> Done:
+        key = str(attempt.step.key)
         if self.recipient_id:
-            told = self.send(attempt, str(self.recipient_id), str(attempt.step.key))
-            return Done({"notification_id": told["id"], "status": told["status"]})
-        keys = {
-            user_id: f"{attempt.step.key}:{user_id}"
-            for user_id in list_members(attempt, str(self.role))
-        }
-        told = [self.send(attempt, user_id, key) for user_id, key in keys.items()]
-        return Done({"notification_ids": [each["id"] for each in told]})
+            sent = self.send(attempt, str(self.recipient_id), key)
+            return Done({"notification_id": sent["id"], "status": sent["status"]})
+        members = list_members(attempt, str(self.role))
+        all_sent = [self.send(attempt, user_id, f"{key}:{user_id}") for user_id in members]
+        return Done({"notification_ids": [sent["id"] for sent in all_sent]})
 
     def send(self, attempt: StepAttempt, recipient_id: str, key: str) -> Any:
         message = self.model_dump(exclude={"recipient_id", "role"}, exclude_none=True)
         data = {"recipient_id": recipient_id, "category": "workflow", **message}
-        return attempt.call_service(
-            attempt.neighbours.communication, "POST", "notifications", data, key=key
-        )
+        communication = attempt.neighbours.communication
+        return attempt.call_service(communication, "POST", "notifications", data, key=key)
 
 
 def list_members(attempt: StepAttempt, role: str) -> list[str]:
-    """Who has the role, as this service may know; the starter need not know all users."""
+    """Return the users with the role, with the rights of this service and not the starter's."""
     params = {"role": role, "limit": MAX_ROLE_MEMBERS}
     page = attempt.neighbours.identity.call_from_thread("GET", "/api/v1/users", params=params)
     return [user["id"] for user in page["items"]]

@@ -1,4 +1,4 @@
-"""wait: for some time, or until some time."""
+"""wait: for a number of seconds, or until a time."""
 
 from datetime import timedelta
 from typing import ClassVar
@@ -12,7 +12,7 @@ MAX_WAIT_SECONDS = 366 * 86400.0
 
 @register("wait")
 class Wait(StepType):
-    """Takes seconds, or until: a time with its zone. No worker is busy meanwhile."""
+    """Takes `seconds`, or `until`: a time with its zone. No worker is busy meanwhile."""
 
     exactly_one_of: ClassVar[tuple[str, ...]] = ("seconds", "until")
 
@@ -21,5 +21,7 @@ class Wait(StepType):
 
     def perform(self, attempt: StepAttempt) -> Done | Pending:
         over = self.until or attempt.step.created_at + timedelta(seconds=self.seconds or 0)
-        # It was due at run_at by the database's clock; that of this machine may be wrong.
-        return Done({"until": over.isoformat()}) if over <= attempt.step.run_at else Pending(over)
+        # run_at was compared with the clock of the database; that of this machine may be wrong.
+        if over <= attempt.step.run_at:
+            return Done({"until": over.isoformat()})
+        return Pending(over)
