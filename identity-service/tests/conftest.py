@@ -257,7 +257,7 @@ def new_person_with(
 def service_token(client: TestClient) -> Callable[..., str]:
     """Fetch a token of a service, its own or on behalf of a user."""
 
-    def token(client_id: str, on_behalf_of: str | None = None) -> str:
+    def fetch(client_id: str, on_behalf_of: str | None = None) -> str:
         form = {
             "grant_type": "client_credentials",
             "client_id": client_id,
@@ -269,19 +269,19 @@ def service_token(client: TestClient) -> Callable[..., str]:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["access_token"])
 
-    return token
+    return fetch
 
 
 @pytest.fixture
 def from_network(client: TestClient) -> Callable[[str], TestClient]:
     """Create a client in another network, of the app that is running."""
 
-    def elsewhere(ip: str) -> TestClient:
+    def create_client(ip: str) -> TestClient:
         found = TestClient(app, client=(ip, 50_000))
         found.portal = client.portal
         return found
 
-    return elsewhere
+    return create_client
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ TAKE_JSON = [
 BAD_BODIES = [b"", b"null", b"[]", b"{", b'"x"', b"\xff", b"[" * 50_000, b'{"unknown": 1}']
 
 
-def concrete(path: str) -> str:
+def fill_path(path: str) -> str:
     return re.sub(r"{\w+_id}", str(uuid4()), path).replace("{name}", "no-such-role")
 
 
@@ -39,7 +39,7 @@ def test_invalid_bodies_are_rejected_by_every_route(admin: Person, method: str, 
     for body in BAD_BODIES:
         answer = admin.client.request(
             method,
-            concrete(path),
+            fill_path(path),
             content=body,
             headers=admin.headers | {"Content-Type": "application/json"},
         )

@@ -22,20 +22,20 @@ SQL = Callable[..., list[Any]]
 READING = ["documents:read"]
 
 
-def make_key(holder: Person, user_id: str | None = None, **fields: Any) -> Any:
+def create_key(owner: Person, user_id: str | None = None, **fields: Any) -> Any:
     new = {"name": "A robot", "scopes": READING, **fields}
-    return holder.request("POST", f"/users/{user_id or holder.id}/api-keys", json=new)
+    return owner.request("POST", f"/users/{user_id or owner.id}/api-keys", json=new)
 
 
 @pytest.fixture
 def key(person: Person) -> dict[str, Any]:
-    answer = make_key(person)
+    answer = create_key(person)
     assert answer.status_code == 201, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
 
-def status(client: TestClient, secret: str) -> int:
+def get_status(client: TestClient, secret: str) -> int:
     return int(validate(client, secret).status_code)
 
 
@@ -58,7 +58,7 @@ def test_a_key_speaks_for_its_owner_within_its_scopes(
 def test_a_key_that_is_created_during_a_password_reset_does_not_survive_it(person: Person) -> None:
     with separate_connection() as connection, ThreadPoolExecutor(1) as thread:
         start_password_reset(connection, person)
-        made = thread.submit(make_key, person)
+        made = thread.submit(create_key, person)
         wait_until_blocked(connection)
         connection.commit()
 
@@ -87,8 +87,8 @@ def test_a_key_loses_what_its_owner_loses(
 
 
 def test_a_key_of_an_administrator_has_its_scopes_alone(client: TestClient, admin: Person) -> None:
-    narrow = make_key(admin).json()
-    wide = make_key(admin, scopes=["*"]).json()
+    narrow = create_key(admin).json()
+    wide = create_key(admin, scopes=["*"]).json()
 
     assert validate(client, narrow["secret"]).json()["permissions"] == READING
     assert validate(client, wide["secret"]).json()["permissions"] == ["*"]
@@ -99,20 +99,20 @@ def test_a_key_does_not_work_while_its_owner_is_deactivated_or_locked(
     client: TestClient, person: Person, admin: Person, key: dict[str, Any], change: dict[str, Any]
 ) -> None:
     admin.request("PATCH", f"/users/{person.id}", json=change)
-    assert status(client, key["secret"]) == 401
+    assert get_status(client, key["secret"]) == 401
 
     admin.request("PATCH", f"/users/{person.id}", json={"is_active": True, "locked_until": None})
-    assert status(client, key["secret"]) == 200
+    assert get_status(client, key["secret"]) == 200
 
 
 def test_a_key_outlives_sessions_but_not_its_owner(
     client: TestClient, person: Person, admin: Person, key: dict[str, Any]
 ) -> None:
     person.request("DELETE", "/auth/sessions")
-    assert status(client, key["secret"]) == 200
+    assert get_status(client, key["secret"]) == 200
 
     admin.request("DELETE", f"/users/{person.id}")
-    assert status(client, key["secret"]) == 401
+    assert get_status(client, key["secret"]) == 401
 
 
 def test_a_key_works_until_it_expires(
@@ -124,34 +124,34 @@ def test_a_key_works_until_it_expires(
     sql("UPDATE api_keys SET expires_at = now() WHERE id = :id", id=key["id"])
 
     assert soon[:19] == listed[0]["expires_at"][:19]
-    assert status(client, key["secret"]) == 401
+    assert get_status(client, key["secret"]) == 401
 
 
 def test_a_rotated_key_has_a_new_secret_only(
     client: TestClient, person: Person, key: dict[str, Any], service_token: Callable[..., str]
 ) -> None:
     follower = Follower(client, service_token("content-service"))
-    follower.news()
+    follower.read_new_changes()
 
     rotated = person.request("POST", f"/users/{person.id}/api-keys/{key['id']}/rotate").json()
 
     assert rotated["id"] == key["id"] and rotated["prefix"] != key["prefix"]
-    assert (status(client, key["secret"]), status(client, rotated["secret"])) == (401, 200)
-    assert follower.news() == [(person.id, key["id"])]
+    assert (get_status(client, key["secret"]), get_status(client, rotated["secret"])) == (401, 200)
+    assert follower.read_new_changes() == [(person.id, key["id"])]
 
 
 def test_a_removed_key_is_announced_and_gone(
     client: TestClient, person: Person, key: dict[str, Any], service_token: Callable[..., str]
 ) -> None:
     follower = Follower(client, service_token("content-service"))
-    follower.news()
+    follower.read_new_changes()
     path = f"/users/{person.id}/api-keys/{key['id']}"
 
     answers = [person.request("DELETE", path).status_code for _ in range(2)]
 
     assert answers == [204, 404]
-    assert status(client, key["secret"]) == 401
-    assert follower.news() == [(person.id, key["id"])]
+    assert get_status(client, key["secret"]) == 401
+    assert follower.read_new_changes() == [(person.id, key["id"])]
 
 
 def test_it_is_known_when_a_key_was_used(
@@ -168,7 +168,7 @@ def test_it_is_known_when_a_key_was_used(
 def test_a_key_does_not_do_what_only_people_do(
     client: TestClient, admin: Person, person: Person
 ) -> None:
-    headers = bearer(make_key(admin, scopes=["*"]).json()["secret"])
+    headers = bearer(create_key(admin, scopes=["*"]).json()["secret"])
     keys = f"/api/v1/users/{admin.id}/api-keys"
     new = {"name": "Another", "scopes": ["*"]}
 
@@ -188,7 +188,7 @@ def test_a_key_of_a_user_with_more_rights_cannot_be_deleted(
     admin: Person, person: Person, key: dict[str, Any], new_person_with: Callable[..., Person]
 ) -> None:
     theirs = f"/users/{person.id}/api-keys/{key['id']}"
-    above = f"/users/{admin.id}/api-keys/{make_key(admin).json()['id']}"
+    above = f"/users/{admin.id}/api-keys/{create_key(admin).json()['id']}"
     clerk = new_person_with("users:write")
 
     assert [clerk.request("DELETE", path).status_code for path in (theirs, above)] == [403, 403]
@@ -198,10 +198,10 @@ def test_a_key_of_a_user_with_more_rights_cannot_be_deleted(
 def test_a_key_cannot_have_rights_its_creator_lacks_nor_be_for_another_person(
     person: Person, other: Person, admin: Person
 ) -> None:
-    assert make_key(person, scopes=["users:write"]).status_code == 403
-    assert make_key(person, other.id).status_code == 403
-    assert make_key(admin, other.id).status_code == 403
-    assert make_key(admin, str(uuid4())).status_code == 404
+    assert create_key(person, scopes=["users:write"]).status_code == 403
+    assert create_key(person, other.id).status_code == 403
+    assert create_key(admin, other.id).status_code == 403
+    assert create_key(admin, str(uuid4())).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_key_cannot_have_rights_its_creator_lacks_nor_be_for_another_person(
 def test_a_key_with_invalid_fields_is_rejected(
     shared_person: Person, field: str, value: Any
 ) -> None:
-    answer = make_key(shared_person, **{field: value})
+    answer = create_key(shared_person, **{field: value})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"].split(".")[0]) == (422, field)
 
@@ -234,7 +234,7 @@ def test_the_number_of_keys_per_account_is_limited(
         id=person.id,
     )
 
-    assert (make_key(person).status_code, make_key(person).json()["code"]) == (
+    assert (create_key(person).status_code, create_key(person).json()["code"]) == (
         409,
         "TooManyApiKeys",
     )
@@ -251,11 +251,11 @@ def test_a_service_account_has_keys_and_no_password(
     new = {"name": "Nightly import", "roles": ["viewer"]}
     account = admin.request("POST", "/service-accounts", json=new).json()
 
-    key = make_key(admin, account["id"]).json()
+    key = create_key(admin, account["id"]).json()
 
     found = validate(client, key["secret"]).json()
     assert (found["user_id"], found["roles"]) == (account["id"], ["viewer"])
     assert account["is_service_account"] is True
     admin.request("PATCH", f"/users/{account['id']}", json={"is_active": False})
-    assert status(client, key["secret"]) == 401
+    assert get_status(client, key["secret"]) == 401
     assert person.request("POST", "/service-accounts", json=new).status_code == 403

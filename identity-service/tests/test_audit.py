@@ -94,19 +94,19 @@ def test_events_are_filtered_by_actor_subject_action_trace_and_time(
     admin.client.post("/auth/login", json=wrong, headers={"X-Trace-ID": "the-trace-of-it"})
     admin.request("PUT", f"/users/{person.id}/roles", json={"roles": ["viewer"]})
 
-    def found(**wanted: str) -> list[str]:
+    def find_actions(**wanted: str) -> list[str]:
         listed = admin.request("GET", "/audit-events", params={"limit": "100", **wanted})
         assert listed.status_code == 200, listed.text
         return [event["action"] for event in listed.json()["items"]]
 
     own = ["login.failed", "login.succeeded"]
-    assert found(actor=person.id) == own
-    assert found(subject=person.id) == ["user.roles_set", *own, "user.created"]
-    assert found(subject=person.id, actor=admin.id) == ["user.roles_set"]
-    assert found(subject=person.id, action="login.failed") == ["login.failed"]
-    assert found(trace_id="the-trace-of-it") == ["login.failed"]
-    assert found(subject=person.id, until="2020-01-01T00:00:00Z") == []
-    assert len(found(subject=person.id, since="2020-01-01T00:00:00Z")) == 4
+    assert find_actions(actor=person.id) == own
+    assert find_actions(subject=person.id) == ["user.roles_set", *own, "user.created"]
+    assert find_actions(subject=person.id, actor=admin.id) == ["user.roles_set"]
+    assert find_actions(subject=person.id, action="login.failed") == ["login.failed"]
+    assert find_actions(trace_id="the-trace-of-it") == ["login.failed"]
+    assert find_actions(subject=person.id, until="2020-01-01T00:00:00Z") == []
+    assert len(find_actions(subject=person.id, since="2020-01-01T00:00:00Z")) == 4
 
 
 @pytest.mark.parametrize(

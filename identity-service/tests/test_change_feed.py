@@ -20,17 +20,17 @@ class Follower:
     def __init__(self, client: TestClient, token: str) -> None:
         self.client = client
         self.token = token
-        self.seq = self.ask(None)["latest"]
+        self.seq = self.poll(None)["latest"]
 
-    def ask(self, after: int | None, wait: float = 0) -> dict[str, Any]:
+    def poll(self, after: int | None, wait: float = 0) -> dict[str, Any]:
         parameters = {"wait": wait} | ({} if after is None else {"after": after})
         answer = self.client.get("/auth/changes", params=parameters, headers=bearer(self.token))
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
 
-    def news(self, wait: float = 0) -> list[Change]:
-        feed = self.ask(self.seq, wait)
+    def read_new_changes(self, wait: float = 0) -> list[Change]:
+        feed = self.poll(self.seq, wait)
         assert feed["reset"] is False
         self.seq = feed["latest"]
         return [(change["user_id"], change["session_id"]) for change in feed["changes"]]
@@ -42,20 +42,22 @@ def follower(client: TestClient, service_token: Callable[..., str]) -> Follower:
 
 
 @pytest.fixture
-def news(follower: Follower, person: Person) -> Iterator[Callable[[], list[Change]]]:
+def read_changes(follower: Follower, person: Person) -> Iterator[Callable[[], list[Change]]]:
     """Return the changes since `person` registered."""
-    follower.news()
-    yield follower.news
+    follower.read_new_changes()
+    yield follower.read_new_changes
 
 
-def test_a_logout_names_the_session(news: Callable[[], list[Change]], person: Person) -> None:
+def test_a_logout_names_the_session(
+    read_changes: Callable[[], list[Change]], person: Person
+) -> None:
     person.request("POST", "/auth/logout")
 
-    assert news() == [(person.id, person.session_id)]
+    assert read_changes() == [(person.id, person.session_id)]
 
 
 def test_reuse_of_a_refresh_token_names_the_session(
-    news: Callable[[], list[Change]], client: TestClient, person: Person
+    read_changes: Callable[[], list[Change]], client: TestClient, person: Person
 ) -> None:
     token = person.refresh_token
     for _ in range(2):
@@ -63,7 +65,7 @@ def test_reuse_of_a_refresh_token_names_the_session(
         token = answer.json()["refresh_token"]
     client.post("/auth/refresh", json={"refresh_token": person.refresh_token})
 
-    assert news() == [(person.id, person.session_id)]
+    assert read_changes() == [(person.id, person.session_id)]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def test_reuse_of_a_refresh_token_names_the_session(
     ],
 )
 def test_what_an_administrator_does_names_the_user(
-    news: Callable[[], list[Change]],
+    read_changes: Callable[[], list[Change]],
     person: Person,
     admin: Person,
     method: str,
@@ -87,7 +89,7 @@ def test_what_an_administrator_does_names_the_user(
 ) -> None:
     admin.request(method, path.format(id=person.id), json=body)
 
-    assert news() == [(person.id, None)]
+    assert read_changes() == [(person.id, None)]
 
 
 @pytest.mark.parametrize(
@@ -103,38 +105,38 @@ def test_what_an_administrator_does_names_the_user(
     ],
 )
 def test_what_ends_many_sessions_names_the_user(
-    news: Callable[[], list[Change]], person: Person, method: str, path: str, body: Any
+    read_changes: Callable[[], list[Change]], person: Person, method: str, path: str, body: Any
 ) -> None:
     person.request(method, path, json=body)
 
-    assert news() == [(person.id, None)]
+    assert read_changes() == [(person.id, None)]
 
 
 def test_a_change_of_a_role_names_all_users(
     admin: Person, new_role: Callable[..., str], follower: Follower
 ) -> None:
     role = new_role("documents:read")
-    follower.news()
+    follower.read_new_changes()
 
     admin.request("PATCH", f"/roles/{role}", json={"permissions": []})
     admin.request("DELETE", f"/roles/{role}")
 
-    assert follower.news() == [(None, None), (None, None)]
+    assert follower.read_new_changes() == [(None, None), (None, None)]
 
 
 def test_rejected_requests_are_not_announced(
-    news: Callable[[], list[Change]], person: Person, admin: Person
+    read_changes: Callable[[], list[Change]], person: Person, admin: Person
 ) -> None:
     person.request("DELETE", f"/auth/sessions/{uuid4()}")
     person.request("PUT", f"/users/{person.id}/roles", json={"roles": ["admin"]})
     admin.request("PUT", f"/users/{person.id}/roles", json={"roles": ["no-such-role"]})
     admin.request("PATCH", f"/users/{person.id}", json={"email": admin.email})
 
-    assert news() == []
+    assert read_changes() == []
 
 
 def test_changes_that_do_not_affect_validation_are_not_announced(
-    news: Callable[[], list[Change]], person: Person, admin: Person
+    read_changes: Callable[[], list[Change]], person: Person, admin: Person
 ) -> None:
     profile = {"name": "Grace", "phone": "+4915112345678", "locale": "de"}
 
@@ -142,15 +144,15 @@ def test_changes_that_do_not_affect_validation_are_not_announced(
     renamed = admin.request("PATCH", f"/users/{person.id}", json={"name": "Ada"})
 
     assert (changed.status_code, renamed.status_code) == (200, 200)
-    assert news() == []
+    assert read_changes() == []
 
 
 def test_a_waiting_poll_returns_at_once_when_something_changes(
     follower: Follower, person: Person
 ) -> None:
-    follower.news()
+    follower.read_new_changes()
     with ThreadPoolExecutor(1) as thread:
-        poll = thread.submit(follower.news, wait=2)
+        poll = thread.submit(follower.read_new_changes, wait=2)
         time.sleep(0.3)
 
         started = time.perf_counter()
@@ -164,19 +166,19 @@ def test_a_waiting_poll_returns_at_once_when_something_changes(
 def test_a_poll_ends_after_its_wait(follower: Follower) -> None:
     started = time.perf_counter()
 
-    assert follower.news(wait=0.3) == []
+    assert follower.read_new_changes(wait=0.3) == []
 
     assert 0.3 <= time.perf_counter() - started < 1.5
 
 
 def test_an_unknown_position_is_a_reset(follower: Follower, person: Person) -> None:
     person.request("POST", "/auth/logout")
-    latest = follower.ask(None)["latest"]
+    latest = follower.poll(None)["latest"]
 
-    ahead = follower.ask(latest + 1)
+    ahead = follower.poll(latest + 1)
 
     assert ahead == {"latest": latest, "reset": True, "changes": []}
-    assert follower.ask(latest)["reset"] is False
+    assert follower.poll(latest)["reset"] is False
 
 
 def test_a_position_that_was_pruned_is_a_reset(
@@ -184,12 +186,12 @@ def test_a_position_that_was_pruned_is_a_reset(
 ) -> None:
     for _ in range(3):
         new_person().request("POST", "/auth/logout")
-    latest = follower.ask(None)["latest"]
+    latest = follower.poll(None)["latest"]
 
     sql("DELETE FROM changes WHERE seq < :latest", latest=latest)
 
-    assert follower.ask(latest - 2)["reset"] is True
-    assert [change["seq"] for change in follower.ask(latest - 1)["changes"]] == [latest]
+    assert follower.poll(latest - 2)["reset"] is True
+    assert [change["seq"] for change in follower.poll(latest - 1)["changes"]] == [latest]
 
 
 def test_changes_appear_in_the_order_of_their_numbers(
@@ -197,13 +199,13 @@ def test_changes_appear_in_the_order_of_their_numbers(
 ) -> None:
     """Users log out in parallel while a follower polls: it sees each logout exactly once."""
     people = [new_person() for _ in range(12)]
-    follower.news()
+    follower.read_new_changes()
     heard: list[Change] = []
     with ThreadPoolExecutor(12) as threads:
         logouts = [threads.submit(p.request, "POST", "/auth/logout") for p in people]
         while not all(logout.done() for logout in logouts):
-            heard += follower.news()
-    heard += follower.news()
+            heard += follower.read_new_changes()
+    heard += follower.read_new_changes()
 
     assert sorted(map(str, heard)) == sorted(str((p.id, p.session_id)) for p in people)
 

@@ -13,7 +13,7 @@ from .conftest import Person, separate_connection, wait_for
 
 
 @pytest.fixture(scope="module", autouse=True)
-def every_limit_is_a_tenth() -> Iterator[None]:
+def shorten_time_limits() -> Iterator[None]:
     """Shorten all time limits, before anything connects."""
 
     def shorten(_: Any, __: Any, ___: Any, given: dict[str, Any]) -> None:

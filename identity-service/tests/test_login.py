@@ -79,14 +79,14 @@ def test_me_shows_the_logged_in_user(client: TestClient, person: Person) -> None
 
 
 def test_authorize_answers_for_one_permission(person: Person, admin: Person) -> None:
-    def allowed(who: Person, permission: str) -> bool:
+    def is_allowed(who: Person, permission: str) -> bool:
         answer = who.request("POST", "/auth/authorize", json={"permission": permission})
         assert answer.json()["permission"] == permission
         return bool(answer.json()["allowed"])
 
-    assert allowed(person, "documents:read")
-    assert not allowed(person, "users:write")
-    assert allowed(admin, "users:write")
+    assert is_allowed(person, "documents:read")
+    assert not is_allowed(person, "users:write")
+    assert is_allowed(admin, "users:write")
 
 
 def test_the_demo_people_can_log_in(client: TestClient) -> None:

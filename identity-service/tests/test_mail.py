@@ -15,7 +15,7 @@ from .conftest import (
     Person,
     wait_for,
 )
-from .test_recovery import forgot, reset
+from .test_recovery import request_reset, reset
 
 SQL = Callable[..., list[Any]]
 
@@ -27,19 +27,19 @@ def without_communication(mailboxes: Mailboxes) -> Iterator[None]:
     mailboxes.down = False
 
 
-@pytest.mark.parametrize("path", ["forgot-password", "resend-verification"])
+@pytest.mark.parametrize("path", ["request_reset-password", "resend-verification"])
 def test_requesting_an_email_does_not_reveal_whether_the_address_is_known(
     person: Person, from_network: Callable[[str], TestClient], path: str
 ) -> None:
-    def asked(client: TestClient, email: str) -> tuple[float, Any]:
+    def request_email(client: TestClient, email: str) -> tuple[float, Any]:
         started = perf_counter()
         answer = client.post(f"/auth/{path}", json={"email": email})
         return perf_counter() - started, (answer.status_code, answer.json())
 
-    def difference() -> float:
+    def measure_difference() -> float:
         client = from_network(str(uuid4()))  # stays below the limit per network
         pairs = [
-            (asked(client, person.email), asked(client, f"{uuid4()}@example.com"))
+            (request_email(client, person.email), request_email(client, f"{uuid4()}@example.com"))
             for _ in range(50)
         ]
         assert len({str(answer) for pair in pairs for _, answer in pair}) == 1
@@ -47,12 +47,12 @@ def test_requesting_an_email_does_not_reveal_whether_the_address_is_known(
         return float(abs(known - unknown))
 
     # Other load of the machine passes; a difference that reveals an address would stay.
-    assert any(difference() < 0.010 for _ in range(5))
+    assert any(measure_difference() < 0.010 for _ in range(5))
 
 
 def test_a_stranger_cannot_flood_a_mailbox(client: TestClient, person: Person, sql: SQL) -> None:
     for _ in range(8):
-        assert forgot(client, person.email).status_code == 202
+        assert request_reset(client, person.email).status_code == 202
 
     written = "SELECT 1 FROM mails WHERE user_id = :id AND kind = 'reset-password'"
     assert len(sql(written, id=person.id)) == 5
@@ -63,15 +63,15 @@ def test_a_stranger_who_requests_many_emails_does_not_keep_the_user_from_getting
 ) -> None:
     """Another email is sent when the links of the others are used or have expired."""
     for _ in range(6):
-        forgot(client, person.email)
+        request_reset(client, person.email)
     assert reset(client, mailboxes.wait_for_link(person.id, "new password")).status_code == 204
     written = "SELECT 1 FROM mails WHERE user_id = :id AND kind = 'reset-password'"
 
-    forgot(client, person.email)
+    request_reset(client, person.email)
     assert len(sql(written, id=person.id)) == 6
     half_an_hour_ago = "created_at = now() - interval '30 minutes', link_used_at = NULL"
     sql(f"UPDATE mails SET {half_an_hour_ago} WHERE user_id = :id", id=person.id)
-    forgot(client, person.email)
+    request_reset(client, person.email)
 
     assert len(sql(written, id=person.id)) == 7
 
@@ -123,7 +123,7 @@ def test_nothing_is_lost_while_communication_is_down(
     client: TestClient, person: Person, mailboxes: Mailboxes, sql: SQL, without_communication: None
 ) -> None:
     """After an hour, the email is delivered, and only then does its link's lifetime begin."""
-    assert forgot(client, person.email).status_code == 202
+    assert request_reset(client, person.email).status_code == 202
     waiting = """
         SELECT 1 FROM mails WHERE user_id = :id AND kind = 'reset-password'
         AND status = 'pending' AND last_error IS NOT NULL
@@ -144,7 +144,7 @@ def test_a_lost_response_causes_no_second_email(
     mailboxes.wait_for_link(person.id, "confirm")
     mailboxes.answers_get_lost = True
     before = mailboxes.requests
-    forgot(client, person.email)
+    request_reset(client, person.email)
     wait_for(lambda: mailboxes.requests > before)
     mailboxes.answers_get_lost = False
 
@@ -157,7 +157,7 @@ def test_a_lost_response_causes_no_second_email(
 def test_emails_claimed_by_a_killed_process_are_delivered_by_another(
     client: TestClient, person: Person, mailboxes: Mailboxes, sql: SQL, without_communication: None
 ) -> None:
-    forgot(client, person.email)
+    request_reset(client, person.email)
     taken = """
         UPDATE mails SET status = 'running', lease_until = now() - interval '1 second',
         fence = fence + 1 WHERE user_id = :id AND kind = 'reset-password' RETURNING id

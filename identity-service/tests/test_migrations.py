@@ -40,12 +40,12 @@ def migrate(url: str, revision: str) -> None:
 
 
 def execute(url: str, statements: str) -> None:
-    async def connected() -> None:
+    async def run() -> None:
         connection = await asyncpg.connect(url)
         await connection.execute(statements)
         await connection.close()
 
-    asyncio.run(connected())
+    asyncio.run(run())
 
 
 def test_a_user_from_before_every_migration_can_continue_after_it(

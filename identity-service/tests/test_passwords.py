@@ -18,13 +18,13 @@ SQL = Callable[..., list[Any]]
 AS_SET = "$argon2id$v=19$m=19456,t=2,p=1$"
 
 
-def stored(sql: SQL, person: Person) -> str:
+def get_stored_hash(sql: SQL, person: Person) -> str:
     (row,) = sql("SELECT password_hash FROM users WHERE id = :id", id=person.id)
     return str(row.password_hash)
 
 
 def test_passwords_are_stored_as_argon2id(person: Person, sql: SQL) -> None:
-    assert stored(sql, person).startswith(AS_SET)
+    assert get_stored_hash(sql, person).startswith(AS_SET)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_weaker_hash_is_replaced_at_the_next_login(
 
     assert person.log_in_again().status == 200
 
-    assert stored(sql, person).startswith(AS_SET)
+    assert get_stored_hash(sql, person).startswith(AS_SET)
     assert person.log_in_again().status == 200
 
 
@@ -57,7 +57,7 @@ def test_a_bcrypt_hash_accepts_only_its_password(
         wrong = {"email": person.email, "password": guess}
         assert client.post("/auth/login", json=wrong).status_code == 401
 
-    assert stored(sql, person) == old_hash
+    assert get_stored_hash(sql, person) == old_hash
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,14 @@ def test_a_common_password_is_rejected_wherever_one_is_set(person: Person, admin
 def test_registrations_leave_room_for_logins(client: TestClient, person: Person) -> None:
     """However many there are, registrations use half of the waiting slots."""
 
-    def come() -> int:
+    def register() -> int:
         new = {"email": f"{uuid4()}@example.com", "password": PASSWORD, "name": "Ada"}
         return client.post("/auth/register", json=new).status_code
 
     with ThreadPoolExecutor(MAX_WAITING_HASHES + 10) as threads:
-        coming = [threads.submit(come) for _ in range(MAX_WAITING_HASHES + 10)]
-        wait_for(lambda: any(one.done() and one.result() == 503 for one in coming))
+        registrations = [threads.submit(register) for _ in range(MAX_WAITING_HASHES + 10)]
+        wait_for(lambda: any(one.done() and one.result() == 503 for one in registrations))
 
         assert person.log_in_again().status == 200
 
-    assert {one.result() for one in coming} == {201, 503}
+    assert {one.result() for one in registrations} == {201, 503}

@@ -110,20 +110,20 @@ def test_the_time_of_a_login_does_not_reveal_whether_an_address_is_known(
     guess(client, person.email)
     networks = (f"203.0.113.{number}" for number in range(100))
 
-    def seconds(client: TestClient, email: str) -> float:
+    def measure_seconds(client: TestClient, email: str) -> float:
         started = perf_counter()
         log_in_with(client, email, WRONG)
         return perf_counter() - started
 
     rounds: list[tuple[float, float, float]] = []
 
-    def difference() -> float:
+    def measure_difference() -> float:
         """Compare the medians of all logins of each kind so far, which take turns."""
         rounds.extend(
             (
-                seconds(from_network(network), person.email),
-                seconds(from_network(network), f"{uuid4()}@example.com"),
-                seconds(client, person.email),
+                measure_seconds(from_network(network), person.email),
+                measure_seconds(from_network(network), f"{uuid4()}@example.com"),
+                measure_seconds(client, person.email),
             )
             for network in islice(networks, 20)
         )
@@ -131,22 +131,22 @@ def test_the_time_of_a_login_does_not_reveal_whether_an_address_is_known(
         return float(max(medians) - min(medians))
 
     # Other load of the machine evens out over more logins; a revealing difference would not.
-    assert any(difference() < 0.010 for _ in range(5))
+    assert any(measure_difference() < 0.010 for _ in range(5))
 
 
 @pytest.fixture
 def exhaust_limit(client: TestClient) -> Callable[..., None]:
     """Use up the limit of a network."""
 
-    async def note(*network: str) -> None:
+    async def count(*network: str) -> None:
         for _ in range(300):
             await app.state.rate_limiter.count_for_network(*network)
 
-    def noted(*network: str) -> None:
+    def exhaust(*network: str) -> None:
         assert client.portal is not None
-        client.portal.call(note, *network)
+        client.portal.call(count, *network)
 
-    return noted
+    return exhaust
 
 
 def test_a_network_that_guesses_for_many_users_has_to_wait(
@@ -170,12 +170,12 @@ def test_the_number_of_emails_a_network_can_request_is_limited(
 ) -> None:
     exhaust_limit("mail", "192.0.2.97/32")
 
-    def ask(ip: str) -> Any:
+    def send_request(ip: str) -> Any:
         return from_network(ip).post(f"/auth/{path}", json={"email": person.email})
 
-    refused = ask("192.0.2.97")
+    refused = send_request("192.0.2.97")
 
-    assert (refused.status_code, ask("192.0.2.96").status_code) == (429, 202)
+    assert (refused.status_code, send_request("192.0.2.96").status_code) == (429, 202)
     assert 1 <= int(refused.headers["Retry-After"]) <= 600
     asked = "SELECT 1 FROM audit_events WHERE action = 'email.requested' AND subject_id = :id"
     assert len(sql(asked, id=person.id)) == 1
@@ -189,12 +189,12 @@ def test_a_network_that_guesses_client_secrets_has_to_wait_but_its_services_do_n
     exhaust_limit("client", "192.0.2.95/32")
     there = from_network("192.0.2.95")
 
-    def ask(secret: str) -> Any:
+    def send_request(secret: str) -> Any:
         form = {"grant_type": "client_credentials", "client_id": "workflow-service"}
         return there.post("/auth/token", data={**form, "client_secret": secret})
 
-    wrong = ask("a guess")
-    right = ask("development-only-service-secret")
+    wrong = send_request("a guess")
+    right = send_request("development-only-service-secret")
 
     assert (wrong.status_code, right.status_code) == (429, 200)
     assert wrong.json()["detail"] == "Wrong client id or secret"
@@ -252,7 +252,7 @@ def test_without_redis_users_can_log_in_and_guessing_stays_slow(
 
 
 def test_a_redis_that_hangs_delays_a_login_only_briefly() -> None:
-    async def begin(url: str) -> float:
+    async def count_attempt(url: str) -> float:
         redis = RedisClient(settings.model_copy(update={"redis_url": url}))
         wait = await RateLimiter(redis).count_attempt("somebody")
         await redis.aclose()
@@ -261,7 +261,7 @@ def test_a_redis_that_hangs_delays_a_login_only_briefly() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = perf_counter()
 
-        wait = asyncio.run(begin(f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
+        wait = asyncio.run(count_attempt(f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
 
     assert wait == 0
     assert perf_counter() - started < 5

@@ -27,8 +27,8 @@ SQL = Callable[..., list[Any]]
 NEW_PASSWORD = "a quite different phrase"
 
 
-def forgot(client: TestClient, email: str) -> Any:
-    return client.post("/auth/forgot-password", json={"email": email})
+def request_reset(client: TestClient, email: str) -> Any:
+    return client.post("/auth/request_reset-password", json={"email": email})
 
 
 def reset(client: TestClient, token: str, password: str = NEW_PASSWORD) -> Any:
@@ -41,7 +41,7 @@ def verify(client: TestClient, token: str) -> Any:
 
 @pytest.fixture
 def reset_link(client: TestClient, person: Person, mailboxes: Mailboxes) -> str:
-    forgot(client, person.email)
+    request_reset(client, person.email)
     return mailboxes.wait_for_link(person.id, "new password")
 
 
@@ -127,7 +127,7 @@ def test_a_link_is_withdrawn_when_it_is_replaced_or_no_longer_applies(
     change: str,
 ) -> None:  # fmt: skip
     if change == "by another link":
-        forgot(client, person.email)
+        request_reset(client, person.email)
         newer = wait_for(lambda: mailboxes.wait_for_link(person.id, "new password") != reset_link)
         assert (
             newer and reset(client, mailboxes.wait_for_link(person.id, "new password")).is_success
@@ -175,7 +175,7 @@ def test_links_are_neither_stored_nor_returned_nor_logged(
 ) -> None:
     verification = mailboxes.wait_for_link(person.id, "confirm")
     answers = [
-        forgot(client, person.email),
+        request_reset(client, person.email),
         client.get("/auth/reset-password", params={"token": reset_link}),
         reset(client, reset_link),
         reset(client, reset_link),
@@ -211,7 +211,7 @@ def test_the_owner_of_a_mailbox_removes_what_a_squatter_left_in_the_account(
     left = {"phone": "+4915112345678", "push_tokens": ["of the squatter"]}
     assert person.request("PATCH", f"/users/{person.id}/profile", json=left).is_success
 
-    forgot(client, person.email)
+    request_reset(client, person.email)
     assert reset(client, mailboxes.wait_for_link(person.id, "new password")).status_code == 204
 
     owner = log_in(client, person.email, NEW_PASSWORD)
@@ -228,7 +228,7 @@ def test_a_second_factor_on_a_verified_account_outlives_a_reset(
     code = {"code": pyotp.TOTP(secret).now()}
     assert person.request("POST", "/auth/mfa/totp/confirm", json=code).is_success
 
-    forgot(client, person.email)
+    request_reset(client, person.email)
     assert reset(client, mailboxes.wait_for_link(person.id, "new password")).status_code == 204
 
     credentials = {"email": person.email, "password": NEW_PASSWORD}
@@ -240,7 +240,7 @@ def test_a_request_that_waits_for_the_account_does_not_lock_its_link(
     client: TestClient, person: Person, mailboxes: Mailboxes, kind: str
 ) -> None:
     """Otherwise two transactions with opposite lock orders could deadlock."""
-    forgot(client, person.email)
+    request_reset(client, person.email)
     reset_link = mailboxes.wait_for_link(person.id, "new password")
     verification = mailboxes.wait_for_link(person.id, "confirm")
     use = {

@@ -64,7 +64,7 @@ def test_an_address_is_taken_once_however_it_is_written(
 def test_the_time_of_a_registration_does_not_reveal_whether_an_address_is_taken(
     client: TestClient, person: Person
 ) -> None:
-    def seconds(email: str) -> float:
+    def measure_seconds(email: str) -> float:
         started = time.perf_counter()
         assert register(client, email=email).status_code == 201
         return time.perf_counter() - started
@@ -72,15 +72,15 @@ def test_the_time_of_a_registration_does_not_reveal_whether_an_address_is_taken(
     taken: list[float] = []
     free: list[float] = []
 
-    def difference() -> float:
+    def measure_difference() -> float:
         """Compare the medians of all registrations so far, which take turns."""
         for _ in range(25):
-            taken.append(seconds(person.email))
-            free.append(seconds(f"{uuid4()}@example.com"))
+            taken.append(measure_seconds(person.email))
+            free.append(measure_seconds(f"{uuid4()}@example.com"))
         return abs(median(taken) - median(free))
 
     # Other load of the machine evens out over time; a revealing difference would not.
-    assert any(difference() < 0.010 for _ in range(5))
+    assert any(measure_difference() < 0.010 for _ in range(5))
 
 
 def test_an_address_registered_many_times_at_once_is_one_account(
@@ -169,16 +169,16 @@ def test_a_registration_with_an_idempotency_key_holds_no_connection_while_it_wai
 ) -> None:
     """Otherwise validation, which uses the same pool, would wait too."""
 
-    def come() -> int:
+    def send() -> int:
         headers = {**admin.headers, "Idempotency-Key": str(uuid4())}
         return client.post(f"/api/v1{path}", json=registration(), headers=headers).status_code
 
     held = []
     with ThreadPoolExecutor(40) as threads:
-        coming = [threads.submit(come) for _ in range(40)]
-        while not all(one.done() for one in coming):
+        requests = [threads.submit(send) for _ in range(40)]
+        while not all(one.done() for one in requests):
             held.append(engine.sync_engine.pool.checkedout())  # type: ignore[attr-defined]
             time.sleep(0.01)
 
-    assert {one.result() for one in coming} == {201}
+    assert {one.result() for one in requests} == {201}
     assert median(held) < 10  # of 30; all would be held if each were kept while hashing

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from .conftest import Person, validate
 
 
-def permissions(client: TestClient, person: Person) -> list[str]:
+def get_permissions(client: TestClient, person: Person) -> list[str]:
     found: list[str] = validate(client, person.access_token).json()["permissions"]
     return found
 
@@ -34,7 +34,7 @@ def test_a_changed_role_takes_effect_without_a_new_login(
 
     assert changed.json()["permissions"] == described.json()["permissions"] == ["ai:use"]
     assert admin.request("GET", f"/roles/{role}").json() == described.json()
-    assert permissions(client, person) == ["ai:use"]
+    assert get_permissions(client, person) == ["ai:use"]
 
 
 def test_a_deleted_role_is_taken_from_all_users(
@@ -45,7 +45,7 @@ def test_a_deleted_role_is_taken_from_all_users(
 
     assert admin.request("DELETE", f"/roles/{role}").status_code == 204
 
-    assert permissions(client, person) == []
+    assert get_permissions(client, person) == []
     assert admin.request("GET", f"/roles/{role}").status_code == 404
     assert admin.request("DELETE", f"/roles/{role}").status_code == 404
 
@@ -104,7 +104,7 @@ def test_roles_are_for_administrators(person: Person) -> None:
 
 
 @pytest.fixture
-def inheriting(admin: Person, new_role: Callable[..., str]) -> Callable[..., str]:
+def new_inheriting_role(admin: Person, new_role: Callable[..., str]) -> Callable[..., str]:
     """Create a role that inherits from others."""
 
     def create(*parents: str, permissions: tuple[str, ...] = ()) -> str:
@@ -116,7 +116,7 @@ def inheriting(admin: Person, new_role: Callable[..., str]) -> Callable[..., str
     return create
 
 
-def give(admin: Person, person: Person, *roles: str) -> None:
+def assign_roles(admin: Person, person: Person, *roles: str) -> None:
     answer = admin.request("PUT", f"/users/{person.id}/roles", json={"roles": list(roles)})
     assert answer.status_code == 200, answer.text
 
@@ -126,28 +126,28 @@ def test_a_role_has_directly_and_indirectly_inherited_permissions(
     admin: Person,
     person: Person,
     new_role: Callable[..., str],
-    inheriting: Callable[..., str],
+    new_inheriting_role: Callable[..., str],
 ) -> None:
     lowest = new_role("documents:read")
-    middle = inheriting(lowest, permissions=("ai:use",))
-    highest = inheriting(middle, "guest", permissions=("workflows:read",))
-    give(admin, person, highest)
-    assert permissions(client, person) == ["ai:use", "documents:read", "workflows:read"]
+    middle = new_inheriting_role(lowest, permissions=("ai:use",))
+    highest = new_inheriting_role(middle, "guest", permissions=("workflows:read",))
+    assign_roles(admin, person, highest)
+    assert get_permissions(client, person) == ["ai:use", "documents:read", "workflows:read"]
 
     admin.request("PATCH", f"/roles/{lowest}", json={"permissions": ["templates:read"]})
-    assert permissions(client, person) == ["ai:use", "templates:read", "workflows:read"]
+    assert get_permissions(client, person) == ["ai:use", "templates:read", "workflows:read"]
 
     admin.request("DELETE", f"/roles/{middle}")
-    assert permissions(client, person) == ["workflows:read"]
+    assert get_permissions(client, person) == ["workflows:read"]
     shown = admin.request("GET", f"/roles/{highest}").json()
     assert (shown["inherits"], shown["effective_permissions"]) == (["guest"], ["workflows:read"])
 
 
 def test_a_role_cannot_inherit_in_a_cycle_or_from_an_unknown_role(
-    admin: Person, new_role: Callable[..., str], inheriting: Callable[..., str]
+    admin: Person, new_role: Callable[..., str], new_inheriting_role: Callable[..., str]
 ) -> None:
     lowest = new_role()
-    highest = inheriting(inheriting(lowest))
+    highest = new_inheriting_role(new_inheriting_role(lowest))
 
     circle = admin.request("PATCH", f"/roles/{lowest}", json={"inherits": [highest]})
     itself = admin.request("PATCH", f"/roles/{lowest}", json={"inherits": [lowest]})
@@ -170,10 +170,10 @@ def test_a_role_cannot_inherit_rights_its_creator_lacks(
 
 
 def test_parallel_changes_of_roles_all_take_effect(
-    admin: Person, new_role: Callable[..., str], inheriting: Callable[..., str]
+    admin: Person, new_role: Callable[..., str], new_inheriting_role: Callable[..., str]
 ) -> None:
     parents = [new_role("documents:read") for _ in range(4)]
-    child = inheriting(*parents)
+    child = new_inheriting_role(*parents)
     new = ["ai:use", "workflows:read", "templates:read", "definitions:read"]
 
     with ThreadPoolExecutor(4) as threads:
@@ -218,14 +218,14 @@ def test_the_role_that_makes_the_last_administrator_stays(
     admin: Person,
     person: Person,
     new_role: Callable[..., str],
-    inheriting: Callable[..., str],
+    new_inheriting_role: Callable[..., str],
     sql: Callable[..., list[Any]],
     inherits: bool,
     method: str,
     body: Any,
 ) -> None:
-    role = inheriting("admin") if inherits else new_role("*")
-    give(admin, person, role)
+    role = new_inheriting_role("admin") if inherits else new_role("*")
+    assign_roles(admin, person, role)
     others = sql("DELETE FROM user_roles WHERE role_name = 'admin' RETURNING user_id")
 
     answer = person.request(method, f"/roles/{role}", json=body)
@@ -239,7 +239,7 @@ def test_the_role_that_makes_the_last_administrator_stays(
 
 
 def test_an_administrator_goes_when_another_remains(only_admin: Person, person: Person) -> None:
-    give(only_admin, person, "admin")
+    assign_roles(only_admin, person, "admin")
 
     gone = person.request("PUT", f"/users/{person.id}/roles", json={"roles": ["member"]})
 
@@ -249,8 +249,8 @@ def test_an_administrator_goes_when_another_remains(only_admin: Person, person: 
 def test_when_two_administrators_remove_each_other_one_remains(
     only_admin: Person, person: Person, other: Person
 ) -> None:
-    give(only_admin, person, "admin")
-    give(only_admin, other, "admin")
+    assign_roles(only_admin, person, "admin")
+    assign_roles(only_admin, other, "admin")
     roles = {"roles": ["member"]}
     assert person.request("PUT", f"/users/{only_admin.id}/roles", json=roles).status_code == 200
 
@@ -262,6 +262,6 @@ def test_when_two_administrators_remove_each_other_one_remains(
     statuses = sorted(attempt.result().status_code for attempt in attempts)
 
     left = [one for one in (person, other) if one.request("GET", "/roles").status_code == 200]
-    give(left[0], only_admin, "admin")
+    assign_roles(left[0], only_admin, "admin")
     assert len(left) == 1
     assert statuses[0] == 200 and statuses[1] in (403, 409)

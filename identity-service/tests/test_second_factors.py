@@ -32,12 +32,12 @@ class App:
     recovery_codes: list[str] = field(default_factory=list)
     step: int = field(default_factory=lambda: int(time()) // 30 - 2)
 
-    def code(self) -> str:
+    def next_code(self) -> str:
         self.step += 1
         return pyotp.TOTP(self.secret).generate_otp(self.step)
 
 
-def set_up(person: Person) -> App:
+def set_up_app(person: Person) -> App:
     if (left := 30 - time() % 30) < 3:  # the oldest valid code is about to expire
         sleep(left)
     answer = person.request("POST", "/auth/mfa/totp")
@@ -52,8 +52,8 @@ def confirm(person: Person, code: str) -> Any:
 @pytest.fixture
 def phone(person: Person) -> App:
     """An app with which the user's second factor is on; two of its codes are still valid."""
-    app = set_up(person)
-    app.recovery_codes = confirm(person, app.code()).json()["recovery_codes"]
+    app = set_up_app(person)
+    app.recovery_codes = confirm(person, app.next_code()).json()["recovery_codes"]
     return app
 
 
@@ -62,21 +62,8 @@ def log_in(client: TestClient, person: Person) -> Any:
     return client.post("/auth/login", json=body).json()
 
 
-def answer(client: TestClient, challenge: str, code: str) -> Any:
+def answer_challenge(client: TestClient, challenge: str, code: str) -> Any:
     return client.post("/auth/mfa/verify", json={"challenge": challenge, "code": code})
-
-
-def step_up(person: Person, **proof: str) -> int:
-    return int(person.request("POST", "/auth/step-up", json=proof).status_code)
-
-
-@pytest.fixture
-def expire_step_up(sql: SQL) -> Callable[[Person], None]:
-    def pass_by(person: Person) -> None:
-        ago = "UPDATE sessions SET proved_at = now() - interval '1 hour' WHERE id = :id"
-        sql(ago, id=person.session_id)
-
-    return pass_by
 
 
 def test_the_secret_for_an_app_comes_as_text_and_as_a_qr_code(person: Person) -> None:
@@ -102,8 +89,8 @@ def test_without_the_sealing_key_recovery_codes_still_work(
     )
     challenge = log_in(client, person)["challenge"]
 
-    assert answer(client, challenge, phone.code()).status_code == 401
-    assert answer(client, challenge, phone.recovery_codes[0]).status_code == 200
+    assert answer_challenge(client, challenge, phone.next_code()).status_code == 401
+    assert answer_challenge(client, challenge, phone.recovery_codes[0]).status_code == 200
 
 
 def test_a_login_needs_the_password_and_a_code(
@@ -112,9 +99,9 @@ def test_a_login_needs_the_password_and_a_code(
     first = log_in(client, person)
 
     assert first.keys() == {"mfa_required", "challenge", "expires_in"}
-    wrong = answer(client, first["challenge"], "000000")
-    right = answer(client, first["challenge"], phone.code())
-    again = answer(client, first["challenge"], phone.code())
+    wrong = answer_challenge(client, first["challenge"], "000000")
+    right = answer_challenge(client, first["challenge"], phone.next_code())
+    again = answer_challenge(client, first["challenge"], phone.next_code())
 
     assert (wrong.status_code, right.status_code, again.status_code) == (401, 200, 401)
     assert validate(client, right.json()["access_token"]).json()["user_id"] == person.id
@@ -123,7 +110,7 @@ def test_a_login_needs_the_password_and_a_code(
 def test_the_second_factor_is_off_until_a_code_is_confirmed(
     client: TestClient, person: Person
 ) -> None:
-    set_up(person)
+    set_up_app(person)
 
     assert "access_token" in log_in(client, person)
     assert confirm(person, "000000").status_code == 401
@@ -133,20 +120,20 @@ def test_the_second_factor_is_off_until_a_code_is_confirmed(
 def test_enabling_the_second_factor_ends_all_other_sessions(person: Person) -> None:
     elsewhere = person.log_in_again()
 
-    app = set_up(person)
-    answered = confirm(person, app.code())
+    app = set_up_app(person)
+    answered = confirm(person, app.next_code())
 
     assert answered.status_code == 200
     assert (person.status, elsewhere.status) == (200, 401)
     assert person.request("POST", "/auth/mfa/totp").json()["code"] == "SecondFactorEnabled"
-    assert confirm(person, app.code()).json()["code"] == "SecondFactorEnabled"
+    assert confirm(person, app.next_code()).json()["code"] == "SecondFactorEnabled"
 
 
 def test_a_code_works_once(client: TestClient, person: Person, phone: App) -> None:
-    code = phone.code()
-    assert answer(client, log_in(client, person)["challenge"], code).status_code == 200
+    code = phone.next_code()
+    assert answer_challenge(client, log_in(client, person)["challenge"], code).status_code == 200
 
-    assert answer(client, log_in(client, person)["challenge"], code).status_code == 401
+    assert answer_challenge(client, log_in(client, person)["challenge"], code).status_code == 401
 
 
 def test_an_old_or_early_code_is_rejected(client: TestClient, person: Person, phone: App) -> None:
@@ -155,7 +142,7 @@ def test_an_old_or_early_code_is_rejected(client: TestClient, person: Person, ph
     step = int(time()) // 30
 
     for off in (-10, -3, 3, 10):
-        assert answer(client, challenge, totp.generate_otp(step + off)).status_code == 401
+        assert answer_challenge(client, challenge, totp.generate_otp(step + off)).status_code == 401
 
 
 def test_a_recovery_code_works_once_instead_of_a_code(
@@ -164,8 +151,8 @@ def test_a_recovery_code_works_once_instead_of_a_code(
     assert len(set(phone.recovery_codes)) == 10
     spare = phone.recovery_codes[3]
 
-    first = answer(client, log_in(client, person)["challenge"], spare.upper())
-    second = answer(client, log_in(client, person)["challenge"], spare)
+    first = answer_challenge(client, log_in(client, person)["challenge"], spare.upper())
+    second = answer_challenge(client, log_in(client, person)["challenge"], spare)
 
     assert (first.status_code, second.status_code) == (200, 401)
     stored = str(sql("SELECT second_factors::text FROM second_factors"))
@@ -178,8 +165,8 @@ def test_new_recovery_codes_replace_the_old_ones(
     new = person.request("POST", "/auth/mfa/recovery-codes").json()["recovery_codes"]
 
     challenge = log_in(client, person)["challenge"]
-    assert answer(client, challenge, phone.recovery_codes[0]).status_code == 401
-    assert answer(client, challenge, new[0]).status_code == 200
+    assert answer_challenge(client, challenge, phone.recovery_codes[0]).status_code == 401
+    assert answer_challenge(client, challenge, new[0]).status_code == 200
 
 
 def test_codes_cannot_be_guessed_and_a_lockout_ends_the_challenge(
@@ -187,13 +174,16 @@ def test_codes_cannot_be_guessed_and_a_lockout_ends_the_challenge(
 ) -> None:
     challenge = log_in(client, person)["challenge"]
 
-    guesses = [answer(client, challenge, f"00000{n}") for n in range(7)]
+    guesses = [answer_challenge(client, challenge, f"00000{n}") for n in range(7)]
 
     assert [guess.status_code for guess in guesses] == [401] * 5 + [429, 401]
     assert int(guesses[5].headers["Retry-After"]) <= 60
-    assert answer(client, challenge, phone.code()).status_code == 401
+    assert answer_challenge(client, challenge, phone.next_code()).status_code == 401
     # Attempts are counted per user, over all networks and challenges.
-    assert answer(client, log_in(client, person)["challenge"], phone.code()).status_code == 429
+    assert (
+        answer_challenge(client, log_in(client, person)["challenge"], phone.next_code()).status_code
+        == 429
+    )
 
 
 @pytest.mark.parametrize("event", ["expiry", "deactivation", "new password"])
@@ -209,7 +199,7 @@ def test_a_challenge_ends(
         change = {"current_password": PASSWORD, "new_password": "another long password"}
         assert person.request("POST", "/auth/change-password", json=change).is_success
 
-    assert answer(client, challenge, phone.code()).status_code == 401
+    assert answer_challenge(client, challenge, phone.next_code()).status_code == 401
 
 
 def test_a_challenge_answered_while_its_account_is_deactivated_is_over(
@@ -220,7 +210,7 @@ def test_a_challenge_answered_while_its_account_is_deactivated_is_over(
     with separate_connection() as connection, ThreadPoolExecutor(1) as thread:
         deactivate = "UPDATE users SET is_active = false WHERE id = :id"
         connection.execute(text(deactivate), {"id": person.id})
-        answered = thread.submit(answer, client, challenge, phone.code())
+        answered = thread.submit(answer_challenge, client, challenge, phone.next_code())
         wait_until_blocked(connection)
         connection.commit()
 
@@ -228,7 +218,7 @@ def test_a_challenge_answered_while_its_account_is_deactivated_is_over(
 
 
 def test_a_confirmation_during_a_password_reset_enables_nothing(person: Person) -> None:
-    code = set_up(person).code()
+    code = set_up_app(person).next_code()
 
     with separate_connection() as connection, ThreadPoolExecutor(1) as thread:
         start_password_reset(connection, person)
@@ -237,42 +227,6 @@ def test_a_confirmation_during_a_password_reset_enables_nothing(person: Person) 
         connection.commit()
 
         assert confirmed.result().status_code == 401
-
-
-def test_sensitive_endpoints_need_a_recent_step_up(
-    person: Person, phone: App, expire_step_up: Callable[[Person], None]
-) -> None:
-    expire_step_up(person)
-    new = {"name": "A robot", "scopes": ["documents:read"]}
-
-    refused = [
-        person.request("DELETE", "/auth/mfa/totp"),
-        person.request("POST", "/auth/mfa/recovery-codes"),
-        person.request("POST", f"/users/{person.id}/api-keys", json=new),
-    ]
-
-    for refusal in refused:
-        assert refusal.status_code == 401
-        assert refusal.json()["code"] == "InsufficientUserAuthentication"
-        assert "insufficient_user_authentication" in refusal.headers["WWW-Authenticate"]
-    assert person.status == 200  # the token itself is valid
-    assert step_up(person, code="000000") == 401
-    assert step_up(person, password=PASSWORD) == 401  # a user with a second factor needs the code
-    assert step_up(person, code=phone.code()) == 204
-    assert person.request("POST", f"/users/{person.id}/api-keys", json=new).status_code == 201
-    assert person.request("DELETE", "/auth/mfa/totp").status_code == 204
-
-
-def test_without_a_second_factor_the_step_up_takes_the_password(
-    person: Person, expire_step_up: Callable[[Person], None]
-) -> None:
-    expire_step_up(person)
-
-    assert person.request("POST", "/auth/mfa/totp").status_code == 401
-    assert step_up(person, password="not the password") == 403
-    assert step_up(person) == 403
-    assert step_up(person, password=PASSWORD) == 204
-    assert person.request("POST", "/auth/mfa/totp").status_code == 200
 
 
 def test_a_disabled_second_factor_is_not_needed(

@@ -22,7 +22,7 @@ def test_no_secret_is_logged(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    secrets = tour(client, mailboxes)
+    secrets = use_all_secrets(client, mailboxes)
 
     written = capfd.readouterr()
     logged = written.out + written.err + caplog.text + str(sql("SELECT * FROM audit_events"))
@@ -31,7 +31,7 @@ def test_no_secret_is_logged(
     assert [name for name, secret in secrets.items() if secret in logged] == []
 
 
-def tour(client: TestClient, mailboxes: Mailboxes) -> dict[str, str]:
+def use_all_secrets(client: TestClient, mailboxes: Mailboxes) -> dict[str, str]:
     """Use every kind of secret, rightly and wrongly; return them by name."""
     email = f"{uuid4()}@example.com"
     new = {"email": email, "password": PASSWORD, "name": "Canary"}

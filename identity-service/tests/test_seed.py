@@ -23,7 +23,7 @@ async def seed_many_at_once(settings: Settings) -> None:
     await asyncio.gather(*(seed(settings) for _ in range(5)))
 
 
-def start_again(client: TestClient, settings: Settings = settings) -> None:
+def restart(client: TestClient, settings: Settings = settings) -> None:
     assert client.portal is not None
     client.portal.call(seed_many_at_once, settings)
 
@@ -40,7 +40,7 @@ def test_missing_users_and_services_are_added_once(client: TestClient, sql: SQL)
     sql("DELETE FROM users WHERE email = 'outsider@example.com'")
     sql("DELETE FROM service_clients WHERE client_id = 'content-service'")
 
-    start_again(client)
+    restart(client)
 
     assert log_in(client, "outsider@example.com", "demo-password-1").status == 200
     assert len(sql("SELECT 1 FROM service_clients")) == 4
@@ -53,7 +53,7 @@ def test_starting_again_changes_nothing(client: TestClient, sql: SQL) -> None:
     """
     before = sql(everything)
 
-    start_again(client)
+    restart(client)
 
     assert sql(everything) == before
 
@@ -64,7 +64,7 @@ def test_a_service_that_is_no_longer_listed_is_deleted(
     sql("INSERT INTO service_clients VALUES (gen_random_uuid(), 'old', '', '{auth:delegate}')")
     (before,) = sql("SELECT max(seq) FROM changes")
 
-    start_again(client)
+    restart(client)
 
     assert sql("SELECT 1 FROM service_clients WHERE client_id = 'old'") == []
     (change,) = sql("SELECT user_id, session_id FROM changes WHERE seq > :seq", seq=before[0] or 0)
@@ -76,11 +76,11 @@ def test_the_settings_create_the_first_administrator_and_no_second(
 ) -> None:
     email = f"{uuid4()}@example.com"
     named = with_first_admin(email)
-    start_again(client, named)
+    restart(client, named)
     assert sql("SELECT 1 FROM users WHERE email = :email", email=email) == []
 
     sql("DELETE FROM user_roles WHERE role_name = 'admin'")
-    start_again(client, named)
+    restart(client, named)
 
     sql(DEMO_ADMIN)
     first = log_in(client, email, "a first, long password")
@@ -93,7 +93,7 @@ def test_an_existing_user_becomes_the_first_administrator(
 ) -> None:
     sql("DELETE FROM user_roles WHERE role_name = 'admin'")
 
-    start_again(client, with_first_admin(person.email))
+    restart(client, with_first_admin(person.email))
 
     sql(DEMO_ADMIN)
     assert person.log_in_again().request("GET", "/auth/me").json()["roles"] == ["admin"]

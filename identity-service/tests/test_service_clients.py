@@ -17,12 +17,12 @@ GOOD = {
 }
 
 
-def ask(client: TestClient, **form: str) -> Any:
+def request_token(client: TestClient, **form: str) -> Any:
     return client.post("/api/v1/auth/token", data=GOOD | form)
 
 
 def test_a_service_gets_a_token_of_its_own(client: TestClient) -> None:
-    given = ask(client).json()
+    given = request_token(client).json()
 
     answer = validate(client, given["access_token"]).json()
     assert (given["token_type"], given["expires_in"]) == ("bearer", 900)
@@ -34,7 +34,7 @@ def test_a_service_gets_a_token_of_its_own(client: TestClient) -> None:
 def test_a_service_acts_for_a_user_with_the_users_rights(
     client: TestClient, person: Person
 ) -> None:
-    given = ask(client, on_behalf_of=person.id).json()
+    given = request_token(client, on_behalf_of=person.id).json()
 
     answer = validate(client, given["access_token"]).json()
     own = validate(client, person.access_token).json()
@@ -97,7 +97,7 @@ def test_me_works_for_a_service_only_on_behalf_of_a_user(
     ],
 )
 def test_a_wrong_client_is_refused(client: TestClient, wrong: dict[str, str]) -> None:
-    answer = ask(client, **wrong)
+    answer = request_token(client, **wrong)
 
     assert answer.status_code == 401
     assert answer.json()["detail"] == "Wrong client id or secret"
@@ -118,7 +118,7 @@ def test_a_wrong_client_is_refused(client: TestClient, wrong: dict[str, str]) ->
 def test_a_token_request_with_invalid_fields_is_rejected(
     client: TestClient, field: str, value: str
 ) -> None:
-    answer = ask(client, **{field: value})
+    answer = request_token(client, **{field: value})
 
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == field
@@ -129,9 +129,9 @@ def test_acting_for_a_user_needs_the_permission_and_an_active_user(
 ) -> None:
     admin.request("PATCH", f"/users/{other.id}", json={"is_active": False})
 
-    forbidden = ask(client, client_id="content-service", on_behalf_of=person.id)
-    unknown = ask(client, on_behalf_of=str(uuid4()))
-    deactivated = ask(client, on_behalf_of=other.id)
+    forbidden = request_token(client, client_id="content-service", on_behalf_of=person.id)
+    unknown = request_token(client, on_behalf_of=str(uuid4()))
+    deactivated = request_token(client, on_behalf_of=other.id)
 
     assert [a.status_code for a in (forbidden, unknown, deactivated)] == [403, 403, 403]
     assert "auth:delegate" in forbidden.json()["detail"]

@@ -218,17 +218,17 @@ def test_one_session_too_many_ends_the_one_not_used_for_longest(
 def test_a_session_ends_when_idle_and_one_day_in_any_case(
     client: TestClient, person: Person, sql: Callable[..., list[Any]]
 ) -> None:
-    def ends() -> datetime:
+    def get_end() -> datetime:
         (listed,) = person.request("GET", "/auth/sessions").json()["items"]
         return datetime.fromisoformat(listed["expires_at"])
 
     idle = timedelta(days=settings.session_idle_days)
-    assert abs(ends() - datetime.now(UTC) - idle) < timedelta(minutes=1)
+    assert abs(get_end() - datetime.now(UTC) - idle) < timedelta(minutes=1)
 
     aged = "UPDATE sessions SET created_at = now() - :age * interval '1 day' WHERE id = :id"
     sql(aged, age=settings.session_days - 1, id=person.session_id)
     tokens = refresh(client, person.refresh_token).json()
-    assert abs(ends() - datetime.now(UTC) - timedelta(days=1)) < timedelta(minutes=1)
+    assert abs(get_end() - datetime.now(UTC) - timedelta(days=1)) < timedelta(minutes=1)
 
     sql(aged, age=settings.session_days, id=person.session_id)
     assert refresh(client, tokens["refresh_token"]).status_code == 200

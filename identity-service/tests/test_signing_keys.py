@@ -31,21 +31,21 @@ SECOND = "the second of two secrets, long enough"
 ADMIN = {"email": "admin@example.com", "password": "demo-password-1"}
 
 
-def pem(key: Any) -> str:
+def to_pem(key: Any) -> str:
     return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
 
 
-RSA, OLD_RSA = (pem(rsa.generate_private_key(65537, 2048)) for _ in range(2))
-EC = pem(ec.generate_private_key(ec.SECP256R1()))
+RSA, OLD_RSA = (to_pem(rsa.generate_private_key(65537, 2048)) for _ in range(2))
+EC = to_pem(ec.generate_private_key(ec.SECP256R1()))
 
 
-def half(key: str) -> str:
+def get_public_half(key: str) -> str:
     """Return the public half of a key pair."""
     public = load_pem_private_key(key.encode(), None).public_key()
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-def signed_in_hmac(token: str, secret: str) -> str:
+def sign_with_hmac(token: str, secret: str) -> str:
     """Sign the same claims with the text as an HMAC secret, which jose refuses to do."""
     header = urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').decode().rstrip("=")
     signed = f"{header}.{token.split('.')[1]}"
@@ -53,7 +53,7 @@ def signed_in_hmac(token: str, secret: str) -> str:
     return f"{signed}.{mark.decode().rstrip('=')}"
 
 
-def identity(
+def run_identity(
     secret: str, previous: list[str], algorithm: str = "HS256"
 ) -> AbstractContextManager[httpx.Client]:
     """Run the service with these keys."""
@@ -74,11 +74,11 @@ def refresh(client: httpx.Client, tokens: dict[str, str]) -> httpx.Response:
     return client.post("/auth/refresh", json={"refresh_token": tokens["refresh_token"]})
 
 
-def status(client: httpx.Client, tokens: dict[str, str]) -> int:
+def get_status(client: httpx.Client, tokens: dict[str, str]) -> int:
     return client.post("/auth/validate", json={"token": tokens["access_token"]}).status_code
 
 
-def with_second_factor(client: httpx.Client) -> tuple[dict[str, str], pyotp.TOTP]:
+def register_with_second_factor(client: httpx.Client) -> tuple[dict[str, str], pyotp.TOTP]:
     """Register a user with a second factor; return their credentials and their app."""
     person = {"email": f"{uuid4()}@example.com", "password": PASSWORD}
     client.post("/auth/register", json={**person, "name": "Ada Lovelace"}).raise_for_status()
@@ -89,34 +89,34 @@ def with_second_factor(client: httpx.Client) -> tuple[dict[str, str], pyotp.TOTP
     return person, app
 
 
-def second_login(client: httpx.Client, person: dict[str, str], app: pyotp.TOTP) -> int:
+def log_in_with_code(client: httpx.Client, person: dict[str, str], app: pyotp.TOTP) -> int:
     challenge = client.post("/auth/login", json=person).json()["challenge"]
     answer = {"challenge": challenge, "code": app.generate_otp(int(time()) // 30 + 1)}
     return client.post("/auth/mfa/verify", json=answer).status_code
 
 
 def test_a_new_key_logs_no_one_out_while_the_old_one_is_listed() -> None:
-    with identity(FIRST, []) as before:
+    with run_identity(FIRST, []) as before:
         tokens = log_in(before)
         raced = log_in(before)
         winner = refresh(before, raced).json()
-        person, app = with_second_factor(before)
-    with identity(SECOND, [FIRST]) as during:
-        assert status(during, tokens) == 200
+        person, app = register_with_second_factor(before)
+    with run_identity(SECOND, [FIRST]) as during:
+        assert get_status(during, tokens) == 200
         assert refresh(during, raced).json()["refresh_token"] == winner["refresh_token"]
         newer = refresh(during, tokens).json()
-        assert status(during, newer) == 200
-    with identity(SECOND, []) as after:
-        assert (status(after, tokens), status(after, newer)) == (401, 200)
+        assert get_status(during, newer) == 200
+    with run_identity(SECOND, []) as after:
+        assert (get_status(after, tokens), get_status(after, newer)) == (401, 200)
         assert refresh(after, newer).status_code == 200
-        assert second_login(after, person, app) == 200
+        assert log_in_with_code(after, person, app) == 200
 
 
 def test_a_token_forged_with_the_secret_is_accepted() -> None:
     """Shows that the forgeries below are rejected for the right reason."""
-    with identity(FIRST, []) as client:
-        forged = {"access_token": signed_in_hmac(log_in(client)["access_token"], FIRST)}
-        assert status(client, forged) == 200
+    with run_identity(FIRST, []) as client:
+        forged = {"access_token": sign_with_hmac(log_in(client)["access_token"], FIRST)}
+        assert get_status(client, forged) == 200
 
 
 @pytest.mark.parametrize(
@@ -126,19 +126,19 @@ def test_a_token_forged_with_the_secret_is_accepted() -> None:
 def test_a_key_for_another_algorithm_unseals_secrets_but_verifies_no_token(
     algorithm: str, key: str, old_algorithm: str, old_key: str
 ) -> None:
-    with identity(old_key, [], old_algorithm) as before:
+    with run_identity(old_key, [], old_algorithm) as before:
         tokens = log_in(before)
-        person, app = with_second_factor(before)
-    with identity(key, [old_key], algorithm) as during:
-        assert status(during, tokens) == 401
+        person, app = register_with_second_factor(before)
+    with run_identity(key, [old_key], algorithm) as during:
+        assert get_status(during, tokens) == 401
         newer = refresh(during, tokens).json()
-        assert status(during, newer) == 200
-        for secret in (old_key, half(old_key) if "PRIVATE" in old_key else old_key):
-            forged = {"access_token": signed_in_hmac(newer["access_token"], secret)}
-            assert status(during, forged) == 401
+        assert get_status(during, newer) == 200
+        for secret in (old_key, get_public_half(old_key) if "PRIVATE" in old_key else old_key):
+            forged = {"access_token": sign_with_hmac(newer["access_token"], secret)}
+            assert get_status(during, forged) == 401
         assert len(during.get("/.well-known/jwks.json").json()["keys"]) == (key != FIRST)
-    with identity(key, [], algorithm) as after:
-        assert second_login(after, person, app) == 200
+    with run_identity(key, [], algorithm) as after:
+        assert log_in_with_code(after, person, app) == 200
 
 
 @pytest.mark.parametrize(
@@ -148,13 +148,17 @@ def test_a_key_for_another_algorithm_unseals_secrets_but_verifies_no_token(
 def test_others_can_verify_with_the_public_key_but_not_sign(
     algorithm: str, key: str, previous: list[str], kind: str
 ) -> None:
-    with identity(key, previous, algorithm) as client:
+    with run_identity(key, previous, algorithm) as client:
         tokens = log_in(client)
-        assert status(client, tokens) == 200
+        assert get_status(client, tokens) == 200
         keys = client.get("/.well-known/jwks.json").json()["keys"]
-        for text in (json.dumps(keys[0]), json.dumps(keys[0], separators=(",", ":")), half(key)):
-            forged = {"access_token": signed_in_hmac(tokens["access_token"], text)}
-            assert status(client, forged) == 401
+        for text in (
+            json.dumps(keys[0]),
+            json.dumps(keys[0], separators=(",", ":")),
+            get_public_half(key),
+        ):
+            forged = {"access_token": sign_with_hmac(tokens["access_token"], text)}
+            assert get_status(client, forged) == 401
 
     assert len(keys) == 1 + len(previous)
     assert all(found["kty"] == kind and not found.keys() & {"d", "p", "q"} for found in keys)
@@ -174,7 +178,7 @@ def test_a_secret_is_not_published(client: Any) -> None:
         {"JWT_ALGORITHM": "RS256", "JWT_SECRET_KEY": EC},
         {"JWT_ALGORITHM": "ES256", "JWT_SECRET_KEY": RSA},
         {"JWT_ALGORITHM": "HS256", "JWT_SECRET_KEY": RSA},
-        {"JWT_PREVIOUS_SECRET_KEYS": json.dumps([half(RSA)])},
+        {"JWT_PREVIOUS_SECRET_KEYS": json.dumps([get_public_half(RSA)])},
         {"JWT_PREVIOUS_SECRET_KEYS": json.dumps(["-----BEGIN PRIVATE KEY-----"])},
         {"JWT_PREVIOUS_SECRET_KEYS": "not a list"},
     ],

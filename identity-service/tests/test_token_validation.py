@@ -147,7 +147,10 @@ def test_a_header_without_a_token_is_401(client: TestClient, header: str) -> Non
 def test_identity_and_other_services_read_the_same_of_two_headers(
     client: TestClient, person: Person, other: Person
 ) -> None:
-    headers = [("Authorization", value) for value in ("Basic YTpi", *map(shown, (person, other)))]
+    headers = [
+        ("Authorization", value)
+        for value in ("Basic YTpi", *map(get_authorization, (person, other)))
+    ]
 
     validated = client.post("/auth/validate", headers=headers)
     protected = client.get("/api/v1/auth/me", headers=headers)
@@ -155,7 +158,7 @@ def test_identity_and_other_services_read_the_same_of_two_headers(
     assert validated.json()["email"] == protected.json()["email"] == person.email
 
 
-def shown(person: Person) -> str:
+def get_authorization(person: Person) -> str:
     return person.headers["Authorization"]
 
 

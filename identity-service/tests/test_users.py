@@ -41,16 +41,18 @@ def test_siblings_find_users_without_the_prefix(client: TestClient, person: Pers
 def test_services_see_what_their_permissions_allow(
     client: TestClient, person: Person, service_token: Callable[..., str]
 ) -> None:
-    def status(client_id: str, part: str) -> int:
+    def get_status(client_id: str, part: str) -> int:
         headers = bearer(service_token(client_id))
         return client.get(f"/api/v1/users/{person.id}{part}", headers=headers).status_code
 
-    assert status("communication-service", "/contact") == 200
-    assert status("content-service", "/contact") == 403
-    assert status("content-service", "/permissions") == 200
-    assert status("workflow-service", "/roles") == 200
-    assert status("communication-service", "/permissions") == 403
-    assert {status(f"{name}-service", "/profile") for name in ("content", "communication")} == {200}
+    assert get_status("communication-service", "/contact") == 200
+    assert get_status("content-service", "/contact") == 403
+    assert get_status("content-service", "/permissions") == 200
+    assert get_status("workflow-service", "/roles") == 200
+    assert get_status("communication-service", "/permissions") == 403
+    assert {get_status(f"{name}-service", "/profile") for name in ("content", "communication")} == {
+        200
+    }
 
 
 def test_contacts_leave_out_unknown_users(

@@ -43,7 +43,7 @@ async def log_in(
 
 
 @router.post("/refresh", response_model=TokenPair)
-async def refresh(request: RefreshRequest, session: DbSession) -> TokenPair:
+async def refresh_tokens(request: RefreshRequest, session: DbSession) -> TokenPair:
     """Exchange a refresh token for a new refresh token and a new access token."""
     return await session_service.rotate_refresh_token(session, request.refresh_token)
 

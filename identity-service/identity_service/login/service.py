@@ -99,13 +99,11 @@ async def log_in(
     user_id, is_right = await check_credentials(session, credentials)
     if wait:
         audit.record(session, "login.blocked", subject=user_id, email=credentials.email)
-    if user_id is None or wait or not is_right:
         await limiter.count_for_network(network)
-        raise (
-            TooManyAttempts(WRONG_CREDENTIALS, wait)
-            if wait
-            else WrongCredentials(WRONG_CREDENTIALS)
-        )
+        raise TooManyAttempts(WRONG_CREDENTIALS, wait)
+    if user_id is None or not is_right:
+        await limiter.count_for_network(network)
+        raise WrongCredentials(WRONG_CREDENTIALS)
     await limiter.reset_attempts(credentials.email, network)
     if await second_factors.is_enabled(session, user_id):
         return await second_factors.create_challenge(session, user_id)
