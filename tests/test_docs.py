@@ -61,12 +61,12 @@ def permissions(dependant: Any) -> Iterator[tuple[str, str]]:
     for dependency in dependant.dependencies:
         if isinstance(dependency.call, Bearer):
             yield (dependency.call.permission, "") if dependency.call.permission else ANYBODYS
-        elif getattr(dependency.call, "__name__", "") == "in_person":
+        elif getattr(dependency.call, "__name__", "") == "require_person":
             yield PERSONS
         elif isfunction(dependency.call):
             made_for = getclosurevars(dependency.call).nonlocals
             if "permission" in made_for:
-                yield made_for["permission"], "²" if made_for.get("services") else "¹"
+                yield made_for["permission"], "²" if made_for.get("allow_services") else "¹"
         yield from permissions(dependency)
 
 
