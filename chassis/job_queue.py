@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import sqlalchemy as sa
 from sqlalchemy import ColumnElement, and_, func, or_, select, true, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -129,49 +128,6 @@ def mark_exhausted_dead(
     exhausted = and_(lease_expired(table), table.attempts >= max_attempts)
     ended = update(table).where(exhausted).values(status=DEAD, lease_until=None, last_error=error)
     return session.scalars(ended.returning(table.id)).all()
-
-
-@dataclass(frozen=True)
-class JobResult:
-    """How a claim ends. With `delay`, in seconds, it is due again then; see `finish_jobs`."""
-
-    row: Any
-    status: str = DONE
-    error: str | None = None
-    delay: float | None = None
-    counts: bool = True  # or the attempt was none, as when the row was only put back
-
-
-def finish_jobs(session: Session, table: Any, verdicts: Sequence[JobResult]) -> set[Any]:
-    """Ends many claims in one statement; the ids of those that were still the caller's."""
-    if not verdicts:
-        return set()
-    columns: dict[str, tuple[sa.types.TypeEngine[Any], list[Any]]] = {
-        "id": (table.id.type, [verdict.row.id for verdict in verdicts]),
-        "fence": (sa.Integer(), [verdict.row.fence for verdict in verdicts]),
-        "status": (sa.Text(), [verdict.status for verdict in verdicts]),
-        "error": (sa.Text(), [verdict.error for verdict in verdicts]),
-        "delay": (sa.Float(), [verdict.delay for verdict in verdicts]),
-        "uncounted": (sa.Integer(), [int(not verdict.counts) for verdict in verdicts]),
-    }
-    lists = [sa.cast(values, sa.ARRAY(kind)) for kind, values in columns.values()]
-    named = [sa.column(name, kind) for name, (kind, _) in columns.items()]
-    ends = func.unnest(*lists).table_valued(*named).render_derived(name="ends").c
-    later = func.now() + ends.delay * timedelta(seconds=1)
-    settled = (
-        update(table)
-        .where(table.id == ends.id, table.fence == ends.fence, table.status == RUNNING)
-        .values(
-            status=ends.status,
-            last_error=ends.error,
-            lease_until=None,
-            run_at=func.coalesce(later, table.run_at),
-            attempts=table.attempts - ends.uncounted,
-        )
-        .returning(table.id)
-        .execution_options(synchronize_session=False)
-    )
-    return set(session.scalars(settled))
 
 
 def _update_claimed(session: Session, job: QueuedJobMixin, **values: Any) -> bool:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from chassis.clock import now
-from chassis.job_queue import DEAD, PENDING, JobResult, finish_jobs
+from chassis.job_queue import DEAD, PENDING
 
 from ..models import DISABLED, ENABLED, PAUSED, SUPPRESSED, Delivery, WebhookEndpoint
 from ..notifications.service import notify_user
@@ -24,6 +24,7 @@ from ..settings import Settings
 from ..webhook_endpoints import select_pending_deliveries
 from .attempts import DeliveryResult
 from .channels.webhook import EndpointGone
+from .queue import JobResult, finish_jobs
 
 PAUSED_REASON = "The endpoint is paused because it keeps failing"
 
@@ -45,7 +46,7 @@ def postpone_paused(
     probes = choose_probes(session, deliveries, settings)
     others = [delivery for delivery in deliveries if delivery not in probes]
     results = [result for each in others if (result := build_postponement(each, settings))]
-    finish_jobs(session, Delivery, results)
+    finish_jobs(session, results)
     return {result.row.id for result in results}
 
 

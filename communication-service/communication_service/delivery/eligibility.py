@@ -13,12 +13,13 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from chassis.job_queue import PENDING, JobResult, finish_jobs
+from chassis.job_queue import PENDING
 
 from ..categories import EVERY_CATEGORY, RateLimit
 from ..models import SUPPRESSED, URGENT, Delivery, Preferences, Suppression, Throttle
 from ..schemas.preferences import NotificationPreferences
 from ..settings import Settings
+from .queue import JobResult, finish_jobs
 from .rules import SEND, Decision, DeliveryFacts, decide
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def select_eligible(
             eligible.append(delivery)
         else:
             others.append(build_job_result(delivery, decision, moment))
-    finish_jobs(session, Delivery, others)
+    finish_jobs(session, others)
     return eligible
 
 

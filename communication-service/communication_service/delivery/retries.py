@@ -3,13 +3,14 @@
 import random
 
 from chassis.errors import ServiceError
-from chassis.job_queue import DEAD, PENDING, JobResult
+from chassis.job_queue import DEAD, PENDING
 from chassis.service_client import get_requested_delay
 
 from ..models import DELIVERED, Delivery
 from ..settings import Settings
 from .attempts import DeliveryResult
 from .channels.protocol import TemporaryFailure, Undeliverable
+from .queue import JobResult
 
 MAX_IDENTITY_RETRY_SECONDS = 30.0
 

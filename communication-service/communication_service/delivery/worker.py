@@ -14,7 +14,6 @@ from threading import Semaphore
 
 from sqlalchemy.orm import Session
 
-from chassis.job_queue import finish_jobs
 from chassis.service_client import ServiceClient
 from chassis.untrusted_http import UntrustedHttpClient
 
@@ -34,6 +33,7 @@ from .claims import (
     start_deliveries,
 )
 from .contacts import Contacts
+from .queue import finish_jobs
 from .retries import build_job_result, requeue_untried
 from .sending import send_batch
 
@@ -123,7 +123,7 @@ def record_results(
     untried = [delivery for delivery in started if delivery.id not in tried]
     job_results = [build_job_result(result, settings) for result in results]
     job_results += [requeue_untried(delivery, settings) for delivery in untried]
-    finished_ids = finish_jobs(session, Delivery, job_results)
+    finished_ids = finish_jobs(session, job_results)
     close_attempts(session, results, finished_ids)
     record_endpoint_health(session, results, settings)
     delete_attempts(session, untried)

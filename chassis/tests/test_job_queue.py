@@ -14,12 +14,10 @@ from chassis.job_queue import (
     DEAD,
     DONE,
     PENDING,
-    JobResult,
     QueuedJobMixin,
     RetryPolicy,
     claim_jobs,
     finish_job,
-    finish_jobs,
     is_waiting,
     lease_expired,
     mark_exhausted_dead,
@@ -264,40 +262,6 @@ def test_what_failed_too_often_is_dead_and_says_why(sessions: Sessions) -> None:
     found = only_job(sessions)
     assert (found.status, found.attempts, found.last_error) == (DEAD, 2, "second")
     assert list(take(sessions)) == []
-
-
-def test_many_claims_are_ended_in_one_statement(sessions: Sessions) -> None:
-    add(sessions, 4)
-    done, dead, later, untried = take(sessions, limit=4)
-    verdicts = [
-        JobResult(done),
-        JobResult(dead, DEAD, "no such address"),
-        JobResult(later, PENDING, "busy", delay=120),
-        JobResult(untried, PENDING, counts=False),
-    ]
-
-    with sessions.begin() as session:
-        assert finish_jobs(session, Job, verdicts) == {done.id, dead.id, later.id, untried.id}
-
-    with sessions() as session:
-        jobs = [session.get_one(Job, verdict.row.id) for verdict in verdicts]
-    assert [job.status for job in jobs] == [DONE, DEAD, PENDING, PENDING]
-    assert [job.last_error for job in jobs] == [None, "no such address", "busy", None]
-    assert [job.attempts for job in jobs] == [1, 1, 1, 0]
-    assert 110 < seconds_until(jobs[2].run_at) <= 120
-    assert [job.id for job in take(sessions, limit=4)] == [untried.id]
-
-
-def test_of_many_claims_those_with_an_old_fence_are_refused(sessions: Sessions) -> None:
-    add(sessions)
-    (frozen,) = take(sessions, lease=OVER)
-    (other,) = take(sessions)
-
-    with sessions.begin() as session:
-        assert finish_jobs(session, Job, [JobResult(frozen, DEAD, "late")]) == set()
-        assert finish_jobs(session, Job, [JobResult(other)]) == {other.id}
-        assert finish_jobs(session, Job, [JobResult(other)]) == set()
-        assert finish_jobs(session, Job, []) == set()
 
 
 def test_what_kills_its_worker_each_time_ends_dead(sessions: Sessions) -> None:
