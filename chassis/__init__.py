@@ -1,1 +1,1 @@
-"""The microservice chassis: what is standard for every service, once. It imports no service."""
+"""The microservice chassis: what every service needs, once. It imports no service."""

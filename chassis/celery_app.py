@@ -1,7 +1,7 @@
-"""The Celery app of a service: messages are hints, the record is in Postgres.
+"""The Celery app of a service: its messages wake up workers; the jobs themselves are in PostgreSQL.
 
-Messages go through the anonymous exchange (no exchange, the queue's name as routing key), the one
-kombu needs no table in Redis for: after a FLUSHALL, publishing and consuming simply go on.
+Messages use the anonymous exchange (the queue's name is the routing key), the only one for which
+kombu keeps no table in Redis: after a FLUSHALL, publishing and consuming simply continue.
 """
 
 import os
@@ -27,10 +27,10 @@ _trace_contexts: dict[str, AbstractContextManager[str]] = {}
 
 
 class RedisChannel(redis.Channel):
-    """Lets go of the hints that were being worked on when Redis went.
+    """Drops the messages in progress when the connection to Redis is lost.
 
-    kombu's own puts them back, or acknowledges them, through a connection that is closed, and ends
-    the worker by an AttributeError.
+    kombu restores or acknowledges them through the closed connection, which ends the worker with
+    an AttributeError.
     """
 
     do_restore = False
@@ -44,24 +44,24 @@ redis.Transport.Channel = RedisChannel
 
 
 def create_celery(settings: Settings, broker_url: str) -> Celery:
-    """JSON, acknowledged late, no results kept, one queue named for the service."""
+    """Create an app that acknowledges late, keeps no results and has one queue of its own."""
     app = Celery(settings.short_name, broker=broker_url)
     app.conf.update(
-        task_default_queue=f"{settings.short_name}:queue:hints",
+        task_default_queue=f"{settings.short_name}:queue:wakeups",
         task_ignore_result=True,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=4,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,  # however long Redis is away
+        broker_connection_max_retries=None,  # forever
         broker_transport_options={
             "visibility_timeout": 60,
             "socket_connect_timeout": 1,
             "socket_timeout": 2,
             "max_retries": 0,
         },
-        # A request that enqueues must not wait for a broker that is down: the sweep will do.
+        # A request must not wait for a broker that is down: the scheduler wakes the workers, too.
         task_publish_retry=False,
         beat_scheduler="celery.beat:Scheduler",
         timezone="UTC",
@@ -71,33 +71,33 @@ def create_celery(settings: Settings, broker_url: str) -> Celery:
 
 
 def schedule_task(app: Celery, task: str, seconds: float) -> None:
-    """Has the scheduler hint at the task so often; without a worker, hints do not pile up.
+    """Schedule the task every `seconds`; messages expire, so they do not pile up without a worker.
 
-    They last long enough for a worker whose clock is minutes ahead of the scheduler's.
+    They stay long enough for a worker whose clock is minutes ahead of the scheduler's.
     """
-    regular = {"task": task, "schedule": seconds, "options": {"expires": 300}}
-    app.conf.beat_schedule = {"sweep": regular}
+    schedule = {"task": task, "schedule": seconds, "options": {"expires": 300}}
+    app.conf.beat_schedule = {"wake-up": schedule}
 
 
 def notify_workers(task: Any) -> None:
-    """Tells the workers that there may be work; lost when the broker is down or hangs."""
+    """Send a wake-up message, which is lost while the broker is down."""
     if not _publishing.acquire(blocking=False):
-        return  # another thread is at it, and with a broker that hangs one is enough to wait
+        return  # another thread is publishing: with a broker that hangs, one waiting is enough
     try:
         task.delay()
     except OperationalError as error:
-        logger.warning("no hint for the workers, the next sweep will do: %s", error)
+        logger.warning("cannot wake up workers; the scheduler will soon: %s", error)
     finally:
         _publishing.release()
 
 
 def notify_workers_after_commit(task: Any) -> Any:
-    """A dependency: background tasks run once the request's transaction is committed."""
+    """Make a dependency; background tasks run once the request's transaction is committed."""
 
-    async def add_hint(background: BackgroundTasks) -> None:
+    async def notify_later(background: BackgroundTasks) -> None:
         background.add_task(notify_workers, task)
 
-    return Depends(add_hint)
+    return Depends(notify_later)
 
 
 @signals.worker_ready.connect
@@ -126,6 +126,6 @@ def leave_trace(task_id: str, **_: Any) -> None:
 @signals.heartbeat_sent.connect
 @signals.after_task_publish.connect
 def touch_heartbeat(**_: Any) -> None:
-    """Every two seconds in a worker, at every sweep in a scheduler; health checks look at it."""
+    """Update the file that health checks look at: workers do every two seconds."""
     if file := os.environ.get("HEARTBEAT_FILE"):
         Path(file).touch()

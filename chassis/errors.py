@@ -1,4 +1,4 @@
-"""The failures a caller may see, and their one rendering: application/problem+json (RFC 9457)."""
+"""Errors that a client may see, and how they are rendered: application/problem+json (RFC 9457)."""
 
 import logging
 import re
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class ServiceError(Exception):
-    """A failure with a status. `target` names the neighbour it came from, if one did."""
+    """Carries a status; `target` names the neighbour it came from, if any."""
 
     status_code = 500
 
@@ -34,14 +34,16 @@ class ServiceError(Exception):
         errors: Sequence[Mapping[str, str]] = (),
     ) -> None:
         super().__init__(message)
-        self.message, self.target, self.errors = message, target, errors
+        self.message = message
+        self.target = target
+        self.errors = errors
         self.status_code = status_code or self.status_code
         self.headers = dict(headers or {})
         self.trace_id = get_trace_id()
 
 
 class Unauthenticated(ServiceError):
-    """No, bad, expired or revoked credentials."""
+    """Raised for missing, wrong, expired or revoked credentials."""
 
     status_code = 401
 
@@ -54,7 +56,7 @@ class Forbidden(ServiceError):
 
 
 class NotFound(ServiceError):
-    """Also what the caller may not see."""
+    """Raised, too, for what the caller may not see."""
 
     status_code = 404
 
@@ -80,7 +82,7 @@ class UnsupportedMediaType(ServiceError):
 
 
 class Unprocessable(ServiceError):
-    """A payload that is understood and wrong; `errors` names the fields."""
+    """Raised for a payload that is understood and wrong; `errors` names the fields."""
 
     status_code = 422
 
@@ -98,13 +100,13 @@ class TooManyRequests(ServiceError):
 
 
 class BadGateway(ServiceError):
-    """A neighbour answered something that makes no sense."""
+    """Raised when a neighbour sends an invalid response."""
 
     status_code = 502
 
 
 class Unavailable(ServiceError):
-    """A neighbour did not answer, or not now. `retry_after` is in seconds."""
+    """Raised when a neighbour does not answer in time; `retry_after` is in seconds."""
 
     status_code = 503
 
@@ -118,7 +120,7 @@ ERRORS_BY_STATUS = {kind.status_code: kind for kind in ServiceError.__subclasses
 
 
 def create_error(status_code: int, message: str, *, target: str | None = None) -> ServiceError:
-    """A neighbour's 4xx as the error of the same status."""
+    """Return the error class's instance for a neighbour's 4xx."""
     if status_code in ERRORS_BY_STATUS:
         return ERRORS_BY_STATUS[status_code](message, target=target)
     return ServiceError(message, status_code, target=target)
@@ -146,36 +148,37 @@ def install_error_handlers(app: FastAPI) -> None:
     """Make every failure of the app answer problem+json."""
 
     @app.exception_handler(ServiceError)
-    async def service_error(request: Request, error: ServiceError) -> JSONResponse:
+    async def handle_service_error(request: Request, error: ServiceError) -> JSONResponse:
         return render_problem(request.url.path, error)
 
     @app.exception_handler(HTTPException)
-    async def http_exception(request: Request, error: HTTPException) -> JSONResponse:
+    async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
         found = create_error(error.status_code, error.detail)
         found.headers |= error.headers or {}
         return render_problem(request.url.path, found)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def handle_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
             {"field": get_field_name(e), "message": get_message(e)} for e in error.errors()[:20]
         ]
         detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
         return render_problem(request.url.path, Unprocessable(detail, errors=errors))
 
-    async def database_error(request: Request, error: Exception) -> JSONResponse:
+    async def handle_database_error(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, DBAPIError) and not is_transient(error):
             raise error
-        logger.warning("the database does not answer: %s", getattr(error, "orig", error))
-        return render_problem(request.url.path, Unavailable("The database does not answer"))
+        logger.warning("the database is unavailable: %s", getattr(error, "orig", error))
+        unavailable = Unavailable("The database is unavailable; try again in a moment")
+        return render_problem(request.url.path, unavailable)
 
-    # The first three are what asyncpg says when nobody listens, answers, or has the name.
+    # asyncpg raises the first three for a closed port, no answer, and an unknown host.
     for kind in (ConnectionError, TimeoutError, gaierror, PoolTimeout, DBAPIError):
-        app.add_exception_handler(kind, database_error)
+        app.add_exception_handler(kind, handle_database_error)
 
 
 def is_transient(error: DBAPIError) -> bool:
-    """Whether the fault is the database's state and not the statement: it may work later."""
+    """Tell whether the state of the database is at fault, not the statement: a retry may work."""
     state = getattr(error.orig, "pgcode", None) or ""
     unreachable = isinstance(error, OperationalError) and not state
     # SQLSTATE classes: connection, transaction rollback, resources, operator intervention.
@@ -183,14 +186,14 @@ def is_transient(error: DBAPIError) -> bool:
 
 
 def get_message(error: Mapping[str, Any]) -> str:
-    """Pydantic's, where a length that is checked after `schemas.Text` would count items."""
+    """Return pydantic's message; for a text it says characters where pydantic says items."""
     message = str(error["msg"]).removeprefix("Value error, ")
     is_text = isinstance(error["input"], str)
     return re.sub(r"\bitem(s?)\b", r"character\1", message) if is_text else message
 
 
 def get_field_name(error: Mapping[str, Any]) -> str:
-    """`tags.0` for ("body", "tags", 0); `body` for the body as a whole."""
+    """Return `tags.0` for ("body", "tags", 0), and `body` for the whole body."""
     whole, *inner = error["loc"]
     name = ".".join(map(str, inner)) if inner and error["type"] != "json_invalid" else whole
-    return name[:100]  # a field that we do not know may have any name
+    return name[:100]  # an unknown field may have a name of any length

@@ -1,8 +1,8 @@
-"""Idempotency-Key on creating POSTs: same key and body, same answer; kept 24 hours per caller.
+"""Idempotency-Key on creating POSTs: the same key and body get the same response, for 24 hours.
 
-The answer is stored in the transaction that did the work, so that they are there together or not
-at all. While a request is at work an advisory lock of its transaction holds its key; it vanishes
-with the connection, so a killed process leaves nothing behind.
+The response is stored in the transaction that does the work, so both exist or neither. During the
+request, an advisory lock of that transaction holds the key; PostgreSQL releases it with the
+connection, so a killed process leaves nothing behind. Each caller has keys of their own.
 """
 
 import hashlib
@@ -28,22 +28,22 @@ FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 class StillRunning(Conflict):
-    """The first request with this key has not finished."""
+    """Raised while the first request with this key is running."""
 
 
 class KeyReused(Unprocessable):
-    """The key came before, with another request."""
+    """Raised when the key was used with a different request."""
 
 
 class Replay(Exception):
-    """Ends a request with the stored answer of the first one with its key."""
+    """Ends a request with the stored response of the first one with its key."""
 
     def __init__(self, response: Response) -> None:
         self.response = response
 
 
 def define_keys_table(metadata: sa.MetaData) -> sa.Table:
-    """The table of a service's answered keys; its migration creates it."""
+    """Define the table of keys and responses; the service's migration creates it."""
     return sa.Table(
         "idempotency_keys",
         metadata,
@@ -64,7 +64,7 @@ KEYS_TABLE = define_keys_table(sa.MetaData())
 
 
 class KeyedRequest(NamedTuple):
-    """A request that brought a key."""
+    """Identifies a request with a key."""
 
     caller: str
     key: str
@@ -72,17 +72,17 @@ class KeyedRequest(NamedTuple):
 
 
 def take_key(session: Session, request: KeyedRequest) -> None:
-    """Raises Replay, KeyReused or StillRunning, or takes the key for this transaction."""
+    """Lock the key for this transaction, or raise Replay, KeyReused or StillRunning."""
     number = sa.func.hashtextextended(request.caller + request.key, 0)
     if not session.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(number))):
-        raise StillRunning("A request with this Idempotency-Key is still running")
+        raise StillRunning("A request with this Idempotency-Key is still running; retry later")
     is_mine = (KEYS_TABLE.c.caller == request.caller) & (KEYS_TABLE.c.key == request.key)
     is_kept = KEYS_TABLE.c.created_at >= sa.func.now() - KEY_RETENTION
     found = session.execute(sa.select(KEYS_TABLE).where(is_mine, is_kept)).one_or_none()
     if found is None:
         return
     if found.fingerprint != request.fingerprint:
-        raise KeyReused("This Idempotency-Key came before, with another request")
+        raise KeyReused("This Idempotency-Key was used with a different request; use a new key")
     headers = {**json.loads(found.headers), "Idempotent-Replayed": "true"}
     raise Replay(Response(found.body, found.status_code, headers))
 
@@ -103,7 +103,7 @@ def store_response(session: Session, request: KeyedRequest, response: Response) 
 async def run_in_session(
     session: Session | AsyncSession, function: Callable[..., None], *args: Any
 ) -> None:
-    """The function in the session, where a session of its kind may be used."""
+    """Run a function of a sync Session, in a thread unless the session is async."""
     if isinstance(session, AsyncSession):
         await session.run_sync(function, *args)
     else:
@@ -132,10 +132,10 @@ def replay_or_store(handler: Handler) -> Handler:
 def idempotent(db_session: Any) -> Any:
     """Make a dependency for creating POSTs, on routes of chassis.routing.
 
-    `db_session` is the service's DbSession, so that the answer is stored in the endpoint's session.
+    `db_session` is the service's DbSession: the response is stored in the endpoint's session.
     """
 
-    async def keyed_request(
+    async def check_key(
         request: Request,
         session: db_session,
         idempotency_key: Annotated[
@@ -144,24 +144,24 @@ def idempotent(db_session: Any) -> Any:
     ) -> None:
         if idempotency_key is None:
             return
-        caller, fingerprint = await get_key_owner(request), await compute_fingerprint(request)
-        keyed = KeyedRequest(caller, idempotency_key, fingerprint)
+        caller = await get_key_owner(request)
+        keyed = KeyedRequest(caller, idempotency_key, await compute_fingerprint(request))
         await run_in_session(session, take_key, keyed)
         request.state.store_response = partial(run_in_session, session, store_response, keyed)
 
-    return Depends(keyed_request)
+    return Depends(check_key)
 
 
 async def get_key_owner(request: Request) -> str:
-    """The user's id, or `anonymous` on public routes: each caller has keys of their own."""
+    """Return the user's id, or `anonymous` for a request without a token."""
     if "authorization" not in request.headers:
         return "anonymous"
     return (await get_current_user(request)).user_id
 
 
 async def compute_fingerprint(request: Request) -> str:
-    """What tells one request from another: method, path and everything in the body."""
-    # Keyed, since a bare hash of a body with a password in it could be guessed at.
+    """Compute an HMAC of the method, the path and the whole body, with files and fields."""
+    # An unkeyed hash of a body with a password would allow offline guessing.
     secret = request.app.state.settings.jwt_secret_key.get_secret_value().encode()
     digest = hmac.new(secret, f"{request.method} {request.url.path}\n".encode(), "sha256")
     if not request.headers.get("content-type", "").lower().startswith(FORM_TYPES):

@@ -1,4 +1,4 @@
-"""Logs on standard output: JSON lines with service and trace id, plain text when DEBUG is set."""
+"""Logging to standard output: JSON lines with service and trace id, or text when DEBUG is set."""
 
 import logging
 import sys
@@ -11,7 +11,7 @@ from .tracing import get_trace_id
 LOG_FIELDS = ("asctime", "levelname", "name", "message", "service", "trace_id")
 FIELD_NAMES = {"asctime": "time", "levelname": "level", "name": "logger"}
 TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(trace_id).8s %(name)s: %(message)s"
-# A line per call, sweep or request, of which metrics.py says more.
+# These write a line per call, wake-up or request, which observability.py logs and counts.
 NOISY_LOGGERS = (
     "httpx",
     "httpx2",

@@ -1,4 +1,4 @@
-"""What surrounds each request: its trace, metrics, log line, and the last catch for failures."""
+"""Observes each request: trace id, metrics, log line, and the handler of unexpected errors."""
 
 import logging
 from functools import lru_cache
@@ -16,9 +16,9 @@ logger = logging.getLogger("chassis.requests")
 
 REQUESTS = Counter("http_requests_total", "Requests answered.", ["method", "route", "status"])
 DURATION = Histogram("http_request_duration_seconds", "Time to answer.", ["method", "route"])
-CIRCUIT_STATE = Gauge("circuit_state", "1 while calls to the peer are refused.", ["peer"])
+CIRCUIT_STATE = Gauge("circuit_state", "1 while calls to the peer are paused.", ["peer"])
 
-UNLOGGED_PATHS = ("/health", "/metrics")  # polled every few seconds: counted, not logged
+UNLOGGED_PATHS = ("/health", "/metrics")  # polled every few seconds: not logged
 PROBLEM_HEADER = (b"content-type", b"application/problem+json")
 
 router = APIRouter()
@@ -30,9 +30,9 @@ async def get_metrics() -> Response:
 
 
 class ObserveMiddleware:
-    """Traces, counts, times and logs each request; a failure nobody caught becomes a bare 500.
+    """Traces, counts, times and logs each request; an unexpected error becomes a plain 500.
 
-    One middleware for all of it: each layer around a request costs as much as what it does.
+    One middleware does it all, because each layer costs as much as what it does.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -41,7 +41,7 @@ class ObserveMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        headers = dict(scope["headers"])  # once: looking each up among all is slower
+        headers = dict(scope["headers"])  # faster than one search for each of them
         with trace_context(parse_trace_id(headers), parse_timeout(headers)) as identifier:
             await self.observe(scope, receive, send, (b"x-trace-id", identifier.encode()))
 
@@ -51,40 +51,41 @@ class ObserveMiddleware:
         status = 0
         replaced = False
 
-        async def answer(message: Message) -> None:
+        async def send_traced(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"].append(trace_header)
             await send(message)
 
-        async def watched(message: Message) -> None:
+        async def watch_and_send(message: Message) -> None:
             nonlocal status, replaced
             if message["type"] == "http.response.start":
                 status = message["status"]
-                # Starlette's body limit answers in plain text, from below every handler.
+                # Starlette's body limit answers in plain text and bypasses every error handler.
                 replaced = status == 413 and PROBLEM_HEADER not in message["headers"]
                 if replaced:
-                    error = PayloadTooLarge("The body is larger than this endpoint takes")
-                    return await render_problem(scope["path"], error)(scope, receive, answer)
+                    error = PayloadTooLarge("The body is larger than this endpoint accepts")
+                    return await render_problem(scope["path"], error)(scope, receive, send_traced)
             if not replaced:
-                await answer(message)
+                await send_traced(message)
 
-        state, started = scope["app"].state, perf_counter()
+        state = scope["app"].state
+        started = perf_counter()
         state.active_connections += 1
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, receive, watch_and_send)
         except Exception:
             logger.exception("unhandled error")
             if status:
-                raise  # the answer has begun: all that is left is to break it off
+                raise  # the response has begun: it can only be cut off
             status = 500
-            error = ServiceError("Something went wrong here; the trace id leads to the log")
-            await render_problem(scope["path"], error)(scope, receive, answer)
+            error = ServiceError("An unexpected error occurred; find it in the log by its trace id")
+            await render_problem(scope["path"], error)(scope, receive, send_traced)
         finally:
             state.active_connections -= 1
             record_request(scope, status, perf_counter() - started)
 
 
-@lru_cache(maxsize=1024)  # prometheus_client looks a child up under a lock, by its labels' texts
+@lru_cache(maxsize=1024)  # prometheus_client would take a lock for each look-up
 def get_metric_children(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(method, route, status), DURATION.labels(method, route)
 
@@ -97,5 +98,5 @@ def record_request(scope: Scope, status: int, seconds: float) -> None:
     count.inc()
     duration.observe(seconds)
     if not scope["path"].startswith(UNLOGGED_PATHS):
-        # Not the path: there are some with a secret in them.
+        # Not the path: some paths hold a secret.
         logger.info("%s %s %d %.1fms", method, route, status, seconds * 1000)

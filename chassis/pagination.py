@@ -1,4 +1,4 @@
-"""Keyset pages: page 10,000 costs what page 1 costs."""
+"""Keyset pagination: page 10,000 costs as much as page 1."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
@@ -15,7 +15,7 @@ from .schemas import Text
 
 Item = TypeVar("Item")
 
-# What PostgreSQL can compare with a column; a cursor may be forged.
+# The values that PostgreSQL can compare with a column: a cursor may be forged.
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 UuidText = Annotated[str, AfterValidator(lambda text: str(UUID(text)))]  # of a Uuid(as_uuid=False)
 CURSOR_TYPES: dict[type, Any] = {str: Text, int: Int64, datetime: AwareDatetime}
@@ -27,7 +27,7 @@ class Page(BaseModel, Generic[Item]):
 
 
 class PageParameters(NamedTuple):
-    """`?limit=&cursor=`; the cursor is the `next_cursor` of the page before."""
+    """Holds `?limit=&cursor=`; the cursor is the `next_cursor` of the previous page."""
 
     limit: int
     cursor: str | None
@@ -50,24 +50,25 @@ def paginate(
     *columns: InstrumentedAttribute[Any],
     oldest_first: bool = False,
 ) -> dict[str, Any]:
-    """One page of the statement, by the columns, which must be unique together: descending.
+    """Return one page, ordered by columns that are unique together, descending by default.
 
-    A row of one ORM object comes as that object. Async: `await session.run_sync(lambda s: ...)`.
-    Raises Unprocessable for a cursor that this list did not give.
+    Rows of one ORM object become that object. With an AsyncSession: `session.run_sync(paginate)`.
+    Raises Unprocessable for a cursor that did not come from this list.
     """
     kinds: Any = tuple[tuple(get_cursor_type(column) for column in columns)]  # type: ignore[misc]
     position: TypeAdapter[Any] = TypeAdapter(kinds)
     if request.cursor:
-        here, there = tuple_(*columns), tuple_(*decode_cursor(position, request.cursor))
-        statement = statement.where(here > there if oldest_first else here < there)
+        row = tuple_(*columns)
+        last = tuple_(*decode_cursor(position, request.cursor))
+        statement = statement.where(row > last if oldest_first else row < last)
     order = columns if oldest_first else [column.desc() for column in columns]
     ordered = statement.order_by(*order)
-    rows = session.execute(ordered.limit(request.limit + 1)).all()  # one more: is there a next?
+    # One row more tells whether there is a next page.
+    rows = session.execute(ordered.limit(request.limit + 1)).all()
     items = [row[0] if len(row) == 1 else row for row in rows[: request.limit]]
     cursor = None
     if len(rows) > request.limit:
-        last = tuple(getattr(items[-1], column.key) for column in columns)
-        cursor = encode_cursor(position, last)
+        cursor = encode_cursor(position, tuple(getattr(items[-1], c.key) for c in columns))
     return {"items": items, "next_cursor": cursor}
 
 
@@ -86,4 +87,4 @@ def decode_cursor(position: TypeAdapter[Any], cursor: str) -> Any:
     try:
         return position.validate_json(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except ValueError as error:
-        raise Unprocessable.for_field("cursor", "is not one that this list gave") from error
+        raise Unprocessable.for_field("cursor", "must be a next_cursor of this list") from error

@@ -6,11 +6,11 @@ from .settings import Settings
 
 
 class RedisClient:
-    """One pool per process; keys are `{service}:{resource_type}:{identifier}`."""
+    """Holds one pool per process; keys are `{service}:{resource_type}:{identifier}`."""
 
     def __init__(self, settings: Settings) -> None:
         self._prefix = settings.short_name
-        # Blocking: a caller too many waits for a connection; the other kind of pool refuses it.
+        # This pool waits when all connections are in use; the default pool raises an error.
         pool = redis.asyncio.BlockingConnectionPool.from_url(
             settings.redis_url,
             decode_responses=True,

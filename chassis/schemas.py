@@ -35,7 +35,7 @@ def check_text(text: str) -> str:
 
 
 def check_json_object(value: dict[str, Any]) -> dict[str, Any]:
-    """Checks every string in a JSON object, and that it is neither deep nor endless."""
+    """Check every string in a JSON object, its depth and its size."""
     pending: list[tuple[Any, int]] = [(value, 1)]
     seen = 0
     while pending:

@@ -1,4 +1,4 @@
-"""Calls to a neighbour service: one pool, a deadline, bounded retries and a circuit breaker."""
+"""HTTP calls to a neighbour service, with a deadline, retries and a circuit breaker."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
@@ -27,21 +27,21 @@ from .tracing import (
 MAX_ATTEMPTS = 3
 BREAKER_THRESHOLD = 5  # failures in a row
 BREAKER_RECOVERY_SECONDS = 2
-MAX_RETRY_AFTER_SECONDS = 86400.0  # seconds; nobody is waited for longer
-MIN_FAIR_TIMEOUT_SECONDS = 1.0  # a neighbour that had less to answer in has not failed
+MAX_RETRY_AFTER_SECONDS = 86400.0
+MIN_FAIR_TIMEOUT_SECONDS = 1.0  # a shorter time is not the neighbour's fault
 CONNECT_TIMEOUT = httpx.Timeout(None, connect=2.0)
-# Idle connections are closed before uvicorn closes them, which is after five seconds.
+# Close idle connections before uvicorn does, after five seconds.
 POOL_LIMITS = httpx.Limits(max_connections=100, keepalive_expiry=3.0)
 IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 
-# The event loop of a process that has none, such as a Celery worker: its own thread, never left.
+# The event loop of a process without one, such as a Celery worker; it runs in its own thread.
 PORTAL = anyio.from_thread.BlockingPortalProvider()
 
 backoff = tenacity.wait_random_exponential(multiplier=0.1, max=1)
 
 
 class Account(Protocol):
-    """Whose tokens go with the calls: see auth.ServiceAccount."""
+    """Provides the tokens of calls: see remote_auth.ServiceAccount."""
 
     async def get_token(self, on_behalf_of: str | None = None) -> str: ...
 
@@ -49,17 +49,18 @@ class Account(Protocol):
 
 
 class NotSent(Unavailable):
-    """The neighbour did nothing yet, so that any call may be tried again."""
+    """Raised when the neighbour did nothing yet: any call may be retried."""
 
 
 class DeadlineTooShort(Unavailable):
-    """The neighbour had too little time: the caller's doing, and no reason to open the circuit."""
+    """Raised when the caller left the neighbour too little time; does not open the circuit."""
 
 
 class ServiceClient:
-    """`service_name` is the caller's own name; `target` the neighbour's, for errors and metrics.
+    """Calls one neighbour, which errors and metrics call `target`.
 
-    Nothing is connected before the first call. Give it a `transport` and no network is used.
+    `service_name` is the caller's own. Connects at the first call; a `transport` replaces the
+    network.
     """
 
     def __init__(
@@ -75,12 +76,12 @@ class ServiceClient:
         if not base_url:
             raise ValueError("base_url is empty: set the neighbour's ..._SERVICE_URL")
         self.target = target or httpx.URL(base_url).host
-        self.account, self.timeout = account, timeout
-        own = {"X-Service-Name": service_name}
+        self.account = account
+        self.timeout = timeout
         self._client = httpx.AsyncClient(
             base_url=base_url,
             transport=transport,
-            headers=own,
+            headers={"X-Service-Name": service_name},
             limits=POOL_LIMITS,
             timeout=CONNECT_TIMEOUT,
         )
@@ -102,12 +103,12 @@ class ServiceClient:
         timeout: float | None = None,
         **content: Any,
     ) -> Any:
-        """The parsed JSON answer, or None when it has no body. `timeout` is in seconds, in all.
+        """Return the parsed JSON of the response, or None when it has no body.
 
-        `data` is sent as JSON; `content` goes to httpx: params, files, content. With an account
-        and no Authorization given, sends the service's own token, or the one for the user it acts
-        for. Raises Unavailable when the neighbour does not answer, BadGateway when the answer is
-        not JSON, and the error of the same status for a 4xx.
+        `data` is sent as JSON; `content` goes to httpx: params, files, content. The `timeout`, in
+        seconds, includes retries. Unless an Authorization header is given, the account's token is
+        sent, its own or the one on behalf of a user. Raises Unavailable when the neighbour does not
+        answer, BadGateway for a response that is not JSON, and the error of its status for a 4xx.
         """
         seconds = min(timeout or self.timeout, get_seconds_left())
         request = self._client.build_request(
@@ -129,10 +130,11 @@ class ServiceClient:
         try:
             return response.json() if response.content else None
         except ValueError as error:
-            raise BadGateway(f"{self.target} did not answer JSON", target=self.target) from error
+            message = f"{self.target} sent a response that is not JSON"
+            raise BadGateway(message, target=self.target) from error
 
     def call_from_thread(self, *args: Any, **kwargs: Any) -> Any:
-        """make_request for code in a thread: `def` endpoints and Celery tasks."""
+        """Call make_request from a thread: a `def` endpoint or a Celery task."""
         return run_from_thread(partial(self.make_request, *args, **kwargs))
 
     async def aclose(self) -> None:
@@ -148,21 +150,20 @@ class ServiceClient:
             async with await self._breakers.get_breaker(self.target):
                 response = await self._send(request)
         except OpenedState as error:
-            message = f"{self.target} is not answering; calls to it pause for a moment"
+            message = f"{self.target} is not answering; calls to it are paused for a moment"
             raise Unavailable(
                 message, retry_after=BREAKER_RECOVERY_SECONDS, target=self.target
             ) from error
         if response.status_code == 401 and account:
-            account.forget_token(
-                on_behalf_of
-            )  # identity was reset, or the token revoked: get a new one
+            # The token was revoked, or identity was reset: the next attempt gets a new one.
+            account.forget_token(on_behalf_of)
             raise NotSent(f"{self.target} refused this service's token", target=self.target)
         if response.is_error:
             raise create_refusal(response, self.target)
         return response
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
-        """The answer, unless it is the neighbour's failure: those count for the breaker."""
+        """Raise the failures of the neighbour, which the circuit breaker counts."""
         left = get_seconds_left()
         try:
             async with asyncio.timeout(left):
@@ -182,7 +183,7 @@ class ServiceClient:
 
 
 def run_from_thread(function: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Waits for the coroutine: in the loop that this thread works for, else in the PORTAL."""
+    """Run the coroutine in the event loop that this thread works for, or else in the PORTAL."""
     try:
         anyio.from_thread.check_cancelled()
     except anyio.NoEventLoopError:
@@ -191,7 +192,7 @@ def run_from_thread(function: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 
 def create_refusal(response: httpx.Response, target: str) -> ServiceError:
-    """A 4xx as our error of the same status, with the neighbour's words."""
+    """Make an error from a neighbour's 4xx, with the same status and detail."""
     try:
         detail = str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):
@@ -203,7 +204,7 @@ def create_refusal(response: httpx.Response, target: str) -> ServiceError:
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that an answer asks to wait for, given as a number or a date; 0 if it does not."""
+    """Parse the header, a number of seconds or a date, into seconds; 0 without it."""
     given = headers.get("Retry-After", "").strip()
     if given.isascii() and given.isdecimal():
         return min(float(given), MAX_RETRY_AFTER_SECONDS)
@@ -225,12 +226,12 @@ def should_retry(replayable: bool, error: BaseException) -> bool:
 
 
 def get_requested_delay(error: BaseException | None) -> float:
-    """The pause in seconds that the neighbour asked for."""
+    """Return the seconds that the neighbour asked to wait."""
     return float(error.headers.get("Retry-After", "0")) if isinstance(error, ServiceError) else 0
 
 
 def compute_retry_delay(state: tenacity.RetryCallState) -> float:
-    """Exponential with jitter; a neighbour that is too busy gets the time it asked for."""
+    """Compute an exponential delay with jitter, at least what a busy neighbour asked for."""
     error = state.outcome.exception() if state.outcome else None
     return max(
         backoff(state), get_requested_delay(error) if isinstance(error, TooManyRequests) else 0

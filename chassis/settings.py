@@ -1,4 +1,4 @@
-"""The variables every service reads from its environment (specification: "Required Variables")."""
+"""Settings that every service reads from its environment (specification: "Required Variables")."""
 
 import json
 import re
@@ -19,10 +19,10 @@ from sqlalchemy.exc import ArgumentError
 
 DEVELOPMENT_JWT_SECRET = "development-only-jwt-secret-key-0123456789"
 DEVELOPMENT_SERVICE_SECRET = "development-only-service-secret"
-MIN_SECRET_LENGTH = 32  # characters; RFC 7518 asks as many bytes of an HS256 key
+MIN_SECRET_LENGTH = 32  # characters; RFC 7518 requires as many bytes for HS256
 
-# Of connections through libpq: a network that swallows what is sent, or a machine that is gone, is
-# noticed in some ten seconds; TCP by itself would wait for a quarter of an hour.
+# Options of libpq, with which a lost network or machine is noticed in about ten seconds; TCP's own
+# limit is a quarter of an hour.
 LIBPQ_OPTIONS = {
     "connect_timeout": 3,  # seconds
     "keepalives_idle": 5,
@@ -43,11 +43,11 @@ def parse_list(text: Any) -> Any:
 
 
 StringList = Annotated[list[str], NoDecode, BeforeValidator(parse_list)]
-"""Given as a JSON list or with commas."""
+"""A JSON list, or values with commas between them."""
 
 
 class Settings(BaseSettings):
-    """A service subclasses this, gives its own defaults and adds its own variables."""
+    """Holds the variables of every service; a service adds its defaults and its own variables."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", hide_input_in_errors=True)
 
@@ -82,7 +82,7 @@ class Settings(BaseSettings):
 
     @property
     def short_name(self) -> str:
-        """`content` for content-service: the first part of its Redis keys."""
+        """Return `content` for content-service: the first part of its Redis keys."""
         return self.service_name.removesuffix("-service")
 
     @property
@@ -91,15 +91,15 @@ class Settings(BaseSettings):
 
     @property
     def max_concurrent_sessions(self) -> int:
-        """How many requests may have a session; the others wait in line, and not in a thread.
+        """Return how many requests may have a session; others wait without using a thread.
 
-        A request that holds a connection changes threads, and so may wait for one. Had all
-        connections such holders, and all threads waited for a connection, nothing would go on.
+        A request with a connection may have to wait for a thread. If such requests held all
+        connections while all threads waited for a connection, nothing would ever proceed.
         """
         return max(1, self.database_connections - 1)
 
     def get_driver_url(self, driver: str) -> str:
-        """The database URL with its driver named, whatever the scheme it was given with."""
+        """Return the database URL with this driver, whatever driver DATABASE_URL names."""
         url = make_url(self.database_url).set(drivername=f"postgresql+{driver}")
         return url.render_as_string(hide_password=False)
 
@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     @classmethod
     def refuse_wildcard_origin(cls, origins: list[str]) -> list[str]:
         if "*" in origins:
-            raise ValueError("name each origin: '*' would let every site act with a user's login")
+            raise ValueError("list each origin: '*' lets every site act with a user's login")
         return origins
 
     @field_validator("database_url")
@@ -129,14 +129,14 @@ class Settings(BaseSettings):
             is_weak = secret.startswith("development-only") or len(secret) < MIN_SECRET_LENGTH
             if not secret or (is_weak and not is_development):
                 raise ValueError(
-                    f"{name.upper()} must be a secret of your own, of at least {MIN_SECRET_LENGTH}"
-                    " characters; in development it must not be empty"
+                    f"{name.upper()} must be a secret of your own with at least"
+                    f" {MIN_SECRET_LENGTH} characters; in development it must not be empty"
                 )
         return self
 
 
 def load_settings(kind: type[AnySettings]) -> AnySettings:
-    """The settings from the environment; ends the process with one line per wrong variable."""
+    """Read the settings; end the process with one line for each wrong variable."""
     try:
         return kind()
     except ValidationError as error:
@@ -145,6 +145,6 @@ def load_settings(kind: type[AnySettings]) -> AnySettings:
             for e in error.errors()
         ]
         sys.exit("Wrong settings. " + "\n".join(problems))
-    except SettingsError as error:  # a list or an object that is no JSON: before it is validated
+    except SettingsError as error:  # invalid JSON for a list or an object
         [name] = re.findall(r'field "(\w+)"', str(error)) or ["a variable"]
         sys.exit(f"Wrong settings. {name.upper()}: is not valid JSON")

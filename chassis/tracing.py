@@ -1,4 +1,4 @@
-"""One trace id per piece of work, from the edge through every service and Celery task."""
+"""Trace ids and deadlines, passed on through every service and Celery task."""
 
 import random
 import re
@@ -8,32 +8,32 @@ from math import inf
 from time import monotonic
 
 TRACE_HEADER = "X-Trace-ID"
-TIMEOUT_HEADER = "X-Timeout-Ms"  # how many milliseconds the caller will still wait
+TIMEOUT_HEADER = "X-Timeout-Ms"  # the milliseconds that the caller will still wait
 
 WELL_FORMED = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
-# The trace id and the deadline of the work at hand.
+# The trace id and the deadline of the current work.
 _work: ContextVar[tuple[str | None, float]] = ContextVar("work", default=(None, inf))
 
 
 def get_trace_id() -> str | None:
-    """The id of the work at hand; None outside any."""
+    """Return the trace id of the current work; None when there is none."""
     return _work.get()[0]
 
 
 def get_seconds_left() -> float:
-    """How long the caller of the work at hand will still wait; infinity when it did not say."""
+    """Return how long the caller of the current work will wait; infinity when it did not say."""
     return _work.get()[1] - monotonic()
 
 
 def generate_hex(digits: int) -> str:
-    """An id that need not be secret: a fifth of what uuid4 costs, at each request."""
+    """Generate an id that need not be secret, at a fifth of the cost of uuid4."""
     return f"{random.getrandbits(4 * digits):0{digits}x}"
 
 
 class trace_context:
-    """Work under the trace id of what caused it; without an id, it begins a trace of its own."""
+    """Runs a block under a trace id; without one it starts a new trace."""
 
     __slots__ = ("_token", "identifier", "seconds")
 
@@ -50,7 +50,7 @@ class trace_context:
 
 
 def build_trace_headers() -> dict[str, str]:
-    """What a call to a neighbour carries, so that both sides log the same id."""
+    """Build the headers of a call to a neighbour, so that both services log the same id."""
     identifier = get_trace_id() or generate_hex(32)
     trace = identifier.replace("-", "").lower()
     if not re.fullmatch(r"[0-9a-f]{32}", trace):
@@ -60,7 +60,7 @@ def build_trace_headers() -> dict[str, str]:
 
 
 def parse_trace_id(headers: Mapping[bytes, bytes]) -> str | None:
-    """The caller's id: X-Trace-ID, its alias X-Request-ID, or traceparent's."""
+    """Read the caller's id from X-Trace-ID, its alias X-Request-ID, or traceparent."""
     for name in (b"x-trace-id", b"x-request-id"):
         if match := WELL_FORMED.fullmatch(headers.get(name, b"")):
             return match.group().decode()
@@ -69,6 +69,6 @@ def parse_trace_id(headers: Mapping[bytes, bytes]) -> str | None:
 
 
 def parse_timeout(headers: Mapping[bytes, bytes]) -> float:
-    """How long the caller says it will wait."""
+    """Read how many seconds the caller will wait."""
     timeout = headers.get(b"x-timeout-ms", b"")
     return int(timeout[:9]) / 1000 if timeout.isdigit() else inf

@@ -1,8 +1,8 @@
-"""Calls to URLs that a stranger chose, such as webhooks: they never lead into our own network.
+"""Calls to URLs that users choose, such as webhooks, which must not reach our own network (SSRF).
 
-A name is resolved when the connection is made, all of its addresses are looked at, and what was
-looked at is what is connected to: a name that answers differently each time gains nothing by it.
-Redirects are not followed, proxies not used, and an answer is limited in time and size.
+A host is resolved when connecting, all of its addresses must be public, and the connection goes to
+a checked address, so DNS rebinding gains nothing. Redirects are not followed, proxies not used, and
+responses are limited in time and size.
 """
 
 import asyncio
@@ -25,29 +25,29 @@ from .tracing import get_seconds_left
 CONNECT_SECONDS = 3.0  # for each address of a name
 MAX_RESPONSE_BYTES = 64 * 1024
 MAX_CONNECTIONS = 100
-# Threads of their own: who waits for a stranger's slow name server takes none from anybody else.
+# Separate threads: waiting for a slow name server takes none from other work.
 RESOLVER_THREADS = ThreadPoolExecutor(16, "resolver")
 AZURE_METADATA_ADDRESS = "168.63.129.16"  # the one metadata service with a public address
 
 
 async def resolve_host(host: str) -> Iterable[str]:
-    """The addresses of a host, each once; raises gaierror when it has none."""
+    """Return the distinct addresses of a host; raise gaierror when it has none."""
     ask = partial(getaddrinfo, host.encode(), None, type=SOCK_STREAM)
     found = await asyncio.get_running_loop().run_in_executor(RESOLVER_THREADS, ask)
     return dict.fromkeys(str(socket[0]) for *_, socket in found)
 
 
 class ForbiddenTarget(Unprocessable):
-    """The URL is not one for http, or leads to an address that is not public."""
+    """Raised when the URL is not a plain http URL, or its host is not public."""
 
 
 class NoResponse(Exception):
-    """There was no answer, or none in time."""
+    """Raised when there is no response, or none in time."""
 
 
 @dataclass(frozen=True)
 class UntrustedResponse:
-    """Whatever the status; of a long body only the beginning is read."""
+    """Holds a response of any status; of a long body only the beginning."""
 
     status: int
     headers: httpx.Headers
@@ -55,17 +55,18 @@ class UntrustedResponse:
 
 
 class UntrustedHttpClient:
-    """`allow_hosts` are hosts, as written in URLs, that are called whatever their address is."""
+    """Calls public hosts, and those in `allow_hosts`, as written in URLs, at any address."""
 
     def __init__(
         self,
         allow_hosts: Collection[str] = (),
         *,
         timeout: float = 10.0,
-        most_bytes: int = MAX_RESPONSE_BYTES,
+        max_bytes: int = MAX_RESPONSE_BYTES,
         resolve: Callable[[str], Awaitable[Iterable[str]]] = resolve_host,
     ) -> None:
-        self.timeout, self.most_bytes = timeout, most_bytes
+        self.timeout = timeout
+        self.max_bytes = max_bytes
         self._backend = PublicAddressBackend(allow_hosts, resolve)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=httpx.create_ssl_context(),
@@ -77,9 +78,10 @@ class UntrustedHttpClient:
     async def request(
         self, method: str, url: str, *, headers: Mapping[str, str], content: bytes = b""
     ) -> UntrustedResponse:
-        """Raises ForbiddenTarget before anything is sent, or NoAnswer."""
-        target, request = parse_url(url), httpx.Headers(headers)
-        request["Accept-Encoding"] = "identity"  # nothing that grows when it is unpacked
+        """Send a request; raise ForbiddenTarget before anything is sent, or NoResponse."""
+        target = parse_url(url)
+        request = httpx.Headers(headers)
+        request["Accept-Encoding"] = "identity"  # a compressed response could grow without limit
         address = httpcore.URL(
             scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
         )
@@ -99,19 +101,19 @@ class UntrustedHttpClient:
         content = b""
         async for chunk in response.aiter_stream():
             content += chunk
-            if len(content) >= self.most_bytes:
+            if len(content) >= self.max_bytes:
                 break
         headers = httpx.Headers(response.headers)
-        return UntrustedResponse(response.status, headers, content[: self.most_bytes])
+        return UntrustedResponse(response.status, headers, content[: self.max_bytes])
 
     async def check_url(self, url: str) -> None:
-        """Raises ForbiddenTarget; a name without an address may get one, and passes."""
+        """Raise ForbiddenTarget; a name without an address passes, since it may get one."""
         with suppress(gaierror, TimeoutError):
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._backend.resolve_public(parse_url(url).raw_host.decode())
 
     def request_from_thread(self, method: str, url: str, **request: Any) -> UntrustedResponse:
-        """`request` for code in a thread, as ServiceClient.call."""
+        """Call `request` from a thread, as ServiceClient.call_from_thread."""
         answer: UntrustedResponse = run_from_thread(partial(self.request, method, url, **request))
         return answer
 
@@ -120,12 +122,13 @@ class UntrustedHttpClient:
 
 
 class PublicAddressBackend(httpcore.AnyIOBackend):
-    """Connects to addresses that it has looked at, and to no name."""
+    """Resolves hosts and connects to checked addresses only."""
 
     def __init__(
         self, allow_hosts: Collection[str], resolve: Callable[[str], Awaitable[Iterable[str]]]
     ) -> None:
-        self._allowed, self._resolve = {host.lower() for host in allow_hosts}, resolve
+        self._allowed = {host.lower() for host in allow_hosts}
+        self._resolve = resolve
 
     async def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, *args: Any, **options: Any
@@ -139,7 +142,7 @@ class PublicAddressBackend(httpcore.AnyIOBackend):
         raise failure
 
     async def resolve_public(self, host: str) -> Iterable[str]:
-        """Of the host; raises ForbiddenTarget when any is not public."""
+        """Resolve the host; raise ForbiddenTarget when any of its addresses is not public."""
         addresses = await self._resolve(host)
         if host.lower() not in self._allowed and not all(map(is_public, addresses)):
             raise ForbiddenTarget.for_field("url", f"{host} has an address that is not public")
@@ -147,7 +150,7 @@ class PublicAddressBackend(httpcore.AnyIOBackend):
 
 
 def is_public(text: str) -> bool:
-    """Not of this machine or network, nor one that carries another address in it."""
+    """Tell whether an address is public and embeds no other address."""
     address = ip_address(text)
     if isinstance(address, IPv6Address) and (address.sixtofour or address.is_site_local):
         return False
@@ -156,7 +159,7 @@ def is_public(text: str) -> bool:
 
 
 def parse_url(url: str) -> httpx.URL:
-    """Raises ForbiddenTarget when it is no plain http or https URL."""
+    """Raise ForbiddenTarget unless it is a plain http or https URL."""
     try:
         found = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
@@ -166,7 +169,7 @@ def parse_url(url: str) -> httpx.URL:
             "url", "must begin with https:// or http:// and name a host"
         )
     if found.port is not None and not 0 < found.port < 65536:
-        raise ForbiddenTarget.for_field("url", "has no port that there could be")
+        raise ForbiddenTarget.for_field("url", "port must be between 1 and 65535")
     if found.userinfo or found.fragment:
         raise ForbiddenTarget.for_field("url", "must have no user, password or fragment")
     return found

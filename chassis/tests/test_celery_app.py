@@ -170,7 +170,7 @@ def test_publishing_works_again_when_redis_is_back(tmp_path: Path) -> None:
             app.send_task("any")
         with running(redis, tmp_path):
             app.send_task("any")
-            assert redis.send_command("LLEN toy:queue:hints") == ":1\r\n"
+            assert redis.send_command("LLEN toy:queue:wakeups") == ":1\r\n"
 
 
 @contextmanager

@@ -178,7 +178,7 @@ def test_the_host_header_is_the_name(sink: str, outbound: Make) -> None:
 
 
 def test_of_a_long_answer_only_the_beginning_is_read(sink: str, outbound: Make) -> None:
-    assert len(post(outbound("127.0.0.1", most_bytes=1000), f"{sink}/long").content) == 1000
+    assert len(post(outbound("127.0.0.1", max_bytes=1000), f"{sink}/long").content) == 1000
 
 
 def test_an_answer_that_drips_is_given_up_in_time(sink: str, outbound: Make) -> None:

@@ -106,7 +106,7 @@ class Bench:
         self.redis = redis.Redis.from_url(self.environment["REDIS_URL"])
         broker = self.environment["CELERY_BROKER_URL"]
         self.celery = Celery(broker=broker)
-        self.celery.conf.task_default_queue = "workflow:queue:hints"
+        self.celery.conf.task_default_queue = "workflow:queue:wakeups"
         self.workers: list[subprocess.Popen[bytes]] = []
         self.database = psycopg2.connect(self.environment["DATABASE_URL"])
         self.database.autocommit = True
