@@ -42,7 +42,7 @@ def test_named_origins_may_read_our_headers_and_others_may_not() -> None:
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-def test_a_lifespan_runs_inside_the_chassis_s_own() -> None:
+def test_a_lifespan_runs_inside_that_of_the_chassis() -> None:
     seen: list[str] = []
 
     @asynccontextmanager

@@ -103,7 +103,7 @@ async def me(client: httpx.AsyncClient, person: Person) -> int:
 # The hot path
 
 
-async def test_identity_is_asked_once_for_a_token_and_then_never() -> None:
+async def test_identity_validates_a_token_once_and_the_user_is_cached() -> None:
     identity = Identity()
     ada = identity.add_person()
 
@@ -114,7 +114,7 @@ async def test_identity_is_asked_once_for_a_token_and_then_never() -> None:
     assert identity.validations == 1
 
 
-async def test_requests_that_see_a_token_for_the_first_time_together_ask_once() -> None:
+async def test_requests_that_bring_a_new_token_together_share_one_validation() -> None:
     identity = Identity(slow=0.1)
     ada, bob = identity.add_person(), identity.add_person()
 
@@ -125,7 +125,7 @@ async def test_requests_that_see_a_token_for_the_first_time_together_ask_once() 
     assert identity.validations == 2
 
 
-async def test_a_caller_that_goes_away_does_not_take_the_answer_from_the_others() -> None:
+async def test_a_client_that_disconnects_does_not_cancel_the_validation_of_others() -> None:
     identity = Identity(slow=0.1)
     ada = identity.add_person()
 
@@ -142,7 +142,7 @@ async def test_a_caller_that_goes_away_does_not_take_the_answer_from_the_others(
     assert identity.validations == 1
 
 
-async def test_a_caller_in_a_hurry_does_not_decide_for_the_others() -> None:
+async def test_the_short_deadline_of_one_request_does_not_limit_the_others() -> None:
     identity = Identity(slow=0.2)
     ada = identity.add_person()
 
@@ -157,7 +157,7 @@ async def test_a_caller_in_a_hurry_does_not_decide_for_the_others() -> None:
     assert identity.validations == 1
 
 
-async def test_two_tokens_of_one_person_are_told_apart() -> None:
+async def test_two_tokens_of_one_person_are_cached_apart() -> None:
     identity = Identity()
     reader = identity.add_person("documents:read")
     writer = identity.add_person("documents:write", user_id=reader.user_id)
@@ -169,7 +169,7 @@ async def test_two_tokens_of_one_person_are_told_apart() -> None:
     assert (refused.status_code, accepted.status_code) == (403, 200)
 
 
-async def test_no_more_than_so_many_tokens_are_kept() -> None:
+async def test_the_cache_of_users_has_a_limited_size() -> None:
     identity = Identity()
     people = [identity.add_person() for _ in range(4)]
 
@@ -183,7 +183,7 @@ async def test_no_more_than_so_many_tokens_are_kept() -> None:
         assert identity.validations == 5
 
 
-async def test_a_token_is_looked_at_once_and_before_the_body_is_read() -> None:
+async def test_a_token_is_checked_once_and_before_the_body_is_read() -> None:
     identity = Identity(deaf=True)  # so that it is asked each time
     ada = identity.add_person("documents:write")
     sent: list[str] = []
@@ -206,7 +206,7 @@ async def test_a_token_is_looked_at_once_and_before_the_body_is_read() -> None:
 # Changes
 
 
-async def test_a_revoked_token_is_refused_at_once() -> None:
+async def test_a_revoked_token_is_rejected_at_once() -> None:
     identity = Identity()
     ada, bob = identity.add_person(), identity.add_person()
 
@@ -223,7 +223,7 @@ async def test_a_revoked_token_is_refused_at_once() -> None:
     assert identity.validations == 3  # ada's, bob's and ada's again: bob's was kept
 
 
-async def test_a_change_of_one_session_leaves_the_persons_others() -> None:
+async def test_a_change_of_one_session_keeps_the_other_sessions_of_the_user() -> None:
     identity = Identity()
     phone = identity.add_person()
     laptop = identity.add_person(user_id=phone.user_id)
@@ -240,7 +240,7 @@ async def test_a_change_of_one_session_leaves_the_persons_others() -> None:
     assert identity.validations == 2
 
 
-async def test_a_token_whose_session_ended_is_refused_though_identity_is_gone() -> None:
+async def test_a_token_of_an_ended_session_is_rejected_even_without_identity() -> None:
     identity = Identity()
     ada, bob = identity.add_person(), identity.add_person()
 
@@ -257,7 +257,7 @@ async def test_a_token_whose_session_ended_is_refused_though_identity_is_gone() 
         assert [await me(client, ada), await me(client, bob)] == [401, 503]
 
 
-async def test_a_change_of_nobody_in_particular_drops_everybody() -> None:
+async def test_a_change_that_names_no_user_drops_all_users() -> None:
     identity = Identity()
     ada = identity.add_person()
 
@@ -270,7 +270,7 @@ async def test_a_change_of_nobody_in_particular_drops_everybody() -> None:
     assert identity.validations == 2
 
 
-async def test_a_reset_of_the_feed_drops_everybody() -> None:
+async def test_a_reset_of_the_feed_drops_all_users() -> None:
     identity = Identity()
     ada = identity.add_person()
 
@@ -292,7 +292,7 @@ async def until_seen(identity: Identity, answers: int = 1) -> None:
     await until(lambda: identity.asked("/auth/changes") >= polls + answers)
 
 
-async def test_an_answer_that_a_change_overtook_is_not_kept() -> None:
+async def test_a_response_that_a_change_overtook_is_not_cached() -> None:
     identity = Identity(slow=0.2)
     ada = identity.add_person()
 
@@ -305,7 +305,7 @@ async def test_an_answer_that_a_change_overtook_is_not_kept() -> None:
         assert await me(client, ada) == 401
 
 
-async def test_who_comes_after_a_change_does_not_share_an_answer_from_before_it() -> None:
+async def test_a_request_after_a_change_does_not_share_a_validation_from_before_it() -> None:
     identity = Identity(slow=0.3)
     ada = identity.add_person()
 
@@ -322,7 +322,7 @@ async def test_who_comes_after_a_change_does_not_share_an_answer_from_before_it(
 # Identity in trouble
 
 
-async def test_a_silent_feed_means_that_identity_is_asked_again() -> None:
+async def test_a_silent_feed_makes_every_request_call_identity() -> None:
     identity = Identity()
     ada = identity.add_person()
 
@@ -343,7 +343,7 @@ async def test_a_silent_feed_means_that_identity_is_asked_again() -> None:
     assert identity.validations == asked
 
 
-async def test_a_short_absence_of_identity_is_not_noticed_and_a_long_one_is_503() -> None:
+async def test_a_short_outage_of_identity_goes_unnoticed_and_a_long_one_is_503() -> None:
     identity = Identity()
     ada, bob = identity.add_person(), identity.add_person()
 
@@ -401,7 +401,7 @@ WELL_FORMED: dict[str, Any] = {"user_id": "x", "email": None, "roles": [], "perm
         httpx.Response(200, json={**WELL_FORMED, "roles": [None]}),
     ],
 )
-async def test_an_identity_that_makes_no_sense_is_503_and_lets_nobody_in(
+async def test_an_unexpected_response_of_identity_is_503_and_grants_no_access(
     answer: httpx.Response,
 ) -> None:
     identity = Identity(odd={"/auth/validate": answer})
@@ -417,7 +417,7 @@ async def test_an_identity_that_makes_no_sense_is_503_and_lets_nobody_in(
 @pytest.mark.parametrize(
     "feed", ["[]", "null", "7", '"x"', "{}", "<html>", '{"latest": 1, "reset": 0, "changes": [7]}']
 )
-async def test_the_follower_survives_a_feed_that_makes_no_sense(feed: str) -> None:
+async def test_an_unexpected_response_does_not_stop_the_polls_of_the_feed(feed: str) -> None:
     identity = Identity(odd={"/auth/changes": httpx.Response(200, content=feed)})
     ada = identity.add_person()
 
@@ -430,7 +430,7 @@ async def test_the_follower_survives_a_feed_that_makes_no_sense(feed: str) -> No
     assert identity.validations == 1
 
 
-async def test_expiry_is_respected_without_asking_anybody() -> None:
+async def test_an_expired_token_is_not_served_from_the_cache() -> None:
     identity = Identity()
     ada = identity.add_person()
     soon = datetime.now(UTC) + timedelta(seconds=0.5)
@@ -476,7 +476,9 @@ async def test_expiry_is_understood_in_any_time_zone(zone: str) -> None:
         b"Bearer nul\x00",
     ],
 )
-async def test_what_is_no_bearer_token_is_401_without_asking_identity(header: bytes | None) -> None:
+async def test_a_malformed_token_is_401_without_a_call_to_identity(
+    header: bytes | None,
+) -> None:
     identity = Identity()
 
     async with running(identity) as client:
@@ -524,7 +526,7 @@ async def test_a_missing_permission_is_403_and_named() -> None:
 
 
 @pytest.mark.parametrize("permission", ["documents:write", "*"])
-async def test_the_permission_itself_and_the_star_let_in(permission: str) -> None:
+async def test_the_permission_itself_or_the_star_grants_access(permission: str) -> None:
     identity = Identity()
     writer = identity.add_person(permission)
 
@@ -534,7 +536,7 @@ async def test_the_permission_itself_and_the_star_let_in(permission: str) -> Non
     assert response.json() == writer.user_id
 
 
-async def test_the_user_tells_who_acts_for_whom() -> None:
+async def test_the_user_names_the_service_that_acts_for_them() -> None:
     identity = Identity()
     service = identity.add_person(roles=("service",))
     acting = identity.add_person(actor="workflow-service")
@@ -558,7 +560,7 @@ async def test_the_docs_know_which_endpoints_want_a_token() -> None:
 # What identity sees
 
 
-async def test_a_question_carries_the_trace_of_its_request_and_the_feed_one_of_its_own() -> None:
+async def test_a_validation_has_the_trace_id_of_its_request_and_the_feed_its_own() -> None:
     identity = Identity()
     ada = identity.add_person()
 
@@ -574,7 +576,7 @@ async def test_a_question_carries_the_trace_of_its_request_and_the_feed_one_of_i
     assert len(traces["/auth/changes"]) == identity.asked("/auth/changes")
 
 
-async def test_the_follower_does_not_inherit_the_deadline_of_who_started_it() -> None:
+async def test_the_polls_of_the_feed_do_not_inherit_a_deadline() -> None:
     identity = Identity()
 
     with trace_context(seconds=0.2):
@@ -587,7 +589,7 @@ async def test_the_follower_does_not_inherit_the_deadline_of_who_started_it() ->
 # The service's own tokens
 
 
-async def test_the_feed_is_asked_for_with_the_services_own_token() -> None:
+async def test_the_feed_is_polled_with_the_token_of_the_service() -> None:
     identity = Identity()
 
     async with running(identity):
@@ -606,7 +608,7 @@ async def account_at(identity: Identity) -> AsyncIterator[ServiceAccount]:
     await account.aclose()
 
 
-async def test_tokens_are_kept_for_each_user_until_they_are_forgotten() -> None:
+async def test_service_tokens_are_cached_per_user_until_they_are_forgotten() -> None:
     identity = Identity()
     ada = identity.add_person("documents:read")
 
@@ -621,7 +623,7 @@ async def test_tokens_are_kept_for_each_user_until_they_are_forgotten() -> None:
     assert identity.asked("/auth/token") == 3
 
 
-async def test_a_token_is_replaced_before_it_ends() -> None:
+async def test_a_service_token_is_replaced_before_it_expires() -> None:
     short = httpx.Response(200, json={"access_token": "short", "expires_in": 20})
     identity = Identity(odd={"/auth/token": short})
 
@@ -632,7 +634,7 @@ async def test_a_token_is_replaced_before_it_ends() -> None:
     assert identity.asked("/auth/token") == 2
 
 
-async def test_a_user_who_may_not_act_any_more_is_forbidden() -> None:
+async def test_a_token_for_an_inactive_user_is_forbidden() -> None:
     async with account_at(Identity()) as account:
         with pytest.raises(Forbidden, match="not active"):
             await account.get_token("nobody")
@@ -647,7 +649,9 @@ async def test_a_user_who_may_not_act_any_more_is_forbidden() -> None:
         (httpx.Response(200, json=[]), "unexpected response"),
     ],
 )
-async def test_no_token_is_never_the_callers_fault(answer: httpx.Response, words: str) -> None:
+async def test_without_a_service_token_it_is_503_never_401(
+    answer: httpx.Response, words: str
+) -> None:
     async with account_at(Identity(odd={"/auth/token": answer})) as account:
         with pytest.raises(Unavailable, match=words):
             await account.get_token()

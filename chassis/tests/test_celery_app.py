@@ -63,7 +63,7 @@ def arrive(path: Path, count: int) -> bool:
 Worker = Callable[[], str]
 
 
-def test_a_task_runs_under_the_trace_of_what_caused_it(worker: Worker, tmp_path: Path) -> None:
+def test_a_task_runs_under_the_trace_id_of_its_cause(worker: Worker, tmp_path: Path) -> None:
     path = tmp_path / "notes"
 
     with trace_context("trace-of-the-request"):
@@ -83,7 +83,7 @@ def test_tasks_of_tasks_share_the_trace(worker: Worker, tmp_path: Path) -> None:
     assert notes(path)[0]["trace_id"] == "trace-of-them-all"
 
 
-def test_work_without_a_trace_begins_one_and_each_its_own(worker: Worker, tmp_path: Path) -> None:
+def test_tasks_without_a_trace_id_get_one_each(worker: Worker, tmp_path: Path) -> None:
     path = tmp_path / "notes"
 
     for _ in range(10):
@@ -108,7 +108,7 @@ def test_a_task_that_fails_is_logged_with_its_trace(worker: Worker, tmp_path: Pa
     assert {line["service"] for line in failures()} == {"toy-service"}
 
 
-def test_an_emptied_redis_loses_only_what_was_in_it(
+def test_an_emptied_redis_loses_only_its_messages(
     worker: Worker, tmp_path: Path, servers: TemporaryServers
 ) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
@@ -199,14 +199,14 @@ def test_threads_may_publish_side_by_side(worker: Worker, tmp_path: Path) -> Non
     assert arrive(path, 40)
 
 
-def test_nothing_but_json_is_taken() -> None:
+def test_only_json_is_accepted() -> None:
     app = create_celery(toy_settings(), "redis://127.0.0.1:1/0")
 
     assert list(app.conf.accept_content) == ["json"]
     assert app.conf.task_serializer == "json"
 
 
-def test_a_worker_that_is_ready_has_settled_its_memory() -> None:
+def test_a_worker_that_is_ready_has_frozen_its_startup_objects() -> None:
     gc.unfreeze()
 
     signals.worker_ready.send(sender=None)

@@ -88,7 +88,7 @@ def test_an_http_exception_keeps_its_headers() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(7, "7"), (0.2, "1"), (2.6, "3")])
-def test_unavailable_says_when_to_come_back(seconds: float, header: str) -> None:
+def test_unavailable_says_when_to_retry(seconds: float, header: str) -> None:
     client = TestClient(raising(Unavailable("Not now", retry_after=seconds)))
 
     response = client.get("/fail/now")
@@ -132,7 +132,7 @@ def test_each_wrong_parameter_is_named() -> None:
     assert response.json()["detail"].startswith("a: ")
 
 
-def test_an_unexpected_failure_tells_nothing_but_the_trace_id() -> None:
+def test_an_unexpected_error_shows_only_the_trace_id() -> None:
     client = TestClient(raising(RuntimeError("password canary")))
 
     response = client.get("/fail/now", headers=TRACE)
@@ -187,7 +187,7 @@ def test_a_body_within_the_limit_is_read(has_length: bool) -> None:
     assert response.status_code == 200
 
 
-def test_an_endpoint_may_take_more() -> None:
+def test_an_endpoint_may_accept_larger_bodies() -> None:
     app = uploads()
 
     @app.post("/upload", max_body_size=5000)
@@ -201,7 +201,7 @@ def test_an_endpoint_may_take_more() -> None:
     assert response.json() == 2000
 
 
-def test_a_stream_that_breaks_is_broken_off() -> None:
+def test_a_response_that_fails_after_its_start_is_cut_off() -> None:
     app = create_app(toy_settings())
 
     async def half() -> AsyncIterator[str]:

@@ -30,7 +30,9 @@ async def feed(client: ServiceClient, **params: Any) -> Any:
     return await client.make_request("GET", "/api/v1/auth/changes", params=params)
 
 
-async def test_a_person_is_who_the_test_says(identity: FakeIdentity, client: ServiceClient) -> None:
+async def test_a_person_is_as_the_test_defines_them(
+    identity: FakeIdentity, client: ServiceClient
+) -> None:
     ada = identity.add_person("documents:read", roles=("editor",), name="Ada")
 
     user = await validate_token(client, ada.token)
@@ -43,7 +45,7 @@ async def test_a_person_is_who_the_test_says(identity: FakeIdentity, client: Ser
     assert await client.make_request("POST", "/users/contacts", both) == {"items": [contact]}
 
 
-async def test_nobody_else_is_anybody(client: ServiceClient) -> None:
+async def test_an_unknown_token_user_or_role_is_refused(client: ServiceClient) -> None:
     with pytest.raises(Unauthenticated):
         await validate_token(client, "garbage")
     for path in ("/users/nobody/contact", "/users/nobody/permissions", "/roles/editor"):
@@ -51,7 +53,7 @@ async def test_nobody_else_is_anybody(client: ServiceClient) -> None:
             await client.make_request("GET", path)
 
 
-async def test_roles_and_rights_are_those_of_the_token(
+async def test_roles_and_permissions_are_those_of_the_token(
     identity: FakeIdentity, client: ServiceClient
 ) -> None:
     ada = identity.add_person("documents:read", roles=("editor",))
@@ -63,7 +65,7 @@ async def test_roles_and_rights_are_those_of_the_token(
     assert await client.make_request("GET", "/roles/editor") == {"name": "editor"}
 
 
-async def test_who_is_revoked_is_refused_and_on_the_feed(
+async def test_a_revoked_person_is_refused_and_appears_on_the_feed(
     identity: FakeIdentity, client: ServiceClient
 ) -> None:
     ada = identity.add_person()
@@ -83,7 +85,7 @@ async def test_who_is_revoked_is_refused_and_on_the_feed(
     await account.aclose()
 
 
-async def test_a_poll_waits_no_longer_than_it_was_asked_to(client: ServiceClient) -> None:
+async def test_a_poll_waits_no_longer_than_requested(client: ServiceClient) -> None:
     started = monotonic()
 
     assert (await feed(client, after=0, wait=0.2))["changes"] == []
@@ -91,7 +93,7 @@ async def test_a_poll_waits_no_longer_than_it_was_asked_to(client: ServiceClient
     assert 0.2 <= monotonic() - started < 0.5
 
 
-async def test_when_it_is_down_nobody_answers(
+async def test_no_request_succeeds_while_it_is_down(
     identity: FakeIdentity, client: ServiceClient
 ) -> None:
     ada = identity.add_person()

@@ -82,7 +82,7 @@ def test_health_has_exactly_the_shape_of_the_specification() -> None:
     assert 20 < metrics["memory_usage_mb"] < 2000
 
 
-def test_a_failing_check_degrades_and_tells_no_more_than_its_name() -> None:
+def test_a_failing_check_degrades_and_reveals_only_its_name() -> None:
     response = TestClient(toy(storage=broken)).get("/health")
 
     assert response.status_code == 200
@@ -123,7 +123,7 @@ async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_checks_run_side_by_side_and_once_for_a_storm_of_probes() -> None:
+async def test_checks_run_in_parallel_and_once_for_many_probes() -> None:
     calls = []
 
     async def slow(app: FastAPI) -> None:

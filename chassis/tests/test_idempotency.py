@@ -195,7 +195,7 @@ def titles(engine: sa.Engine) -> list[str]:
         return list(connection.scalars(sa.select(NOTES.c.title).order_by(NOTES.c.title)))
 
 
-async def test_the_same_request_again_gets_the_same_answer(toy: Toy, engine: sa.Engine) -> None:
+async def test_a_repeated_request_gets_the_same_response(toy: Toy, engine: sa.Engine) -> None:
     client, _ = toy
 
     first = await post(client, "key-1", "Notes")
@@ -211,7 +211,7 @@ async def test_the_same_request_again_gets_the_same_answer(toy: Toy, engine: sa.
     assert titles(engine) == ["Notes"]
 
 
-async def test_without_a_key_nothing_is_remembered(toy: Toy, engine: sa.Engine) -> None:
+async def test_without_a_key_no_response_is_stored(toy: Toy, engine: sa.Engine) -> None:
     client, _ = toy
 
     assert (await post(client, None, "One")).status_code == 201
@@ -250,7 +250,7 @@ async def test_each_caller_has_keys_of_their_own(toy: Toy, engine: sa.Engine) ->
     assert titles(engine) == ["Hers", "His"]
 
 
-async def test_a_new_token_of_the_same_caller_finds_the_answer(toy: Toy) -> None:
+async def test_a_new_token_of_the_same_user_gets_the_stored_response(toy: Toy) -> None:
     client, bench = toy
     ada = bench.identity.add_person()
     ada_again = bench.identity.add_person(user_id=ada.user_id)
@@ -261,7 +261,7 @@ async def test_a_new_token_of_the_same_caller_finds_the_answer(toy: Toy) -> None
     assert again.headers["Idempotent-Replayed"] == "true"
 
 
-async def test_nobody_gets_an_answer_with_a_bad_token(toy: Toy) -> None:
+async def test_a_bad_token_gets_no_stored_response(toy: Toy) -> None:
     client, bench = toy
     ada = bench.identity.add_person()
     await post(client, "key-1", "Hers", ada)
@@ -285,7 +285,7 @@ async def test_while_the_first_is_running_the_second_is_409(toy: Toy, engine: sa
     assert titles(engine) == ["Notes"]
 
 
-async def test_of_many_at_once_one_does_the_work(toy: Toy, engine: sa.Engine) -> None:
+async def test_of_many_requests_at_once_one_does_the_work(toy: Toy, engine: sa.Engine) -> None:
     client, _ = toy
 
     responses = await asyncio.gather(*(post(client, "key-1", "Notes") for _ in range(20)))
@@ -295,7 +295,7 @@ async def test_of_many_at_once_one_does_the_work(toy: Toy, engine: sa.Engine) ->
     assert titles(engine) == ["Notes"]
 
 
-async def test_more_at_once_than_connections_wait_for_each_other(toy: Toy) -> None:
+async def test_more_requests_than_connections_wait_for_each_other(toy: Toy) -> None:
     client, _ = toy
 
     async with asyncio.timeout(10):
@@ -309,7 +309,7 @@ async def test_more_at_once_than_connections_wait_for_each_other(toy: Toy) -> No
 @pytest.mark.parametrize(
     ("error", "status"), [(NoSuchLuck("Not this time"), 409), (RuntimeError("bug"), 500)]
 )
-async def test_a_try_that_failed_can_be_repeated(
+async def test_a_failed_request_can_be_repeated(
     toy: Toy, engine: sa.Engine, error: Exception, status: int
 ) -> None:
     client, bench = toy
@@ -370,7 +370,7 @@ def age(engine: sa.Engine, key: str, *, hours: int) -> None:
         connection.execute(sa.update(KEYS).where(KEYS.c.key == key).values(created_at=created_at))
 
 
-async def test_an_upload_is_told_by_its_content_not_by_its_boundary(
+async def test_an_upload_is_recognised_by_its_content_not_its_boundary(
     toy: Toy, engine: sa.Engine
 ) -> None:
     client, _ = toy
@@ -433,7 +433,7 @@ async def test_a_body_of_another_kind_is_refused(toy: Toy, path: str, kind: str)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "with space", b"\xfc", "tab\there"])
-async def test_a_key_that_is_none_is_refused_by_name(toy: Toy, key: Any) -> None:
+async def test_a_malformed_key_is_refused_by_name(toy: Toy, key: Any) -> None:
     client, _ = toy
 
     response = await client.post("/notes", json={"title": "x"}, headers={"Idempotency-Key": key})
@@ -442,7 +442,7 @@ async def test_a_key_that_is_none_is_refused_by_name(toy: Toy, key: Any) -> None
     assert response.json()["errors"][0]["field"] == "idempotency-key"
 
 
-async def test_a_longest_key_is_taken(toy: Toy) -> None:
+async def test_a_key_of_maximum_length_is_accepted(toy: Toy) -> None:
     client, _ = toy
 
     assert (await post(client, "x" * 255, "Notes")).status_code == 201

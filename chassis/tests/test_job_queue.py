@@ -92,7 +92,7 @@ def test_the_oldest_due_rows_come_first_and_no_more_than_asked_for(sessions: Ses
 
 
 @pytest.mark.parametrize("status", [DONE, DEAD, "cancelled"])
-def test_what_is_at_rest_is_not_claimed(sessions: Sessions, status: str) -> None:
+def test_a_finished_row_is_not_claimed(sessions: Sessions, status: str) -> None:
     add(sessions, status=status, lease_until=datetime.now(UTC) - MINUTE)
 
     assert list(take(sessions)) == []
@@ -142,7 +142,7 @@ def test_many_claimers_never_share_a_row(sessions: Sessions) -> None:
     assert set(claimed.values()) == {1}
 
 
-def test_a_claim_that_is_not_committed_is_nobodys(sessions: Sessions) -> None:
+def test_a_claim_that_is_not_committed_has_no_effect(sessions: Sessions) -> None:
     add(sessions)
 
     with sessions() as session:  # this worker dies before it commits
@@ -152,7 +152,7 @@ def test_a_claim_that_is_not_committed_is_nobodys(sessions: Sessions) -> None:
     assert [job.fence for job in take(sessions)] == [1]
 
 
-def test_a_finished_row_keeps_what_came_of_it(sessions: Sessions) -> None:
+def test_a_finished_row_keeps_its_result(sessions: Sessions) -> None:
     add(sessions, last_error="the first try")
     (job,) = take(sessions)
 
@@ -165,7 +165,7 @@ def test_a_finished_row_keeps_what_came_of_it(sessions: Sessions) -> None:
     assert list(take(sessions)) == []
 
 
-def test_when_a_lease_runs_out_another_takes_over_and_the_first_is_refused(
+def test_after_a_lease_expires_another_worker_takes_over_and_the_first_is_rejected(
     sessions: Sessions,
 ) -> None:
     add(sessions)
@@ -184,7 +184,7 @@ def test_when_a_lease_runs_out_another_takes_over_and_the_first_is_refused(
     assert only_job(sessions).result == "in time"
 
 
-def test_who_is_late_but_was_not_replaced_may_still_finish(sessions: Sessions) -> None:
+def test_a_late_worker_that_was_not_replaced_may_still_finish(sessions: Sessions) -> None:
     add(sessions)
     (job,) = take(sessions, lease=OVER)
 
@@ -213,7 +213,7 @@ def test_a_heartbeat_keeps_the_row(sessions: Sessions) -> None:
         assert finish_job(session, job)
 
 
-def test_a_failure_is_tried_again_later_and_later(sessions: Sessions) -> None:
+def test_a_failure_is_retried_with_growing_delays(sessions: Sessions) -> None:
     add(sessions)
     policy = RetryPolicy(first_delay=10, max_delay=35)
     delays = []
@@ -240,7 +240,7 @@ def test_delays_differ_so_that_failures_do_not_come_back_together() -> None:
     assert policy.get_delay(10_000) <= policy.max_delay
 
 
-def test_a_retry_waits_for_as_long_as_it_was_told_to(sessions: Sessions) -> None:
+def test_a_retry_waits_at_least_the_given_time(sessions: Sessions) -> None:
     add(sessions)
     (job,) = take(sessions)
 
@@ -250,7 +250,7 @@ def test_a_retry_waits_for_as_long_as_it_was_told_to(sessions: Sessions) -> None
     assert 110 < seconds_until(only_job(sessions).run_at) <= 120
 
 
-def test_what_failed_too_often_is_dead_and_says_why(sessions: Sessions) -> None:
+def test_a_row_that_failed_too_often_is_dead_with_its_reason(sessions: Sessions) -> None:
     add(sessions)
     policy = RetryPolicy(max_attempts=2, first_delay=0)
 
@@ -264,7 +264,7 @@ def test_what_failed_too_often_is_dead_and_says_why(sessions: Sessions) -> None:
     assert list(take(sessions)) == []
 
 
-def test_what_kills_its_worker_each_time_ends_dead(sessions: Sessions) -> None:
+def test_a_row_that_kills_every_worker_ends_dead(sessions: Sessions) -> None:
     add(sessions)
     for _ in range(3):
         with sessions.begin() as session:
@@ -279,7 +279,7 @@ def test_what_kills_its_worker_each_time_ends_dead(sessions: Sessions) -> None:
     assert list(take(sessions)) == []
 
 
-def test_what_is_at_work_is_not_buried(sessions: Sessions) -> None:
+def test_a_row_whose_lease_is_valid_is_not_marked_dead(sessions: Sessions) -> None:
     add(sessions)
     take(sessions)
 
@@ -287,7 +287,7 @@ def test_what_is_at_work_is_not_buried(sessions: Sessions) -> None:
         assert not mark_exhausted_dead(session, Job, 1, "its worker died")
 
 
-def test_what_was_abandoned_can_be_told_from_what_waits(sessions: Sessions) -> None:
+def test_rows_with_an_expired_lease_are_distinct_from_waiting_ones(sessions: Sessions) -> None:
     add(sessions)
     (abandoned,) = take(sessions, lease=OVER)
     add(sessions)

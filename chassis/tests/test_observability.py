@@ -90,7 +90,7 @@ def test_a_request_is_one_line_with_its_trace_id(capsys: pytest.CaptureFixture[s
     assert "canary" not in str(line)
 
 
-def test_what_a_path_holds_is_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_values_in_a_path_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
     for path in ("/api/v1/things/canary", "/nowhere/canary"):
         TestClient(toy()).get(path)
 

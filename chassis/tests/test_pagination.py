@@ -153,7 +153,7 @@ def test_an_empty_list_is_one_empty_page(client: TestClient) -> None:
     assert client.get("/notes/id").json() == {"items": [], "next_cursor": None}
 
 
-def test_fifty_rows_are_a_page_unless_said_otherwise(
+def test_a_page_has_fifty_rows_by_default(
     client: TestClient, sessions: sessionmaker[Session]
 ) -> None:
     write(sessions, range(51))
@@ -205,7 +205,7 @@ BAD_CURSORS = [
 
 
 @pytest.mark.parametrize(("order", "cursor"), BAD_CURSORS)
-def test_a_cursor_that_this_list_did_not_give_is_refused_by_name(
+def test_a_cursor_of_another_list_is_refused_by_name(
     client: TestClient, order: str, cursor: str
 ) -> None:
     response = client.get(f"/notes/{order}", params={"cursor": cursor})
@@ -215,7 +215,7 @@ def test_a_cursor_that_this_list_did_not_give_is_refused_by_name(
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
-def test_a_cursor_from_the_ends_of_time_does_no_harm(client: TestClient, moment: str) -> None:
+def test_a_cursor_with_an_extreme_time_does_no_harm(client: TestClient, moment: str) -> None:
     response = client.get("/notes/time", params={"cursor": forged(moment, SOME_ID)})
 
     assert response.status_code == 200

@@ -49,7 +49,7 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("data", [{"a": [1, 2.5, "é", None, True]}, nested(10), {}])
-def test_ordinary_values_come_through_unchanged(client: TestClient, data: dict[str, Any]) -> None:
+def test_ordinary_values_are_returned_unchanged(client: TestClient, data: dict[str, Any]) -> None:
     note = {"title": "Grüße 🙂", "tags": ["a", "b"], "data": data}
 
     assert client.post("/notes", json=note).json() == note
@@ -80,7 +80,7 @@ def test_ordinary_values_come_through_unchanged(client: TestClient, data: dict[s
         ("", "body"),
     ],
 )
-def test_what_cannot_be_stored_is_refused_by_name(
+def test_a_value_that_cannot_be_stored_is_refused_by_name(
     client: TestClient, body: str, field: str
 ) -> None:
     response = post(client, body)
@@ -90,7 +90,7 @@ def test_what_cannot_be_stored_is_refused_by_name(
 
 
 @pytest.mark.parametrize("body", ["{", "{'title': 1}", '{"title": "x"} x', "nul"])
-def test_what_is_not_json_is_refused_as_the_body(client: TestClient, body: str) -> None:
+def test_invalid_json_is_refused_as_the_body(client: TestClient, body: str) -> None:
     response = post(client, body)
 
     assert response.status_code == 422
@@ -98,7 +98,7 @@ def test_what_is_not_json_is_refused_as_the_body(client: TestClient, body: str) 
 
 
 @pytest.mark.parametrize("body", ["[" * 100_000, '{"data": {"a": ' + "9" * 5000 + "}}", "\ud800"])
-def test_what_no_parser_wants_is_refused(client: TestClient, body: str) -> None:
+def test_json_that_parsers_disagree_on_is_refused(client: TestClient, body: str) -> None:
     response = client.post(
         "/notes",
         content=body.encode(errors="surrogatepass"),
@@ -123,7 +123,7 @@ def test_a_query_is_checked_too(client: TestClient) -> None:
     assert response.json()["errors"][0]["field"] == "query"
 
 
-def test_a_text_that_is_too_long_is_told_in_characters(client: TestClient) -> None:
+def test_the_limit_of_a_text_is_given_in_characters(client: TestClient) -> None:
     errors = client.post("/notes", json={"title": "x" * 21}).json()["errors"]
 
     assert errors[0]["message"].endswith("at most 20 characters after validation, not 21")

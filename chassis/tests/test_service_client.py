@@ -116,7 +116,7 @@ def test_a_file_is_sent_as_multipart_whole_at_each_attempt() -> None:
     assert [b"content" in request.content for request in neighbour.requests] == [True, True]
 
 
-def test_a_call_says_who_calls_and_under_which_trace() -> None:
+def test_a_call_names_the_calling_service_and_the_trace_id() -> None:
     neighbour = Neighbour()
 
     with trace_context("4bf92f3577b34da6a3ce929d0e0e4736"):
@@ -163,7 +163,7 @@ def test_an_answer_that_is_not_json_is_502(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 412, 422, 428, 418])
-def test_a_refusal_keeps_its_status_and_words(status: int) -> None:
+def test_a_4xx_keeps_its_status_and_detail(status: int) -> None:
     neighbour = Neighbour(httpx.Response(status, json={"detail": "Because"}))
 
     error = failure(neighbour.client(), "GET", "/")
@@ -173,14 +173,14 @@ def test_a_refusal_keeps_its_status_and_words(status: int) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"[]", b'"text"', b'{"error": 1}'])
-def test_a_refusal_without_words_names_the_neighbour(body: bytes) -> None:
+def test_a_4xx_without_detail_names_the_neighbour(body: bytes) -> None:
     error = failure(Neighbour(httpx.Response(404, content=body)).client(), "GET", "/")
 
     assert error.message == "neighbour answered 404"
 
 
 @pytest.mark.parametrize("status", [500, 501, 301, 307])
-def test_a_neighbour_that_fails_is_502_and_not_asked_again(status: int) -> None:
+def test_a_neighbour_that_fails_is_502_and_not_retried(status: int) -> None:
     neighbour = Neighbour(httpx.Response(status, headers={"Location": "/elsewhere"}))
 
     error = failure(neighbour.client(), "GET", "/")
@@ -189,7 +189,7 @@ def test_a_neighbour_that_fails_is_502_and_not_asked_again(status: int) -> None:
     assert len(neighbour.requests) == 1
 
 
-def test_an_answer_nobody_can_decode_is_503() -> None:
+def test_a_response_that_cannot_be_decoded_is_503() -> None:
     garbled = httpx.DecodingError("not gzip at all")
 
     assert failure(Neighbour(garbled).client(), "GET", "/").status_code == 503
@@ -202,7 +202,7 @@ def test_an_answer_nobody_can_decode_is_503() -> None:
 @pytest.mark.parametrize(
     "hiccup", [httpx.Response(503), httpx.Response(504), httpx.ReadError("reset")]
 )
-def test_idempotent_calls_are_tried_again(method: str, hiccup: Answer) -> None:
+def test_idempotent_calls_are_retried(method: str, hiccup: Answer) -> None:
     neighbour = Neighbour(hiccup, WELL)
 
     request(neighbour.client(), method, "/")
@@ -211,7 +211,7 @@ def test_idempotent_calls_are_tried_again(method: str, hiccup: Answer) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_other_calls_are_tried_again_only_with_a_key(method: str) -> None:
+def test_other_calls_are_retried_only_with_a_key(method: str) -> None:
     without, with_key = Neighbour(httpx.Response(503), WELL), Neighbour(httpx.Response(503), WELL)
 
     error = failure(without.client(), method, "/", {})
@@ -223,7 +223,7 @@ def test_other_calls_are_tried_again_only_with_a_key(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_never_reached_the_neighbour_is_tried_again(method: str) -> None:
+def test_a_call_that_never_reached_the_neighbour_is_retried(method: str) -> None:
     neighbour = Neighbour(httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"), WELL)
 
     assert request(neighbour.client(), method, "/") == {"well": True}
@@ -239,7 +239,7 @@ def test_three_attempts_are_enough() -> None:
     assert len(neighbour.requests) == 3
 
 
-def test_a_busy_neighbour_gets_the_time_it_asks_for() -> None:
+def test_a_busy_neighbour_gets_the_time_it_requests() -> None:
     busy = httpx.Response(429, headers={"Retry-After": "1"}, json={"detail": "Slowly"})
     neighbour, started = Neighbour(busy, WELL), monotonic()
 
@@ -248,7 +248,7 @@ def test_a_busy_neighbour_gets_the_time_it_asks_for() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_who_asks_for_long_is_left_alone(status: int) -> None:
+def test_a_long_retry_after_stops_the_retries(status: int) -> None:
     neighbour = Neighbour(httpx.Response(status, headers={"Retry-After": "30"}))
 
     error = failure(neighbour.client(), "GET", "/")
@@ -258,7 +258,7 @@ def test_who_asks_for_long_is_left_alone(status: int) -> None:
 
 
 @pytest.mark.parametrize("header", ["Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1.5", "soon"])
-def test_an_odd_retry_after_does_no_harm(header: str) -> None:
+def test_a_malformed_retry_after_is_ignored(header: str) -> None:
     neighbour = Neighbour(httpx.Response(429, headers={"Retry-After": header}), WELL)
 
     assert request(neighbour.client(), "GET", "/") == {"well": True}
@@ -267,7 +267,7 @@ def test_an_odd_retry_after_does_no_harm(header: str) -> None:
 # Deadlines
 
 
-def test_the_neighbour_is_told_how_long_we_wait() -> None:
+def test_the_neighbour_learns_how_long_we_wait() -> None:
     neighbour = Neighbour()
 
     request(neighbour.client(), "GET", "/", timeout=2.5)
@@ -305,7 +305,7 @@ class Dripping(httpx.AsyncByteStream):
             await anyio.sleep(0.05)
 
 
-def test_an_answer_that_drips_ends_with_the_deadline() -> None:
+def test_a_response_that_arrives_byte_by_byte_ends_with_the_deadline() -> None:
     async def drip(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, stream=Dripping())
 
@@ -365,7 +365,7 @@ def test_the_circuit_opens_after_five_failures_and_closes_when_the_neighbour_is_
     anyio.run(story)
 
 
-def test_refusals_and_answers_in_between_keep_the_circuit_closed() -> None:
+def test_4xx_and_successes_in_between_keep_the_circuit_closed() -> None:
     neighbour = Neighbour()
     client = neighbour.client("moody")
 
@@ -384,7 +384,7 @@ def nothing() -> Iterator[None]:
     yield
 
 
-def test_callers_in_a_hurry_do_not_open_the_circuit_for_the_others() -> None:
+def test_short_deadlines_do_not_open_the_circuit() -> None:
     neighbour = Neighbour(after(0.2))
     client = neighbour.client("slow")
 
@@ -397,7 +397,7 @@ def test_callers_in_a_hurry_do_not_open_the_circuit_for_the_others() -> None:
     anyio.run(story)
 
 
-def test_callers_that_go_away_do_not_open_the_circuit_for_the_others() -> None:
+def test_cancelled_calls_do_not_open_the_circuit() -> None:
     neighbour = Neighbour(after(0.1))
     client = neighbour.client("left-alone")
 
@@ -451,7 +451,7 @@ def test_a_refused_token_is_replaced(method: str) -> None:
     assert sent == ["Bearer ada-1", "Bearer ada-2"]
 
 
-def test_a_neighbour_that_refuses_every_token_is_not_the_callers_fault() -> None:
+def test_a_neighbour_that_refuses_every_token_is_503() -> None:
     neighbour = Neighbour(httpx.Response(401))
 
     error = failure(neighbour.client(account=Tokens()), "GET", "/")
@@ -530,7 +530,7 @@ def test_an_empty_base_url_is_refused_at_once(url: Any) -> None:
         ServiceClient(url, "toy-service")
 
 
-def test_a_port_where_nobody_listens_is_503_soon() -> None:
+def test_a_closed_port_is_503_soon() -> None:
     started = monotonic()
 
     error = failure(ServiceClient("http://127.0.0.1:1", "toy-service"), "POST", "/")
@@ -606,7 +606,7 @@ def test_nothing_is_connected_before_the_first_call(echo: Counting) -> None:
     assert echo.connections == 0
 
 
-def test_retry_after_is_read_in_both_of_its_forms() -> None:
+def test_retry_after_is_parsed_in_both_of_its_forms() -> None:
     def asked(value: str) -> float:
         return parse_retry_after({"Retry-After": value})
 

@@ -132,7 +132,7 @@ def assert_unavailable(response: Any) -> None:
     assert "canary" not in response.text
 
 
-async def test_more_requests_than_connections_and_threads_take_turns(
+async def test_more_requests_than_connections_and_threads_wait_for_each_other(
     sessions: sessionmaker[Session],
 ) -> None:
     app = toy(sessions)

@@ -55,7 +55,7 @@ def test_the_callers_id_is_taken_and_returned(path: str) -> None:
         ({"X-Trace-ID": "no good", "traceparent": PARENT}, HEX),
     ],
 )
-def test_an_id_is_known_by_any_of_its_names(headers: dict[str, str], expected: str) -> None:
+def test_the_trace_id_is_read_from_each_header(headers: dict[str, str], expected: str) -> None:
     response = TestClient(toy()).get("/async", headers=headers)
 
     assert response.json() == response.headers["X-Trace-ID"] == expected
@@ -120,18 +120,18 @@ def test_work_without_an_id_gets_one_when_it_calls_out() -> None:
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("1500", 1.5), ("0", 0), ("9" * 50, 999_999.999)])
-def test_the_callers_patience_is_known(header: str, seconds: float) -> None:
+def test_the_timeout_of_the_caller_is_parsed(header: str, seconds: float) -> None:
     left = TestClient(toy()).get("/left", headers={"X-Timeout-Ms": header}).json()
 
     assert left == pytest.approx(seconds, abs=0.2)
 
 
 @pytest.mark.parametrize("header", ["", "soon", "-1", "1.5", "1e3"])
-def test_a_patience_that_makes_no_sense_is_none(header: str) -> None:
+def test_an_invalid_timeout_is_ignored(header: str) -> None:
     assert TestClient(toy()).get("/left", headers={"X-Timeout-Ms": header}).json() is None
 
 
-def test_background_work_does_not_inherit_the_patience_of_a_request() -> None:
+def test_background_work_does_not_inherit_the_deadline_of_a_request() -> None:
     app = toy()
 
     @app.get("/later")

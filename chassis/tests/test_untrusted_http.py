@@ -102,7 +102,7 @@ def post(outbound: UntrustedHttpClient, url: str, content: bytes = b"{}") -> Unt
         "224.0.0.1", "255.255.255.255", "240.0.0.1", "192.0.2.1", "[2001:db8::1]", "[ff02::1]",
     ],
 )  # fmt: skip
-def test_what_is_not_public_is_refused_when_looked_at_and_when_called(
+def test_an_address_that_is_not_public_is_refused_when_checked_and_when_called(
     host: str, outbound: Make
 ) -> None:
     guarded, url = outbound(), f"http://{host}:9/hook"
@@ -127,7 +127,7 @@ def test_public_addresses_are_public(address: str) -> None:
         "http://example.com:0",
     ],
 )  # fmt: skip
-def test_what_is_no_plain_http_url_is_refused(url: str, outbound: Make) -> None:
+def test_a_url_that_is_not_plain_http_is_refused(url: str, outbound: Make) -> None:
     with pytest.raises(ForbiddenTarget) as refused:
         anyio.run(outbound().check_url, url)
 
@@ -140,7 +140,7 @@ def test_a_host_that_is_allowed_by_name_is_called(sink: str, outbound: Make) -> 
     assert (answer.status, answer.content) == (200, b"hello")
 
 
-def test_a_name_is_looked_at_again_at_each_call(outbound: Make) -> None:
+def test_a_host_is_checked_again_at_each_call(outbound: Make) -> None:
     answers = iter([["93.184.216.34"], ["93.184.216.34", "127.0.0.1"]])
 
     async def rebinding(host: str) -> list[str]:
@@ -153,7 +153,7 @@ def test_a_name_is_looked_at_again_at_each_call(outbound: Make) -> None:
         post(guarded, "http://rebinding.example.com/")
 
 
-def test_what_was_looked_at_is_what_is_connected_to(sink: str, outbound: Make) -> None:
+def test_the_connection_goes_to_the_checked_address(sink: str, outbound: Make) -> None:
     asked = []
 
     async def once(host: str) -> list[str]:
@@ -166,7 +166,7 @@ def test_what_was_looked_at_is_what_is_connected_to(sink: str, outbound: Make) -
     assert asked == ["sink.invalid"]
 
 
-def test_a_redirect_is_an_answer_and_is_not_followed(sink: str, outbound: Make) -> None:
+def test_a_redirect_is_returned_and_not_followed(sink: str, outbound: Make) -> None:
     assert post(outbound("127.0.0.1"), f"{sink}/moved").status == 302
     assert len(Sink.hosts) == 1
 
@@ -177,11 +177,11 @@ def test_the_host_header_is_the_name(sink: str, outbound: Make) -> None:
     assert Sink.hosts[0].startswith("localhost:")
 
 
-def test_of_a_long_answer_only_the_beginning_is_read(sink: str, outbound: Make) -> None:
+def test_only_the_beginning_of_a_long_response_is_read(sink: str, outbound: Make) -> None:
     assert len(post(outbound("127.0.0.1", max_bytes=1000), f"{sink}/long").content) == 1000
 
 
-def test_an_answer_that_drips_is_given_up_in_time(sink: str, outbound: Make) -> None:
+def test_a_response_that_takes_too_long_is_given_up(sink: str, outbound: Make) -> None:
     began = monotonic()
 
     with pytest.raises(NoResponse, match="in time"):
@@ -189,7 +189,7 @@ def test_an_answer_that_drips_is_given_up_in_time(sink: str, outbound: Make) -> 
     assert monotonic() - began < 2
 
 
-def test_no_longer_is_waited_than_our_own_caller_does(sink: str, outbound: Make) -> None:
+def test_the_deadline_of_the_caller_limits_the_wait(sink: str, outbound: Make) -> None:
     began = monotonic()
 
     with trace_context(seconds=0.5), pytest.raises(NoResponse, match="in time"):
@@ -197,7 +197,7 @@ def test_no_longer_is_waited_than_our_own_caller_does(sink: str, outbound: Make)
     assert monotonic() - began < 2
 
 
-async def test_names_are_resolved_though_the_threads_of_all_are_taken() -> None:
+async def test_names_are_resolved_although_all_other_threads_are_busy() -> None:
     release = threading.Event()
     loop = asyncio.get_running_loop()
     taken = [loop.run_in_executor(None, release.wait, 10) for _ in range(40)]
@@ -209,7 +209,7 @@ async def test_names_are_resolved_though_the_threads_of_all_are_taken() -> None:
     await asyncio.gather(*taken)
 
 
-def test_nobody_there_is_no_answer(outbound: Make) -> None:
+def test_a_closed_port_is_no_response(outbound: Make) -> None:
     with pytest.raises(NoResponse):
         post(outbound("127.0.0.1"), "http://127.0.0.1:1/")
     with pytest.raises(NoResponse):
