@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 
-# Which stack a command uses: the one that has data, else Docker if it runs, else this machine.
+# A command uses the stack without Docker if that has data, else Docker if it is running.
 ifneq ($(filter-out local docker,$(STACK)),)
 $(error STACK is local or docker, not $(STACK))
 endif

@@ -1,9 +1,10 @@
-"""The whole platform as real processes, for what no single service can test.
+"""Runs the whole platform as real processes, for tests across services.
 
 `stack` is started once per session: without Docker on free ports, or the compose stack with
-STACK=docker (`make test-compose`). Both have the same handles, by the names of the processes:
-`stack.url("content-service")`, `stack.url("mail")`, `stack.kill("workflow-worker")` (-9, it comes
-back), `stack.stop(name)`, `stack.start(name)`, `stack.logs(name)`, `stack.flush_redis("workflow")`.
+STACK=docker (`make test-compose`). Both have the same methods, which take names of processes:
+`stack.get_url("content-service")`, `stack.get_url("mail")`, `stack.kill("workflow-worker")` (-9; it
+is restarted), `stack.stop(name)`, `stack.start(name)`, `stack.read_logs(name)`,
+`stack.flush_redis("workflow")`.
 """
 
 import importlib
@@ -29,28 +30,28 @@ from .services_under_test import SERVICE_FOLDERS
 Stack = LocalDevStack | ComposeStack
 
 OVERRIDES = {
-    # A killed worker's work is taken over after this long; nobody wants to wait a minute for it.
+    # Another worker takes over a killed worker's work after this time; the default is a minute.
     "DELIVERY_LEASE_SECONDS": "5",
     "STEP_LEASE_SECONDS": "5",
-    # The developer's own keys are not for tests.
+    # Tests must not use the developer's own keys.
     "OPENAI_API_KEY": "",
     "ANTHROPIC_API_KEY": "",
 }
-LENGTH_OF_LOG = 3000  # characters shown of each process when a test fails
+SHOWN_LOG_CHARACTERS = 3000  # of each process when a test fails
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="test-stack-") as folder:
-        made = new_stack(Path(folder))
+        stack = create_stack(Path(folder))
         try:
-            made.up()
-            yield made
+            stack.up()
+            yield stack
         finally:
-            made.reset()
+            stack.reset()
 
 
-def new_stack(folder: Path) -> Stack:
+def create_stack(folder: Path) -> Stack:
     if os.environ.get("STACK") == "docker":
         return ComposeStack(OVERRIDES)
     return LocalDevStack(folder / "stack", reserve_free_ports(), OVERRIDES, as_child=True)
@@ -60,14 +61,16 @@ def new_stack(folder: Path) -> Stack:
 def pytest_runtest_makereport(
     item: pytest.Function,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that fails shows what the services said."""
+    """Show the logs of the services when a test fails."""
     report = yield
     stack = item.funcargs.get("stack")
     if report.failed and isinstance(stack, Stack):
         for service in SERVICES:
             for kind in ("service", *service.background):
                 name = f"{service.short}-{kind}"
-                report.sections.append((f"log of {name}", stack.read_logs(name)[-LENGTH_OF_LOG:]))
+                report.sections.append(
+                    (f"log of {name}", stack.read_logs(name)[-SHOWN_LOG_CHARACTERS:])
+                )
     return report
 
 

@@ -1,4 +1,4 @@
-"""Runs of the main job whose course is disturbed, and what each must have done in the end."""
+"""Runs of the main job while processes fail, and what each must have done in the end."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +18,12 @@ from .users import (
     wait_for_task,
 )
 
-LEASE_TIMEOUT_SECONDS = 40.0  # seconds in which the work of a killed worker is done by another
+LEASE_TIMEOUT_SECONDS = 40.0  # until another worker has taken over the work of a killed one
 
 
 @dataclass
 class Review:
-    """One run of the main job, and what it must have done in the end: each thing once."""
+    """One run of the main job; in the end it must have done each thing once."""
 
     author: Person
     reviewer: Person
@@ -42,15 +42,14 @@ class Review:
         [task] = [t for t in self.list_tasks() if t["workflow_id"] == run["id"]]
         assert self.list_workflow_actions().count("document.processing_requested") == 1
         assert self.list_workflow_actions().count("permission.granted") == 1
-        eventually(
-            lambda: len(self.list_sent_templates()) >= 2, LEASE_TIMEOUT_SECONDS
-        )  # telling does not hold up a run
+        # A run does not wait for its notifications.
+        eventually(lambda: len(self.list_sent_templates()) >= 2, LEASE_TIMEOUT_SECONDS)
         assert sorted(self.list_sent_templates()) == ["review-decided", "review-requested"]
         self.assert_notified_once(stack, self.author, "approved")
         self.assert_notified_once(stack, self.reviewer, task["id"])
 
     def assert_notified_once(self, stack: Stack, person: Person, about: str) -> None:
-        """One inbox item, and one mail to whoever looks at its Message-ID."""
+        """Require one inbox item, and one mail, or several with the same Message-ID."""
         found = eventually(lambda: get_mails(stack, person.email, about), LEASE_TIMEOUT_SECONDS)
         assert len({mail["messageId"] for mail in found}) == 1
         assert len(eventually(lambda: list_inbox(person, about), LEASE_TIMEOUT_SECONDS)) == 1
@@ -63,7 +62,7 @@ class Review:
         return self.reviewer.get("workflow", "/tasks", params={"limit": 100})["items"]
 
     def list_workflow_actions(self) -> list[str]:
-        """What workflow has done to the document."""
+        """List the actions of workflow on the document."""
         trail = self.author.get("content", f"/documents/{self.document['id']}/audit")["items"]
         return [e["action"] for e in trail if e["acting_service"] == "workflow-service"]
 

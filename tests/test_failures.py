@@ -80,7 +80,9 @@ def list_failed_steps(review: Review) -> list[Any]:
     return [step for step in run["steps"] if step["error"]]
 
 
-def test_without_communication_a_task_is_open_and_its_reviewer_is_told_later(stack: Stack) -> None:
+def test_without_communication_a_task_is_open_and_its_reviewer_is_notified_later(
+    stack: Stack,
+) -> None:
     review = prepare_review(stack)
     with stopped(stack, "communication-service"):
         review.start()
@@ -116,7 +118,7 @@ def test_a_document_that_changes_under_review_voids_the_approval_and_tells(stack
     assert renewed["seen"]["version"] > task["seen"]["version"]
 
 
-def test_who_has_the_role_is_told_and_decides(stack: Stack) -> None:
+def test_users_with_the_role_are_notified_and_decide(stack: Stack) -> None:
     admin = log_in(stack, "admin@example.com")
     author = register(stack)
     ask = {"kind": "approval", "with": {"role": "'editor'", "title": "'May we?'"}}

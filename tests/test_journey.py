@@ -66,7 +66,7 @@ def test_the_summary_is_made_of_what_the_document_says(story: Story) -> None:
     assert "race" in summary or "weir" in summary
 
 
-def test_the_reviewer_is_told_by_mail_and_in_app(stack: Stack, story: Story) -> None:
+def test_the_reviewer_is_notified_by_mail_and_in_app(stack: Stack, story: Story) -> None:
     task_id = story.task["id"]
     reviewer = story.reviewer
 
@@ -77,7 +77,7 @@ def test_the_reviewer_is_told_by_mail_and_in_app(stack: Stack, story: Story) -> 
     assert story.task["subject"]["title"] in mail["subject"]
 
 
-def test_the_author_is_told_by_mail_and_in_app(stack: Stack, story: Story) -> None:
+def test_the_author_is_notified_by_mail_and_in_app(stack: Stack, story: Story) -> None:
     [mail] = get_mails(stack, story.author.email)
     [item] = list_inbox(story.author)
 

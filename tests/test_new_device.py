@@ -1,11 +1,11 @@
-"""A login with a device that was never seen: its owner hears of it, by mail and in the inbox."""
+"""Tests that the first login from a device is reported by mail and in the inbox."""
 
 from .users import PASSWORD, Stack, eventually, get_mails, register, send_request
 
 DEVICE = "Lynx/2.9"
 
 
-def test_a_new_device_is_told_by_mail_and_in_the_inbox(stack: Stack) -> None:
+def test_a_new_device_is_reported_by_mail_and_in_the_inbox(stack: Stack) -> None:
     person = register(stack)
     login = {"email": person.email, "password": PASSWORD}
 

@@ -1,4 +1,4 @@
-"""Refresh tokens: an honest client is never logged out by its own races, and a thief is noticed."""
+"""Tests that concurrent refreshes keep a session, and that a stolen refresh token ends it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,14 +40,16 @@ async def refresh(client: httpx.AsyncClient, token: str) -> httpx.Response:
 
 
 async def refresh_concurrently(client: httpx.AsyncClient, token: str) -> str:
-    """The one successor that everybody gets who presents the token at once."""
+    """Return the one new token that all concurrent requests with the old one get."""
     answers = await asyncio.gather(*(refresh(client, token) for _ in range(CONCURRENT_REFRESHES)))
     assert {answer.status_code for answer in answers} == {200}
     [successor] = {answer.json()["refresh_token"] for answer in answers}
     return str(successor)
 
 
-async def test_a_hundred_storms_log_nobody_out(client: httpx.AsyncClient, person: Person) -> None:
+async def test_a_hundred_rounds_of_concurrent_refreshes_log_no_one_out(
+    client: httpx.AsyncClient, person: Person
+) -> None:
     token = person.refresh_token
 
     for _ in range(REFRESH_ROUNDS):
@@ -57,7 +59,7 @@ async def test_a_hundred_storms_log_nobody_out(client: httpx.AsyncClient, person
     assert (await refresh(client, token)).status_code == 200
 
 
-async def test_a_token_used_twice_ends_its_session_and_everybody_is_told(
+async def test_a_token_used_twice_ends_its_session_and_is_reported(
     stack: Stack, client: httpx.AsyncClient, person: Person
 ) -> None:
     second = (await refresh(client, person.refresh_token)).json()

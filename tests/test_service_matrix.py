@@ -109,7 +109,7 @@ def test_content_shares_with_roles_that_identity_knows_only(stack: Stack) -> Non
         "PUT", "content", f"{document}/permissions/roles/member", json={"level": "read"}
     )
     unknown = author.request(
-        "PUT", "content", f"{document}/permissions/roles/nobody", json={"level": "read"}
+        "PUT", "content", f"{document}/permissions/roles/unknown", json={"level": "read"}
     )
     taken = author.request(
         "PUT", "content", f"{document}/permissions/roles/service", json={"level": "read"}
@@ -148,7 +148,7 @@ def test_identity_has_communication_mail_a_link_to_set_a_forgotten_password(stac
 
 
 def test_who_uses_a_stolen_refresh_token_gives_themselves_away(stack: Stack) -> None:
-    """The person is told within five seconds, by mail and in-app."""
+    """The user is notified within five seconds, by mail and in the app."""
     person = register(stack)
     credentials = {"email": person.email, "password": PASSWORD}
     stolen = get_json(send_request(stack, "POST", "identity", "/auth/login", json=credentials))
@@ -203,7 +203,7 @@ def test_workflow_acts_with_the_roles_and_permissions_its_user_has_at_identity(
 
 
 def build_content_grant(person: Person) -> dict[str, str]:
-    """What content must not get: it has nothing to do in other people's names."""
+    """Build a request that identity must refuse: content may not act on behalf of users."""
     return {
         "grant_type": "client_credentials",
         "client_id": "content-service",

@@ -156,9 +156,7 @@ def test_its_graph_shows_every_step_as_done(tour: Tour) -> None:
     assert all(f"class s_{name} done" in mermaid for name in EVERYTHING)
 
 
-def test_a_model_is_asked_about_a_document_by_those_who_may_read_it(
-    stack: Stack, tour: Tour
-) -> None:
+def test_those_who_may_read_a_document_may_have_it_summarized(stack: Stack, tour: Tour) -> None:
     about = {"json": {"document_id": tour.document["id"]}}
 
     people = (tour.author, tour.reviewer, register(stack))
@@ -225,7 +223,7 @@ def test_a_paused_run_begins_nothing_until_it_is_resumed(stack: Stack) -> None:
     assert wait_for_run(author, run, LEASE_TIMEOUT_SECONDS)["status"] == "completed"
 
 
-def test_a_cancelled_run_asks_nobody_any_more(stack: Stack) -> None:
+def test_a_cancelled_run_closes_its_open_tasks(stack: Stack) -> None:
     author = register(stack)
     reviewer = register(stack)
     run = start_run(author, publish(stack, {"ask": ASK}), reviewer_id=reviewer.user_id)

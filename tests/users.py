@@ -168,12 +168,12 @@ def create_share_link(owner: Person, document: Any) -> Any:
 
 
 def create_belongings(owner: Person) -> dict[str, str]:
-    """One of everything a person can have, by the names of path parameters."""
+    """Create one of everything a user can own; return the ids by path parameter."""
     document = upload_document(owner)
     run = start_review(owner, owner, document)
     message = {"recipient_id": owner.user_id, "subject": "Hello", "body": "Hello"}
-    to_nobody = {**message, "recipient_id": str(uuid.uuid4()), "channels": ["email"]}
-    dead = owner.post("communication", "/notifications", json=to_nobody)
+    to_unknown_user = {**message, "recipient_id": str(uuid.uuid4()), "channels": ["email"]}
+    dead = owner.post("communication", "/notifications", json=to_unknown_user)
     eventually(
         lambda: owner.get("communication", f"/notifications/{dead['id']}")["status"] == "dead"
     )

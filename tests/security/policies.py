@@ -1,14 +1,13 @@
 """Who may call each route, as each service's tests/policies.txt declares it.
 
-A line is a method, a path, who is let in, and whether the path names a thing of one person:
+A line is a method, a path, who is allowed, and whether the path names an object of one person:
 
     GET /documents/{document_id}   documents:read, theirs
 
-Let in are `anybody`; whoever has a `token`; a `user` (no service that acts for nobody); a `person`
-(no service, nor one that acts for them, nor an API key); whoever has the permission that is named;
-the user whom the path names (`self`); a `service`. Of what is `theirs` others get a 404, but for
-those with the permission *; of what is `theirs alone` all others do. What is done `in person`
-nobody but a person does.
+Allowed are `anybody`; everyone with a `token`; a `user` (not a service without a user); a `person`
+(no service, not one on behalf of a user, no API key); everyone with the named permission; the user
+in the path (`self`); a `service`. With `theirs`, others get a 404, except those with the permission
+*; with `theirs alone`, they too. With `in person`, the caller must be a person.
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody with a token, or nobody. `user` is what identity says of the token."""
+    """Represents a caller with or without a token; `user` is identity's answer about the token."""
 
     token: str = ""
     user: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""Every route, called by everybody with somebody else's ids, does what its policy declares."""
+"""Tests every route with every kind of caller and another user's ids against its policy."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -77,7 +77,7 @@ def callers(stack: Stack, owner: Person) -> dict[str, Caller]:
         "key of the admin": create_api_key(people["admin"], ["*"]),
     }
     return {
-        "nobody": Caller(),
+        "anonymous": Caller(),
         **{name: build_caller(person, is_owner=person is owner) for name, person in people.items()},
         **{name: build_caller(key, is_key=True) for name, key in keys.items()},
     }
@@ -136,7 +136,7 @@ def call(client: httpx.Client, endpoint: Endpoint, caller: Caller) -> httpx.Resp
 
 
 @for_each(PLATFORM_ENDPOINTS)
-def test_whoever_may_not_is_refused(
+def test_callers_without_access_are_refused(
     service: Service,
     endpoint: Endpoint,
     client: httpx.Client,
@@ -188,7 +188,7 @@ def test_no_list_shows_what_is_somebody_elses(
 
 
 @for_each(PLATFORM_ENDPOINTS)
-def test_whoever_may_is_let_in(
+def test_callers_with_access_are_accepted(
     service: Service,
     endpoint: Endpoint,
     client: httpx.Client,

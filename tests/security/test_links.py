@@ -1,4 +1,4 @@
-"""A link from a mail opens one thing, once, for whoever is first."""
+"""Tests that a link from a mail works once, for the first who uses it."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 
 from ..users import Person, Stack, eventually, get_mails, register, send_request
 
-AT_ONCE = 10
+CONCURRENT_REQUESTS = 10
 
 
 @pytest.fixture
@@ -27,24 +27,24 @@ def post(stack: Stack, path: str, **body: str) -> httpx.Response:
     return send_request(stack, "POST", "identity", f"/api/v1/auth/{path}", json=body)
 
 
-def at_once(send: Callable[[int], httpx.Response]) -> list[int]:
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return [response.status_code for response in pool.map(send, range(AT_ONCE))]
+def send_concurrently(send: Callable[[int], httpx.Response]) -> list[int]:
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+        return [response.status_code for response in pool.map(send, range(CONCURRENT_REQUESTS))]
 
 
 def test_of_many_who_use_a_link_at_once_one_sets_the_password(stack: Stack, person: Person) -> None:
     post(stack, "forgot-password", email=person.email)
     token = token_in_mail(person, "/auth/reset-password")
 
-    statuses = at_once(
+    statuses = send_concurrently(
         lambda n: post(stack, "reset-password", token=token, new_password=f"new password no. {n}")
     )
 
-    assert sorted(statuses) == [204, *[410] * (AT_ONCE - 1)]
+    assert sorted(statuses) == [204, *[410] * (CONCURRENT_REQUESTS - 1)]
     winner = statuses.index(204)
     logins = [
         post(stack, "login", email=person.email, password=f"new password no. {n}").status_code
-        for n in (winner, (winner + 1) % AT_ONCE)
+        for n in (winner, (winner + 1) % CONCURRENT_REQUESTS)
     ]
     assert logins == [200, 401]
 
@@ -54,9 +54,9 @@ def test_of_many_who_follow_a_link_at_once_one_verifies_the_address(
 ) -> None:
     token = token_in_mail(person, "/auth/verify-email")
 
-    statuses = at_once(lambda _: post(stack, "verify-email", token=token))
+    statuses = send_concurrently(lambda _: post(stack, "verify-email", token=token))
 
-    assert sorted(statuses) == [200, *[410] * (AT_ONCE - 1)]
+    assert sorted(statuses) == [200, *[410] * (CONCURRENT_REQUESTS - 1)]
 
 
 def test_no_link_is_in_a_log(stack: Stack, person: Person) -> None:

@@ -27,7 +27,7 @@ from ..users import (
 Forge = Callable[[str], str]  # from a good token to one that must be refused
 
 NOW = int(datetime.now(UTC).timestamp())
-NOBODY = "00000000-0000-0000-0000-000000000000"
+UNKNOWN_ID = "00000000-0000-0000-0000-000000000000"
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
     serialization.Encoding.PEM,
     serialization.PrivateFormat.PKCS8,
@@ -86,8 +86,8 @@ WRONG_CLAIMS: list[dict[str, Any]] = [
     {"nbf": NOW + 3600},
     {"sub": "admin"},
     {"sub": 1},
-    {"sub": NOBODY},
-    {"sid": NOBODY},
+    {"sub": UNKNOWN_ID},
+    {"sid": UNKNOWN_ID},
     {"sid": None},
     {"sid": {"a": "b"}},
 ]

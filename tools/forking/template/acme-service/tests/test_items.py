@@ -118,7 +118,7 @@ def test_a_change_of_nothing_is_refused(owner: TestClient) -> None:
     assert owner.patch(f"/items/{create(owner)['id']}", json={}).status_code == 422
 
 
-def test_each_permission_is_asked_for(login: Login) -> None:
+def test_each_permission_is_required(login: Login) -> None:
     reader = login("acme:read")
     writer = login("acme:write")
 
