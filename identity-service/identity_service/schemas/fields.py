@@ -65,6 +65,7 @@ NewPassword = Annotated[
     CheckedText,
     AfterValidator(reject_common_password),
 ]
+# Inside a union such as `SecretText | None`, repr=False has no effect: set it on the field itself.
 SecretText = Annotated[str, Field(min_length=1, max_length=4096), CheckedText]
 Secret = Annotated[SecretText, Field(repr=False)]
 Trimmed = StringConstraints(strip_whitespace=True, min_length=1, max_length=100)
