@@ -27,7 +27,7 @@ def without_communication(mailboxes: Mailboxes) -> Iterator[None]:
     mailboxes.down = False
 
 
-@pytest.mark.parametrize("path", ["request_reset-password", "resend-verification"])
+@pytest.mark.parametrize("path", ["forgot-password", "resend-verification"])
 def test_requesting_an_email_does_not_reveal_whether_the_address_is_known(
     person: Person, from_network: Callable[[str], TestClient], path: str
 ) -> None:

@@ -28,7 +28,7 @@ NEW_PASSWORD = "a quite different phrase"
 
 
 def request_reset(client: TestClient, email: str) -> Any:
-    return client.post("/auth/request_reset-password", json={"email": email})
+    return client.post("/auth/forgot-password", json={"email": email})
 
 
 def reset(client: TestClient, token: str, password: str = NEW_PASSWORD) -> Any:
