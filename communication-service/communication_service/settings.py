@@ -69,14 +69,14 @@ class Settings(chassis.Settings):
     @classmethod
     def check_sms_sender(cls, sender: str, info: ValidationInfo) -> str:
         if info.data.get("sms_account_sid") and not sender:
-            raise ValueError("is needed where SMS_ACCOUNT_SID is set")
+            raise ValueError("is required with SMS_ACCOUNT_SID: the number that messages come from")
         return sender
 
     @field_validator("smtp_sender")
     @classmethod
     def check_smtp_sender(cls, sender: str) -> str:
         if not parseaddr(sender)[1].rpartition("@")[0]:
-            raise ValueError("must be an address, or a name and an <address>")
+            raise ValueError("must be an email address, alone or as in: Name <name@example.com>")
         return sender
 
     @property
