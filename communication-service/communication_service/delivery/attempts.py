@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import JSON, column, delete, func, insert, literal, tuple_, update
+from sqlalchemy import delete, insert, tuple_, update
 from sqlalchemy.orm import Session
 
 from chassis.clock import now
@@ -16,6 +16,7 @@ from chassis.tracing import trace_context
 
 from ..models import DELIVERED, Attempt, Delivery
 from .channels.protocol import NoAnswer, Receipt, TemporaryFailure, Undeliverable
+from .queue import build_table
 
 logger = logging.getLogger(__name__)
 
@@ -113,10 +114,8 @@ def close_attempts(
         }
         for result in results
     ]
-    # JSON, because SQLAlchemy would compile a VALUES list anew for each batch.
-    columns = [column(name, Attempt.__table__.c[name].type) for name in RESULT_COLUMNS]
-    table = func.json_to_recordset(literal(rows, JSON)).table_valued(*columns)
-    closed = table.render_derived(name="result", with_types=True).c
+    types = {name: Attempt.__table__.c[name].type for name in RESULT_COLUMNS}
+    closed = build_table("closed", rows, types).c
     session.execute(
         update(Attempt)
         .where(Attempt.delivery_id == closed.delivery_id, Attempt.number == closed.number)
