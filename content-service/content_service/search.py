@@ -35,6 +35,7 @@ from .access import (
     HIGHEST_ID,
     LOWEST_ID,
     build_range,
+    count_grantees,
     filter_visible,
     get_preceding_id,
     select_newest,
@@ -132,7 +133,7 @@ def find_matches(
     """Return the ids of a window of matches, the newest first."""
     top_id = position.top if position else HIGHEST_ID
     bottom_id = (position and position.bottom) or LOWEST_ID
-    statement = select_newest(reader, [Document.id], *conditions)
+    statement = select_newest([Document.id], count_grantees(reader), *conditions)
     parameters = build_range(reader, window_size, top_id, bottom_id)
     return connection.execute(statement, parameters).scalars().all()
 
@@ -173,7 +174,7 @@ def suggest_words(connection: Connection, reader: User, prefix: str, limit: int)
     words = WORD_PATTERN.findall(prefix.lower())
     if not words:
         return []
-    newest = select_newest(reader, [Document.title])
+    newest = select_newest([Document.title], count_grantees(reader))
     titles = connection.scalars(newest, build_range(reader, TITLE_SAMPLE_SIZE))
     found = count_words(titles, words[-1])
     if found.total() < MIN_RECENT_SUGGESTIONS:

@@ -21,13 +21,13 @@ from ..access import (
     UnknownDocument,
     build_range,
     can_see_all_documents,
+    count_grantees,
     filter_by_grantees,
     filter_visible,
     get_document,
     get_grantees,
     get_preceding_id,
-    select_newest_of_all,
-    select_newest_visible,
+    select_newest,
 )
 from ..database import insert_row
 from ..files.content_types import PLAIN_TEXT, detect_content_type, make_safe_name
@@ -48,13 +48,12 @@ from .versions import get_document_to_change, insert_version, save_new_version
 LISTED_FIELDS = tuple(DocumentRead.model_fields)
 LISTED_COLUMNS = [getattr(Document, name) for name in LISTED_FIELDS]  # without the body
 
-# Built once: building one of these statements takes longer than running it.
+# Built once, like `select_page`: building a statement takes longer than running it.
 SELECT_STATE = select(Document.version, Document.updated_at).where(
     Document.id == bindparam("document_id")
 )
 SELECT_ANY_STATE = filter_by_grantees(SELECT_STATE, None)
 SELECT_VISIBLE_STATE = filter_by_grantees(SELECT_STATE, bindparam("grantees", type_=ARRAY(Text)))
-SELECT_ANY_PAGE = select_newest_of_all(LISTED_COLUMNS)
 
 POSITION_ADAPTER: TypeAdapter[Any] = TypeAdapter(UUID)  # the last id of a page
 
@@ -150,9 +149,7 @@ def list_documents(connection: Connection, reader: User, page: PageParameters) -
     top_id = HIGHEST_ID
     if page.cursor:
         top_id = get_preceding_id(decode_cursor(POSITION_ADAPTER, page.cursor))
-    statement = SELECT_ANY_PAGE
-    if not can_see_all_documents(reader):
-        statement = select_visible_page(len(get_grantees(reader)))
+    statement = select_page(count_grantees(reader))
     rows = connection.execute(statement, build_range(reader, page.limit + 1, top_id)).all()
     items = [dict(zip(LISTED_FIELDS, row, strict=True)) for row in rows[: page.limit]]
     next_cursor = None
@@ -162,8 +159,8 @@ def list_documents(connection: Connection, reader: User, page: PageParameters) -
 
 
 @cache
-def select_visible_page(grantee_count: int) -> Select[Any]:
-    return select_newest_visible(LISTED_COLUMNS, grantee_count)
+def select_page(grantee_count: int | None) -> Select[Any]:
+    return select_newest(LISTED_COLUMNS, grantee_count)
 
 
 def get_stats(session: Session, reader: User) -> DocumentStats:
@@ -172,9 +169,8 @@ def get_stats(session: Session, reader: User) -> DocumentStats:
     counts = (func.count(), func.sum(Document.size), func.count().filter(is_owned))
     statement = filter_visible(select(Document.content_type, *counts), reader)
     stats = DocumentStats(documents=0, bytes=0, by_type={}, owned=0)
-    for content_type, count, size, owned in session.execute(
-        statement.group_by(Document.content_type)
-    ):
+    rows = session.execute(statement.group_by(Document.content_type))
+    for content_type, count, size, owned in rows:
         stats.documents += count
         stats.bytes += size
         stats.by_type[content_type] = count
