@@ -24,14 +24,16 @@ def make_pdf(*pages: str) -> bytes:
 
 def make_encrypted_pdf(user_password: str) -> bytes:
     """Encrypt a PDF. Without a user password everyone can read it; the owner's limits printing."""
-    writer, file = PdfWriter(io.BytesIO(make_pdf("Confidential figures"))), io.BytesIO()
+    writer = PdfWriter(io.BytesIO(make_pdf("Confidential figures")))
+    file = io.BytesIO()
     writer.encrypt(user_password, "owner", algorithm="AES-256")
     writer.write(file)
     return file.getvalue()
 
 
 def make_docx(*paragraphs: str, cells: tuple[str, ...] = ()) -> bytes:
-    document, file = docx.Document(), io.BytesIO()
+    document = docx.Document()
+    file = io.BytesIO()
     for paragraph in paragraphs:
         document.add_paragraph(paragraph)
     if cells:
@@ -43,7 +45,8 @@ def make_docx(*paragraphs: str, cells: tuple[str, ...] = ()) -> bytes:
 
 
 def make_xlsx(named: dict[str, list[list[Any]]]) -> bytes:
-    book, file = openpyxl.Workbook(), io.BytesIO()
+    book = openpyxl.Workbook()
+    file = io.BytesIO()
     book.remove(book.active)
     for title, rows in named.items():
         sheet = book.create_sheet(title)
@@ -54,7 +57,8 @@ def make_xlsx(named: dict[str, list[list[Any]]]) -> bytes:
 
 
 def make_pptx(*titles: str, notes: str = "") -> bytes:
-    show, file = pptx.Presentation(), io.BytesIO()
+    show = pptx.Presentation()
+    file = io.BytesIO()
     for title in titles:
         slide = show.slides.add_slide(show.slide_layouts[5])
         slide.shapes.title.text = title
@@ -102,7 +106,8 @@ def make_bomb(kind: str, size: int) -> bytes:
 
 def make_drawn_pdf(instructions: bytes) -> bytes:
     """Make a PDF of one page that is drawn with these instructions."""
-    writer, file = PdfWriter(io.BytesIO(make_pdf("x"))), io.BytesIO()
+    writer = PdfWriter(io.BytesIO(make_pdf("x")))
+    file = io.BytesIO()
     stream = DecodedStreamObject()
     stream.set_data(instructions)
     writer.pages[0][NameObject("/Contents")] = stream.flate_encode()

@@ -39,9 +39,11 @@ def test_every_action_is_recorded_with_its_actor_and_trace(
 def test_every_action_leaves_one_entry_and_reading_leaves_none(
     author: Caller, login: Login, route: tuple[str, str]
 ) -> None:
-    other, admin = login(roles=("auditor",)), login("*")
+    other = login(roles=("auditor",))
+    admin = login("*")
     document = prepare_document(author, route, (other, "write"), ("auditor", "write"))
-    path, link = f"/documents/{document['id']}", {"id": ""}
+    path = f"/documents/{document['id']}"
+    link = {"id": ""}
     if route not in TRASH_ROUTES:
         link = expect_created(author.post(f"{path}/share-links", json={"policy": "latest"}))
     before = admin.get(f"{path}/audit").json()["items"]

@@ -18,7 +18,8 @@ def bulk(caller: Caller, action: str, ids: list[str], **more: Any) -> dict[str, 
 
 def test_only_the_forbidden_ones_of_a_hundred_fail(author: Caller, reviewer: Caller) -> None:
     mine = [author.create(title=f"Mine {n}")["id"] for n in range(97)]
-    readable, invisible = reviewer.create(), reviewer.create()
+    readable = reviewer.create()
+    invisible = reviewer.create()
     reviewer.share(readable, author)
     ids = [*mine[:50], readable["id"], invisible["id"], str(uuid4()), *mine[50:]]
 
@@ -48,7 +49,8 @@ def test_deleted_documents_are_restored(author: Caller) -> None:
 
 
 def test_tags_are_added_as_a_new_version(author: Caller) -> None:
-    plain, tagged = author.create(), author.create(tags=["b"])
+    plain = author.create()
+    tagged = author.create(tags=["b"])
     full = author.create(tags=[f"t{n}" for n in range(20)])
 
     result = bulk(author, "tag", [plain["id"], tagged["id"], full["id"]], tags=["a", "b", "a"])

@@ -44,7 +44,8 @@ def test_the_effective_permission_is_what_really_happens(
 
 
 def test_the_sources_of_a_permission_are_named(author: Caller, login: Login) -> None:
-    role, until = create_role_name(), get_time_in_an_hour()
+    role = create_role_name()
+    until = get_time_in_an_hour()
     admin = login("*", roles=(role,))
     document = author.create()
     author.share(document, admin, "read", expires_at=until)

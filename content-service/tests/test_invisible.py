@@ -87,7 +87,8 @@ def is_expected(response: Response, has: str | None, path: str, never: Response)
 def test_on_every_route_each_user_sees_what_the_model_says(
     world: World, record_property: Callable[[str, object], None]
 ) -> None:
-    leaks, cases = [], 0
+    leaks = []
+    cases = 0
     for person, path in product(world.people, PATHS):
         never, *responses = ask(person, *build_paths(path, world.documents))
         for doc, response in zip(world.documents, responses, strict=True):

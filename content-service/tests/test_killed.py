@@ -69,7 +69,9 @@ class Server:
         content = next(service for service in SERVICES if service.short == "content")
         self.folder = Path(tempfile.mkdtemp(dir=servers.folder))
         self.files = self.folder / "files"
-        self.token, self.reader, self.port = str(uuid4()), str(uuid4()), reserve_free_port()
+        self.token = str(uuid4())
+        self.reader = str(uuid4())
+        self.port = reserve_free_port()
         self.database = servers.postgres.create_database("content", f"content_{uuid4().hex}")
         path = os.pathsep.join([str(ROOT), str(SERVICE_FOLDER)])
         files = {"DATABASE_URL": self.database, "STORAGE_URL": self.files.as_uri()}
@@ -165,7 +167,8 @@ def test_a_service_killed_during_uploads_has_each_file_with_its_row(server: Serv
             upload.result()
         server.start()
 
-    found, cursor = [], ""
+    found = []
+    cursor = ""
     while cursor is not None:
         page = server.client.get("/documents", params={"limit": 100, "cursor": cursor}).json()
         found += page["items"]

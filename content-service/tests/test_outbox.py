@@ -157,7 +157,8 @@ def test_dead_notices_are_deleted_after_a_week(
     author: Caller, reviewer: Caller, communication: Neighbours
 ) -> None:
     communication.answer = 422
-    old, new = author.create(), author.create()
+    old = author.create()
+    new = author.create()
     for document, days in ((old, 8), (new, 6)):
         author.share(document, reviewer)
         (notice,) = wait_until(partial(list_dead_notices, document))

@@ -190,7 +190,8 @@ def test_a_stored_response_is_only_for_users_who_may_still_see_the_document(
         path = f"/documents/{document['id']}/process"
         return reviewer.post(path, headers={"Idempotency-Key": "once"})
 
-    first, again = ask(), ask()
+    first = ask()
+    again = ask()
     assert (again.headers["Idempotent-Replayed"], again.json()) == ("true", first.json())
 
     author.delete(f"/documents/{document['id']}/permissions/{reviewer.user_id}")

@@ -72,7 +72,8 @@ def test_better_matches_come_first_and_equal_ones_newest_first(author: Caller) -
 
 
 def read_pages(caller: Caller, words: str, limit: int) -> list[list[str]]:
-    titles, cursor = [], None
+    titles = []
+    cursor = None
     while True:
         page = caller.get("/search", params={"q": words, "limit": limit, "cursor": cursor or ""})
         titles.append([item["title"] for item in page.json()["items"]])

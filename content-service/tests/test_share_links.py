@@ -154,7 +154,8 @@ def test_a_link_is_deleted_and_restored_with_its_document(
     client: TestClient, author: Caller
 ) -> None:
     document = author.create()
-    link, path = create_link(author, document), f"/documents/{document['id']}"
+    link = create_link(author, document)
+    path = f"/documents/{document['id']}"
 
     author.delete(path)
     assert open_link(client, link).json()["code"] == "UnknownShareLink"
@@ -186,7 +187,8 @@ def test_opening_a_link_is_in_the_trail_without_an_address(
         "share.created",
         "document.created",
     ]
-    first, second = entries[1], entries[2]
+    first = entries[1]
+    second = entries[2]
     assert first["actor_id"] is None
     assert (first["details"]["link_id"], first["details"]["version"]) == (link["id"], 1)
     assert first["details"]["ip_hash"] == second["details"]["ip_hash"]
@@ -199,7 +201,8 @@ def test_links_end_with_the_permission_of_their_creator(
 ) -> None:
     document = author.create()
     author.share(document, reviewer, "manage", expires_at=get_time_in_an_hour())
-    mine, theirs = create_link(author, document), create_link(reviewer, document)
+    mine = create_link(author, document)
+    theirs = create_link(reviewer, document)
 
     if how == "taken away":
         author.delete(f"/documents/{document['id']}/permissions/{reviewer.user_id}")

@@ -132,7 +132,9 @@ def test_an_invalid_level_is_422(author: Caller, reviewer: Caller, new: object) 
 
 def test_a_role_opens_the_document_to_everyone_who_has_it(author: Caller, login: Login) -> None:
     role = create_role_name()
-    first, second, other = login(roles=(role, "member")), login(roles=(role,)), login()
+    first = login(roles=(role, "member"))
+    second = login(roles=(role,))
+    other = login()
     document = author.create(title="For the auditors")
 
     author.share(document, role, "write")

@@ -68,10 +68,8 @@ def test_only_managers_see_a_document_in_the_trash(
 
 
 def test_a_document_is_purged_after_the_days_in_the_trash(author: Caller, login: Login) -> None:
-    document, kept = (
-        author.upload(make_pdf("Purged for good")),
-        author.upload(make_pdf("Kept a while")),
-    )
+    document = author.upload(make_pdf("Purged for good"))
+    kept = author.upload(make_pdf("Kept a while"))
     author.process(document)
     for item, days in ((document, settings.trash_days + 1), (kept, settings.trash_days - 1)):
         author.delete(f"/documents/{item['id']}")
@@ -103,7 +101,8 @@ def test_a_document_in_the_trash_may_be_purged_at_once(author: Caller) -> None:
 
 def test_a_file_stays_as_long_as_any_version_names_it(author: Caller, reviewer: Caller) -> None:
     content = make_pdf("Had by two people")
-    mine, theirs = author.upload(content), reviewer.upload(content)
+    mine = author.upload(content)
+    theirs = reviewer.upload(content)
     make_old(STORAGE_FOLDER / mine["sha256"])
 
     author.delete(f"/documents/{mine['id']}")

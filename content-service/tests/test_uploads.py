@@ -125,7 +125,8 @@ def test_a_second_upload_of_a_file_names_the_first(author: Caller, stranger: Cal
     content = make_pdf(str(uuid4()))
     first = author.upload(content)
 
-    second, other = author.upload(content, "other name"), stranger.upload(content)
+    second = author.upload(content, "other name")
+    other = stranger.upload(content)
 
     assert (first["duplicate_of"], second["duplicate_of"]) == (None, first["id"])
     assert other["duplicate_of"] is None  # files of others are not revealed
@@ -153,10 +154,12 @@ def test_a_duplicate_file_replaces_no_other_where_duplicates_are_refused(
 ) -> None:
     change_settings(duplicates="reject")
     content = make_pdf(str(uuid4()))
-    first, other = author.upload(content), author.upload(make_pdf(str(uuid4())))
+    first = author.upload(content)
+    other = author.upload(make_pdf(str(uuid4())))
 
     def put(document: dict[str, Any]) -> Response:
-        path, etag = f"/documents/{document['id']}/file", {"If-Match": '"1"'}
+        path = f"/documents/{document['id']}/file"
+        etag = {"If-Match": '"1"'}
         return author.put(path, files={"file": ("a.pdf", content)}, headers=etag)
 
     assert put(other).json()["code"] == "DuplicateFile"

@@ -88,7 +88,8 @@ class World:
         candidates: list[Caller | str] = [*others, *self.roles]
         to = self.dice.choice(candidates)
         grantee = f"role:{to}" if isinstance(to, str) else f"user:{to.user_id}"
-        level, time = self.dice.choice(LEVELS), self.dice.choice([None, None, "ahead", "over"])
+        level = self.dice.choice(LEVELS)
+        time = self.dice.choice([None, None, "ahead", "over"])
         later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
         owner.caller.share(document, to, level, expires_at=time and later)
         if time == "over":
