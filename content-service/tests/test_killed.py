@@ -42,14 +42,14 @@ from tools.localdev.fake_identity import FakeIdentity
 from content_service.main import app
 
 port, person, reader, folder = sys.argv[1:]
-told = Path(folder, "told")
+keys = Path(folder, "keys")
 
 class Neighbours(FakeIdentity):
     async def handle_async_request(self, request):
         if request.url.host != "communication-service":
             return await super().handle_async_request(request)
-        is_first = not told.exists()
-        with told.open("a") as file:
+        is_first = not keys.exists()
+        with keys.open("a") as file:
             print(request.headers["Idempotency-Key"], file=file)
         await asyncio.sleep(60 * is_first)
         return httpx.Response(202, json={})
@@ -208,14 +208,14 @@ def test_a_killed_service_sends_the_notice_again_under_the_same_key(server: Serv
     """Communication accepts a key once, so the user gets one notification."""
     document = server.upload(b"shared").json()
     path = f"/documents/{document['id']}/permissions/{server.reader}"
-    told = server.folder / "told"
+    keys = server.folder / "keys"
 
     assert server.client.put(path, json={"level": "read"}).status_code == 200
-    wait_until(told.exists, "the notification")
+    wait_until(keys.exists, "the notification")
     server.kill()
     server.end_leases(Notice)
     server.start()
 
-    wait_until(lambda: len(told.read_text().split()) == 2, "the second notification")
-    first, second = told.read_text().split()
+    wait_until(lambda: len(keys.read_text().split()) == 2, "the second notification")
+    first, second = keys.read_text().split()
     assert first == second

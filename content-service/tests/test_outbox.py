@@ -54,10 +54,10 @@ def test_a_user_is_notified_of_a_share(
 
     author.share(document, reviewer, "write")
 
-    (told,) = wait_until(lambda: neighbours.notifications_for(reviewer))
-    assert told["category"] == "sharing"
-    assert "shared “Closing the mill race” with you" in told["subject"]
-    assert "write access" in told["body"]
+    (notification,) = wait_until(lambda: neighbours.notifications_for(reviewer))
+    assert notification["category"] == "sharing"
+    assert "shared “Closing the mill race” with you" in notification["subject"]
+    assert "write access" in notification["body"]
     wait_until(lambda: not list_notices(document))
 
 

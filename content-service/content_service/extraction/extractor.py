@@ -63,12 +63,7 @@ def extract(file: BinaryIO, content_type: str, characters: int) -> dict[str, Any
     file.seek(0)
     pages, parts = READERS[content_type](file)
     text = make_storable(join_lines(parts, characters))
-    return {
-        "text": text,
-        "page_count": pages,
-        "word_count": len(text.split()),
-        "sha256": sha256,
-    }
+    return {"text": text, "page_count": pages, "word_count": len(text.split()), "sha256": sha256}
 
 
 def read_pdf(file: BinaryIO) -> tuple[int, Iterable[str]]:

@@ -24,7 +24,7 @@ class ShareLinkCreate(RequestModel):
     expires_at: Expiry | None = None
     max_uses: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     password: LinkPassword | None = Field(
-        default=None, description="Printable ASCII characters: browsers agree on no others."
+        default=None, description="Printable ASCII: browsers encode other characters differently."
     )
 
     @model_validator(mode="after")
