@@ -70,7 +70,7 @@ class ModelServer:
         return {
             f"{self.name}_api_key": SecretStr("a-secret-key"),
             f"{self.name}_base_url": self.url + path,
-            "ai_timeout_seconds": 0.5,
+            "ai_timeout_seconds": 5,
         }
 
 

@@ -73,16 +73,25 @@ def test_a_provider_that_refuses_is_not_called_again(
     assert "a-secret-key" not in str(error.value)
 
 
-def test_a_provider_that_is_silent_or_hangs_up_may_be_called_again(
-    model_server: ModelServer, summarize: Summarize
+def test_a_provider_that_is_silent_may_be_called_again(
+    model_server: ModelServer, usage: UsageLog
 ) -> None:
-    started = time.monotonic()
+    impatient = {**model_server.settings, "ai_timeout_seconds": 0.5}
+    models = create_model_client(settings.model_copy(update=impatient))
     model_server.set_response(REPLIES[model_server.name], pause=2)
+    started = time.monotonic()
+
     with pytest.raises(Unavailable, match="does not answer"):
-        summarize("Text.")
+        models.complete(prompts.build_summary_prompt("Text."), usage)
+
     assert time.monotonic() - started < 2
 
+
+def test_a_provider_that_hangs_up_may_be_called_again(
+    model_server: ModelServer, summarize: Summarize
+) -> None:
     model_server.set_response(b"", status=0)
+
     with pytest.raises(Unavailable, match="does not answer"):
         summarize("Text.")
 
