@@ -1,4 +1,4 @@
-"""The endpoints as their OpenAPI documents describe them, and requests that they would take."""
+"""Reads the endpoints from the OpenAPI documents, and builds requests that they accept."""
 
 import importlib
 import json
@@ -23,7 +23,7 @@ BOUNDARY = "boundary"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One operation of an OpenAPI document; `ids` are path parameters that exist."""
+    """Represents an operation of an OpenAPI document; `ids` are existing path parameters."""
 
     document: Schema = field(repr=False)
     method: str
@@ -46,12 +46,12 @@ class Endpoint:
 
     @property
     def body(self) -> tuple[str, Schema] | None:
-        """The content type of the body and its schema."""
+        """Return the content type of the body and its schema."""
         contents = self.operation.get("requestBody", {}).get("content", {})
         return next(((kind, content["schema"]) for kind, content in contents.items()), None)
 
     def build_url(self, **changed: str) -> str:
-        """The path with ids that exist, or belong to nothing, and required query parameters."""
+        """Build the URL with existing or random ids and the required query parameters."""
         values = {p["name"]: self.ids.get(p["name"], build_example(p["schema"]))
                   for p in self.parameters if p["in"] == "path"}  # fmt: skip
         query = {p["name"]: build_example(p["schema"])
@@ -63,7 +63,7 @@ class Endpoint:
 
 
 def inline_references(document: Schema, part: Any, within: frozenset[str] = frozenset()) -> Any:
-    """A schema with what its references name in their place; inside itself it says nothing."""
+    """Replace references by the schemas they name; a recursive one becomes {}."""
     if isinstance(part, list):
         return [inline_references(document, item, within) for item in part]
     if not isinstance(part, dict):
@@ -99,7 +99,7 @@ def build_good_body(endpoint: Endpoint) -> tuple[dict[str, str], bytes | None]:
 
 
 def without_null(schema: Schema) -> Schema:
-    """The one schema of a value that may be left out; {} when there are several."""
+    """Return the schema of an optional value, or {} when there are several."""
     options = [option for option in schema.get("anyOf", []) if option.get("type") != "null"]
     if not options:
         return schema
@@ -111,7 +111,7 @@ def may_be_null(schema: Schema) -> bool:
 
 
 def build_example(schema: Schema) -> Any:
-    """A value the schema allows, as far as the schema tells."""
+    """Build a value that the schema allows."""
     schema = without_null(schema)
     for given in ("const", "default"):
         if given in schema:
@@ -152,7 +152,7 @@ def is_file(schema: Schema) -> bool:
 def encode_form(
     content_type: str, pairs: Iterable[tuple[str, Any]]
 ) -> tuple[dict[str, str], bytes]:
-    """Headers and content of a form; a field named `file` is sent as a text file."""
+    """Encode a form; a field named `file` is sent as a text file."""
     if content_type == FORM:
         return {"Content-Type": FORM}, urlencode(list(pairs)).encode()
     parts = "".join(

@@ -1,4 +1,4 @@
-"""Bad requests for an endpoint, made from its OpenAPI description.
+"""Builds bad requests for an endpoint from its OpenAPI description.
 
 `bad_requests` yields what an endpoint must refuse: wrong types, missing and unknown fields, NUL,
 lone surrogates, numbers beyond every limit, ids that are none, forged cursors, and bodies that are
@@ -60,7 +60,7 @@ NOT_UUIDS = ("not-a-uuid", "0", "\x00", "9" * 400, "00000000-0000-0000-0000-0000
 
 @dataclass(frozen=True)
 class BadRequest:
-    """`names` is the field that a 422 must name; None when no single field is wrong."""
+    """Holds a request; `names` is the field that a 422 must name, None without a single one."""
 
     what: str
     method: str
@@ -99,7 +99,7 @@ def bad_parameters(endpoint: Endpoint) -> Iterator[BadRequest]:
 
 
 def bad_texts(parameter: Schema) -> Iterator[str]:
-    """Values that a path, query or header parameter must refuse."""
+    """Yield values that a path, query or header parameter must refuse."""
     schema = without_null(parameter["schema"])
     if parameter["name"] == "cursor":
         yield from NOT_CURSORS
@@ -145,7 +145,7 @@ def bad_json(endpoint: Endpoint, schema: Schema) -> Iterator[BadRequest]:
 
 
 def wrong_values(schema: Schema) -> Iterator[Wrong]:
-    """Values that the schema forbids, each with the path of the field that is wrong."""
+    """Yield values that the schema forbids, each with the path of the wrong field."""
     nullable = may_be_null(schema)
     schema = without_null(schema)
     if not nullable and schema:
@@ -216,7 +216,7 @@ def wrong_object(schema: Schema) -> Iterator[Wrong]:
 
 
 def wrong_map(values: Schema | bool) -> Iterator[Wrong]:
-    """Objects with names of the caller's choice."""
+    """Yield bad objects whose names the caller chooses."""
     if not isinstance(values, bool):
         yield from at_path("", [{"a": value} for _, value in wrong_values(values)])
         return

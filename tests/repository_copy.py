@@ -1,4 +1,4 @@
-"""A copy of this repository in which a test may do what it likes, with the same packages."""
+"""Makes a copy of this repository that a test may change, with the same packages."""
 
 import os
 import shutil
@@ -11,12 +11,12 @@ from tools.localdev.services import ROOT
 
 GIT_IDENTITY = {"GIT_AUTHOR_NAME": "Tess", "GIT_AUTHOR_EMAIL": "tess@example.com"}
 GIT_IDENTITY |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in GIT_IDENTITY.items()}
-DAY_SECONDS = 24 * 60 * 60  # seconds
+DAY_SECONDS = 24 * 60 * 60
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A folder under git with a Makefile of ours in it."""
+    """Runs commands in a git repository with our Makefile."""
 
     folder: Path
 
@@ -31,7 +31,7 @@ class Repository:
         )
 
     def run_successfully(self, *command: str, **variables: str) -> str:
-        """Run it, to succeed."""
+        """Run a command that must succeed, and return its output."""
         done = self.run(*command, **variables)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -44,7 +44,7 @@ class Repository:
         return self.run_successfully("git", "status", "--porcelain")
 
     def share_packages(self) -> None:
-        """Give it a .venv that is this one under another name, and that make finds new enough."""
+        """Link this .venv into the copy, with a time stamp that make considers new."""
         (self.folder / ".venv").mkdir()
         for part in Path(sys.prefix).iterdir():
             if part.name != "installed":
@@ -55,7 +55,7 @@ class Repository:
 
 
 def copy_repository(folder: Path) -> Repository:
-    """The working tree as it is, in a repository of its own with one commit."""
+    """Copy the working tree into a repository of its own with one commit."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.check_output(listed, cwd=ROOT, text=True).split("\0"):
         if name and (ROOT / name).exists():

@@ -46,7 +46,7 @@ STATUS = {"stays": 200, "ends": 401, "loses the right": 403}
 
 @dataclass
 class Subject:
-    """Somebody with one role, two logins and a key, and a service that acts for them."""
+    """Holds a user with one role, two logins, an API key and a delegated token."""
 
     admin: Person
     role: str
@@ -56,7 +56,7 @@ class Subject:
     acting: Person
 
     def get_person(self, kind: str) -> Person:
-        """Who has the token of that kind."""
+        """Return the caller with that kind of token."""
         return {ACCESS: self.here, KEY: self.key, DELEGATED: self.acting}[kind]
 
     @property
@@ -65,7 +65,7 @@ class Subject:
 
     @property
     def session(self) -> str:
-        """What there is to revoke: the session that is not the one at hand."""
+        """Return the path of the session to revoke, which is not the current one."""
         sessions = self.elsewhere.get("identity", "/auth/sessions")["items"]
         return next(f"/auth/sessions/{s['id']}" for s in sessions if not s["is_current"])
 
@@ -80,7 +80,7 @@ def create_subject(stack: Stack, admin: Person) -> Subject:
     email = f"{uuid4().hex}@example.com"
     new = {"email": email, "password": PASSWORD, "name": "Tess Tester", "roles": [name]}
     admin.post("identity", "/users", json=new)
-    # The mail with the link is on its way while the rest is made ready.
+    # The mail with the link is delivered while the rest is prepared.
     send_request(stack, "POST", "identity", "/api/v1/auth/forgot-password", json={"email": email})
     here, elsewhere = (log_in(stack, email, PASSWORD) for _ in range(2))
     acting = get_service_token(stack, "workflow", here.user_id)
@@ -129,7 +129,7 @@ EVENTS: dict[str, Callable[[Subject], httpx.Response]] = {
 
 
 def read_table() -> dict[str, dict[Cell, int]]:
-    """The document's: when that happens, the status of a token, at each service that takes it."""
+    """Read the table: for each event, the status of each kind of token at each service."""
     lines = (ROOT / "docs" / "revocation.md").read_text().splitlines()
     [_, *kinds], *rows = [line.strip("| ").split(" | ") for line in lines if " | " in line]
     return {
@@ -158,7 +158,7 @@ def for_each(cells: list[tuple[str, Cell]]) -> pytest.MarkDecorator:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a token is worth in the end; when it was last good, and first seen to be less."""
+    """Holds the last status of a token, and when it was last accepted and first refused."""
 
     status: int
     good_until: float
@@ -167,7 +167,7 @@ class Seen:
 
 @dataclass
 class Watch:
-    """Looks at the tokens of a subject. `asks` says with which status a service answers."""
+    """Polls the tokens of a subject; `request_status` returns the status of a request."""
 
     subject: Subject
     request_status: Callable[[Person, str], int]
@@ -183,7 +183,7 @@ class Watch:
         return self.request_status(self.subject.get_person(kind), service)
 
     def poll_until(self, cell: Cell, expected: int, since: float) -> Seen:
-        """Looks again and again; a busy machine may look late, and so sees a refusal late."""
+        """Poll until the expected status; a busy machine may see a refusal late."""
         good_until = 0.0
         refused_after = TIMEOUT_SECONDS
         passed = 0.0
@@ -201,6 +201,6 @@ class Watch:
 
 
 def trigger(event: str, subject: Subject) -> float:
-    """When it has happened."""
+    """Cause the event, and return the time."""
     assert EVENTS[event](subject).is_success
     return time.monotonic()

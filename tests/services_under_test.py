@@ -1,4 +1,4 @@
-"""The folders of all services, for tests of what holds in each; the fixtures are in conftest.py."""
+"""Lists the folders of all services, for tests that run once per service."""
 
 from typing import Any
 

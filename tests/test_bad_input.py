@@ -1,4 +1,4 @@
-"""Whatever is sent: a clear refusal, never a 500."""
+"""Tests that bad input gets a clear refusal, never a 500."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +22,7 @@ def admin(stack: Stack) -> Person:
 
 @pytest.fixture(scope="module")
 def ids(admin: Person) -> dict[str, str]:
-    """Path parameters of things that exist, so that requests get as far as they can."""
+    """Create objects for path parameters, so that requests reach the code behind them."""
     return create_belongings(admin)
 
 
@@ -54,7 +54,7 @@ def send(client: httpx.Client, bad: BadRequest) -> httpx.Response:
 
 
 def is_refused(bad: BadRequest, response: httpx.Response) -> bool:
-    """By a problem with a 4xx; a 422 says which fields are wrong."""
+    """Return whether the answer is a 4xx problem; a 422 must name the wrong fields."""
     if not 400 <= response.status_code < 500:
         return False
     if response.headers["content-type"] != "application/problem+json":

@@ -1,4 +1,4 @@
-"""Communication as its callers have it, on a whole stack: what of it depends on its processes."""
+"""Tests communication on a whole stack, with its worker and scheduler."""
 
 import json
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def notify(sender: Person, recipient: Person, **fields: Any) -> Any:
 
 
 def wait_for_end(sender: Person, notification_id: str) -> Any:
-    """Waits until nothing of the notification is to be done any more."""
+    """Wait until the notification has ended."""
 
     def find() -> Any:
         found = sender.get("communication", f"/notifications/{notification_id}")
@@ -130,7 +130,7 @@ def test_an_open_inbox_shows_what_arrives_within_seconds(
 
 
 def read_events(response: httpx.Response) -> Iterator[Any]:
-    """Of each event; a silence of STREAM_SECONDS raises."""
+    """Yield the data of each event; a silence of STREAM_SECONDS raises."""
     for line in response.iter_lines():
         if line.startswith("data: "):
             yield json.loads(line.removeprefix("data: "))

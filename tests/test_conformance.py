@@ -12,7 +12,7 @@ from tools.localdev.services import HAS_IDENTITY, SERVICES
 
 from .users import Stack
 
-BARRIER_TIMEOUT_SECONDS = 120.0  # seconds
+BARRIER_TIMEOUT_SECONDS = 120.0
 IDENTITY_ITSELF = "this is identity itself"
 # Bodies that the schema alone does not describe: see Options.create.
 MESSAGE = {"recipient_id": "USER", "subject": "UNIQUE", "body": "Hello"}

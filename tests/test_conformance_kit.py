@@ -29,7 +29,7 @@ FindBroken = Callable[[Fault, str], dict[str, str]]
 
 @contextmanager
 def serve(asgi: ASGIApp) -> Iterator[str]:
-    """Over HTTP, from a thread of this process; its URL."""
+    """Serve an app over HTTP in a thread; yield its URL."""
     port = reserve_free_port()
     server = uvicorn.Server(uvicorn.Config(asgi, host=HOST, port=port, log_level="warning"))
     thread = threading.Thread(target=server.run)
@@ -55,7 +55,7 @@ def identity_url(identity: FakeIdentity) -> Iterator[str]:
 
 @pytest.fixture
 def good(identity: FakeIdentity, migrated: Callable[[str], None]) -> Iterator[FastAPI]:
-    """content-service, which trusts known tokens for one second of an outage."""
+    """Return content-service, which accepts known tokens for one second of an outage."""
     migrated("content-service")
     settings = app.state.settings
     app.state.settings = settings.model_copy(update={"auth_max_staleness_seconds": 1.0})
@@ -97,7 +97,7 @@ def test_a_fault_breaks_its_guarantee_and_no_other(
 
 
 def run_kit(**variables: str) -> subprocess.CompletedProcess[str]:
-    """As `make conformance` runs it."""
+    """Run the kit as `make conformance` does."""
     return subprocess.run(
         [sys.executable, "-m", "tools.conformance"],
         cwd=ROOT,

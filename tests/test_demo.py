@@ -1,4 +1,4 @@
-"""`make demo` as a person runs it."""
+"""Runs `make demo` as a user does."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Rows of docs/failure-matrix.md that take the whole platform: everything is done, and once."""
+"""Tests rows of docs/failure-matrix.md on the whole platform: all work is done, and once."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

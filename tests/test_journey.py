@@ -1,4 +1,4 @@
-"""The main job from end to end against real processes: ARCHITECTURE section 7, told by tests."""
+"""Tests the main job from end to end against real processes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from .users import (
 
 @dataclass
 class Story:
-    """Everything there is to know about one approved document."""
+    """Holds everything about one approved document."""
 
     author: Person
     reviewer: Person

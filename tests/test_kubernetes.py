@@ -1,4 +1,4 @@
-"""deploy/kubernetes as kustomize renders it: valid, locked down, the same as docker-compose.yml."""
+"""Tests what kustomize renders: valid, restricted, and the same as docker-compose.yml."""
 
 import importlib
 import re
@@ -33,7 +33,7 @@ every_process = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """Everything that `kubectl apply -k` would send, with the example's secrets."""
+    """Render what `kubectl apply -k` would send, with the example's secrets."""
     folder = tmp_path_factory.mktemp("kubernetes")
     skip_secrets = shutil.ignore_patterns("secrets.env")
     shutil.copytree(DEPLOYED, folder, dirs_exist_ok=True, ignore=skip_secrets)
@@ -49,7 +49,7 @@ def compose() -> Any:
 
 
 def find(objects: list[Any], kind: str, name: str) -> Any:
-    """By its name, or what is left of it before the hash of a generated one."""
+    """Find an object by its name, without the hash of a generated one."""
     named = re.compile(rf"{name}(-[0-9a-z]{{10}})?")
     [found] = [o for o in objects if o["kind"] == kind and named.fullmatch(o["metadata"]["name"])]
     return found
@@ -178,6 +178,6 @@ def selected(policy: Any) -> Any:
 
 
 def addresses_of(policy: Any) -> list[str]:
-    """Of the databases."""
+    """Return the addresses of databases."""
     rules = [rule for rule in policy["spec"]["egress"] if {"port": 5432} in rule.get("ports", [])]
     return [target["ipBlock"]["cidr"] for rule in rules for target in rule["to"]]

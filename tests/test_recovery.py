@@ -1,4 +1,4 @@
-"""Processes die, Redis forgets everything, identity goes away: nothing is lost."""
+"""Tests that nothing is lost when processes die, Redis loses its data, or identity is down."""
 
 import re
 import time
@@ -33,16 +33,16 @@ from .users import (
     register,
 )
 
-STALENESS_SECONDS = 5.0  # seconds: AUTH_MAX_STALENESS_SECONDS
-POLL_SECONDS = 2.0  # seconds between the last two answers of identity's change feed
-MAX_ANSWER_SECONDS = 6.0  # seconds that any request may take while identity is away
+STALENESS_SECONDS = 5.0  # AUTH_MAX_STALENESS_SECONDS
+POLL_SECONDS = 2.0  # between the last two answers of identity's change feed
+MAX_ANSWER_SECONDS = 6.0  # any request may take this long while identity is away
 
 Away = Callable[[Stack, str], AbstractContextManager[None]]
 
 
 @contextmanager
 def without_identity(stack: Stack, away: Away = stopped) -> Iterator[None]:
-    """Away inside, back afterwards, with all services knowing it."""
+    """Take identity away; afterwards wait until all services work again."""
     with away(stack, "identity-service"):
         yield
     person = register(stack)
@@ -141,7 +141,7 @@ def test_an_emptied_redis_loses_nothing(stack: Stack) -> None:
 
 @dataclass
 class Seen:
-    """One answer of a service. Times are in seconds."""
+    """Holds one answer of a service; times are in seconds."""
 
     at: float
     took: float
@@ -150,7 +150,7 @@ class Seen:
 
 
 def record_answers(person: Person, service: str, seen: list[Seen], enough: Event) -> None:
-    """Notes everything a person gets from a service until it is enough."""
+    """Record every answer that a user gets from a service, until `enough` is set."""
     while not enough.wait(0.05):
         at = time.monotonic()
         response = request_protected(person, service)
@@ -190,7 +190,7 @@ def test_without_identity_known_tokens_go_on_for_a_while_and_then_it_is_503(
 
 
 def is_cached(person: Person) -> bool:
-    """Whether requests of the person are served without a call to identity."""
+    """Return whether the user's requests are served without a call to identity."""
     before = count_validations(person.stack)
     answers = [request_protected(person, service) for service in PROTECTED_PATHS for _ in range(3)]
     return all(a.is_success for a in answers) and count_validations(person.stack) == before

@@ -1,4 +1,4 @@
-"""Each cell of the table in docs/revocation.md, with the change feed heard and without it."""
+"""Tests each cell of the table in docs/revocation.md, with and without the change feed."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -47,14 +47,14 @@ def admin(stack: Stack) -> Person:
 
 @pytest.fixture(scope="module")
 def afterwards(stack: Stack, admin: Person) -> Callable[[str], dict[Cell, Seen]]:
-    """What becomes of a subject's tokens when something happens to it."""
+    """Return a function that causes an event and watches the subject's tokens."""
 
     @cache
     def seen(event: str) -> dict[Cell, Seen]:
         watch = Watch(create_subject(stack, admin), request_status)
         assert {watch.get_status(cell) for cell in TABLE[event] if cell[0] != REFRESH} == {200}
         since = trigger(event, watch.subject)
-        # What stays is looked at when the services have heard what happened.
+        # Tokens that stay valid are checked last, when the services know about the event.
         cells = sorted(TABLE[event], key=lambda cell: TABLE[event][cell] == STATUS["stays"])
         with ThreadPoolExecutor(len(GUARDED_PATHS)) as pool:
             found = pool.map(lambda cell: watch.poll_until(cell, TABLE[event][cell], since), cells)
@@ -92,7 +92,7 @@ def record_seconds(record: Record, what: str, cell: Cell, seen: Seen) -> None:
 
 
 class FeedTransport(httpx.AsyncHTTPTransport):
-    """The way to the identity of the stack; once `cut`, nothing is heard of its changes."""
+    """Forwards requests to identity; once `cut` is set, the change feed fails."""
 
     def __init__(self, url: str, cut: Event) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ def cut() -> Event:
 def followers(
     stack: Stack, cut: Event, migrated: Callable[[str], None]
 ) -> Iterator[dict[str, TestClient]]:
-    """Services of our own, which hear the identity of the stack until the line is cut."""
+    """Start services in this process that follow the stack's identity until `cut` is set."""
     with ExitStack() as opened:
         clients = {}
         for service in FOLLOWERS:
@@ -132,7 +132,7 @@ def followers(
 def unheard(
     stack: Stack, admin: Person, cut: Event, followers: dict[str, TestClient]
 ) -> dict[tuple[str, Cell], Seen]:
-    """What becomes of tokens at services that hear of no change: all at once, as it takes long."""
+    """Watch the tokens at services without the change feed, all events at once."""
 
     def asks(person: Person, service: str) -> int:
         headers = {"Authorization": f"Bearer {person.token}"}

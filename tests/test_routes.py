@@ -1,4 +1,4 @@
-"""The routes of every `*-service` folder: each has a policy, asks for a token, and is strict."""
+"""Tests the routes of every service: each has a policy, requires a token, and is strict."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -97,7 +97,7 @@ def test_request_models_refuse_unknown_fields(app: FastAPI) -> None:
 
 
 def lenient_objects(schema: Any, schemas: Mapping[str, Any], seen: set[str]) -> Iterator[str]:
-    """The titles of objects with named fields, anywhere in a schema, that take others too."""
+    """Yield the titles of objects in a schema that accept unknown fields."""
     if isinstance(schema, list):
         schema = dict(enumerate(schema))
     if not isinstance(schema, dict):
@@ -115,7 +115,7 @@ def lenient_objects(schema: Any, schemas: Mapping[str, Any], seen: set[str]) -> 
 
 
 def operations(app: FastAPI) -> dict[str, dict[str, Any]]:
-    """The documented operations by "METHOD /path"."""
+    """Return the documented operations by "METHOD /path"."""
     return {
         f"{method.upper()} {path}": operation
         for path, methods in app.openapi()["paths"].items()

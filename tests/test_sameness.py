@@ -1,4 +1,4 @@
-"""What every service has in common is the same text in all of them, and in the template."""
+"""Tests that files all services share are the same in each of them and in the template."""
 
 import os
 import re

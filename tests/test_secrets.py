@@ -1,4 +1,4 @@
-"""No secret that anybody uses at any service is in the log of any process."""
+"""Tests that no log of any process contains a secret."""
 
 import re
 
@@ -56,7 +56,7 @@ def create_webhook_secret(person: Person) -> str:
 
 
 def use_link(person: Person) -> str:
-    """A share link with a password, opened well and badly."""
+    """Open a share link with the right and a wrong password; return its token."""
     links = f"/documents/{upload_document(person)['id']}/share-links"
     new = {"policy": "latest", "password": LINK_PASSWORD}
     token = str(person.post("content", links, json=new)["token"])
@@ -67,7 +67,7 @@ def use_link(person: Person) -> str:
 
 
 def use_unsubscribe_link(person: Person) -> str:
-    """The token of the link with which a mail is unsubscribed from, followed."""
+    """Follow the unsubscribe link of a mail; return its token."""
     new = {"recipient_id": person.user_id, "subject": "News", "body": "News", "channels": ["email"]}
     person.post("communication", "/notifications", json=new)
     [mail] = eventually(lambda: get_mails(person.stack, person.email, "News"))

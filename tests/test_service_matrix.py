@@ -1,4 +1,4 @@
-"""Who calls whom: each row of the specification's communication matrix, over HTTP."""
+"""Tests each row of the specification's communication matrix over HTTP."""
 
 from functools import partial
 from typing import Any

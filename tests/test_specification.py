@@ -22,7 +22,7 @@ each_service = pytest.mark.parametrize("service", SERVICES, ids=lambda service: 
 def get_required_variables(
     service: Service, servers: TemporaryServers, scheme: str
 ) -> dict[str, str]:
-    """The environment that the specification asks for, and nothing more."""
+    """Return the variables that the specification requires, and no others."""
     given = servers.get_environment(service)
     return {
         "SERVICE_NAME": service.name,
@@ -49,7 +49,7 @@ def get_required_variables(
 
 @contextmanager
 def run_service(service: Service, variables: dict[str, str], *command: str) -> Iterator[str]:
-    """The URL of the service, started by this command in its folder, once it is ready."""
+    """Start the service by a command in its folder; yield its URL once it is ready."""
     url = f"http://localhost:{variables['SERVICE_PORT']}"
     process = subprocess.Popen(
         [sys.executable, *command],
@@ -68,7 +68,7 @@ def run_service(service: Service, variables: dict[str, str], *command: str) -> I
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if httpx.get(f"{url}/health/ready").is_success:

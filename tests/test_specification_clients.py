@@ -22,7 +22,7 @@ from .users import PASSWORD, Person, Stack, get_json, register, send_request
 
 
 def build_literal_service(identity_url: str) -> FastAPI:
-    """A service with one protected route, made by following the specification."""
+    """Build a service with one protected route exactly as the specification shows."""
     app = FastAPI()
 
     async def validated(

@@ -1,4 +1,4 @@
-"""The specification's checklist, over every `*-service` folder: a fork is held to it too."""
+"""Tests the specification's checklist for every service, forks included."""
 
 import ast
 import importlib
@@ -86,7 +86,7 @@ def test_env_example_explains_every_variable_of_the_settings(
 
 
 def variables(settings: Settings) -> set[str]:
-    """The environment variables that the service reads."""
+    """Return the environment variables that the service reads."""
     names = set()
     for name, field in type(settings).model_fields.items():
         alias = field.validation_alias
@@ -144,7 +144,7 @@ def test_no_service_imports_another(folder: Path, package: str) -> None:
 
 
 def imported_under(folder: Path) -> set[str]:
-    """The top-level names that the modules under a folder import."""
+    """Return the top-level names that the modules in a folder import."""
     names = set()
     for path in folder.rglob("*.py"):
         for node in ast.walk(parsed(path)):

@@ -1,4 +1,4 @@
-"""The engine over the whole platform: every kind of step, undoing, and what people do with runs."""
+"""Tests the engine on the whole platform: every step type, compensation, and actions on runs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +82,7 @@ EVERYTHING: dict[str, Any] = {
 
 
 def publish(stack: Stack, steps: dict[str, Any], **more: Any) -> str:
-    """Its name; it begins with the first of the steps."""
+    """Publish a definition that starts with the first step, and return its name."""
     name = f"d-{uuid4().hex}"
     new = {"name": name, "title": "A test", "input": INPUT, "start": next(iter(steps)), **more}
     admin = log_in(stack, "admin@example.com")
@@ -105,7 +105,7 @@ def get_statuses(author: Person, run: Any) -> dict[str, str]:
 
 @dataclass
 class Tour:
-    """One run that came by every kind of step."""
+    """Holds one run with every step type."""
 
     author: Person
     reviewer: Person

@@ -1,4 +1,4 @@
-"""People as the services see them, and the steps of the main job, over HTTP."""
+"""Users of the platform, and the steps of the main job, over HTTP."""
 
 import ssl
 import time
@@ -23,14 +23,14 @@ PROTECTED_PATHS = {
     "workflow": "/tasks",
 }
 
-# Services are plain HTTP here: loading the certificates of the world would cost 25 ms a call.
+# Services use plain HTTP here, and loading root certificates would cost 25 ms a call.
 WITHOUT_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 Found = TypeVar("Found")
 
 
 class Stack(Protocol):
-    """The running platform: see conftest.py."""
+    """Controls the running platform; see conftest.py."""
 
     def get_url(self, name: str) -> str: ...
     def stop(self, name: str) -> None: ...
@@ -44,7 +44,7 @@ class Stack(Protocol):
 
 @dataclass
 class Person:
-    """Somebody with a token. What a person does is under one trace id."""
+    """Calls services with one user's token and one trace id."""
 
     stack: Stack
     user_id: str
@@ -54,7 +54,7 @@ class Person:
     trace_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def request(self, method: str, service: str, path: str, **content: Any) -> httpx.Response:
-        """ask("GET", "content", "/documents")"""
+        """Send a request, such as request("GET", "content", "/documents")."""
         headers = {
             "Authorization": f"Bearer {self.token}",
             "X-Trace-ID": self.trace_id,
@@ -84,7 +84,7 @@ def get_json(response: httpx.Response) -> Any:
 
 
 def register(stack: Stack) -> Person:
-    """A new member."""
+    """Register a new member."""
     email = f"{uuid.uuid4().hex}@example.com"
     new = {"email": email, "password": PASSWORD, "name": "Tess Tester"}
     get_json(send_request(stack, "POST", "identity", "/api/v1/auth/register", json=new))
@@ -92,7 +92,7 @@ def register(stack: Stack) -> Person:
 
 
 def log_in(stack: Stack, email: str, password: str = DEMO_PASSWORD) -> Person:
-    """One of the demo people, or anybody whose password is known."""
+    """Log in a demo user, or another user with the password."""
     credentials = {"email": email, "password": password}
     session = get_json(
         send_request(stack, "POST", "identity", "/api/v1/auth/login", json=credentials)
@@ -103,7 +103,7 @@ def log_in(stack: Stack, email: str, password: str = DEMO_PASSWORD) -> Person:
 
 
 def get_service_token(stack: Stack, service: str, on_behalf_of: str | None = None) -> Person:
-    """The service as its own caller, or acting for a person."""
+    """Get a token for a service, or for a service on behalf of a user."""
     form = {
         "grant_type": "client_credentials",
         "client_id": f"{service}-service",
@@ -116,7 +116,7 @@ def get_service_token(stack: Stack, service: str, on_behalf_of: str | None = Non
 
 
 def create_api_key(owner: Person, scopes: list[str]) -> Person:
-    """A program with an API key of the owner's."""
+    """Create an API key of the owner, and return a caller that uses it."""
     new = {"name": "A program", "scopes": scopes}
     key = owner.post("identity", f"/users/{owner.user_id}/api-keys", json=new)
     return Person(owner.stack, owner.user_id, owner.email, key["secret"])
@@ -134,7 +134,7 @@ def start_review(author: Person, reviewer: Person, document: Any) -> Any:
 
 
 def wait_for_task(reviewer: Person, run: Any, seconds: float = 20) -> Any:
-    """Waits for the run's approval task."""
+    """Wait for the run's approval task."""
 
     def find() -> Any:
         tasks = reviewer.get("workflow", "/tasks")["items"]
@@ -153,7 +153,7 @@ def decide(reviewer: Person, task: Any, decision: str, comment: str) -> Any:
 
 
 def wait_for_run(author: Person, run: Any, seconds: float = 20) -> Any:
-    """Waits for the end of the run."""
+    """Wait for the end of the run."""
 
     def find() -> Any:
         now = author.get("workflow", f"/workflows/{run['id']}")
@@ -196,7 +196,7 @@ def create_belongings(owner: Person) -> dict[str, str]:
 
 
 def get_mails(stack: Stack, address: str, about: str = "") -> list[Any]:
-    """What the mail catcher has for an address: about that, or all but the first of all mails."""
+    """Return the mails to an address that contain `about`; by default all but the first one."""
     caught = httpx.get(f"{stack.get_url('mail')}/email", verify=WITHOUT_CERTIFICATES).json()
     return [
         mail
@@ -207,7 +207,7 @@ def get_mails(stack: Stack, address: str, about: str = "") -> list[Any]:
 
 
 def eventually(find: Callable[[], Found | None], seconds: float = 20) -> Found:
-    """Asks again and again until there is something."""
+    """Poll until `find` returns something."""
     deadline = time.monotonic() + seconds
     while not (found := find()):
         assert time.monotonic() < deadline, f"nothing after {seconds} seconds"

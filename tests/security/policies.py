@@ -1,4 +1,4 @@
-"""Who may call each route, as each service's tests/policies.txt declares it.
+"""Reads who may call each route from each service's tests/policies.txt.
 
 A line is a method, a path, who is allowed, and whether the path names an object of one person:
 
@@ -29,7 +29,7 @@ class Caller:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
     def is_a(self, word: str) -> bool:
-        """Whether a word of a policy means this caller."""
+        """Return whether a word of a policy means this caller."""
         assert self.user is not None
         permissions = set(self.user["permissions"])
         is_service = "service" in self.user["roles"]
@@ -54,7 +54,7 @@ class Policy:
         return self.allowed == ("anybody",)
 
     def get_refusal(self, caller: Caller) -> int | None:
-        """The status with which the caller is refused what belongs to the owner."""
+        """Return the status with which the caller is refused, or None."""
         if self.is_public:
             return None
         if caller.user is None:
@@ -68,7 +68,7 @@ class Policy:
 
 
 def read_policies(service: Path) -> dict[str, Policy]:
-    """Those of a service's folder, by route: "GET /documents"."""
+    """Read the policies of a service by route, such as "GET /documents"."""
     lines = (service / "tests" / "policies.txt").read_text().splitlines()
     return dict(parse_policy(line) for line in lines if line and not line.startswith("#"))
 

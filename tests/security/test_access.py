@@ -26,7 +26,7 @@ from ..users import (
 from .policies import Caller, Policy, read_policies
 
 PREFIX = "/api/v1"
-# What belongs to somebody at a service that was added to the platform, `belongings` cannot know.
+# `create_belongings` does not know what users own at a service that was added.
 PLATFORM_ENDPOINTS = [
     (service, endpoint) for service, endpoint in ENDPOINTS if service.short in PROTECTED_PATHS
 ]
@@ -49,7 +49,7 @@ def get_policy(service: Service, endpoint: Endpoint) -> Policy:
 
 @pytest.fixture(scope="module")
 def owner(stack: Stack) -> Person:
-    """A member, to whom everything belongs that others try to get at."""
+    """Register the user who owns everything that others request."""
     return register(stack)
 
 
@@ -112,7 +112,7 @@ def before(clients: Clients, callers: dict[str, Caller], ids: dict[str, str]) ->
 
 
 def read_state(clients: Clients, owner: Caller, ids: dict[str, str]) -> dict[str, str]:
-    """All that the owner's things say of themselves."""
+    """Read everything that the owner owns."""
     return {
         endpoint.path: response.text
         for service, endpoint in PLATFORM_ENDPOINTS
@@ -170,7 +170,7 @@ def test_no_list_shows_what_is_somebody_elses(
     private = [ids[name] for name in PRIVATE]
 
     def lists_of(caller: Caller) -> set[str]:
-        """The lists in which the caller sees something of the owner's."""
+        """Return the lists in which the caller sees something of the owner."""
         return {
             get_name(endpoint)
             for service, endpoint in PLATFORM_ENDPOINTS
@@ -195,7 +195,7 @@ def test_callers_with_access_are_accepted(
     callers: dict[str, Caller],
     ids: dict[str, str],
 ) -> None:
-    """The same requests are good for those who may send them: the refusals mean something."""
+    """Send the same requests with access, to prove that the refusals are about access."""
     policy = get_policy(service, endpoint)
     for name, caller in callers.items():
         ends = get_name(endpoint) in ENDS_ITSELF or (

@@ -1,4 +1,4 @@
-"""A mailbox is one account however its address is written, and no address is more than one."""
+"""Tests that a mailbox is one account, however its address is written."""
 
 from uuid import uuid4
 

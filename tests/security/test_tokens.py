@@ -1,4 +1,4 @@
-"""Only an unexpired token of identity is let in, at every service, and only as a bearer token."""
+"""Tests that every service accepts only unexpired bearer tokens of identity."""
 
 import base64
 import json
@@ -134,7 +134,7 @@ def person(stack: Stack) -> Person:
 
 
 def statuses(stack: Stack, **sent: Any) -> dict[str, int]:
-    """What each service says to a request that was sent like this."""
+    """Return each service's status for such a request."""
     return {
         service: send_request(stack, "GET", service, f"/api/v1{path}", **sent).status_code
         for service, path in PROTECTED_PATHS.items()
@@ -150,7 +150,7 @@ REFUSED = dict.fromkeys(PROTECTED_PATHS, 401)
 
 
 def test_a_forger_who_has_the_key_is_let_in(stack: Stack, person: Person) -> None:
-    """So the forgeries below are refused for what is wrong with them."""
+    """Prove that the forgeries below are refused for their faults."""
     assert with_token(stack, signed(claims_of(person.token) | {"jti": "another"})) == LET_IN
 
 
