@@ -1,4 +1,4 @@
-"""The app factory: what a service gets by calling `create_app`."""
+"""The app factory: `create_app` gives a service everything but its own routes."""
 
 import os
 from collections.abc import AsyncIterator, Callable
@@ -32,7 +32,7 @@ def create_app(
     lifespan: Lifespan | None = None,
     authentication: Lifespan = remote_authentication,
 ) -> FastAPI:
-    """A FastAPI app with everything the integration patterns ask of a service but its routes.
+    """Create the FastAPI app of a service, as the integration patterns require.
 
     `authentication` gives app.state its `authenticate`; `lifespan` is entered after it.
     """
@@ -57,7 +57,7 @@ def create_app(
     )
     app.router.max_body_size = settings.max_body_bytes
     app.state.settings = settings
-    app.state.transport = None  # the network; a test may set another before start-up
+    app.state.transport = None  # of calls to neighbours; a test sets another before start-up
     app.state.started_at = monotonic()
     app.state.active_connections = 0
     app.router.route_class = Route
@@ -78,7 +78,7 @@ def mount_common_routes(app: FastAPI) -> None:
 
 
 class CrossOriginMiddleware(CORSMiddleware):
-    """For requests from a page of another origin; no other request pays for it."""
+    """Handles requests from pages of another origin; other requests skip it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and any(name == b"origin" for name, _ in scope["headers"]):
@@ -87,18 +87,18 @@ class CrossOriginMiddleware(CORSMiddleware):
 
 
 def build_lifespan(*services: Lifespan) -> Lifespan:
-    """A lifespan that opens what every service needs, then the given ones, in order."""
+    """Build a lifespan that opens what every service needs, then enters the given ones in order."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         settings: Settings = app.state.settings
-        # More threads than connections would only wait for a connection.
+        # A thread without a database connection could only wait for one.
         threads = anyio.to_thread.current_default_thread_limiter()
         threads.total_tokens = settings.database_connections
         async with AsyncExitStack() as stack:
             app.state.redis = RedisClient(settings)
             stack.push_async_callback(app.state.redis.aclose)
-            stack.callback(delattr, app.state, "redis")  # a late /health must not open it again
+            stack.callback(delattr, app.state, "redis")  # a late /health must not reopen it
             for service in services:
                 await stack.enter_async_context(service(app))
             gc_tuning.freeze_startup_objects()
@@ -108,7 +108,7 @@ def build_lifespan(*services: Lifespan) -> Lifespan:
 
 
 def serve(app: FastAPI) -> None:
-    """Serve the app as its settings say: `python main.py`, which several processes import anew."""
+    """Serve the app for `python main.py`; with several processes, each imports main.py anew."""
     settings: Settings = app.state.settings
     several = settings.debug or "WEB_CONCURRENCY" in os.environ
     uvicorn.run(

@@ -5,9 +5,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-STRICT = ConfigDict(extra="forbid")
-"""Unknown fields are refused: `model_config = STRICT` in every request model."""
-
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
 

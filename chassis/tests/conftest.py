@@ -1,4 +1,4 @@
-"""What the chassis's tests share: a database, and logging put back as it was."""
+"""Shared by the chassis's tests: a database, and logging that is restored."""
 
 import logging
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tools.localdev.test_servers import TemporaryServers
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    """create_app takes over the root logger, which is pytest's here."""
+    """Restore pytest's root logger, which create_app replaces."""
     handlers, level = logging.root.handlers[:], logging.root.level
     yield
     logging.root.handlers[:] = handlers

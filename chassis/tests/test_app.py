@@ -1,4 +1,4 @@
-"""What create_app gives a service."""
+"""The app that create_app makes."""
 
 import asyncio
 import subprocess
@@ -75,7 +75,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Runs MAIN with some variables; its URL."""
+    """Run MAIN with some variables and return its URL."""
     started = []
 
     def serve(**variables: str) -> str:
@@ -162,7 +162,7 @@ def test_stopping_does_not_wait_for_the_open_long_poll() -> None:
     async def start_and_stop() -> float:
         loop = asyncio.get_running_loop()
         async with app.router.lifespan_context(app):
-            await asyncio.sleep(0.1)  # the follower waits for the next change by now
+            await asyncio.sleep(0.1)  # a poll of the feed is open by now
             stopped_at = loop.time()
         return loop.time() - stopped_at
 

@@ -1,4 +1,4 @@
-"""Tasks through a real Redis to a real worker."""
+"""Tasks that go through a real Redis to a real worker."""
 
 import gc
 import json
@@ -28,14 +28,14 @@ from tools.localdev.test_servers import TemporaryServers
 from . import toy_tasks
 from .toy import eventually, toy_settings
 
-DATABASE = 62  # of Redis: nobody else's
+DATABASE = 62  # of Redis; no other test uses it
 
 
 @pytest.fixture(scope="module")
 def worker(
     servers: TemporaryServers, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[], str]]:
-    """A worker process of the toy service. Call it for the worker's log."""
+    """Run a worker of the toy service; calling the result gives its log."""
     url = servers.redis.get_url(DATABASE)
     folder = tmp_path_factory.mktemp("worker")
     log, heartbeat = folder / "log", folder / "heartbeat"
@@ -114,7 +114,7 @@ def test_an_emptied_redis_loses_only_its_messages(
     before, after = tmp_path / "before", tmp_path / "after"
     for number in range(4):
         toy_tasks.note.delay(str(number), str(before), seconds=1)
-    time.sleep(0.5)  # two are at work, two are reserved
+    time.sleep(0.5)  # two are running, two are reserved
 
     flush(servers)
     for number in range(20):
@@ -130,7 +130,7 @@ def test_an_emptied_redis_loses_only_its_messages(
 
 
 def flush(servers: TemporaryServers) -> None:
-    """FLUSHALL, for the one database that is ours."""
+    """Empty the Redis database of this test."""
     with socket.create_connection(("127.0.0.1", servers.redis.port)) as connection:
         connection.sendall(f"SELECT {DATABASE}\r\nFLUSHDB\r\n".encode())
         assert connection.recv(100).startswith(b"+OK")
@@ -138,7 +138,7 @@ def flush(servers: TemporaryServers) -> None:
 
 @pytest.fixture
 def unread() -> Iterator[int]:
-    """The port of a Redis that accepts connections and says nothing."""
+    """Give the port of a Redis that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         yield silent.getsockname()[1]
 

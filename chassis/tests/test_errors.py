@@ -1,4 +1,4 @@
-"""Every failure of a service is application/problem+json."""
+"""Every error response is application/problem+json."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -16,7 +16,7 @@ TRACE = {"X-Trace-ID": "trace-of-the-test"}
 
 
 class DuplicateTitle(Conflict):
-    """A service names its failures."""
+    """Names an error of a service."""
 
 
 class Teapot(ServiceError):

@@ -1,4 +1,4 @@
-"""The fake identity service, where a service's tests lean on it."""
+"""The fake identity service that tests of services use."""
 
 from collections.abc import AsyncIterator
 from time import monotonic

@@ -1,4 +1,4 @@
-"""What probes see of a service that is well, ill, or waiting for something that hangs."""
+"""Health of a service whose dependencies work, fail or hang."""
 
 import asyncio
 import shutil
@@ -97,7 +97,7 @@ def test_redis_and_identity_are_checked(servers: TemporaryServers) -> None:
     with TestClient(app) as client:
         healthy = client.get("/health").json()["dependencies"]
         app.state.transport.is_down = True
-        time.sleep(1.1)  # a report is kept for a second
+        time.sleep(1.1)  # a report is cached for a second
         degraded = client.get("/health").json()["dependencies"]
 
     assert healthy == {"database": "healthy", "redis": "healthy", "identity": "healthy"}
@@ -217,5 +217,5 @@ def test_the_revisions_are_those_of_the_database_and_of_the_folder(
         connection.execute(sa.text("INSERT INTO alembic_version VALUES ('0001')"))
 
     assert get_revisions(engine, tmp_path) == ("0001", "0002")
-    shutil.rmtree(versions)  # each probe asks the database, and the files no more
+    shutil.rmtree(versions)  # each probe reads the database, but not the files again
     assert get_revisions(engine, tmp_path) == ("0001", "0002")

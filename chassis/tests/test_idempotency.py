@@ -1,198 +1,45 @@
-"""Idempotency-Key: what a client may safely send again, with a sync and with an async session."""
+"""Idempotency-Key: requests that a client may repeat, with a sync and an async session."""
 
 import asyncio
 import hashlib
-import threading
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
-from fastapi import Depends, FastAPI, File, Form, Response, UploadFile
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session
 
-from chassis.app import create_app
-from chassis.auth import CurrentUser
-from chassis.errors import Conflict
-from chassis.idempotency import define_keys_table, idempotent
-from chassis.routing import APIRouter
 from tools.localdev.fake_identity import FakeIdentity, Person
 
-from .toy import toy_settings
-
-METADATA = sa.MetaData()
-KEYS = define_keys_table(METADATA)
-NOTES = sa.Table(
-    "idempotent_notes",
+from .toy_notes import (
+    KEYS,
     METADATA,
-    sa.Column("id", sa.Uuid, primary_key=True),
-    sa.Column("title", sa.String, unique=True),
+    NOTES,
+    FaultInjector,
+    SimulatedConflict,
+    Toy,
+    post,
+    running,
+    titles,
+    with_async_sessions,
+    with_sync_sessions,
 )
-
-SETTINGS = toy_settings(database_pool_size=3, database_max_overflow=2)
-POOL = {"pool_size": 3, "max_overflow": 2, "pool_timeout": 5}
-
-
-class NoSuchLuck(Conflict):
-    """What makes an attempt fail after it wrote."""
-
-
-class Bench:
-    """The toy service's own trouble, which a test can switch on."""
-
-    def __init__(self, identity: FakeIdentity) -> None:
-        self.identity = identity
-        self.fails: Exception | None = None
-        self.gate = threading.Event()
-        self.gate.set()
-        self.inside = threading.Semaphore(0)
-
-
-def insert(session: Session, title: str, bench: Bench) -> str:
-    note_id = uuid.uuid4()
-    session.execute(sa.insert(NOTES).values(id=note_id, title=title))
-    bench.inside.release()
-    bench.gate.wait(5)
-    if bench.fails:
-        raise bench.fails
-    return str(note_id)
-
-
-def with_sync_sessions(database_url: str, bench: Bench) -> tuple[APIRouter, Callable[[], Any]]:
-    engine = sa.create_engine(database_url, **POOL)
-
-    def get_db_session() -> Iterator[Session]:
-        with Session(engine) as session, session.begin():
-            yield session
-
-    in_turn = Depends(
-        get_db_session, scope="function", max_concurrency=SETTINGS.max_concurrent_sessions
-    )
-    DbSession = Annotated[Session, in_turn]
-    router = APIRouter()
-    once = idempotent(DbSession)
-
-    @router.post("/notes", status_code=201, dependencies=[once])
-    def write(note: dict[str, str], response: Response, session: DbSession) -> dict[str, str]:
-        note_id = insert(session, note["title"], bench)
-        response.headers["Location"] = f"/notes/{note_id}"
-        return {"id": note_id}
-
-    @router.post("/mine", status_code=201, dependencies=[once])
-    def write_mine(note: dict[str, str], user: CurrentUser, session: DbSession) -> dict[str, str]:
-        return {"id": insert(session, note["title"], bench), "owner": user.user_id}
-
-    @router.post("/files", status_code=201, dependencies=[once])
-    def upload(
-        file: Annotated[UploadFile, File()], title: Annotated[str, Form()], session: DbSession
-    ) -> dict[str, str]:
-        digest = hashlib.sha256(file.file.read()).hexdigest()
-        return {"id": insert(session, title, bench), "sha256": digest}
-
-    @router.post("/forms", status_code=201, dependencies=[once])
-    def fill_in(title: Annotated[str, Form()], session: DbSession) -> dict[str, str]:
-        return {"id": insert(session, title, bench)}
-
-    async def dispose() -> None:
-        engine.dispose()
-
-    return router, dispose
-
-
-def with_async_sessions(database_url: str, bench: Bench) -> tuple[APIRouter, Callable[[], Any]]:
-    engine = create_async_engine(database_url.replace("psycopg2", "asyncpg"), **POOL)
-
-    async def get_db_session() -> AsyncIterator[AsyncSession]:
-        async with AsyncSession(engine) as session, session.begin():
-            yield session
-
-    in_turn = Depends(
-        get_db_session, scope="function", max_concurrency=SETTINGS.max_concurrent_sessions
-    )
-    DbSession = Annotated[AsyncSession, in_turn]
-    router = APIRouter()
-    once = idempotent(DbSession)
-
-    async def insert_async(session: AsyncSession, title: str) -> str:
-        note_id = uuid.uuid4()
-        await session.execute(sa.insert(NOTES).values(id=note_id, title=title))
-        bench.inside.release()
-        while not bench.gate.is_set():
-            await asyncio.sleep(0.01)
-        if bench.fails:
-            raise bench.fails
-        return str(note_id)
-
-    @router.post("/notes", status_code=201, dependencies=[once])
-    async def write(note: dict[str, str], response: Response, session: DbSession) -> dict[str, str]:
-        note_id = await insert_async(session, note["title"])
-        response.headers["Location"] = f"/notes/{note_id}"
-        return {"id": note_id}
-
-    @router.post("/mine", status_code=201, dependencies=[once])
-    async def write_mine(
-        note: dict[str, str], user: CurrentUser, session: DbSession
-    ) -> dict[str, str]:
-        return {"id": await insert_async(session, note["title"]), "owner": user.user_id}
-
-    @router.post("/files", status_code=201, dependencies=[once])
-    async def upload(
-        file: Annotated[UploadFile, File()], title: Annotated[str, Form()], session: DbSession
-    ) -> dict[str, str]:
-        digest = hashlib.sha256(await file.read()).hexdigest()
-        return {"id": await insert_async(session, title), "sha256": digest}
-
-    @router.post("/forms", status_code=201, dependencies=[once])
-    async def fill_in(title: Annotated[str, Form()], session: DbSession) -> dict[str, str]:
-        return {"id": await insert_async(session, title)}
-
-    return router, engine.dispose
 
 
 @pytest.fixture(params=[with_sync_sessions, with_async_sessions])
 async def toy(
     request: pytest.FixtureRequest, engine: sa.Engine, database_url: str
-) -> AsyncIterator[tuple[httpx.AsyncClient, Bench]]:
-    """The toy service over HTTP, with its bench."""
+) -> AsyncIterator[tuple[httpx.AsyncClient, FaultInjector]]:
+    """The toy service over HTTP, and its fault injector."""
     METADATA.create_all(engine)
     with engine.begin() as connection:
         connection.execute(sa.delete(KEYS))
         connection.execute(sa.delete(NOTES))
-    bench = Bench(FakeIdentity())
-    router, dispose = request.param(database_url, bench)
-    async with running(router, bench) as client:
-        yield client, bench
+    faults = FaultInjector(FakeIdentity())
+    router, dispose = request.param(database_url, faults)
+    async with running(router, faults) as client:
+        yield client, faults
     await dispose()
-
-
-@asynccontextmanager
-async def running(router: APIRouter, bench: Bench) -> AsyncIterator[httpx.AsyncClient]:
-    app: FastAPI = create_app(SETTINGS)
-    app.state.transport = bench.identity
-    app.include_router(router, prefix="/api/v1")
-    transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://toy/api/v1") as client,
-    ):
-        yield client
-
-
-Toy = tuple[httpx.AsyncClient, Bench]
-
-
-def post(client: httpx.AsyncClient, key: str | None, title: str, who: Person | None = None) -> Any:
-    headers = ({"Idempotency-Key": key} if key else {}) | (who.headers if who else {})
-    return client.post("/mine" if who else "/notes", json={"title": title}, headers=headers)
-
-
-def titles(engine: sa.Engine) -> list[str]:
-    with engine.connect() as connection:
-        return list(connection.scalars(sa.select(NOTES.c.title).order_by(NOTES.c.title)))
 
 
 async def test_a_repeated_request_gets_the_same_response(toy: Toy, engine: sa.Engine) -> None:
@@ -223,8 +70,8 @@ async def test_without_a_key_no_response_is_stored(toy: Toy, engine: sa.Engine) 
 
 
 async def test_a_key_with_another_body_or_path_is_422(toy: Toy, engine: sa.Engine) -> None:
-    client, bench = toy
-    ada = bench.identity.add_person()
+    client, faults = toy
+    ada = faults.identity.add_person()
 
     await post(client, "key-1", "Notes", ada)
     other_body = await post(client, "key-1", "Other notes", ada)
@@ -239,8 +86,8 @@ async def test_a_key_with_another_body_or_path_is_422(toy: Toy, engine: sa.Engin
 
 
 async def test_each_caller_has_keys_of_their_own(toy: Toy, engine: sa.Engine) -> None:
-    client, bench = toy
-    ada, bob = bench.identity.add_person(), bench.identity.add_person()
+    client, faults = toy
+    ada, bob = faults.identity.add_person(), faults.identity.add_person()
 
     hers = await post(client, "key-1", "Hers", ada)
     his = await post(client, "key-1", "His", bob)
@@ -251,9 +98,9 @@ async def test_each_caller_has_keys_of_their_own(toy: Toy, engine: sa.Engine) ->
 
 
 async def test_a_new_token_of_the_same_user_gets_the_stored_response(toy: Toy) -> None:
-    client, bench = toy
-    ada = bench.identity.add_person()
-    ada_again = bench.identity.add_person(user_id=ada.user_id)
+    client, faults = toy
+    ada = faults.identity.add_person()
+    ada_again = faults.identity.add_person(user_id=ada.user_id)
 
     await post(client, "key-1", "Hers", ada)
     again = await post(client, "key-1", "Hers", ada_again)
@@ -262,8 +109,8 @@ async def test_a_new_token_of_the_same_user_gets_the_stored_response(toy: Toy) -
 
 
 async def test_a_bad_token_gets_no_stored_response(toy: Toy) -> None:
-    client, bench = toy
-    ada = bench.identity.add_person()
+    client, faults = toy
+    ada = faults.identity.add_person()
     await post(client, "key-1", "Hers", ada)
     stranger = Person(ada.user_id, ada.email, "garbage")
 
@@ -271,13 +118,13 @@ async def test_a_bad_token_gets_no_stored_response(toy: Toy) -> None:
 
 
 async def test_while_the_first_is_running_the_second_is_409(toy: Toy, engine: sa.Engine) -> None:
-    client, bench = toy
-    bench.gate.clear()
+    client, faults = toy
+    faults.gate.clear()
 
     first = asyncio.create_task(post(client, "key-1", "Notes"))
-    await asyncio.to_thread(bench.inside.acquire, timeout=5)
+    await asyncio.to_thread(faults.inside.acquire, timeout=5)
     second = await post(client, "key-1", "Notes")
-    bench.gate.set()
+    faults.gate.set()
 
     assert second.status_code == 409
     assert second.json()["code"] == "StillRunning"
@@ -307,18 +154,18 @@ async def test_more_requests_than_connections_wait_for_each_other(toy: Toy) -> N
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(NoSuchLuck("Not this time"), 409), (RuntimeError("bug"), 500)]
+    ("error", "status"), [(SimulatedConflict("Not this time"), 409), (RuntimeError("bug"), 500)]
 )
 async def test_a_failed_request_can_be_repeated(
     toy: Toy, engine: sa.Engine, error: Exception, status: int
 ) -> None:
-    client, bench = toy
-    bench.fails = error
+    client, faults = toy
+    faults.fails = error
 
     failed = await post(client, "key-1", "Notes")
     assert (failed.status_code, titles(engine)) == (status, [])
 
-    bench.fails = None
+    faults.fails = None
     repeated = await post(client, "key-1", "Notes")
 
     assert repeated.status_code == 201
@@ -327,19 +174,19 @@ async def test_a_failed_request_can_be_repeated(
 
 
 async def test_a_process_killed_in_the_middle_leaves_nothing(toy: Toy, engine: sa.Engine) -> None:
-    client, bench = toy
-    bench.gate.clear()
+    client, faults = toy
+    faults.gate.clear()
     first = asyncio.create_task(post(client, "key-1", "Notes"))
-    await asyncio.to_thread(bench.inside.acquire, timeout=5)
+    await asyncio.to_thread(faults.inside.acquire, timeout=5)
 
-    with engine.begin() as connection:  # PostgreSQL sees a kill -9 as this: the connection ends
+    with engine.begin() as connection:  # for PostgreSQL, a kill -9 is the end of the connection
         connection.execute(
             sa.text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE pid <> pg_backend_pid() AND state = 'idle in transaction'"
             )
         )
-    bench.gate.set()
+    faults.gate.set()
     assert (await first).status_code in (500, 503)
     repeated = await post(client, "key-1", "Notes")
 

@@ -39,7 +39,7 @@ class Job(QueuedJobMixin, Base):
 
 
 MINUTE = timedelta(minutes=1)
-OVER = timedelta(seconds=-1)  # a lease that has run out already
+EXPIRED = timedelta(seconds=-1)  # a lease in the past
 
 Sessions = sessionmaker[Session]
 
@@ -112,7 +112,7 @@ def test_no_statistics_make_a_claim_take_more_than_it_was_asked_for(
     add(sessions, known)
     with sessions.begin() as session:
         session.execute(sa.text("ANALYZE jobs"))
-    add(sessions, 60)  # a burst that the planner does not know of
+    add(sessions, 60)  # a burst that the planner's statistics do not show
 
     assert len(take(sessions, limit=7)) == 7
     with sessions() as session:
@@ -145,9 +145,9 @@ def test_many_claimers_never_share_a_row(sessions: Sessions) -> None:
 def test_a_claim_that_is_not_committed_has_no_effect(sessions: Sessions) -> None:
     add(sessions)
 
-    with sessions() as session:  # this worker dies before it commits
+    with sessions() as session:  # this worker crashes before it commits
         assert claim_jobs(session, Job, limit=1, lease=MINUTE)
-        assert list(take(sessions)) == []  # and until then nobody waits for it
+        assert list(take(sessions)) == []  # and other workers skip it meanwhile
 
     assert [job.fence for job in take(sessions)] == [1]
 
@@ -169,7 +169,7 @@ def test_after_a_lease_expires_another_worker_takes_over_and_the_first_is_reject
     sessions: Sessions,
 ) -> None:
     add(sessions)
-    (frozen,) = take(sessions, lease=OVER)
+    (frozen,) = take(sessions, lease=EXPIRED)
 
     (other,) = take(sessions)
 
@@ -186,7 +186,7 @@ def test_after_a_lease_expires_another_worker_takes_over_and_the_first_is_reject
 
 def test_a_late_worker_that_was_not_replaced_may_still_finish(sessions: Sessions) -> None:
     add(sessions)
-    (job,) = take(sessions, lease=OVER)
+    (job,) = take(sessions, lease=EXPIRED)
 
     with sessions.begin() as session:
         assert finish_job(session, job)
@@ -203,7 +203,7 @@ def test_a_row_is_finished_once(sessions: Sessions) -> None:
 
 def test_a_heartbeat_keeps_the_row(sessions: Sessions) -> None:
     add(sessions)
-    (job,) = take(sessions, lease=OVER)
+    (job,) = take(sessions, lease=EXPIRED)
 
     with sessions.begin() as session:
         assert renew_lease(session, job, MINUTE)
@@ -269,7 +269,7 @@ def test_a_row_that_kills_every_worker_ends_dead(sessions: Sessions) -> None:
     for _ in range(3):
         with sessions.begin() as session:
             assert not mark_exhausted_dead(session, Job, 3, "its worker died")
-        (killer,) = take(sessions, lease=OVER)
+        (killer,) = take(sessions, lease=EXPIRED)
 
     with sessions.begin() as session:
         assert mark_exhausted_dead(session, Job, 3, "its worker died") == [killer.id]
@@ -289,7 +289,7 @@ def test_a_row_whose_lease_is_valid_is_not_marked_dead(sessions: Sessions) -> No
 
 def test_rows_with_an_expired_lease_are_distinct_from_waiting_ones(sessions: Sessions) -> None:
     add(sessions)
-    (abandoned,) = take(sessions, lease=OVER)
+    (abandoned,) = take(sessions, lease=EXPIRED)
     add(sessions)
 
     assert [job.id for job in take(sessions, limit=9, only=lease_expired(Job))] == [abandoned.id]

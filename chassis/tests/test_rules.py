@@ -1,4 +1,4 @@
-"""The chassis obeys its own rules: it is called and does not call, and opens nothing at import."""
+"""The chassis imports no service, and opens nothing when it is imported."""
 
 import ast
 import subprocess
@@ -18,7 +18,7 @@ ELSEWHERE = {"tools", "tests"}
 
 
 def imported(module: Path) -> set[str]:
-    """The top-level packages that a module imports, wherever in it."""
+    """Return the top-level packages that a module imports anywhere."""
     names = set()
     for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.Import):

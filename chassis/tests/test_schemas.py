@@ -1,4 +1,4 @@
-"""What requests may contain, seen through an endpoint."""
+"""Values that requests may contain, tested through an endpoint."""
 
 import json
 from typing import Annotated, Any
@@ -6,20 +6,18 @@ from typing import Annotated, Any
 import pytest
 from fastapi import Query
 from fastapi.testclient import TestClient
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from chassis.app import create_app
-from chassis.schemas import STRICT, JsonObject, Text
+from chassis.schemas import JsonObject, RequestModel, Text
 
 from .toy import toy_settings
 
 
-class Note(BaseModel):
-    model_config = STRICT
-
+class Note(RequestModel):
     title: Annotated[Text, Field(max_length=20)] = ""
-    tags: list[Text] = []
-    data: JsonObject = {}
+    tags: list[Text] = Field(default_factory=list)
+    data: JsonObject = Field(default_factory=dict)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from .toy import ToySettings, toy_settings
 SETTINGS = toy_settings(database_pool_size=2, database_max_overflow=2)
 
 METADATA = sa.MetaData()
-# A deferred constraint fails at commit, and not before.
+# A deferred constraint fails at commit.
 PAIRS = sa.Table(
     "pairs",
     METADATA,
@@ -34,7 +34,7 @@ PAIRS = sa.Table(
 def toy(sessions: sessionmaker[Session], settings: ToySettings = SETTINGS) -> FastAPI:
     app = create_app(settings)
     app.state.transport = FakeIdentity()
-    app.state.told = []
+    app.state.seen = []
 
     def get_db_session() -> Iterator[Session]:
         with sessions.begin() as session:
@@ -46,8 +46,8 @@ def toy(sessions: sessionmaker[Session], settings: ToySettings = SETTINGS) -> Fa
     DbSession = Annotated[Session, in_turn]
 
     def tell(name: str) -> None:
-        with sessions() as session:  # of its own: it sees only what is committed
-            app.state.told.append(session.scalar(sa.select(PAIRS).where(PAIRS.c.name == name)))
+        with sessions() as session:  # a separate one sees only committed rows
+            app.state.seen.append(session.scalar(sa.select(PAIRS).where(PAIRS.c.name == name)))
 
     @app.post("/pairs/{name}", status_code=201)
     def write(name: str, session: DbSession, background: BackgroundTasks) -> str:
@@ -83,7 +83,7 @@ def test_a_201_means_saved(sessions: sessionmaker[Session]) -> None:
     assert client.post("/pairs/ada").status_code == 201
 
     assert client.get("/pairs").json() == {"count": 1}
-    assert app.state.told == ["ada"]  # what runs in the background finds it saved
+    assert app.state.seen == ["ada"]  # the background task found it committed
 
 
 def test_a_commit_that_fails_is_500_and_nothing_runs_after_it(
@@ -92,13 +92,13 @@ def test_a_commit_that_fails_is_500_and_nothing_runs_after_it(
     app = toy(sessions)
     client = TestClient(app)
     client.post("/pairs/ada")
-    app.state.told.clear()
+    app.state.seen.clear()
 
     response = client.post("/pairs/ada")
 
     assert response.status_code == 500
     assert response.headers["Content-Type"] == "application/problem+json"
-    assert app.state.told == []
+    assert app.state.seen == []
     assert client.get("/pairs").json() == {"count": 1}
 
 
@@ -150,5 +150,5 @@ async def test_more_requests_than_connections_and_threads_wait_for_each_other(
         took = asyncio.get_running_loop().time() - started
 
     assert {response.status_code for response in responses} == {200}
-    assert took < 4  # nobody waited for a connection until the pool gave up
+    assert took < 4  # no request waited until the pool gave up
     assert threading.active_count() < threads + 20

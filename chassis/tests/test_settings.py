@@ -1,4 +1,4 @@
-"""Settings: what a service reads from its environment, and how it says that something is wrong."""
+"""Settings that a service reads from its environment, and the messages for wrong ones."""
 
 from typing import Any
 

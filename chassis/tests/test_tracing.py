@@ -1,4 +1,4 @@
-"""One trace id from the edge through every neighbour."""
+"""One trace id from the first request through every neighbour."""
 
 import re
 from math import inf

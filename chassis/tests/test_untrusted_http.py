@@ -1,4 +1,4 @@
-"""Calls to where strangers say: out into the world, never into our own network."""
+"""Calls to URLs that users choose, which never reach our own network."""
 
 import asyncio
 import threading
@@ -26,7 +26,7 @@ Make = Callable[..., UntrustedHttpClient]
 
 
 class Sink(BaseHTTPRequestHandler):
-    """Answers as its path says, and notes who was asked for."""
+    """Answers as its path says, and records the Host header."""
 
     protocol_version = "HTTP/1.1"
     hosts: list[str] = []  # noqa: RUF012
@@ -56,7 +56,7 @@ class Sink(BaseHTTPRequestHandler):
         pass
 
     def handle(self) -> None:
-        with suppress(ConnectionError):  # of a long answer the caller reads only the beginning
+        with suppress(ConnectionError):  # the client reads only the beginning of a long response
             super().handle()
 
 
@@ -158,7 +158,7 @@ def test_the_connection_goes_to_the_checked_address(sink: str, outbound: Make) -
 
     async def once(host: str) -> list[str]:
         asked.append(host)
-        return ["::1", "127.0.0.1"]  # nobody listens at the first
+        return ["::1", "127.0.0.1"]  # nothing listens at the first
 
     guarded = outbound("sink.invalid", resolve=once)
 
@@ -214,4 +214,4 @@ def test_a_closed_port_is_no_response(outbound: Make) -> None:
         post(outbound("127.0.0.1"), "http://127.0.0.1:1/")
     with pytest.raises(NoResponse):
         post(outbound(), "http://no-such-name.invalid/")
-    anyio.run(outbound().check_url, "http://no-such-name.invalid/")  # may get an address yet
+    anyio.run(outbound().check_url, "http://no-such-name.invalid/")  # may get an address later

@@ -11,7 +11,7 @@ class ToySettings(Settings):
     service_name: str = "toy-service"
     service_port: int = 8009
     database_url: str = "postgresql://toy:toy@toy-db:5432/toy_service"
-    redis_url: str = "redis://127.0.0.1:1/0"  # nobody listens there
+    redis_url: str = "redis://127.0.0.1:1/0"  # nothing listens there
 
 
 def toy_settings(**changes: Any) -> ToySettings:
@@ -19,7 +19,7 @@ def toy_settings(**changes: Any) -> ToySettings:
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 5) -> bool:
-    """Whether it becomes true within the time."""
+    """Tell whether it becomes true within the time."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
