@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import ColumnElement, and_, func, or_, select, true, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-PENDING, RUNNING, DONE, DEAD = "pending", "running", "done", "dead"
+PENDING = "pending"
+RUNNING = "running"
+DONE = "done"
+DEAD = "dead"
 
 
 class QueuedJobMixin:

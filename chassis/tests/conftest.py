@@ -12,7 +12,8 @@ from tools.localdev.test_servers import TemporaryServers
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """Restore pytest's root logger, which create_app replaces."""
-    handlers, level = logging.root.handlers[:], logging.root.level
+    handlers = logging.root.handlers[:]
+    level = logging.root.level
     yield
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)

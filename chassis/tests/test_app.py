@@ -93,7 +93,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., str]]:
 
 
 def test_several_processes_serve_when_web_concurrency_says_so(serve: Callable[..., str]) -> None:
-    url, seen = serve(WEB_CONCURRENCY="2"), set()
+    url = serve(WEB_CONCURRENCY="2")
+    seen = set()
 
     def two_are_seen() -> bool:
         with suppress(httpx.TransportError):

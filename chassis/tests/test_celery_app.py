@@ -38,7 +38,8 @@ def worker(
     """Run a worker of the toy service; calling the result gives its log."""
     url = servers.redis.get_url(DATABASE)
     folder = tmp_path_factory.mktemp("worker")
-    log, heartbeat = folder / "log", folder / "heartbeat"
+    log = folder / "log"
+    heartbeat = folder / "heartbeat"
     command = ["-m", "celery", "-A", "chassis.tests.toy_tasks", "worker", "--pool", "threads"]
     command += ["--concurrency", "2", "--without-mingle", "--without-gossip"]
     variables = {"TOY_BROKER_URL": url, "PYTHONPATH": str(ROOT), "HEARTBEAT_FILE": str(heartbeat)}
@@ -111,7 +112,8 @@ def test_a_task_that_fails_is_logged_with_its_trace(worker: Worker, tmp_path: Pa
 def test_an_emptied_redis_loses_only_its_messages(
     worker: Worker, tmp_path: Path, servers: TemporaryServers
 ) -> None:
-    before, after = tmp_path / "before", tmp_path / "after"
+    before = tmp_path / "before"
+    after = tmp_path / "after"
     for number in range(4):
         toy_tasks.note.delay(str(number), str(before), seconds=1)
     time.sleep(0.5)  # two are running, two are reserved
@@ -144,7 +146,8 @@ def unread() -> Iterator[int]:
 
 
 def publish_fails_within(url: str, seconds: float) -> None:
-    app, started = create_celery(toy_settings(), url), monotonic()
+    app = create_celery(toy_settings(), url)
+    started = monotonic()
 
     with pytest.raises(kombu.exceptions.OperationalError):
         app.send_task("any")

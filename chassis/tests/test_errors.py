@@ -99,7 +99,8 @@ def test_unavailable_says_when_to_retry(seconds: float, header: str) -> None:
 def test_an_unknown_path_and_a_wrong_method_are_problems() -> None:
     client = TestClient(raising(ServiceError("never")))
 
-    missing, wrong = client.get("/nowhere"), client.post("/fail/now")
+    missing = client.get("/nowhere")
+    wrong = client.post("/fail/now")
 
     assert (missing.status_code, missing.json()["code"]) == (404, "NotFound")
     assert (wrong.status_code, wrong.headers["Allow"]) == (405, "GET")

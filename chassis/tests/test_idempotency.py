@@ -87,7 +87,8 @@ async def test_a_key_with_another_body_or_path_is_422(toy: Toy, engine: sa.Engin
 
 async def test_each_caller_has_keys_of_their_own(toy: Toy, engine: sa.Engine) -> None:
     client, faults = toy
-    ada, bob = faults.identity.add_person(), faults.identity.add_person()
+    ada = faults.identity.add_person()
+    bob = faults.identity.add_person()
 
     hers = await post(client, "key-1", "Hers", ada)
     his = await post(client, "key-1", "His", bob)
@@ -251,7 +252,9 @@ async def test_an_ordinary_form_works_too(toy: Toy) -> None:
             "/forms", data={"title": title}, headers={"Idempotency-Key": "key-1"}
         )
 
-    first, again, other = await fill_in("A"), await fill_in("A"), await fill_in("B")
+    first = await fill_in("A")
+    again = await fill_in("A")
+    other = await fill_in("B")
 
     assert first.status_code == 201
     assert again.headers["Idempotent-Replayed"] == "true"

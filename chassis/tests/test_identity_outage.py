@@ -34,7 +34,8 @@ async def test_a_silent_feed_makes_every_request_call_identity() -> None:
 
 async def test_a_short_outage_of_identity_goes_unnoticed_and_a_long_one_is_503() -> None:
     identity = Identity()
-    ada, bob = identity.add_person(), identity.add_person()
+    ada = identity.add_person()
+    bob = identity.add_person()
 
     async with running(identity, auth_max_staleness_seconds=0.5) as client:
         await me(client, ada)
@@ -122,10 +123,10 @@ async def test_an_unexpected_response_does_not_stop_the_polls_of_the_feed(feed: 
 async def test_an_expired_token_is_not_served_from_the_cache() -> None:
     identity = Identity()
     ada = identity.add_person()
-    soon = datetime.now(UTC) + timedelta(seconds=0.5)
-    identity.answers[ada.token]["expires_at"] = soon.isoformat()
 
     async with running(identity) as client:
+        soon = datetime.now(UTC) + timedelta(seconds=0.5)
+        identity.answers[ada.token]["expires_at"] = soon.isoformat()
         assert [await me(client, ada) for _ in range(3)] == [200] * 3
         assert identity.validations == 1
         await asyncio.sleep(0.6)

@@ -107,7 +107,8 @@ def test_a_walk_through_the_pages_sees_each_row_once_and_in_order(
 ) -> None:
     write(sessions, range(24))
 
-    seen, cursor = [], ""
+    seen = []
+    cursor = ""
     while cursor is not None:
         page = client.get(f"/notes/{order}", params={"limit": limit, "cursor": cursor}).json()
         seen += [item["id"] for item in page["items"]]
@@ -122,7 +123,8 @@ def test_a_walk_may_begin_with_the_oldest(
 ) -> None:
     write(sessions, range(10))
 
-    seen, cursor = [], ""
+    seen = []
+    cursor = ""
     while cursor is not None:
         page = client.get("/oldest/time", params={"limit": 3, "cursor": cursor}).json()
         seen += [item["id"] for item in page["items"]]
@@ -138,7 +140,9 @@ def test_rows_that_appear_during_the_walk_do_not_disturb_it(
     write(sessions, range(12))
     before = ordered(sessions, order)
 
-    seen, cursor, written = [], "", 12
+    seen = []
+    cursor = ""
+    written = 12
     while cursor is not None:
         page = client.get(f"/notes/{order}", params={"limit": 5, "cursor": cursor}).json()
         seen += [item["id"] for item in page["items"]]
@@ -236,7 +240,8 @@ async def test_it_works_in_an_async_session_too(
     write(sessions, range(7))
 
     async with async_session(database_url) as session:
-        seen, cursor = [], None
+        seen = []
+        cursor = None
         for _ in range(4):
             page = await session.run_sync(
                 paginate, sa.select(Note), PageParameters(limit=2, cursor=cursor), *ORDERS[order]

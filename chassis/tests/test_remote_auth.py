@@ -22,7 +22,8 @@ async def test_identity_validates_a_token_once_and_the_user_is_cached() -> None:
 
 async def test_requests_that_bring_a_new_token_together_share_one_validation() -> None:
     identity = Identity(slow=0.1)
-    ada, bob = identity.add_person(), identity.add_person()
+    ada = identity.add_person()
+    bob = identity.add_person()
 
     async with running(identity) as client:
         statuses = await asyncio.gather(*(me(client, who) for who in [ada, bob] * 20))
@@ -91,7 +92,8 @@ async def test_the_cache_of_users_has_a_limited_size() -> None:
 
 async def test_a_revoked_token_is_rejected_at_once() -> None:
     identity = Identity()
-    ada, bob = identity.add_person(), identity.add_person()
+    ada = identity.add_person()
+    bob = identity.add_person()
 
     async with running(identity) as client:
         assert [await me(client, ada), await me(client, bob)] == [200, 200]
@@ -125,7 +127,8 @@ async def test_a_change_of_one_session_keeps_the_other_sessions_of_the_user() ->
 
 async def test_a_token_of_an_ended_session_is_rejected_even_without_identity() -> None:
     identity = Identity()
-    ada, bob = identity.add_person(), identity.add_person()
+    ada = identity.add_person()
+    bob = identity.add_person()
 
     async with running(identity) as client:
         assert [await me(client, ada), await me(client, bob)] == [200, 200]

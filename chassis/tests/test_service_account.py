@@ -66,7 +66,8 @@ async def test_service_tokens_are_cached_per_user_until_they_are_forgotten() -> 
     ada = identity.add_person("documents:read")
 
     async with account_at(identity) as account:
-        own, hers = await account.get_token(), await account.get_token(ada.user_id)
+        own = await account.get_token()
+        hers = await account.get_token(ada.user_id)
         assert [await account.get_token(), await account.get_token(ada.user_id)] == [own, hers]
         account.forget_token(ada.user_id)
         again = await account.get_token(ada.user_id)

@@ -140,7 +140,8 @@ def test_idempotent_calls_are_retried(method: str, hiccup: Answer) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_other_calls_are_retried_only_with_a_key(method: str) -> None:
-    without, with_key = Neighbour(httpx.Response(503), WELL), Neighbour(httpx.Response(503), WELL)
+    without = Neighbour(httpx.Response(503), WELL)
+    with_key = Neighbour(httpx.Response(503), WELL)
 
     error = failure(without.client(), method, "/", {})
     request(with_key.client(), method, "/", {}, KEY)
@@ -169,7 +170,8 @@ def test_three_attempts_are_enough() -> None:
 
 def test_a_busy_neighbour_gets_the_time_it_requests() -> None:
     busy = httpx.Response(429, headers={"Retry-After": "1"}, json={"detail": "Slowly"})
-    neighbour, started = Neighbour(busy, WELL), monotonic()
+    neighbour = Neighbour(busy, WELL)
+    started = monotonic()
 
     assert request(neighbour.client(), "GET", "/") == {"well": True}
     assert 1 <= monotonic() - started < 2

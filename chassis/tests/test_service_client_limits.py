@@ -30,7 +30,8 @@ def test_the_neighbour_learns_how_long_we_wait() -> None:
 
 @pytest.mark.parametrize("answer", [after(5), httpx.ReadError("reset"), httpx.Response(503)])
 def test_a_call_ends_with_its_deadline_and_its_own_error(answer: Answer) -> None:
-    neighbour, started = Neighbour(answer), monotonic()
+    neighbour = Neighbour(answer)
+    started = monotonic()
 
     error = failure(neighbour.client(), "GET", "/", timeout=0.2)
 
@@ -71,7 +72,8 @@ def test_a_response_that_arrives_byte_by_byte_ends_with_the_deadline() -> None:
 
 
 def test_the_callers_deadline_is_passed_on() -> None:
-    neighbour, app = Neighbour(after(5)), create_app(toy_settings())
+    neighbour = Neighbour(after(5))
+    app = create_app(toy_settings())
     client = neighbour.client()
 
     @app.get("/")

@@ -28,7 +28,8 @@ from .toy import toy_settings
 
 
 def test_call_works_from_a_def_endpoint_with_its_trace_and_deadline() -> None:
-    neighbour, app = Neighbour(), create_app(toy_settings())
+    neighbour = Neighbour()
+    app = create_app(toy_settings())
     client = neighbour.client()
     app.state.transport = FakeIdentity()
 
@@ -95,9 +96,10 @@ def test_a_closed_port_is_503_soon() -> None:
 
 def test_a_port_that_never_answers_is_503_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url, started = f"http://127.0.0.1:{silent.getsockname()[1]}", monotonic()
+        client = ServiceClient(f"http://127.0.0.1:{silent.getsockname()[1]}", "toy-service")
+        started = monotonic()
 
-        error = failure(ServiceClient(url, "toy-service"), "POST", "/", timeout=0.3)
+        error = failure(client, "POST", "/", timeout=0.3)
 
     assert error.status_code == 503
     assert monotonic() - started < 0.6

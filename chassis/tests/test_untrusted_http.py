@@ -105,7 +105,8 @@ def post(outbound: UntrustedHttpClient, url: str, content: bytes = b"{}") -> Unt
 def test_an_address_that_is_not_public_is_refused_when_checked_and_when_called(
     host: str, outbound: Make
 ) -> None:
-    guarded, url = outbound(), f"http://{host}:9/hook"
+    guarded = outbound()
+    url = f"http://{host}:9/hook"
 
     with pytest.raises(ForbiddenTarget, match="not public"):
         anyio.run(guarded.check_url, url)
