@@ -16,7 +16,7 @@ PROSE = (
     " Closing the mill race saves the town the yearly repair of the sluice."
     " Some residents like the sound of the water."
     " The sluice of the mill race was repaired four times in ten years."
-    " The council is asked to close the mill race and to keep the wheel as a monument."
+    " The council plans to close the mill race and to keep the wheel as a monument."
     " A footpath could follow the dry bed of the race."
 )
 

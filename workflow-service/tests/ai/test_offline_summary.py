@@ -23,7 +23,7 @@ def test_it_picks_the_sentences_with_frequent_words_in_their_order() -> None:
 
     assert "The sluice of the mill race was repaired" in summary
     assert "Umbrellas" not in summary
-    assert summary.index("Closing the mill race saves") < summary.index("The council is asked")
+    assert summary.index("Closing the mill race saves") < summary.index("The council plans")
 
 
 def test_another_text_has_another_summary_and_the_same_one_the_same() -> None:
