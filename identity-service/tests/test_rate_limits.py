@@ -19,12 +19,9 @@ from identity_service.rate_limits import RateLimiter, get_network
 from identity_service.settings import settings
 
 from .conftest import PASSWORD, Person, bearer, run_service
+from .test_login import log_in_with
 
 WRONG = "not the password"
-
-
-def log_in_with(client: TestClient, email: str, password: str) -> Any:
-    return client.post("/auth/login", json={"email": email, "password": password})
 
 
 def guess(client: TestClient, email: str, times: int = 5) -> list[int]:
