@@ -21,7 +21,7 @@ Check = Callable[[FastAPI], Awaitable[None] | None]
 """Checks one dependency: passes by returning, fails by raising. A `def` runs in a thread."""
 
 ReadRevisions = Callable[[], tuple[str | None, str | None]]
-"""Returns the revision of the database's schema and the one that this code needs."""
+"""Returns the current revision of the database and the revision that this code needs."""
 
 CHECK_TIMEOUT_SECONDS = 3.0
 REPORT_CACHE_SECONDS = 1.0  # many probes at once cost one round of checks

@@ -131,11 +131,11 @@ def test_there_are_as_many_threads_as_connections() -> None:
 
 def test_a_service_may_authenticate_in_its_own_way() -> None:
     @asynccontextmanager
-    async def by_itself(app: FastAPI) -> AsyncIterator[None]:
+    async def local_authentication_stub(app: FastAPI) -> AsyncIterator[None]:
         app.state.authenticate = None
         yield
 
-    with TestClient(create_app(toy_settings(), authentication=by_itself)) as client:
+    with TestClient(create_app(toy_settings(), authentication=local_authentication_stub)) as client:
         assert not hasattr(client.app.state, "identity")  # type: ignore[attr-defined]
 
 

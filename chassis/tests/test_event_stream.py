@@ -94,7 +94,7 @@ async def test_what_is_added_reaches_every_stream_with_one_query_for_all() -> No
     assert table.polls == 1
 
 
-async def test_nothing_is_asked_while_there_is_no_stream() -> None:
+async def test_nothing_is_polled_while_there_is_no_stream() -> None:
     table = Table()
 
     async with open_streams(table).run():

@@ -41,14 +41,14 @@ async def test_a_person_is_as_the_test_defines_them(
     assert (user.user_id, user.email, user.roles) == (ada.user_id, ada.email, ("editor",))
     assert user.permissions == {"documents:read"}
     assert contact == {"user_id": ada.user_id, "email": ada.email, "name": "Ada"}
-    both = {"user_ids": ["nobody", ada.user_id]}
+    both = {"user_ids": ["unknown", ada.user_id]}
     assert await client.make_request("POST", "/users/contacts", both) == {"items": [contact]}
 
 
 async def test_an_unknown_token_user_or_role_is_refused(client: ServiceClient) -> None:
     with pytest.raises(Unauthenticated):
         await validate_token(client, "garbage")
-    for path in ("/users/nobody/contact", "/users/nobody/permissions", "/roles/editor"):
+    for path in ("/users/unknown/contact", "/users/unknown/permissions", "/roles/editor"):
         with pytest.raises(NotFound):
             await client.make_request("GET", path)
 

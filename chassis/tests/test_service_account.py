@@ -91,7 +91,7 @@ async def test_a_service_token_is_replaced_before_it_expires() -> None:
 async def test_a_token_for_an_inactive_user_is_forbidden() -> None:
     async with account_at(Identity()) as account:
         with pytest.raises(Forbidden, match="not active"):
-            await account.get_token("nobody")
+            await account.get_token("unknown")
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_attempts_of_a_delivery_are_its_senders_and_of_a_dead_one_an_operators(
     assert statuses(alive) == [200, 404, 404]
 
 
-def test_replayed_once_however_often_it_is_asked_for(
+def test_replayed_once_however_often_it_is_requested(
     operator: Caller,
     sender: Caller,
     recipient: Caller,

@@ -72,7 +72,7 @@ def test_the_inbox_comes_in_pages(sender: Caller, recipient: Caller, deliver: De
     assert len(seen) == len(set(seen)) == 5
 
 
-def test_reading_all_touches_nobody_elses(
+def test_reading_all_changes_no_other_inbox(
     sender: Caller, recipient: Caller, login: Callable[..., Caller], deliver: Deliver
 ) -> None:
     other = login()

@@ -73,7 +73,7 @@ def test_everything_carries_the_trace_id_of_the_request(
     assert mail_server.mails_to(recipient)[0]["X-Trace-ID"] == trace_id
 
 
-def test_a_sender_sees_what_they_sent_and_nobody_elses(
+def test_a_sender_sees_only_their_own_notifications(
     sender: Caller, recipient: Caller, login: Login
 ) -> None:
     first, second = sender.notify(recipient), sender.notify(recipient)

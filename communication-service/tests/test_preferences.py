@@ -111,7 +111,7 @@ def test_security_passes_everything_that_was_said(
     assert all(mail["List-Unsubscribe"] is None for mail in mails)
 
 
-def test_not_everybody_may_send_what_nobody_can_turn_off(
+def test_not_everyone_may_send_what_no_one_can_turn_off(
     login: Callable[..., Caller], recipient: Caller
 ) -> None:
     forced = {"recipient_id": recipient.user_id, "subject": "Hi", "body": "Hi"}

@@ -177,7 +177,7 @@ def test_without_redis_notifications_are_accepted_and_with_it_they_are_delivered
     wait_for(lambda: {people.status(each) for each in accepted} == {"delivered"})
 
 
-def test_a_redis_that_hangs_holds_up_nobody(processes: Processes, people: People) -> None:
+def test_a_redis_that_hangs_delays_no_one(processes: Processes, people: People) -> None:
     redis = psutil.Process(processes.running["redis"].pid).children()[0]
     redis.suspend()
     try:

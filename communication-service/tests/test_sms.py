@@ -70,7 +70,7 @@ def test_an_sms_goes_to_the_number_that_identity_has(
     assert sender.attempts(accepted)[0]["response"] == "201 Hello"
 
 
-def test_a_provider_that_is_busy_is_asked_again_when_it_says(
+def test_a_provider_that_is_busy_is_called_again_when_it_says(
     sender: Caller, with_phone: Caller, provider: Sink, deliver_sms: Callable[..., None]
 ) -> None:
     provider.answers = [(429, {"Retry-After": "600"})]
@@ -82,7 +82,7 @@ def test_a_provider_that_is_busy_is_asked_again_when_it_says(
     assert get_retry_delay(accepted["id"]) > 590
 
 
-def test_a_provider_that_does_not_answer_is_asked_again_and_may_have_sent_it(
+def test_a_provider_that_does_not_answer_is_called_again_and_may_have_sent_it(
     sender: Caller, with_phone: Caller, deliver_sms: Callable[..., None]
 ) -> None:
     accepted = send_sms(sender, with_phone)

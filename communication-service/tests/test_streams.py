@@ -91,7 +91,7 @@ def test_a_new_item_is_seen_within_a_second_on_every_replica(
         assert stranger.subjects == []
 
 
-def test_whoever_comes_back_to_another_replica_has_missed_nothing(
+def test_a_client_that_reconnects_to_another_replica_has_missed_nothing(
     replicas: list[str], sender: Caller, recipient: Caller, deliver: Deliver
 ) -> None:
     with listening(replicas[0], recipient) as listener:

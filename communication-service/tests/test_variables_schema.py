@@ -129,7 +129,7 @@ def test_the_largest_of_schemas_and_of_variables_take_little_time(editor: Caller
     assert monotonic() - began < 5
 
 
-def test_in_bulk_who_has_wrong_variables_holds_up_nobody(
+def test_in_bulk_wrong_variables_of_one_delay_no_one(
     editor: Caller, login: Callable[..., Caller]
 ) -> None:
     template = editor.template(body=BODY, variables_schema=SCHEMA)

@@ -46,7 +46,7 @@ def test_the_mails_of_a_batch_go_by_one_connection(
     assert len(mail_server.connections) == 1
 
 
-def test_a_mail_server_that_hangs_is_asked_once_for_a_batch_and_nothing_is_lost(
+def test_a_mail_server_that_hangs_is_tried_once_for_a_batch_and_nothing_is_lost(
     sender: Caller, recipient: Caller, deliver: Deliver
 ) -> None:
     deliver()  # what earlier tests left behind
@@ -83,7 +83,7 @@ def test_the_address_is_the_one_at_the_moment_of_sending(
     ]
 
 
-def test_one_bad_recipient_of_many_holds_up_nobody(
+def test_one_bad_recipient_of_many_delays_no_one(
     sender: Caller, login: Callable[..., Caller], deliver: Deliver, mail_server: MailServer
 ) -> None:
     people = [login() for _ in range(100)]

@@ -48,7 +48,7 @@ def test_waiting_logins_hold_no_connection(client: TestClient) -> None:
     """More logins at once than there are connections, and all of them get a response."""
     with ThreadPoolExecutor(40) as threads:
         answers = threads.map(
-            lambda n: log_in_with(client, f"nobody-{n}@example.com", PASSWORD).status_code,
+            lambda n: log_in_with(client, f"unknown-{n}@example.com", PASSWORD).status_code,
             range(40),
         )
 
@@ -58,7 +58,7 @@ def test_waiting_logins_hold_no_connection(client: TestClient) -> None:
 def test_waiting_logins_do_not_delay_other_requests(client: TestClient, person: Person) -> None:
     with ThreadPoolExecutor(60) as threads:
         logins = [
-            threads.submit(log_in_with, client, f"nobody-{n}@example.com", PASSWORD)
+            threads.submit(log_in_with, client, f"unknown-{n}@example.com", PASSWORD)
             for n in range(60)
         ]
         body = {"refresh_token": person.refresh_token}

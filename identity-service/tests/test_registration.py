@@ -112,7 +112,7 @@ def test_the_same_key_registers_once_and_answers_twice(client: TestClient) -> No
     "email",
     [
         "",
-        "nobody",
+        "unknown",
         "@example.com",
         "a@b",
         "a b@example.com",

@@ -46,7 +46,7 @@ def test_production_starts_with_secrets_of_its_own(monkeypatch: pytest.MonkeyPat
         ("ARGON2_TIME_COST", "1"),
         ("SERVICE_CLIENTS", "content-service=secret"),
         ("SERVICE_PERMISSIONS", "{"),
-        ("FIRST_ADMIN_EMAIL", "nobody"),
+        ("FIRST_ADMIN_EMAIL", "unknown"),
     ],
 )
 def test_the_service_does_not_start_with_a_weak_setting_and_names_it(
@@ -96,7 +96,7 @@ def test_the_first_administrator_needs_an_uncommon_password(
 
 
 def test_the_service_waits_for_the_database() -> None:
-    nowhere = "postgresql://nobody:nothing@127.0.0.1:1/nothing"
+    nowhere = "postgresql://unknown:nothing@127.0.0.1:1/nothing"
     environment = {**PRODUCTION, "PATH": os.environ["PATH"], "DATABASE_URL": nowhere}
     process = subprocess.Popen(
         [sys.executable, "main.py"],

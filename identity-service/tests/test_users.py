@@ -136,7 +136,7 @@ def test_users_are_listed_by_role(admin: Person, new_person: Callable[[], Person
     of_role = admin.request("GET", "/users?role=editor&limit=1").json()
 
     assert of_role["items"] == [editor]
-    assert admin.request("GET", "/users?role=nobody-has-it").json()["items"] == []
+    assert admin.request("GET", "/users?role=unknown-has-it").json()["items"] == []
     assert admin.request("GET", "/users?role=%00").status_code == 422
 
 

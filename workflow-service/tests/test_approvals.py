@@ -42,7 +42,7 @@ def three(login: Callable[..., Caller]) -> list[Caller]:
     return [login() for _ in range(3)]
 
 
-def test_who_is_asked_is_told_and_decides_with_a_comment(
+def test_an_assignee_is_notified_and_decides_with_a_comment(
     starter: Caller, reviewer: Caller, platform: Platform, work: Work
 ) -> None:
     run = started(starter, work, assignee_id=reviewer.user_id)
@@ -141,7 +141,7 @@ def test_a_deadline_that_passes_asks_somebody_else_and_tells_both(
     assert starter.run(run)["output"] == {"decision": "approve"}
 
 
-def test_who_is_asked_after_a_deadline_decides_alone_also_after_having_voted(
+def test_an_assignee_after_a_deadline_decides_alone_also_after_having_voted(
     starter: Caller, three: list[Caller], work: Work
 ) -> None:
     about = {"assignees": [p.user_id for p in three], "needed": 2, "deadline": 3600}
@@ -156,7 +156,7 @@ def test_who_is_asked_after_a_deadline_decides_alone_also_after_having_voted(
     assert starter.run(run)["output"] == {"decision": "reject"}
 
 
-def test_who_is_asked_after_a_deadline_has_time_although_the_document_is_looked_at(
+def test_an_assignee_after_a_deadline_has_time_although_the_document_is_looked_at(
     starter: Caller, reviewer: Caller, login: Callable[..., Caller], platform: Platform, work: Work
 ) -> None:
     boss = login()
@@ -286,7 +286,7 @@ def test_a_document_that_changed_before_it_was_shown_is_not_asked_about(
         ({"assignees": ["0" * 32], "needed": 2}, "2 approvals are needed, but only 1 asked"),
     ],
 )
-def test_an_approval_that_nobody_could_give_fails(
+def test_an_approval_that_no_one_could_give_fails(
     starter: Caller, work: Work, given: dict[str, Any], reason: str
 ) -> None:
     run = started(starter, work, **given)

@@ -31,7 +31,7 @@ def said(platform: Platform, person: Caller) -> list[str]:
 
 
 def refusing(platform: Platform, body: str, status: int = 400) -> None:
-    """Whoever says this is refused."""
+    """Refuses requests that contain this text."""
     marked = f'"{body}"'.encode()
     platform.before = lambda request: (
         problem(status, "No") if marked in request.content.replace(b'": "', b'":"') else None
@@ -232,7 +232,7 @@ def test_what_was_under_way_when_the_run_was_cancelled_is_undone_too(
         {"kind": "wait", "with": {"seconds": 9999}},
     ],
 )
-def test_a_run_that_winds_down_waits_for_nobody_and_for_no_time(
+def test_a_run_that_is_ending_waits_for_no_one_and_no_time(
     starter: Caller, platform: Platform, neighbours: Neighbours, work: Work, step: dict[str, Any]
 ) -> None:
     run = starter.start(starter.publish({"one": SAGA["one"], "two": step}))
@@ -272,7 +272,7 @@ def test_cancelling_a_run_cancels_the_runs_that_it_started(starter: Caller, work
     assert {item["status"] for item in listed} == {"cancelled"}
 
 
-# -- once more ----------------------------------------------------------------------------------
+# -- retries and reruns ------------------------------------------------------------------------
 
 
 def test_a_retry_goes_on_at_the_step_that_failed_with_its_key_and_repeats_nothing(
@@ -424,8 +424,8 @@ def test_a_retry_with_the_latest_version_works_out_the_input_anew(
     broken = {"one": {"kind": "set", "with": {"values": {"n": "input.missing"}}}}
     name = starter.publish(broken, output={"n": "steps.one.n"})
     run = starter.start(name)
-    mended = {"one": {"kind": "set", "with": {"values": {"n": "7"}}}}
-    new = {"title": "T", "start": "one", "steps": mended, "output": {"n": "steps.one.n"}}
+    corrected = {"one": {"kind": "set", "with": {"values": {"n": "7"}}}}
+    new = {"title": "T", "start": "one", "steps": corrected, "output": {"n": "steps.one.n"}}
     assert starter.put(f"/definitions/{name}", json=new).status_code == 200
 
     pinned = post(starter, run, "retry", version="pinned").json()

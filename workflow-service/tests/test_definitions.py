@@ -62,7 +62,7 @@ def test_every_version_is_kept_and_none_can_be_changed(starter: Caller) -> None:
     assert [item["version"] for item in starter.get(versions).json()["items"]] == [2, 1]
     assert starter.get(f"{versions}/1").json() == first
     assert (first["version"], first["title"]) == (1, "Test")
-    for path in (f"{versions}/3", "/definitions/nobody/versions"):
+    for path in (f"{versions}/3", "/definitions/unknown/versions"):
         assert starter.get(path).status_code == 404
 
 

@@ -1,4 +1,4 @@
-"""The main job: a document is read, summarised and reviewed, and who asked for it is told."""
+"""The main job: a document is read, summarised and reviewed, and its author is notified."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def test_the_run_waits_for_the_reviewer_who_sees_title_and_summary(
     assert "mill race" in task["subject"]["summary"]
 
 
-def test_the_reviewer_can_read_the_document_and_is_told_once(
+def test_the_reviewer_can_read_the_document_and_is_notified_once(
     starter: Caller, reviewer: Caller, platform: Platform, work: Work
 ) -> None:
     run = started(starter, reviewer, platform)
@@ -48,7 +48,7 @@ def test_the_reviewer_can_read_the_document_and_is_told_once(
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
-def test_the_decision_ends_the_run_and_who_asked_is_told(
+def test_the_decision_ends_the_run_and_its_starter_is_notified(
     starter: Caller, reviewer: Caller, platform: Platform, work: Work, decision: str
 ) -> None:
     run = started(starter, reviewer, platform)
@@ -94,7 +94,7 @@ def test_every_call_carries_the_starters_rights_the_runs_trace_and_a_key(
     assert keys == {"extract", "share", "review"}
 
 
-def test_processing_is_asked_for_once_and_then_waited_for(
+def test_processing_is_requested_once_and_then_waited_for(
     starter: Caller, reviewer: Caller, platform: Platform, work: Work
 ) -> None:
     run = started(starter, reviewer, platform)

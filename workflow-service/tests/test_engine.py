@@ -29,7 +29,7 @@ TELL: dict[str, Any] = {
     "kind": "communication.notify",
     "with": {"recipient_id": "run.started_by", "subject": "'Hello'", "body": "'You'"},
 }
-MOST_ATTEMPTS = Retry().attempts
+MAX_ATTEMPTS = Retry().attempts
 AT_ONCE = timedelta(0)  # a lease that has run out when it is given
 
 
@@ -43,7 +43,7 @@ def answers(*given: int) -> Callable[[httpx.Request], httpx.Response | None]:
     return lambda _: problem(left.pop(0), "Not now") if left else None
 
 
-def test_a_failing_neighbour_is_asked_again_later_and_the_effect_happens_once(
+def test_a_failing_neighbour_is_called_again_later_and_the_effect_happens_once(
     starter: Caller, platform: Platform, work: Work
 ) -> None:
     platform.before = answers(500, 500)
@@ -171,7 +171,7 @@ def test_a_step_that_kills_every_worker_is_given_up(
     starter: Caller, neighbours: Neighbours, work: Work
 ) -> None:
     run = starter.start(starter.publish({"tell": TELL}))
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         claimed(neighbours, AT_ONCE)
 
     work()
@@ -281,7 +281,7 @@ def test_an_input_that_cannot_be_worked_out_fails_the_run_with_the_place(
 def test_an_input_of_the_wrong_type_fails_the_step_with_the_field(
     starter: Caller, work: Work
 ) -> None:
-    steps = {"tell": TELL | {"with": TELL["with"] | {"recipient_id": "'nobody'"}}}
+    steps = {"tell": TELL | {"with": TELL["with"] | {"recipient_id": "'unknown'"}}}
     run = starter.start(starter.publish(steps))
 
     work()
@@ -353,7 +353,7 @@ def test_a_condition_that_is_no_condition_fails_the_branch(starter: Caller, work
     assert starter.run(run)["error"] == "fork: 'yes' is neither true nor false"
 
 
-def test_a_reason_that_cannot_be_stored_is_told_as_far_as_it_can(
+def test_a_reason_that_cannot_be_stored_is_stored_in_part(
     starter: Caller, platform: Platform, work: Work
 ) -> None:
     odd = b'{"detail": "odd \\u0000 \\ud800 ' + b"long " * 1000 + b'"}'
@@ -367,7 +367,7 @@ def test_a_reason_that_cannot_be_stored_is_told_as_far_as_it_can(
     assert len(error) < 2100
 
 
-def test_a_model_that_refuses_fails_the_run_and_one_that_is_busy_is_asked_again(
+def test_a_model_that_refuses_fails_the_run_and_a_busy_one_is_called_again(
     starter: Caller, neighbours: Neighbours
 ) -> None:
     class Failing(ModelClient):

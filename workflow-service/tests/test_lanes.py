@@ -84,7 +84,7 @@ def test_the_first_branch_is_enough_for_any_and_the_others_are_cancelled(
 def test_any_fails_only_when_all_have_failed(
     starter: Caller, platform: Platform, work: Work
 ) -> None:
-    bad = TELL | {"with": TELL["with"] | {"recipient_id": "'nobody'"}}
+    bad = TELL | {"with": TELL["with"] | {"recipient_id": "'unknown'"}}
     race = {"kind": "parallel", "branches": {"a": "bad", "b": "good"}, "join": "any"}
     one = starter.start(starter.publish({"race": race, "bad": bad, "good": TELL}))
     none = starter.start(starter.publish({"race": race, "bad": bad, "good": bad}))
@@ -168,7 +168,7 @@ def test_a_lane_that_fails_fails_the_step_around_it_and_ends_the_other_lanes(
 
 
 def test_a_step_may_fail_and_the_run_go_on(starter: Caller, platform: Platform, work: Work) -> None:
-    platform.before = lambda _: problem(404, "Nobody is here")
+    platform.before = lambda _: problem(404, "This user is unknown")
     steps = {
         "tell": TELL | {"on_failure": "continue", "next": "after"},
         "after": given(error="steps.tell.error"),
@@ -177,7 +177,7 @@ def test_a_step_may_fail_and_the_run_go_on(starter: Caller, platform: Platform, 
 
     work()
 
-    assert starter.run(run)["output"] == {"error": "communication-service: Nobody is here"}
+    assert starter.run(run)["output"] == {"error": "communication-service: This user is unknown"}
 
 
 def test_a_run_starts_another_and_waits_for_its_output(starter: Caller, work: Work) -> None:

@@ -226,7 +226,7 @@ def test_a_step_that_takes_longer_than_a_lease_keeps_it_by_its_heartbeat(
     assert [e["type"] for e in starter.history(run)].count("step.started") == 1
 
 
-def test_a_worker_that_is_asked_to_stop_ends_what_it_has_begun(
+def test_a_worker_that_has_to_stop_ends_what_it_has_begun(
     starter: Caller, platform: Platform, start: Start
 ) -> None:
     asked, released = threading.Event(), threading.Event()

@@ -38,7 +38,7 @@ class Outdated(Conflict):
 
 
 class NotAssigned(Forbidden):
-    """Raised when someone else is asked, or the user started the run."""
+    """Raised when the task has another assignee, or the user started the run."""
 
 
 def is_assigned_to(user: User) -> ColumnElement[bool]:
@@ -94,7 +94,7 @@ def select_round(task: Task) -> Select[Task]:
 
 def check_assignee(user: User, task: Task) -> None:
     if task.assignee_id != user.user_id and task.role not in user.roles:
-        raise NotAssigned("Someone else is asked to decide this")
+        raise NotAssigned("Someone else has to decide this")
     if task.not_by == user.user_id:
         raise NotAssigned("You started this run, so someone else has to decide")
 

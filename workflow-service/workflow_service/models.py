@@ -158,7 +158,7 @@ class Step(QueuedJobMixin, Base):
 
 
 class Task(Base):
-    """Stores what one assignee is asked to decide; a step has one for each assignee."""
+    """Stores what one assignee has to decide; a step has one for each assignee."""
 
     __tablename__ = "workflow_tasks"
     __table_args__ = (

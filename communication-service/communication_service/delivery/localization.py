@@ -9,7 +9,7 @@ from .contacts import Contacts, UnknownRecipient
 def get_localized_text(notification: Notification, contacts: Contacts) -> Content | RenderedText:
     """Returns the text in the recipient's current language.
 
-    Identity is asked only when there are translations. While identity is unreachable this raises
+    Identity is called only when there are translations. While identity is unreachable this raises
     its ServiceError, so that the delivery is retried instead of sent in the wrong language.
     """
     if not notification.translations:

@@ -42,7 +42,7 @@ def get_assignee(tx: RunTransaction) -> Assignee:
         try:
             return Assignee(str(evaluate(budget.assignee_id, tx.context.build_scope("", None))))
         except ExpressionError:
-            pass  # the starter, who can have the definition corrected, is asked instead
+            pass  # the starter, who can have the definition corrected, gets the task instead
     return Assignee(tx.run.started_by)
 
 

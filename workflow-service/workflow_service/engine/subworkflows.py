@@ -24,7 +24,7 @@ class SubworkflowMemory(StepMemory):
 
 
 class Lineage(NamedTuple):
-    """Says where a run stands below the one that a user started."""
+    """Tells how deep a run is below the run that a user started."""
 
     parent_id: UUID
     root_id: UUID
@@ -32,7 +32,7 @@ class Lineage(NamedTuple):
 
 
 def follow_subworkflow(tx: RunTransaction, step: Step, wanted: StartSubworkflow) -> None:
-    """Start the run, or take over the result of the one that was started."""
+    """Start the child run, or take over its result."""
     child = find_child(tx, step)
     if child is None:
         child = start_child(tx, step, wanted)

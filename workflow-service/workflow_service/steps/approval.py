@@ -50,7 +50,7 @@ class Approval(StepType):
 
     With `document_id`, the decision is bound to the document as it is now: when it changes, the
     approval is void and the step fails. With `version`, the document must not have changed since
-    that version. After `deadline` seconds the escalation is asked, without a further deadline; when
+    that version. After `deadline` seconds the escalation gets tasks, without a further deadline; when
     no escalation is given, the decision is `expired`.
     """
 
@@ -100,7 +100,7 @@ class Approval(StepType):
     def check_enough_voters(self, starter_id: str) -> None:
         """Raise NonRetryableError when the others could not reach the number needed.
 
-        A starter who is the only assignee is asked nevertheless, and told why it is not allowed.
+        A starter who is the only assignee gets the task nevertheless, with the reason why it is not allowed.
         """
         others = [each for each in self.get_first_assignees() if each.user_id != starter_id]
         is_next = str(self.escalate_to) == starter_id
