@@ -50,8 +50,8 @@ class Approval(StepType):
 
     With `document_id`, the decision is bound to the document as it is now: when it changes, the
     approval is void and the step fails. With `version`, the document must not have changed since
-    that version. After `deadline` seconds the escalation gets tasks, without a further deadline; when
-    no escalation is given, the decision is `expired`.
+    that version. After `deadline` seconds the escalation gets tasks without a deadline; when no
+    escalation is given, the decision is `expired`.
     """
 
     at_least_one_of: ClassVar[tuple[str, ...]] = ("assignee_id", "assignees", "role")
@@ -100,7 +100,7 @@ class Approval(StepType):
     def check_enough_voters(self, starter_id: str) -> None:
         """Raise NonRetryableError when the others could not reach the number needed.
 
-        A starter who is the only assignee gets the task nevertheless, with the reason why it is not allowed.
+        A starter who is the only assignee gets a task that says why they may not decide.
         """
         others = [each for each in self.get_first_assignees() if each.user_id != starter_id]
         is_next = str(self.escalate_to) == starter_id
