@@ -123,4 +123,4 @@ def ai_calls() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("lanes and votes have no place in the tables before")
+    raise NotImplementedError("branches and votes have no place in the tables before")

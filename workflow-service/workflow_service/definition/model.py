@@ -132,7 +132,7 @@ class StepDefinition(RequestModel):
 
     def get_branch_starts(self) -> dict[str, str]:
         """Return the first step of each branch that runs inside this one."""
-        ways = {f"branches.{lane}": first for lane, first in self.branches.items()}
+        ways = {f"branches.{name}": first for name, first in self.branches.items()}
         return ways | ({"do": self.do} if self.do else {})
 
 

@@ -15,14 +15,9 @@ from .protocol import Done, NonRetryableError, StepAttempt, StepType, register
 RETRYABLE_STATUSES = (408, 425, 429)
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")]
 HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{0,2000}$")]
-RESERVED_HEADERS = (
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "idempotency-key",
-    "upgrade",
-)
+RESERVED_HEADERS = {
+    "host", "content-length", "transfer-encoding", "connection", "idempotency-key", "upgrade",
+}  # fmt: skip
 
 
 @register("http")
