@@ -20,7 +20,7 @@ from .users import (
 
 CONCURRENT_REFRESHES = 20
 REFRESH_ROUNDS = 100
-MAIL_TEXT = "we ended the session it belongs to"
+MAIL_TEXT = "we ended the session that it belongs to"
 
 
 @pytest.fixture
