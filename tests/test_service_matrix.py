@@ -162,7 +162,10 @@ def test_who_uses_a_stolen_refresh_token_gives_themselves_away(stack: Stack) -> 
     body = {"refresh_token": stolen["refresh_token"]}
     assert send_request(stack, "POST", "identity", "/auth/refresh", json=body).status_code == 401
 
-    eventually(lambda: get_mails(stack, person.email, about="a login token of your account was used"), seconds=5)
+    eventually(
+        lambda: get_mails(stack, person.email, about="a login token of your account was used"),
+        seconds=5,
+    )
     inbox = person.get("communication", "/inbox")["items"]
     assert any("a login token of your account was used" in item["body"] for item in inbox)
 
