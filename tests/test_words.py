@@ -22,6 +22,7 @@ PHRASE = re.compile(
 )
 CONSTANT = re.compile(r"^\s*((?:MOST|LONGEST)_\w+)", re.M)
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".yml", ".yaml", ".mk", ".html", ".env", ".example", ".txt"}
+OTHER_NAMES = ("Makefile", "Dockerfile", "run")
 EXCLUDED = ("CHANGELOG.md", "tests/test_words.py", "tools/samples/", "constraints.txt")
 # The user that PostgreSQL runs as when root starts it.
 ALLOWED = {("tools/localdev/servers.py", "nobody")}
@@ -36,7 +37,7 @@ def list_files() -> list[Path]:
         ROOT / name
         for name in sorted(set(names))
         if name and not name.startswith(EXCLUDED) and (ROOT / name).is_file()
-        if Path(name).suffix in TEXT_SUFFIXES or Path(name).name in ("Makefile", "Dockerfile", "run")
+        if Path(name).suffix in TEXT_SUFFIXES or Path(name).name in OTHER_NAMES
     ]
 
 
