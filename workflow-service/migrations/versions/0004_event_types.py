@@ -1,4 +1,4 @@
-"""Events and steps say what happened in the usual words: a step has failed, fanned out, ..."""
+"""Renames event types and statuses: a step has failed, fanned out, started a child."""
 
 import sqlalchemy as sa
 from alembic import op

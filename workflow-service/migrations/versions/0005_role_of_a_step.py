@@ -1,4 +1,4 @@
-"""Whose step it is becomes a column, in place of a sign in its name."""
+"""Adds the role of a step, in place of a sign in its name."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,7 +25,6 @@ WHERE step LIKE '%~%'
 def upgrade() -> None:
     table = "workflow_steps"
     op.add_column(table, sa.Column("role", sa.Text, nullable=False, server_default="work"))
-
     op.drop_constraint(f"uq_{table}_place", table)
     op.execute(sa.text(RENAME_STEPS))
     op.create_unique_constraint(f"uq_{table}_place", table, ["run_id", "scope", "name", "role"])
@@ -35,4 +34,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("two steps of one place have no names that differ any more")
+    raise NotImplementedError("two steps of one place can have the same name now")
