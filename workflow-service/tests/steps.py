@@ -8,7 +8,7 @@ from workflow_service.engine.execution import claim_steps, finish_attempts, run_
 from workflow_service.neighbours import Neighbours
 from workflow_service.steps.protocol import StepAttempt
 
-from .conftest import LEASE, Caller
+from .conftest import LEASE, Caller, Work
 from .fakes import Platform, problem
 
 TELL: dict[str, Any] = {
@@ -84,3 +84,26 @@ def finish_step(attempt: StepAttempt) -> None:
     outcome = run_attempt(attempt)
     with session_maker.begin() as session, session.no_autoflush:
         finish_attempts(session, [(attempt, outcome)])
+
+
+def build_approval(**given: Any) -> dict[str, Any]:
+    """Return a step of a definition; the values are JSON, not expressions."""
+    quoted = {name: f"'{v}'" if isinstance(v, str) else v for name, v in given.items()}
+    if "assignees" in given:
+        quoted["assignees"] = [f"'{user_id}'" for user_id in given["assignees"]]
+    return {"kind": "approval", "with": {"title": "'Well?'", **quoted}}
+
+
+def start_approval(starter: Caller, work: Work, **given: Any) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {"document": {"type": "string"}}}
+    steps = {"ask": build_approval(**given)}
+    output = {"decision": "steps.ask.decision"}
+    run = starter.start(starter.publish(steps, input=schema, output=output))
+    work()
+    return run
+
+
+def decide(caller: Caller, decision: str = "approve", **more: Any) -> Any:
+    """Decide the newest task of the caller."""
+    task = caller.tasks()[0]
+    return caller.post(f"/tasks/{task['id']}/complete", json={"decision": decision, **more})
