@@ -29,7 +29,7 @@ PDF = Path(__file__).parent / "samples" / "closing-the-mill-race.pdf"
 PASSWORD = "the wheel turns on sundays"
 DEMO_PASSWORD = os.getenv("DEMO_PASSWORD", "demo-password-1")
 REVIEWER = "reviewer@example.com"
-STEP_TIMEOUT_SECONDS = 20
+STEP_TIMEOUT_SECONDS = 60
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -88,7 +88,7 @@ def tell_story() -> None:
         json={"decision": "approve", "comment": "Clear and fair. Let us vote on it."},
         says=lambda task: f"Task {task['id']} is {task['status']}",
     )
-    author.await_mail(email)
+    author.await_mail(email, about="approved")
     author.await_inbox_item()
     run = author.call(
         "The run is complete",

@@ -121,7 +121,7 @@ def test_built_in_templates_stay(editor: Caller) -> None:
         (
             "review-requested",
             {"document_title": "Mills", "summary": "Short.", "task_id": "7", "author_name": None},
-            'Somebody asks you to review "Mills"',
+            'Someone asks you to review "Mills"',
         ),
         (
             "review-requested",

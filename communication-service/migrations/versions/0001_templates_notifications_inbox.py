@@ -15,7 +15,7 @@ REVIEW_REQUESTED = {
     "name": "review-requested",
     "subject": "Please review: {{ document_title }}",
     "body": """\
-{{ author_name|default("Somebody", true) }} asks you to review "{{ document_title }}".
+{{ author_name|default("Someone", true) }} asks you to review "{{ document_title }}".
 
 In short:
 {{ summary }}
@@ -23,7 +23,7 @@ In short:
 Decide in your task list. The task is {{ task_id }}.
 """,
     "html": """\
-<p>{{ author_name|default("Somebody", true) }} asks you to review
+<p>{{ author_name|default("Someone", true) }} asks you to review
 <strong>{{ document_title }}</strong>.</p>
 <p>In short:</p>
 <blockquote>{{ summary }}</blockquote>
