@@ -39,12 +39,9 @@ def shorten_switch_interval(**_: Any) -> None:
 @cache
 def get_worker() -> DeliveryWorker:
     """Creates the clients on first use, once per process."""
-    identity = ServiceClient(
-        settings.identity_service_url,
-        settings.service_name,
-        target="identity-service",
-        account=ServiceAccount(settings),
-    )
+    account = ServiceAccount(settings)
+    url = settings.identity_service_url
+    identity = ServiceClient(url, settings.service_name, target="identity-service", account=account)
     timeout = settings.webhook_timeout_seconds
     http_client = UntrustedHttpClient(settings.webhook_allow_hosts, timeout=timeout)
     return DeliveryWorker(settings, identity, http_client)

@@ -25,7 +25,7 @@ def claim_on(channel: str, settings: Settings) -> list[Delivery]:
     """Does what a worker does before it sends."""
     with session_maker.begin() as session:
         claimed = claims.claim_deliveries(session, channel, PRIORITIES, settings)
-        return claims.start_deliveries(session, claimed, settings)
+        return claims.start_attempts(session, claimed, settings)
 
 
 def deliver_until_finished(sender: Caller, notification: dict[str, Any], deliver: Deliver) -> None:

@@ -77,7 +77,7 @@ def test_a_delivery_that_kills_its_worker_each_time_ends_dead(
         time.sleep(0.1)
         with session_maker.begin() as session:
             alone = claims.claim_abandoned(session, "email", settings)
-            assert len(claims.start_deliveries(session, alone, settings)) == 1
+            assert len(claims.start_attempts(session, alone, settings)) == 1
     time.sleep(0.1)
 
     deliver(delivery_max_attempts=3)

@@ -64,7 +64,7 @@ def test_quiet_hours_go_by_the_databases_clock_whatever_the_workers_says(
         (taken,) = [each for each in found if str(each.notification_id) == accepted["id"]]
         assert taken.lease_until
         taken.lease_until += half_a_day  # as if the database's clock were ahead of ours
-        assert claims.start_deliveries(session, [taken], settings) == []
+        assert claims.start_attempts(session, [taken], settings) == []
 
     assert get_deliveries(sender, accepted)["email"] == ("pending", "The recipient has quiet hours")
 

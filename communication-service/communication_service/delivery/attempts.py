@@ -1,7 +1,7 @@
 """Records each attempt to deliver: opened with the claim, closed with its result."""
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -88,25 +88,19 @@ def open_attempts(session: Session, deliveries: Sequence[Delivery]) -> None:
     """Saves an attempt with each claim; its number is the claim's fencing token."""
     if deliveries:
         rows = [
-            {
-                "delivery_id": delivery.id,
-                "number": delivery.fence,
-                "trace_id": delivery.notification.trace_id,
-            }
-            for delivery in deliveries
+            {"delivery_id": each.id, "number": each.fence, "trace_id": each.notification.trace_id}
+            for each in deliveries
         ]
         session.execute(insert(Attempt), rows)
 
 
-def close_attempts(
-    session: Session, results: Sequence[DeliveryResult], finished_ids: Collection[UUID]
-) -> None:
+def close_attempts(session: Session, results: list[DeliveryResult], finished: set[UUID]) -> None:
     """Saves the results; one that comes after its lease was lost is marked as superseded."""
     rows = [
         {
             "delivery_id": str(result.delivery.id),
             "number": result.delivery.fence,
-            "outcome": result.outcome if result.delivery.id in finished_ids else "superseded",
+            "outcome": result.outcome if result.delivery.id in finished else "superseded",
             "error": result.reason,
             "response": result.response,
             "started_at": result.started_at.isoformat(),

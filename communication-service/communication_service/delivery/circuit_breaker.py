@@ -7,7 +7,6 @@ arrives, the others follow. An endpoint that answers 410 is `disabled` until its
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -29,7 +28,7 @@ from .queue import JobResult, finish_jobs
 PAUSED_REASON = "The endpoint is paused because it keeps failing"
 
 
-def load_endpoints(session: Session, deliveries: Sequence[Delivery]) -> None:
+def load_endpoints(session: Session, deliveries: list[Delivery]) -> None:
     """Loads the endpoints of a batch; a deleted one becomes None."""
     ids = {delivery.endpoint_id for delivery in deliveries if delivery.endpoint_id}
     query = select(WebhookEndpoint).where(WebhookEndpoint.id.in_(ids))
@@ -39,24 +38,20 @@ def load_endpoints(session: Session, deliveries: Sequence[Delivery]) -> None:
         set_committed_value(delivery, "endpoint", endpoint)
 
 
-def postpone_paused(
-    session: Session, deliveries: Sequence[Delivery], settings: Settings
-) -> set[UUID]:
+def postpone_paused(session: Session, claimed: list[Delivery], settings: Settings) -> set[UUID]:
     """Finishes the claims on deliveries whose endpoint takes none now; returns their ids."""
-    probes = choose_probes(session, deliveries, settings)
-    others = [delivery for delivery in deliveries if delivery not in probes]
+    probes = choose_probes(session, claimed, settings)
+    others = [delivery for delivery in claimed if delivery not in probes]
     results = [result for each in others if (result := build_postponement(each, settings))]
     finish_jobs(session, results)
     return {result.row.id for result in results}
 
 
-def choose_probes(
-    session: Session, deliveries: Sequence[Delivery], settings: Settings
-) -> list[Delivery]:
+def choose_probes(session: Session, claimed: list[Delivery], settings: Settings) -> list[Delivery]:
     """Returns the first delivery to each paused endpoint whose next probe is due."""
     first = {
         delivery.endpoint.id: delivery
-        for delivery in reversed(deliveries)
+        for delivery in reversed(claimed)
         if delivery.endpoint and delivery.endpoint.status == PAUSED
     }
     # Sorted, because claim_probe locks rows: two workers in different orders could deadlock.
@@ -90,16 +85,12 @@ def claim_probe(session: Session, endpoint_id: UUID, settings: Settings) -> bool
     interval = timedelta(seconds=settings.webhook_probe_seconds)
     is_paused = (WebhookEndpoint.id == endpoint_id) & (WebhookEndpoint.status == PAUSED)
     is_due = WebhookEndpoint.probe_at <= func.now()
-    probing = (
-        update(WebhookEndpoint).where(is_paused, is_due).values(probe_at=func.now() + interval)
-    )
-    returning = probing.returning(WebhookEndpoint.id)
+    probe = update(WebhookEndpoint).where(is_paused, is_due).values(probe_at=func.now() + interval)
+    returning = probe.returning(WebhookEndpoint.id)
     return session.scalar(returning.execution_options(synchronize_session=False)) is not None
 
 
-def record_endpoint_health(
-    session: Session, results: Sequence[DeliveryResult], settings: Settings
-) -> None:
+def record_health(session: Session, results: list[DeliveryResult], settings: Settings) -> None:
     """Updates each endpoint of a batch; one success outweighs any number of failures."""
     errors_by_endpoint: defaultdict[UUID, list[Exception | None]] = defaultdict(list)
     for result in results:
@@ -115,7 +106,7 @@ def record_endpoint_health(
         elif any(isinstance(error, EndpointGone) for error in errors):
             disable_endpoint(session, endpoint)
         else:
-            record_failures(session, endpoint, len(errors), settings)
+            add_failures(session, endpoint, len(errors), settings)
 
 
 def resume_endpoint(session: Session, endpoint: WebhookEndpoint) -> None:
@@ -133,33 +124,21 @@ def disable_endpoint(session: Session, endpoint: WebhookEndpoint) -> None:
     if endpoint.status != DISABLED:
         endpoint.status = DISABLED
         endpoint.reason = "It answered 410 Gone"
-        notify_user(
-            session,
-            endpoint.owner_id,
-            "Your webhook endpoint is disabled",
-            f"{endpoint.url} answered 410 Gone. Nothing is sent there until you enable it again.",
-        )
+        text = f"{endpoint.url} answered 410 Gone. Nothing is sent there until you enable it again."
+        notify_user(session, endpoint.owner_id, "Your webhook endpoint is disabled", text)
 
 
-def record_failures(
-    session: Session, endpoint: WebhookEndpoint, count: int, settings: Settings
-) -> None:
+def add_failures(session: Session, endpoint: WebhookEndpoint, new: int, settings: Settings) -> None:
     """Counts failures and pauses the endpoint when they go on for long enough."""
-    endpoint.failures += count
+    endpoint.failures += new
     endpoint.failing_since = endpoint.failing_since or now()
     seconds = (now() - endpoint.failing_since).total_seconds()
-    is_sustained = (
-        endpoint.failures >= settings.webhook_pause_after_failures
-        and seconds >= settings.webhook_pause_after_seconds
-    )
-    if endpoint.status == ENABLED and is_sustained:
+    has_failed_often = endpoint.failures >= settings.webhook_pause_after_failures
+    has_failed_long = seconds >= settings.webhook_pause_after_seconds
+    if endpoint.status == ENABLED and has_failed_often and has_failed_long:
         endpoint.status = PAUSED
-        endpoint.reason = f"It has failed {endpoint.failures} times in a row"
+        failed = f"has failed {endpoint.failures} times in a row"
+        endpoint.reason = f"It {failed}"
         endpoint.probe_at = func.now() + timedelta(seconds=settings.webhook_probe_seconds)
-        notify_user(
-            session,
-            endpoint.owner_id,
-            "Your webhook endpoint keeps failing",
-            f"{endpoint.url} has failed {endpoint.failures} times in a row and is paused. Its"
-            " notifications wait, and are sent once it works again.",
-        )
+        text = f"{endpoint.url} {failed} and is paused. Its notifications wait until it works."
+        notify_user(session, endpoint.owner_id, "Your webhook endpoint keeps failing", text)

@@ -1,6 +1,6 @@
 """Claims due deliveries for a worker and starts an attempt for each delivery to send now."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session, lazyload
@@ -8,14 +8,13 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from chassis.job_queue import claim_jobs, is_waiting, lease_expired, mark_exhausted_dead
 
-from ..categories import SECURITY
 from ..models import Delivery, Notification
-from ..redaction import redact_finished
+from ..redaction import redact_secrets
 from ..settings import Settings
 from .attempts import mark_attempts_lost, open_attempts
 from .channels import PROVIDERS
 from .circuit_breaker import load_endpoints, postpone_paused
-from .eligibility import select_eligible
+from .eligibility import find_eligible
 
 CRASHED_REASON = "The worker crashed or froze at each attempt"
 
@@ -43,11 +42,8 @@ def find_due_channels(session: Session, priorities: Sequence[int]) -> dict[str, 
     return {channel: has_abandoned for channel, has_abandoned in rows}
 
 
-def claim_abandoned(session: Session, channel: str, settings: Settings) -> Sequence[Delivery]:
-    """Claims what crashed workers left behind.
-
-    A delivery that was abandoned before is claimed alone, because it may be what crashes workers.
-    """
+def claim_abandoned(session: Session, channel: str, settings: Settings) -> list[Delivery]:
+    """Claims what crashed workers left; what was abandoned twice alone, as it may crash them."""
     dead = mark_exhausted_dead(session, Delivery, settings.delivery_max_attempts, CRASHED_REASON)
     abandoned = lease_expired(Delivery) & (Delivery.channel == channel)
     once, size = abandoned & (Delivery.attempts == 1), settings.delivery_batch_size
@@ -55,7 +51,7 @@ def claim_abandoned(session: Session, channel: str, settings: Settings) -> Seque
     if not claimed:
         claimed = claim_jobs(session, Delivery, limit=1, lease=settings.lease, only=abandoned)
     mark_attempts_lost(session, [*dead, *(delivery.id for delivery in claimed)])
-    return claimed
+    return list(claimed)
 
 
 def claim_deliveries(
@@ -71,12 +67,10 @@ def claim_deliveries(
     return claimed
 
 
-def start_deliveries(
-    session: Session, claimed: Sequence[Delivery], settings: Settings
-) -> list[Delivery]:
+def start_attempts(session: Session, claimed: list[Delivery], settings: Settings) -> list[Delivery]:
     """Opens an attempt for each delivery to send now and returns these; finishes the others."""
     load_notifications(session, claimed)
-    eligible = select_eligible(session, claimed, settings)
+    eligible = find_eligible(session, claimed, settings)
     postponed = postpone_paused(session, eligible, settings)
     started = [delivery for delivery in eligible if delivery.id not in postponed]
     redact_secrets(session, set(claimed).difference(started))
@@ -84,7 +78,7 @@ def start_deliveries(
     return started
 
 
-def load_notifications(session: Session, deliveries: Sequence[Delivery]) -> None:
+def load_notifications(session: Session, deliveries: list[Delivery]) -> None:
     """Loads the notifications and endpoints of a batch with one query each."""
     ids = {delivery.notification_id for delivery in deliveries}
     query = select(Notification).where(Notification.id.in_(ids))
@@ -93,8 +87,3 @@ def load_notifications(session: Session, deliveries: Sequence[Delivery]) -> None
     for delivery in deliveries:
         set_committed_value(delivery, "notification", found[delivery.notification_id])
     load_endpoints(session, deliveries)
-
-
-def redact_secrets(session: Session, deliveries: Iterable[Delivery]) -> None:
-    notifications = [delivery.notification for delivery in deliveries]
-    redact_finished(session, {each.id for each in notifications if each.category == SECURITY})

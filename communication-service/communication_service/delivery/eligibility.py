@@ -1,7 +1,4 @@
-"""Decides at send time which deliveries go out: preferences, suppressions, rate limits.
-
-This file loads the facts from the database; the rules themselves are in rules.py.
-"""
+"""Decides at send time which deliveries go out: loads the facts and applies rules.py to them."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -36,37 +33,35 @@ class DeliveryKey(NamedTuple):
     channel: str
 
 
-def select_eligible(
-    session: Session, claimed: Sequence[Delivery], settings: Settings
-) -> list[Delivery]:
+def find_eligible(session: Session, claimed: list[Delivery], settings: Settings) -> list[Delivery]:
     """Returns the deliveries to send now; suppresses or postpones the others, with a reason."""
     if not claimed:
         return []
     facts = RecipientFacts(session, claimed, settings)
-    moment = claimed[0].get_claim_time(settings.lease)
+    now = claimed[0].get_claim_time(settings.lease)
     eligible: list[Delivery] = []
     others: list[JobResult] = []
     for delivery in claimed:
-        decision = facts.decide(delivery, moment)
+        decision = facts.decide(delivery, now)
         if decision == SEND:
             eligible.append(delivery)
         else:
-            others.append(build_job_result(delivery, decision, moment))
+            others.append(build_job_result(delivery, decision, now))
     finish_jobs(session, others)
     return eligible
 
 
-def build_job_result(delivery: Delivery, decision: Decision, moment: datetime) -> JobResult:
+def build_job_result(delivery: Delivery, decision: Decision, now: datetime) -> JobResult:
     if decision.until is None:
         return JobResult(delivery, SUPPRESSED, decision.reason, counts=False)
-    delay = (decision.until - moment).total_seconds()
+    delay = (decision.until - now).total_seconds()
     return JobResult(delivery, PENDING, decision.reason, delay=delay, counts=False)
 
 
 class RecipientFacts:
     """Holds what the rules need to know about the recipients of a batch."""
 
-    def __init__(self, session: Session, claimed: Sequence[Delivery], settings: Settings) -> None:
+    def __init__(self, session: Session, claimed: list[Delivery], settings: Settings) -> None:
         self._settings = settings
         user_ids = {delivery.notification.recipient_id for delivery in claimed}
         self._preferences, self._unreadable = load_preferences(session, user_ids)
@@ -75,16 +70,16 @@ class RecipientFacts:
         limited = [key for key in keys if self._find_limit(key)]
         self._throttles = lock_throttles(session, limited) if limited else {}
 
-    def decide(self, delivery: Delivery, moment: datetime) -> Decision:
+    def decide(self, delivery: Delivery, now: datetime) -> Decision:
         """Applies the rules, and counts the delivery against its limit when it is sent."""
         key = get_key(delivery)
         if key.user_id in self._unreadable and not self._is_mandatory(key.category):
             reason = "The recipient's preferences cannot be read"
-            return Decision(reason, moment + UNREADABLE_RETRY_DELAY)
-        recent = self._get_recent(delivery, key, moment)
-        decision = decide(self._build_facts(delivery, key, len(recent)), moment)
+            return Decision(reason, now + UNREADABLE_RETRY_DELAY)
+        recent = self._get_recent(delivery, key, now)
+        decision = decide(self._build_facts(delivery, key, len(recent)), now)
         if decision == SEND and key in self._throttles:
-            sent = {str(delivery.notification_id): moment.timestamp()}
+            sent = {str(delivery.notification_id): now.timestamp()}
             self._throttles[key].recent = {**recent, **sent}
         return decision
 
@@ -116,14 +111,12 @@ class RecipientFacts:
                     return limits[category]
         return None
 
-    def _get_recent(
-        self, delivery: Delivery, key: DeliveryKey, moment: datetime
-    ) -> dict[str, float]:
+    def _get_recent(self, delivery: Delivery, key: DeliveryKey, now: datetime) -> dict[str, float]:
         """Returns when others of this key were sent; a retry is not counted again."""
         limit = self._find_limit(key)
         if limit is None:
             return {}
-        begin = moment.timestamp() - limit.seconds
+        begin = now.timestamp() - limit.seconds
         own_id = str(delivery.notification_id)
         sent = self._throttles[key].recent.items()
         return {other: at for other, at in sent if at > begin and other != own_id}
@@ -137,10 +130,7 @@ def get_key(delivery: Delivery) -> DeliveryKey:
 def load_preferences(
     session: Session, user_ids: Collection[str]
 ) -> tuple[dict[str, NotificationPreferences], set[str]]:
-    """Returns the preferences by user, and the users whose preferences cannot be read.
-
-    Another release may have saved them, with channels that this one does not know.
-    """
+    """Returns the preferences by user, and the users whose preferences this release cannot read."""
     preferences: dict[str, NotificationPreferences] = {}
     unreadable: set[str] = set()
     for row in session.scalars(select(Preferences).where(Preferences.user_id.in_(user_ids))):
@@ -163,7 +153,6 @@ def lock_throttles(session: Session, keys: Sequence[DeliveryKey]) -> dict[Delive
     columns = (Throttle.user_id, Throttle.category, Throttle.channel)
     new = [key._asdict() for key in keys]
     session.execute(insert(Throttle).values(recent={}).on_conflict_do_nothing(), new)
-    rows = session.scalars(
-        select(Throttle).where(tuple_(*columns).in_(keys)).order_by(*columns).with_for_update()
-    )
+    query = select(Throttle).where(tuple_(*columns).in_(keys)).order_by(*columns)
+    rows = session.scalars(query.with_for_update())
     return {DeliveryKey(row.user_id, row.category, row.channel): row for row in rows}

@@ -7,11 +7,7 @@ from .contacts import Contacts, UnknownRecipient
 
 
 def get_localized_text(notification: Notification, contacts: Contacts) -> Content | RenderedText:
-    """Returns the text in the recipient's current language.
-
-    Identity is called only when there are translations. While identity is unreachable this raises
-    its ServiceError, so that the delivery is retried instead of sent in the wrong language.
-    """
+    """Returns the text in the recipient's language; raises, for a retry, while identity is down."""
     if not notification.translations:
         return notification
     try:

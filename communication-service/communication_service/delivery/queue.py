@@ -15,13 +15,9 @@ from chassis.job_queue import RUNNING
 from ..models import DELIVERED, Delivery
 
 RESULT_TYPES: dict[str, TypeEngine[Any]] = {
-    "id": sa.Uuid(),
-    "fence": sa.Integer(),
-    "status": sa.Text(),
-    "error": sa.Text(),
-    "delay": sa.Float(),
-    "uncounted": sa.Integer(),
-}
+    "id": sa.Uuid(), "fence": sa.Integer(), "status": sa.Text(),
+    "error": sa.Text(), "delay": sa.Float(), "uncounted": sa.Integer(),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,11 +67,7 @@ def finish_jobs(session: Session, results: Sequence[JobResult]) -> set[UUID]:
 def build_table(
     name: str, rows: Sequence[dict[str, Any]], types: Mapping[str, TypeEngine[Any]]
 ) -> sa.TableValuedAlias:
-    """Returns rows, with the types of their columns, as a table that an UPDATE can join.
-
-    The rows are sent as JSON: SQLAlchemy would compile a VALUES list anew for each batch, which
-    takes several milliseconds.
-    """
+    """Returns rows as a table for an UPDATE; as JSON, since VALUES would be compiled each time."""
     columns = [sa.column(column, column_type) for column, column_type in types.items()]
     table = sa.func.json_to_recordset(sa.literal(rows, sa.JSON)).table_valued(*columns)
     return table.render_derived(name=name, with_types=True)

@@ -22,7 +22,7 @@ def build_job_result(result: DeliveryResult, settings: Settings) -> JobResult:
     if error is None:
         return JobResult(delivery, DELIVERED)
     if isinstance(error, ServiceError):
-        return postpone_without_identity(result, error, settings)
+        return retry_uncounted(result, error, settings)
     is_too_old = delivery.get_age_seconds(settings.lease) > settings.delivery_max_age_seconds
     is_exhausted = delivery.attempts >= settings.delivery_max_attempts
     if isinstance(error, Undeliverable) or is_too_old or is_exhausted:
@@ -32,14 +32,8 @@ def build_job_result(result: DeliveryResult, settings: Settings) -> JobResult:
     return JobResult(delivery, PENDING, result.reason, delay=max(backoff, requested))
 
 
-def postpone_without_identity(
-    result: DeliveryResult, error: ServiceError, settings: Settings
-) -> JobResult:
-    """Postpones a delivery whose address identity cannot give; this never counts as an attempt.
-
-    Only identity's ServiceErrors get here; providers handle their own. The number of attempts does
-    not grow, so the delay grows with the age of the delivery.
-    """
+def retry_uncounted(result: DeliveryResult, error: ServiceError, settings: Settings) -> JobResult:
+    """Retries without counting an attempt when identity is down; the delay grows with the age."""
     age = result.delivery.get_age_seconds(settings.lease)
     longest = min(MAX_IDENTITY_RETRY_SECONDS, max(settings.delivery_first_delay_seconds, age))
     delay = max(random.uniform(longest / 2, longest), get_requested_delay(error))
@@ -47,11 +41,7 @@ def postpone_without_identity(
 
 
 def requeue_untried(delivery: Delivery, settings: Settings) -> JobResult:
-    """Makes a delivery due again that the batch had no time for.
-
-    A webhook waits a little, so that a slow endpoint lets others pass in the next batches.
-    """
-    delay = None
-    if delivery.endpoint_id:
-        delay = random.uniform(1, 3) * settings.delivery_batch_seconds
+    """Makes it due again; a webhook waits a little, so that a slow endpoint lets others pass."""
+    pause = random.uniform(1, 3) * settings.delivery_batch_seconds
+    delay = pause if delivery.endpoint_id else None
     return JobResult(delivery, PENDING, counts=False, delay=delay)

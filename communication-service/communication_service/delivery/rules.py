@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from ..categories import EVERY_CATEGORY, RateLimit
 from ..schemas.fields import Channel
-from ..schemas.preferences import NotificationPreferences, QuietHours
+from ..schemas.preferences import NotificationPreferences
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,10 @@ def is_channel_enabled(preferences: NotificationPreferences, category: str, chan
 
 
 def find_quiet_end(facts: DeliveryFacts, now: datetime) -> datetime | None:
+    """Returns when the quiet hours around this moment end; None outside quiet hours."""
     quiet_hours = facts.preferences.quiet_hours
     if quiet_hours is None or facts.channel not in quiet_hours.channels:
         return None
-    return find_end(quiet_hours, now)
-
-
-def find_end(quiet_hours: QuietHours, now: datetime) -> datetime | None:
-    """Returns when the quiet hours around this moment end; None outside quiet hours."""
     zone = ZoneInfo(quiet_hours.timezone)
     local = now.astimezone(zone)
     clock = f"{local:%H:%M}"

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
 from functools import partial
 from inspect import iscoroutinefunction
 from time import monotonic
@@ -17,15 +16,13 @@ MAX_CONCURRENT_SENDS = 20  # of a batch whose provider is async
 MAX_CONCURRENT_SENDS_PER_RECIPIENT = 5  # all endpoints of a recipient may be slow
 
 
-def send_batch(
-    provider: Provider, deliveries: Sequence[Delivery], seconds: float
-) -> list[DeliveryResult]:
+def send_batch(provider: Provider, claimed: list[Delivery], seconds: float) -> list[DeliveryResult]:
     """Sends for some seconds; deliveries without a result are left for the next batch."""
     deadline = monotonic() + seconds
     if iscoroutinefunction(provider.send):
-        return list(run_from_thread(partial(send_concurrently, provider, deliveries, deadline)))
+        return list(run_from_thread(partial(send_concurrently, provider, claimed, deadline)))
     results: list[DeliveryResult] = []
-    for delivery in deliveries:
+    for delivery in claimed:
         if results and monotonic() >= deadline:
             break
         with record_result(delivery) as result:
@@ -35,7 +32,7 @@ def send_batch(
 
 
 async def send_concurrently(
-    provider: Provider, deliveries: Sequence[Delivery], deadline: float
+    provider: Provider, claimed: list[Delivery], deadline: float
 ) -> list[DeliveryResult]:
     """Sends several deliveries at a time, in order; a slow recipient lets others pass."""
     results: list[DeliveryResult] = []
@@ -53,6 +50,6 @@ async def send_concurrently(
                 result.receipt = await provider.send(delivery)
 
     async with asyncio.TaskGroup() as group:
-        for delivery in deliveries:
+        for delivery in claimed:
             group.create_task(send(delivery))
     return results

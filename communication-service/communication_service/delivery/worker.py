@@ -20,18 +20,13 @@ from chassis.untrusted_http import UntrustedHttpClient
 from ..database import session_maker
 from ..inbox.service import add_items
 from ..models import PRIORITIES, URGENT, Delivery
+from ..redaction import redact_secrets
 from ..settings import Settings
 from .attempts import DeliveryResult, close_attempts, delete_attempts
 from .channels import PROVIDERS
 from .channels.protocol import BatchContext
-from .circuit_breaker import record_endpoint_health
-from .claims import (
-    claim_abandoned,
-    claim_deliveries,
-    find_due_channels,
-    redact_secrets,
-    start_deliveries,
-)
+from .circuit_breaker import record_health
+from .claims import claim_abandoned, claim_deliveries, find_due_channels, start_attempts
 from .contacts import Contacts
 from .queue import finish_jobs
 from .retries import build_job_result, requeue_untried
@@ -69,19 +64,13 @@ class DeliveryWorker:
     def deliver_channel(self, channel: str, priorities: Sequence[int], has_abandoned: bool) -> bool:
         """Delivers one batch; an error on one channel does not stop the others."""
         try:
-            return self.with_channel_slot(channel, priorities, has_abandoned)
+            return self.deliver_in_slot(channel, priorities, has_abandoned)
         except Exception:
             logger.exception("A batch on channel %s failed; its leases will expire", channel)
             return False
 
-    def with_channel_slot(
-        self, channel: str, priorities: Sequence[int], has_abandoned: bool
-    ) -> bool:
-        """Takes a slot of the channel, or else delivers only what is urgent.
-
-        Urgent deliveries skip the per-channel limit, so work left by crashed workers cannot delay
-        them.
-        """
+    def deliver_in_slot(self, channel: str, priorities: Sequence[int], has_abandoned: bool) -> bool:
+        """Takes a slot of the channel; urgent deliveries need none, so no backlog delays them."""
         slots = CHANNEL_SLOTS[channel]
         if priorities == URGENT_ONLY or not slots.acquire(blocking=False):
             return self.deliver_batch(channel, URGENT_ONLY, has_abandoned=False)
@@ -96,7 +85,7 @@ class DeliveryWorker:
         with session_maker.begin() as session:
             abandoned = claim_abandoned(session, channel, settings) if has_abandoned else []
             claimed = abandoned or claim_deliveries(session, channel, priorities, settings)
-            started = start_deliveries(session, claimed, settings)
+            started = start_attempts(session, claimed, settings)
         if not claimed:
             return False
         recipient_ids = {delivery.notification.recipient_id for delivery in started}
@@ -114,8 +103,8 @@ class DeliveryWorker:
 
 def record_results(
     session: Session,
-    started: Sequence[Delivery],
-    results: Sequence[DeliveryResult],
+    started: list[Delivery],
+    results: list[DeliveryResult],
     settings: Settings,
 ) -> None:
     """Finishes claims and attempts, except where another worker has taken over the lease."""
@@ -125,7 +114,7 @@ def record_results(
     job_results += [requeue_untried(delivery, settings) for delivery in untried]
     finished_ids = finish_jobs(session, job_results)
     close_attempts(session, results, finished_ids)
-    record_endpoint_health(session, results, settings)
+    record_health(session, results, settings)
     delete_attempts(session, untried)
     redact_secrets(session, [result.delivery for result in results])
     finished = [result for result in results if result.delivery.id in finished_ids]

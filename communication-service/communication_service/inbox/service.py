@@ -23,18 +23,14 @@ class UnknownInboxItem(NotFound):
 
 
 def add_items(session: Session, items: Sequence[dict[str, Any]]) -> None:
-    """Adds items, given as the values of an InboxItem.
-
-    Positions are assigned under a lock that lasts until the commit, so a reader who has seen one
-    has seen all below it. Inboxes are locked in one order, so that two batches cannot deadlock.
-    """
+    """Adds InboxItems under a lock, so a reader who has seen a position has seen all below it."""
+    # Sorted, so that two batches, which lock the same inboxes, cannot deadlock.
     counts = sorted(Counter(item["user_id"] for item in items).items())
     if not counts:
         return
     grown = insert(Inbox).values([{"user_id": user, "newest": count} for user, count in counts])
-    grown = grown.on_conflict_do_update(
-        index_elements=[Inbox.user_id], set_={"newest": Inbox.newest + grown.excluded.newest}
-    )
+    total = {"newest": Inbox.newest + grown.excluded.newest}
+    grown = grown.on_conflict_do_update(index_elements=[Inbox.user_id], set_=total)
     rows = session.execute(grown.returning(Inbox.user_id, Inbox.newest)).all()
     position = {user_id: newest for user_id, newest in rows}
     for item in reversed(items):
@@ -50,9 +46,8 @@ def select_items(user: User) -> Select[InboxItem]:
 def list_items(
     session: Session, user: User, page: PageParameters, only_unread: bool, archived: bool
 ) -> dict[str, Any]:
-    items = select_items(user).where(
-        InboxItem.archived_at.is_not(None) if archived else NOT_ARCHIVED
-    )
+    is_listed = InboxItem.archived_at.is_not(None) if archived else NOT_ARCHIVED
+    items = select_items(user).where(is_listed)
     items = items.where(InboxItem.read_at.is_(None)) if only_unread else items
     return paginate(session, items, page, InboxItem.position)
 

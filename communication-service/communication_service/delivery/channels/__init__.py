@@ -6,9 +6,5 @@ from .sms import Sms
 from .webhook import Webhook
 
 # Served in this order; slow ones come last.
-PROVIDERS: dict[str, type[Email | InApp | Sms | Webhook]] = {
-    "in_app": InApp,
-    "email": Email,
-    "sms": Sms,
-    "webhook": Webhook,
-}
+PROVIDERS: dict[str, type[Email | InApp | Sms | Webhook]]
+PROVIDERS = {"in_app": InApp, "email": Email, "sms": Sms, "webhook": Webhook}

@@ -38,6 +38,7 @@ class SingleLinePolicy(Compat32):
 
 WIRE_POLICY = SingleLinePolicy(linesep="\r\n")
 MAX_PLAIN_HEADER_CHARACTERS = 60  # longer headers must be folded
+Refusal = smtplib.SMTPRecipientsRefused | smtplib.SMTPResponseException
 AUTHENTICATION_REQUIRED = 530  # the settings are wrong, not the message
 
 
@@ -127,9 +128,7 @@ def validate_address(text: str | None) -> str:
     except (TypeError, ValueError, IndexError, MessageError) as error:  # idna's are ValueErrors
         raise Undeliverable("The recipient has no valid mail address") from error
     if not address.username.isascii():
-        raise Undeliverable(
-            "The recipient's mail address has characters other than ASCII before its @"
-        )
+        raise Undeliverable("The recipient's mail address must be ASCII before its @")
     return Address(username=address.username, domain=domain).addr_spec
 
 
@@ -174,11 +173,7 @@ def encode_header(text: str) -> str:
     return text if is_plain and "=?" not in text else Header(text, "utf-8").encode()
 
 
-def classify_refusal(
-    error: smtplib.SMTPRecipientsRefused | smtplib.SMTPResponseException,
-    delivery: Delivery,
-    address: str,
-) -> Exception:
+def classify_refusal(error: Refusal, delivery: Delivery, address: str) -> Exception:
     """Returns the exception for a refusal; a 5xx to the recipient or the message is permanent."""
     answer: bytes | str
     if isinstance(error, smtplib.SMTPRecipientsRefused):

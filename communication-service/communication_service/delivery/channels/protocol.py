@@ -58,8 +58,4 @@ class Provider(Protocol):
     """Sends the deliveries of one batch on one channel."""
 
     def send(self, delivery: Delivery) -> Any:
-        """Sends one delivery and returns a Receipt.
-
-        When it is an `async def`, several are sent at the same time. After Undeliverable the
-        delivery is dead; after any other exception it is retried.
-        """
+        """Sends one delivery; when async, several at a time. Only Undeliverable makes it dead."""

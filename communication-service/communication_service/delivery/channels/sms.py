@@ -25,11 +25,9 @@ class Sms:
         self._contacts = context.contacts
         self._sender = settings.sms_sender
         self._path = f"/2010-04-01/Accounts/{account}/Messages.json"
-        client = httpx.Client(
-            base_url=settings.sms_api_url,
-            auth=(account, settings.sms_auth_token.get_secret_value()),
-            timeout=settings.sms_timeout_seconds,
-        )
+        auth = (account, settings.sms_auth_token.get_secret_value())
+        timeout = settings.sms_timeout_seconds
+        client = httpx.Client(base_url=settings.sms_api_url, auth=auth, timeout=timeout)
         self._client = context.exit_stack.enter_context(client)
 
     def send(self, delivery: Delivery) -> Receipt:

@@ -60,17 +60,15 @@ def build_payload(delivery: Delivery) -> str:
         "body": notification.body,
     }
     at = notification.created_at.isoformat()
-    return json.dumps(
-        {"type": f"notification.{notification.category}", "timestamp": at, "data": data}
-    )
+    event = {"type": f"notification.{notification.category}", "timestamp": at, "data": data}
+    return json.dumps(event)
 
 
 def build_headers(endpoint: WebhookEndpoint, delivery_id: str, content: str) -> dict[str, str]:
     """Signs with each valid secret; the id is the same at each attempt."""
     at = now()
-    signatures = [
-        Signer(secret).sign(delivery_id, at, content) for secret in get_valid_secrets(endpoint, at)
-    ]
+    secrets = get_valid_secrets(endpoint, at)
+    signatures = [Signer(secret).sign(delivery_id, at, content) for secret in secrets]
     return {
         "Content-Type": "application/json",
         "User-Agent": "communication-service",
