@@ -4,17 +4,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    ForeignKey,
-    Index,
-    SmallInteger,
-    Text,
-    UniqueConstraint,
-    Uuid,
-    text,
-)
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text, types
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
@@ -35,10 +25,9 @@ URGENT, NORMAL, BULK = PRIORITIES = (0, 1, 2)
 NOT_ARRIVED_OUTCOMES = ("failed", "rejected")
 """Outcomes of an attempt that prove that the recipient got nothing."""
 
-
 Id = Annotated[UUID, mapped_column(primary_key=True, default=uuid7)]
 # Users are in identity's database. Here they are an id as text, as tokens carry it.
-UserId = Annotated[str, mapped_column(Uuid(as_uuid=False))]
+UserId = Annotated[str, mapped_column(types.Uuid(as_uuid=False))]
 Timestamp = Annotated[datetime, mapped_column(default=now)]
 
 idempotency_keys = define_keys_table(Base.metadata)
@@ -112,7 +101,7 @@ class WebhookEndpoint(Base):
     id: Mapped[Id]
     owner_id: Mapped[UserId]
     url: Mapped[str]
-    categories: Mapped[list[str] | None] = mapped_column(ARRAY(Text))  # None means all
+    categories: Mapped[list[str] | None] = mapped_column(types.ARRAY(types.Text))  # None means all
     secret: Mapped[str]
     old_secret: Mapped[str | None]
     old_secret_until: Mapped[datetime | None]
@@ -129,6 +118,10 @@ class WebhookEndpoint(Base):
         self.probe_at = None
 
 
+IS_PENDING: dict[str, Any] = {"postgresql_where": text("status = 'pending'")}
+IS_RUNNING: dict[str, Any] = {"postgresql_where": text("status = 'running'")}
+
+
 class Delivery(QueuedJobMixin, Base):
     __tablename__ = "communication_deliveries"
     __table_args__ = (
@@ -140,32 +133,19 @@ class Delivery(QueuedJobMixin, Base):
             "endpoint_id",
             postgresql_where=text("status = 'pending' AND endpoint_id IS NOT NULL"),
         ),
-        Index(
-            "ix_communication_deliveries_waiting",
-            "channel",
-            "priority",
-            "run_at",
-            postgresql_where=text("status = 'pending'"),
-        ),
+        Index("ix_communication_deliveries_waiting", "channel", "priority", "run_at", **IS_PENDING),
         Index("ix_communication_deliveries_dead", "id", postgresql_where=text("status = 'dead'")),
-        Index(
-            "ix_communication_deliveries_running",
-            "channel",
-            "lease_until",
-            postgresql_where=text("status = 'running'"),
-        ),
+        Index("ix_communication_deliveries_running", "channel", "lease_until", **IS_RUNNING),
     )
 
     id: Mapped[Id]
     notification_id: Mapped[UUID] = mapped_column(ForeignKey(Notification.id))
     channel: Mapped[str]
-    priority: Mapped[int] = mapped_column(SmallInteger, default=NORMAL)
+    priority: Mapped[int] = mapped_column(types.SmallInteger, default=NORMAL)
     endpoint_id: Mapped[UUID | None]  # of a webhook; the endpoint may be deleted
     notification: Mapped[Notification] = relationship(back_populates="deliveries")
     endpoint: Mapped["WebhookEndpoint | None"] = relationship(
-        primaryjoin="foreign(Delivery.endpoint_id) == WebhookEndpoint.id",
-        viewonly=True,
-        lazy="raise",
+        primaryjoin="foreign(Delivery.endpoint_id)==WebhookEndpoint.id", viewonly=True, lazy="raise"
     )
     queued_at: Mapped[Timestamp]  # when it was first due, or replayed: its age starts here
 
@@ -226,7 +206,7 @@ class Inbox(Base):
     __tablename__ = "communication_inboxes"
 
     user_id: Mapped[UserId] = mapped_column(primary_key=True)
-    newest: Mapped[int] = mapped_column(BigInteger)  # the position of the newest item
+    newest: Mapped[int] = mapped_column(types.BigInteger)  # the position of the newest item
 
 
 class InboxItem(Base):
@@ -243,7 +223,7 @@ class InboxItem(Base):
     delivery_id: Mapped[UUID] = mapped_column(ForeignKey(Delivery.id), unique=True)
     notification_id: Mapped[UUID] = mapped_column(ForeignKey(Notification.id))
     user_id: Mapped[UserId]
-    position: Mapped[int] = mapped_column(BigInteger)  # in the inbox, from 1, in order of arrival
+    position: Mapped[int] = mapped_column(types.BigInteger)  # from 1, in order of arrival
     sender_id: Mapped[UserId]
     category: Mapped[str]
     subject: Mapped[str]

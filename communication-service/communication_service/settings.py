@@ -89,11 +89,8 @@ class Settings(chassis.Settings):
 
     @property
     def retry_policy(self) -> RetryPolicy:
-        return RetryPolicy(
-            self.delivery_max_attempts,
-            self.delivery_first_delay_seconds,
-            self.delivery_max_delay_seconds,
-        )
+        delays = (self.delivery_first_delay_seconds, self.delivery_max_delay_seconds)
+        return RetryPolicy(self.delivery_max_attempts, *delays)
 
 
 settings = chassis.load_settings(Settings)

@@ -97,9 +97,8 @@ def render_parts(
     parts: Content | TemplateParts, variables: Mapping[str, Any], budget: RenderBudget
 ) -> RenderedText:
     """Raises BadTemplate, or BadVariables, which names the missing variable."""
-    rendered = {
-        part: render_part(part, source, variables, budget) for part, source in list_sources(parts)
-    }
+    sources = list_sources(parts)
+    rendered = {part: render_part(part, text, variables, budget) for part, text in sources}
     # A subject is one line of an email's header, whatever the variables contain.
     rendered["subject"] = " ".join(rendered["subject"].split())[:MAX_SUBJECT_CHARACTERS]
     return RenderedText(**rendered)

@@ -83,9 +83,8 @@ def get_template_by_name(session: Session, name: str) -> Template | None:
 def create_template(session: Session, author: User, new: TemplateCreate) -> Template:
     template = Template(author_id=author.user_id, **new.model_dump())
     check_template(template)
-    return save_version(
-        session, template, DuplicateTemplate(f"There is already a template {new.name}")
-    )
+    duplicate = DuplicateTemplate(f"There is already a template {new.name}")
+    return save_version(session, template, duplicate)
 
 
 def update_template(
@@ -98,11 +97,8 @@ def update_template(
     template.name = last.name
     template.built_in = last.built_in
     template.author_id = author.user_id
-    return save_version(
-        session,
-        template,
-        OutdatedTemplate("Someone else changed this template just now; load it again"),
-    )
+    outdated = OutdatedTemplate("Someone else changed this template just now; load it again")
+    return save_version(session, template, outdated)
 
 
 def save_version(session: Session, template: Template, otherwise: Conflict) -> Template:
@@ -149,24 +145,18 @@ def name_language_in_errors(tag: str | None) -> Iterator[None]:
         if tag is None:
             raise
         (fault,) = error.errors
-        raise BadTemplate.for_field(
-            f"translations.{tag}.{fault['field']}", fault["message"]
-        ) from error
+        field = f"translations.{tag}.{fault['field']}"
+        raise BadTemplate.for_field(field, fault["message"]) from error
 
 
-def render_for_locale(
-    template: Template, variables: JsonObject, locale: str | None
-) -> RenderedPreview:
+def build_preview(template: Template, variables: JsonObject, locale: str | None) -> RenderedPreview:
     """Returns what a reader with this locale would see."""
     tag = find_closest_language(template.translations, locale)
     return RenderedPreview(**render_languages(template, variables)[tag].model_dump(), locale=tag)
 
 
 def render_languages(template: Template, variables: JsonObject) -> dict[str | None, RenderedText]:
-    """Renders every language; the template's own is under None.
-
-    Raises WrongVariables, BadVariables or BadTemplate.
-    """
+    """Renders every language; the template's own is under None."""
     check_variables(template.variables_schema, variables)
     budget = RenderBudget()
     rendered: dict[str | None, RenderedText] = {}
@@ -177,10 +167,10 @@ def render_languages(template: Template, variables: JsonObject) -> dict[str | No
 
 
 def render_template(session: Session, template_id: UUID, given: TemplateRender) -> RenderedPreview:
-    return render_for_locale(get_template(session, template_id), given.variables, given.locale)
+    return build_preview(get_template(session, template_id), given.variables, given.locale)
 
 
 def preview_template(given: TemplatePreview) -> RenderedPreview:
     template = Template(**given.model_dump(exclude={"variables", "locale"}))
     check_template(template)
-    return render_for_locale(template, given.variables, given.locale)
+    return build_preview(template, given.variables, given.locale)

@@ -1,8 +1,4 @@
-"""Checks variables against what a template declares: a subset of JSON Schema that stays cheap.
-
-Patterns, references and alternatives are left out: with them, a schema could take very long or
-fetch a URL.
-"""
+"""Checks variables against a subset of JSON Schema; patterns and references could be slow."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -16,43 +12,25 @@ from chassis.schemas import JsonObject
 MAX_ERRORS = 20
 MAX_MESSAGE_CHARACTERS = 200
 
-COUNT = {"type": "integer", "minimum": 0}
-NUMBER = {"type": "number"}
-TYPE_NAME = {"enum": ["string", "number", "integer", "boolean", "null", "array", "object"]}
 SCHEMA = {"$ref": "#/$defs/schema"}
-SCHEMA_VALIDATOR = Draft202012Validator(
-    {
-        **SCHEMA,
-        "$defs": {
-            "schema": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {
-                    "title": {"type": "string"},
-                    "description": {"type": "string"},
-                    "examples": {"type": "array"},
-                    "type": {
-                        "anyOf": [TYPE_NAME, {"type": "array", "items": TYPE_NAME, "minItems": 1}]
-                    },
-                    "enum": {"type": "array", "minItems": 1},
-                    "const": {},
-                    "properties": {"type": "object", "additionalProperties": SCHEMA},
-                    "required": {"type": "array", "items": {"type": "string"}},
-                    "additionalProperties": {"anyOf": [{"type": "boolean"}, SCHEMA]},
-                    "items": SCHEMA,
-                    "minItems": COUNT,
-                    "maxItems": COUNT,
-                    "minLength": COUNT,
-                    "maxLength": COUNT,
-                    "minimum": NUMBER,
-                    "maximum": NUMBER,
-                    "exclusiveMinimum": NUMBER,
-                    "exclusiveMaximum": NUMBER,
-                },
-            }
-        },
-    }
-)
+TYPE_NAME = {"enum": ["string", "number", "integer", "boolean", "null", "array", "object"]}
+LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+COUNTS = ("minItems", "maxItems", "minLength", "maxLength")
+KEYWORDS = {
+    **{name: {"type": "string"} for name in ("title", "description")},
+    "examples": {"type": "array"},
+    "type": {"anyOf": [TYPE_NAME, {"type": "array", "items": TYPE_NAME, "minItems": 1}]},
+    "enum": {"type": "array", "minItems": 1},
+    "const": {},
+    "properties": {"type": "object", "additionalProperties": SCHEMA},
+    "required": {"type": "array", "items": {"type": "string"}},
+    "additionalProperties": {"anyOf": [{"type": "boolean"}, SCHEMA]},
+    "items": SCHEMA,
+    **{name: {"type": "integer", "minimum": 0} for name in COUNTS},
+    **{name: {"type": "number"} for name in LIMITS},
+}
+DEFINITION = {"type": "object", "additionalProperties": False, "properties": KEYWORDS}
+SCHEMA_VALIDATOR = Draft202012Validator({**SCHEMA, "$defs": {"schema": DEFINITION}})
 
 
 class BadSchema(Unprocessable):
