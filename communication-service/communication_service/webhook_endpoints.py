@@ -3,7 +3,7 @@
 import base64
 import secrets
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -23,6 +23,8 @@ from .schemas.webhook_endpoints import EndpointCreate, EndpointUpdate
 
 MAX_ENDPOINTS_PER_USER = 10  # each of them multiplies what is sent
 
+EndpointsByOwner = Mapping[str, list[WebhookEndpoint]]
+
 
 class UnknownEndpoint(NotFound):
     """Raised when the endpoint does not exist or belongs to someone else."""
@@ -40,16 +42,12 @@ def select_owned(user: User) -> Select[WebhookEndpoint]:
     return select(WebhookEndpoint).where(WebhookEndpoint.owner_id == user.user_id)
 
 
-def find_by_owner(
-    session: Session, owner_ids: Collection[str], category: str
-) -> dict[str, list[WebhookEndpoint]]:
+def find_by_owner(session: Session, owner_ids: set[str], category: str) -> EndpointsByOwner:
     """Returns the endpoints that take a notification of this category, by owner."""
     categories = WebhookEndpoint.categories
-    query = select(WebhookEndpoint).where(
-        WebhookEndpoint.owner_id.in_(owner_ids),
-        WebhookEndpoint.status != DISABLED,
-        or_(categories.is_(None), categories.any_() == category),
-    )
+    takes_category = or_(categories.is_(None), categories.any_() == category)
+    owned = select(WebhookEndpoint).where(WebhookEndpoint.owner_id.in_(owner_ids), takes_category)
+    query = owned.where(WebhookEndpoint.status != DISABLED)
     found: defaultdict[str, list[WebhookEndpoint]] = defaultdict(list)
     for endpoint in session.scalars(query):
         found[endpoint.owner_id].append(endpoint)
@@ -72,9 +70,7 @@ def check_endpoint_limit(session: Session, user: User) -> None:
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(user.user_id, 0))))
     count = session.scalar(select_owned(user).with_only_columns(func.count()))
     if count is not None and count >= MAX_ENDPOINTS_PER_USER:
-        raise TooManyEndpoints(
-            f"You have {MAX_ENDPOINTS_PER_USER} endpoints, the maximum; delete one first"
-        )
+        raise TooManyEndpoints(f"You have {MAX_ENDPOINTS_PER_USER} endpoints already; delete one")
 
 
 def create_endpoint(session: Session, user: User, new: EndpointCreate) -> WebhookEndpoint:

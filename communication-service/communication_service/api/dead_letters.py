@@ -14,7 +14,7 @@ from ..models import DeadLetterOperation
 from ..notifications import dead_letters
 from ..schemas.dead_letters import DeadLetterFilter, DeadLetterPurge, DeadLetterRead, OperationRead
 from ..schemas.fields import Channel
-from .dependencies import Idempotent, NotifyWorkers, QueueOperator, QueueReader
+from .dependencies import Idempotent, Queueing, QueueOperator, QueueReader
 
 router = APIRouter(prefix="/dead-letters")
 
@@ -35,7 +35,7 @@ def list_dead_letters(
     which: Filter, page: PageRequest, reader: QueueReader, session: DbSession
 ) -> dict[str, Any]:
     """List deliveries that failed for good, with the reason, newest first."""
-    return dead_letters.list_dead_letters(session, which, page)
+    return dead_letters.list_dead(session, which, page)
 
 
 @router.get("/operations", response_model=Page[OperationRead])
@@ -44,17 +44,12 @@ def list_operations(page: PageRequest, reader: QueueReader, session: DbSession) 
     return dead_letters.list_operations(session, page)
 
 
-@router.post(
-    "/replay",
-    response_model=OperationRead,
-    status_code=202,
-    dependencies=[Idempotent, NotifyWorkers],
-)
+@router.post("/replay", response_model=OperationRead, status_code=202, dependencies=Queueing)
 def replay_dead_letters(
     which: DeadLetterFilter, operator: QueueOperator, session: DbSession
 ) -> DeadLetterOperation:
     """Put dead letters back into the queue: the named ones, or all that match the filter."""
-    return dead_letters.replay_dead_letters(session, operator, which)
+    return dead_letters.replay_dead(session, operator, which)
 
 
 @router.post("/purge", response_model=OperationRead, dependencies=[Idempotent])
@@ -62,4 +57,4 @@ def purge_dead_letters(
     which: DeadLetterPurge, operator: QueueOperator, session: DbSession
 ) -> DeadLetterOperation:
     """Give up dead letters for good; a dry run only counts them."""
-    return dead_letters.purge_dead_letters(session, operator, which)
+    return dead_letters.purge_dead(session, operator, which)

@@ -22,6 +22,7 @@ SuppressionEditor = Annotated[User, require_permission("suppressions:write")]
 
 Idempotent = idempotent(DbSession)
 NotifyWorkers = notify_workers_after_commit(deliver_due)
+Queueing = [Idempotent, NotifyWorkers]  # for requests that put deliveries into the queue
 
 
 async def get_settings(request: Request) -> Settings:

@@ -18,16 +18,13 @@ from ..schemas.notifications import (
     NotificationRead,
     QueueStatus,
 )
-from .dependencies import CurrentSettings, Idempotent, NotifyWorkers, QueueReader, Sender
+from .dependencies import CurrentSettings, Idempotent, Queueing, QueueReader, Sender
 
 router = APIRouter()
 
 
 @router.post(
-    "/notifications",
-    response_model=NotificationRead,
-    status_code=202,
-    dependencies=[Idempotent, NotifyWorkers],
+    "/notifications", response_model=NotificationRead, status_code=202, dependencies=Queueing
 )
 def send_notification(
     new: NotificationCreate, sender: Sender, session: DbSession, settings: CurrentSettings
@@ -37,10 +34,7 @@ def send_notification(
 
 
 @router.post(
-    "/notifications/bulk",
-    response_model=BulkResult,
-    status_code=202,
-    dependencies=[Idempotent, NotifyWorkers],
+    "/notifications/bulk", response_model=BulkResult, status_code=202, dependencies=Queueing
 )
 def send_bulk(
     new: BulkCreate, sender: Sender, session: DbSession, settings: CurrentSettings
@@ -87,7 +81,7 @@ def cancel_notification(notification_id: UUID, sender: Sender, session: DbSessio
     "/notifications/{notification_id}/retry",
     response_model=NotificationRead,
     status_code=202,
-    dependencies=[Idempotent, NotifyWorkers],
+    dependencies=Queueing,
 )
 def retry_notification(notification_id: UUID, sender: Sender, session: DbSession) -> Notification:
     """Put the dead deliveries of a notification back into the queue."""

@@ -52,7 +52,7 @@ def list_suppressions(
     page: PageRequest, editor: SuppressionEditor, session: DbSession, user_id: UUID | None = None
 ) -> dict[str, Any]:
     """List who gets nothing of a category on a channel any more, newest first."""
-    return suppressions.list_suppressions(session, page, user_id)
+    return suppressions.list_suppressed(session, page, user_id)
 
 
 @router.post(

@@ -1,6 +1,7 @@
 """Sends one notification to many recipients: each gets it once, and errors stay with one."""
 
 from time import monotonic
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -10,41 +11,25 @@ from chassis.errors import Forbidden, Unprocessable
 
 from ..models import SUPPRESSED, Notification, Template
 from ..redaction import redact_finished
-from ..schemas.notifications import (
-    BulkCreate,
-    BulkItem,
-    BulkRecipient,
-    BulkResult,
-    NotificationCreate,
-)
+from ..schemas.notifications import BulkCreate, BulkItem, BulkResult, NotificationCreate
 from ..settings import Settings
-from .service import (
-    SEND_MANDATORY_PERMISSION,
-    EndpointsByOwner,
-    build_notification,
-    can_send_mandatory,
-    check_channels_configured,
-    check_mandatory_permission,
-    find_endpoints,
-    find_template,
-)
+from ..webhook_endpoints import EndpointsByOwner
+from . import service
 
 MAX_RENDER_SECONDS = 10.0  # for all recipients together
 MAX_TOTAL_CHARACTERS = 10_000_000  # of all bodies together
 TOO_SLOW_MESSAGE = "The template takes too long for so many recipients; send to fewer at a time"
-TOO_LONG_MESSAGE = (
-    f"are too many for texts of this length: at most {MAX_TOTAL_CHARACTERS:,} characters together"
-)
+TOO_LONG_MESSAGE = f"are too many for such long texts: {MAX_TOTAL_CHARACTERS:,} characters at most"
 
 
 def accept_bulk(session: Session, sender: User, new: BulkCreate, settings: Settings) -> BulkResult:
     """Saves the notifications in one transaction, and returns a result for each recipient."""
-    check_mandatory_permission(sender, new.category, settings)
+    service.check_mandatory_permission(sender, new.category, settings)
     check_urgent_permission(sender, new)
-    check_channels_configured(new.channels, settings)
-    template = find_template(session, new)
+    service.check_channels_configured(new.channels, settings)
+    template = service.find_template(session, new)
     recipient_ids = {str(recipient.recipient_id) for recipient in new.recipients}
-    endpoints = find_endpoints(session, new, recipient_ids)
+    endpoints = service.find_endpoints(session, new, recipient_ids)
     accepted, items = build_notifications(sender, new, template, endpoints)
     session.add_all(accepted.values())
     session.flush()
@@ -64,6 +49,7 @@ def build_notifications(
     accepted: dict[UUID, Notification] = {}
     items: list[BulkItem] = []
     characters = 0
+    shared = {name: value for name, value in new if name not in ("recipients", "variables")}
     for recipient in new.recipients:
         user_id = recipient.recipient_id
         if user_id in accepted:
@@ -73,8 +59,11 @@ def build_notifications(
             items.append(BulkItem(recipient_id=user_id, status="refused", error=TOO_SLOW_MESSAGE))
             continue
         try:
-            one = build_create(new, recipient)
-            notification = build_notification(sender, one, template, endpoints)
+            # What this recipient would get in a request of its own; it is validated already.
+            variables = {**new.variables, **recipient.variables}
+            own: dict[str, Any] = {"recipient_id": user_id, "variables": variables}
+            one = NotificationCreate.model_construct(**shared, **own)
+            notification = service.build_notification(sender, one, template, endpoints)
         except Unprocessable as error:
             items.append(BulkItem(recipient_id=user_id, status="refused", error=error.message))
             continue
@@ -86,21 +75,12 @@ def build_notifications(
     return accepted, items
 
 
-def build_create(new: BulkCreate, recipient: BulkRecipient) -> NotificationCreate:
-    """Returns what this recipient would get in a request of its own; it is validated already."""
-    shared = {name: value for name, value in new if name not in ("recipients", "variables")}
-    variables = {**new.variables, **recipient.variables}
-    return NotificationCreate.model_construct(
-        **shared, recipient_id=recipient.recipient_id, variables=variables
-    )
-
-
 def check_urgent_permission(sender: User, new: BulkCreate) -> None:
     """Refuses urgent bulk messages from most senders, as they skip quiet hours and backlogs."""
-    if new.priority == "urgent" and not can_send_mandatory(sender):
+    if new.priority == "urgent" and not service.can_send_mandatory(sender):
         raise Forbidden(
             "Sending urgent notifications in bulk needs the permission"
-            f" {SEND_MANDATORY_PERMISSION}; the priority normal does not"
+            f" {service.SEND_MANDATORY_PERMISSION}; the priority normal does not"
         )
 
 

@@ -34,9 +34,7 @@ def build_condition(which: DeadLetterFilter) -> ColumnElement[bool]:
     return and_(*conditions)
 
 
-def list_dead_letters(
-    session: Session, which: DeadLetterFilter, page: PageParameters
-) -> dict[str, Any]:
+def list_dead(session: Session, which: DeadLetterFilter, page: PageParameters) -> dict[str, Any]:
     dead = (
         select(*Delivery.__table__.c, Notification.sender_id, Notification.recipient_id)
         .add_columns(Notification.category)
@@ -46,25 +44,16 @@ def list_dead_letters(
     return paginate(session, dead, page, Delivery.id)
 
 
-def replay_dead_letters(
-    session: Session, operator: User, which: DeadLetterFilter
-) -> DeadLetterOperation:
+def replay_dead(session: Session, operator: User, which: DeadLetterFilter) -> DeadLetterOperation:
     """Puts them back into the queue, with as many attempts and as much time as new ones have."""
-    values = {
-        "status": PENDING,
-        "attempts": 0,
-        "last_error": None,
-        "run_at": func.now(),
-        "queued_at": func.now(),
-    }
-    replayed = update(Delivery).where(build_condition(which)).values(values)
+    values = {"status": PENDING, "attempts": 0, "last_error": None}
+    replayed = update(Delivery).where(build_condition(which))
+    replayed = replayed.values(**values, run_at=func.now(), queued_at=func.now())
     count = len(session.scalars(replayed.returning(Delivery.id)).all())
     return record_operation(session, operator, "replay", which, count)
 
 
-def purge_dead_letters(
-    session: Session, operator: User, which: DeadLetterPurge
-) -> DeadLetterOperation:
+def purge_dead(session: Session, operator: User, which: DeadLetterPurge) -> DeadLetterOperation:
     """Marks them as cancelled; a dry run only counts."""
     is_purged = build_condition(which)
     if which.dry_run:

@@ -1,6 +1,6 @@
 """What a sender can do: send a notification, follow it, cancel it, retry it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,36 +13,22 @@ from chassis.job_queue import DEAD, PENDING, is_due
 from chassis.pagination import PageParameters, paginate
 from chassis.tracing import get_trace_id
 
+from .. import models
 from ..categories import SECURITY
-from ..models import (
-    BULK,
-    CANCELLED,
-    DELIVERY_STATUSES,
-    NORMAL,
-    NOT_ARRIVED_OUTCOMES,
-    SUPPRESSED,
-    URGENT,
-    Attempt,
-    Delivery,
-    Notification,
-    Template,
-    WebhookEndpoint,
-)
+from ..models import Attempt, Delivery, Notification, Template, WebhookEndpoint
 from ..redaction import redact_finished
 from ..schemas.dead_letters import DeadLetterFilter
 from ..schemas.notifications import Attempts, NotificationBase, NotificationCreate, QueueStatus
 from ..settings import Settings
 from ..templates.service import get_template_by_name, render_languages
-from ..webhook_endpoints import find_by_owner
+from ..webhook_endpoints import EndpointsByOwner, find_by_owner
 from .dead_letters import record_operation
 
-PRIORITY_BY_NAME = {"urgent": URGENT, "normal": NORMAL, "bulk": BULK}
+PRIORITY_BY_NAME = {"urgent": models.URGENT, "normal": models.NORMAL, "bulk": models.BULK}
 READ_QUEUE_PERMISSION = "queue:read"
 # No role has these two: services may send mandatory notifications, and "*" includes both.
 SEND_MANDATORY_PERMISSION = "notifications:mandatory"
 READ_ALL_PERMISSION = "notifications:all"
-
-EndpointsByOwner = Mapping[str, Sequence[WebhookEndpoint]]
 
 
 class UnknownNotification(NotFound):
@@ -68,27 +54,21 @@ class NothingToRetry(Conflict):
 def accept_notification(
     session: Session, sender: User, new: NotificationCreate, settings: Settings
 ) -> Notification:
-    """Saves the notification and its deliveries, which are the queue of record.
-
-    Once this is committed, the notification will be sent.
-    """
+    """Saves the notification and its deliveries, which are the queue of record."""
     check_mandatory_permission(sender, new.category, settings)
     check_channels_configured(new.channels, settings)
-    endpoints = find_endpoints(session, new, [str(new.recipient_id)])
+    endpoints = find_endpoints(session, new, {str(new.recipient_id)})
     notification = build_notification(sender, new, find_template(session, new), endpoints)
     session.add(notification)
     session.flush()
-    if notification.status == SUPPRESSED:
+    if notification.status == models.SUPPRESSED:
         redact_finished(session, [notification.id])
     return notification
 
 
-def find_endpoints(
-    session: Session, new: NotificationBase, recipient_ids: Collection[str]
-) -> EndpointsByOwner:
-    if "webhook" not in new.channels:
-        return {}
-    return find_by_owner(session, recipient_ids, new.category)
+def find_endpoints(session: Session, new: NotificationBase, user_ids: set[str]) -> EndpointsByOwner:
+    has_webhook = "webhook" in new.channels
+    return find_by_owner(session, user_ids, new.category) if has_webhook else {}
 
 
 def build_notification(
@@ -96,7 +76,7 @@ def build_notification(
 ) -> Notification:
     # The database's clock, which claims go by, so that the deliveries are due at once.
     run_at = new.send_at or func.now()
-    priority = URGENT if new.category == SECURITY else PRIORITY_BY_NAME[new.priority]
+    priority = models.URGENT if new.category == SECURITY else PRIORITY_BY_NAME[new.priority]
     queued: dict[str, Any] = {"run_at": run_at, "queued_at": run_at, "priority": priority}
     recipient_id = str(new.recipient_id)
     deliveries: list[Delivery] = []
@@ -121,24 +101,17 @@ def build_deliveries(
         return [Delivery(channel=channel, **queued)]
     if not endpoints:
         reason = "The recipient has no webhook endpoint for this category"
-        return [Delivery(channel=channel, **queued, status=SUPPRESSED, last_error=reason)]
+        return [Delivery(channel=channel, **queued, status=models.SUPPRESSED, last_error=reason)]
     return [Delivery(channel=channel, **queued, endpoint_id=each.id) for each in endpoints]
 
 
 def notify_user(session: Session, user_id: str, subject: str, body: str) -> None:
     """Sends a message of this service itself, by mail and to the inbox."""
+    users = {"sender_id": user_id, "recipient_id": user_id}
+    text = {"category": "webhooks", "subject": subject, "body": body}
     queued = {"run_at": func.now(), "queued_at": func.now()}
-    session.add(
-        Notification(
-            sender_id=user_id,
-            recipient_id=user_id,
-            category="webhooks",
-            trace_id=get_trace_id(),
-            subject=subject,
-            body=body,
-            deliveries=[Delivery(channel=channel, **queued) for channel in ("email", "in_app")],
-        )
-    )
+    deliveries = [Delivery(channel=channel, **queued) for channel in ("email", "in_app")]
+    session.add(Notification(**users, **text, trace_id=get_trace_id(), deliveries=deliveries))
 
 
 def check_mandatory_permission(sender: User, category: str, settings: Settings) -> None:
@@ -156,9 +129,8 @@ def can_send_mandatory(sender: User) -> bool:
 
 def check_channels_configured(channels: Collection[str], settings: Settings) -> None:
     if "sms" in channels and not settings.sms_account_sid:
-        raise Unprocessable.for_field(
-            "channels", "SMS is not configured here; an administrator can set SMS_ACCOUNT_SID"
-        )
+        message = "SMS is not configured here; an administrator can set SMS_ACCOUNT_SID"
+        raise Unprocessable.for_field("channels", message)
 
 
 def find_template(session: Session, new: NotificationBase) -> Template | None:
@@ -232,19 +204,16 @@ def cancel_notification(session: Session, user: User, notification_id: UUID) -> 
         raise MayHaveArrived("An earlier attempt got no answer, so it may have arrived already")
     for delivery in pending:
         if delivery.id not in possibly_arrived:
-            delivery.status = CANCELLED
+            delivery.status = models.CANCELLED
     session.flush()
     redact_finished(session, [notification.id])
     return notification
 
 
 def find_possibly_arrived(session: Session, deliveries: Sequence[Delivery]) -> set[UUID]:
-    """Returns the deliveries with an attempt whose outcome is unknown.
-
-    The deliveries must be locked: a worker saves an attempt's outcome together with its delivery.
-    """
+    """Returns which of these locked deliveries have an attempt whose outcome is unknown."""
     ids = [delivery.id for delivery in deliveries]
-    is_unclear = or_(Attempt.outcome.is_(None), Attempt.outcome.not_in(NOT_ARRIVED_OUTCOMES))
+    is_unclear = or_(Attempt.outcome.is_(None), Attempt.outcome.not_in(models.NOT_ARRIVED_OUTCOMES))
     tried = select(Attempt.delivery_id).where(Attempt.delivery_id.in_(ids), is_unclear)
     return set(session.scalars(tried))
 
@@ -265,17 +234,10 @@ def retry_notification(session: Session, user: User, notification_id: UUID) -> N
     return notification
 
 
-def lock_deliveries(
-    session: Session, notification: Notification, status: str
-) -> Sequence[Delivery]:
-    statement = (
-        select(Delivery)
-        .where(Delivery.notification_id == notification.id, Delivery.status == status)
-        .order_by(Delivery.id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    return session.scalars(statement).all()
+def lock_deliveries(session: Session, notification: Notification, status: str) -> list[Delivery]:
+    is_meant = (Delivery.notification_id == notification.id) & (Delivery.status == status)
+    locked = select(Delivery).where(is_meant).order_by(Delivery.id).with_for_update()
+    return list(session.scalars(locked.execution_options(populate_existing=True)))
 
 
 def get_queue_status(session: Session) -> QueueStatus:
@@ -283,9 +245,6 @@ def get_queue_status(session: Session) -> QueueStatus:
     counts = {status: count for status, count in session.execute(counted)}
     late = select(func.count(), func.min(Delivery.run_at)).where(is_due(Delivery))
     due, oldest = session.execute(late).one()
-    return QueueStatus(
-        accepted=sum(counts.values()),
-        deliveries={status: counts.get(status, 0) for status in DELIVERY_STATUSES},
-        due=due,
-        oldest_due_at=oldest,
-    )
+    by_status = {status: counts.get(status, 0) for status in models.DELIVERY_STATUSES}
+    total = sum(counts.values())
+    return QueueStatus(accepted=total, deliveries=by_status, due=due, oldest_due_at=oldest)

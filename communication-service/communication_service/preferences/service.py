@@ -38,11 +38,7 @@ def put_preferences(
         for channel, is_on in channels.items()
         if is_on
     ]
-    session.execute(
-        delete(Suppression).where(
-            Suppression.user_id == user.user_id,
-            Suppression.author_id.is_(None),
-            tuple_(Suppression.category, Suppression.channel).in_(turned_on),
-        )
-    )
+    is_own = (Suppression.user_id == user.user_id) & Suppression.author_id.is_(None)
+    is_turned_on = tuple_(Suppression.category, Suppression.channel).in_(turned_on)
+    session.execute(delete(Suppression).where(is_own, is_turned_on))
     return get_preferences(session, user, settings)

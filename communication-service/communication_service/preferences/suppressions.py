@@ -33,9 +33,7 @@ class UnknownLink(NotFound):
     """Raised when the link is incomplete or not from this service."""
 
 
-def list_suppressions(
-    session: Session, page: PageParameters, user_id: UUID | None
-) -> dict[str, Any]:
+def list_suppressed(session: Session, page: PageParameters, user_id: UUID | None) -> dict[str, Any]:
     listed = select(Suppression)
     if user_id is not None:
         listed = listed.where(Suppression.user_id == str(user_id))
@@ -69,13 +67,9 @@ def build_unsubscribe_link(settings: Settings, user_id: str, category: str) -> s
 def unsubscribe(session: Session, settings: Settings, token: str) -> str:
     """Returns the category; repeating it changes nothing."""
     user_id, category = read_token(settings, token)
-    row = {
-        "user_id": user_id,
-        "category": category,
-        "channel": "email",
-        "reason": UNSUBSCRIBED_REASON,
-    }
-    session.execute(insert(Suppression).values(row).on_conflict_do_nothing())
+    values = {"user_id": user_id, "category": category, "channel": "email"}
+    new = insert(Suppression).values(**values, reason=UNSUBSCRIBED_REASON)
+    session.execute(new.on_conflict_do_nothing())
     return category
 
 
@@ -83,9 +77,7 @@ def read_token(settings: Settings, token: str) -> tuple[str, str]:
     try:
         user_id, category = build_signer(settings).loads(token)
     except BadSignature as error:
-        raise UnknownLink(
-            "This link is incomplete or not from one of our emails; copy it again"
-        ) from error
+        raise UnknownLink("This link is incomplete or not from our mails; copy it again") from error
     return user_id, category
 
 
