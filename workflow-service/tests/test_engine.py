@@ -12,8 +12,8 @@ import pytest
 from chassis.errors import Unavailable
 from workflow_service import celery_app
 from workflow_service.ai.client import ModelAnswer, ModelClient
-from workflow_service.ai.errors import ModelRefused
 from workflow_service.ai.prompts import Prompt
+from workflow_service.ai.providers import ModelRefused
 from workflow_service.ai.usage import UsageLog
 from workflow_service.definition.model import Retry
 from workflow_service.engine.execution import run_attempt

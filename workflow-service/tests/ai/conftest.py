@@ -5,10 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from workflow_service.ai import prompts
-from workflow_service.ai.client import (
-    ModelAnswer,
-    create_model_client,
-)
+from workflow_service.ai.client import ModelAnswer, create_model_client
 from workflow_service.ai.usage import UsageLog
 from workflow_service.settings import settings
 

@@ -7,21 +7,13 @@ import pytest
 from chassis.errors import Unavailable
 from chassis.tracing import trace_context
 from workflow_service.ai import prompts
-from workflow_service.ai.client import (
-    create_model_client,
-)
-from workflow_service.ai.errors import InvalidAnswer
+from workflow_service.ai.client import create_model_client
+from workflow_service.ai.providers import InvalidAnswer
 from workflow_service.ai.usage import UsageLog
 from workflow_service.settings import settings
 
 from .conftest import Summarize
-from .model_server import (
-    REPLIES,
-    SUMMARY,
-    SUMMARY_JSON,
-    ModelServer,
-    build_reply,
-)
+from .model_server import REPLIES, SUMMARY, SUMMARY_JSON, ModelServer, build_reply
 
 
 @pytest.mark.parametrize(

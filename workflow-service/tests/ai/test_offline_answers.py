@@ -6,9 +6,8 @@ import pytest
 
 from workflow_service.ai import prompts
 from workflow_service.ai.client import ModelAnswer, ModelClient
-from workflow_service.ai.errors import InvalidAnswer
 from workflow_service.ai.prompts import Prompt
-from workflow_service.ai.providers import Offline
+from workflow_service.ai.providers import InvalidAnswer, Offline
 from workflow_service.ai.usage import UsageLog
 from workflow_service.settings import settings
 

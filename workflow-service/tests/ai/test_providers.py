@@ -8,23 +8,13 @@ import pytest
 from chassis.errors import Unavailable
 from chassis.tracing import trace_context
 from workflow_service.ai import prompts
-from workflow_service.ai.client import (
-    MAX_DOCUMENT_CHARACTERS,
-    ModelAnswer,
-    create_model_client,
-)
-from workflow_service.ai.errors import ModelRefused
+from workflow_service.ai.client import MAX_DOCUMENT_CHARACTERS, ModelAnswer, create_model_client
+from workflow_service.ai.providers import ModelRefused
 from workflow_service.ai.usage import UsageLog
 from workflow_service.settings import settings
 
 from .conftest import Summarize
-from .model_server import (
-    EMPTY_REPLIES,
-    PATHS,
-    REPLIES,
-    SUMMARY,
-    ModelServer,
-)
+from .model_server import EMPTY_REPLIES, PATHS, REPLIES, SUMMARY, ModelServer
 
 
 def test_the_document_is_sent_as_data_and_the_answer_is_the_summary(

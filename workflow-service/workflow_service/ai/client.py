@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from jsonschema import Draft202012Validator, FormatChecker
 
@@ -11,27 +11,17 @@ from chassis.errors import Unavailable
 from chassis.schemas import JsonObject
 
 from ..settings import Settings
-from .errors import InvalidAnswer, ModelRefused
 from .prompts import Prompt
-from .providers import Anthropic, ChatMessage, Offline, OpenAI, Provider
+from .providers import PROVIDER_CLASSES, ChatMessage, InvalidAnswer, ModelRefused, Provider
 from .usage import UsageLog
 
 MAX_DOCUMENT_CHARACTERS = 100_000  # about 25,000 tokens
 MAX_FAULT_CHARACTERS = 500
 CODE_FENCE_PATTERN = re.compile(r"\A\s*```\w*\n(.*)\n```\s*\Z", re.DOTALL)
 
-PROVIDER_CLASSES: dict[str, type[Provider]] = {
-    "openai": OpenAI,
-    "anthropic": Anthropic,
-    "offline": Offline,
-}
 
-
-@dataclass(frozen=True, slots=True)
-class ModelAnswer:
-    """Holds a checked answer: `value` matches the schema of its prompt."""
-
-    value: JsonObject
+class ModelAnswer(NamedTuple):
+    value: JsonObject  # matches the schema of its prompt
     provider: str
     model: str
 
@@ -43,10 +33,7 @@ class ModelClient:
         self._providers = providers
 
     def complete(self, prompt: Prompt, usage: UsageLog) -> ModelAnswer:
-        """Return the first valid answer, and add every call to `usage`.
-
-        Raises Unavailable when another attempt may work, ModelRefused when none will.
-        """
+        """Return a valid answer. Raises Unavailable if a retry may help, else ModelRefused."""
         failures: list[Unavailable | ModelRefused] = []
         for provider in self._providers:
             try:
@@ -54,10 +41,8 @@ class ModelClient:
                 return ModelAnswer(value, provider.name, provider.model)
             except (Unavailable, ModelRefused) as error:
                 failures.append(error)
-        for failure in failures:
-            if isinstance(failure, Unavailable):
-                raise failure
-        raise failures[-1]
+        temporary = [failure for failure in failures if isinstance(failure, Unavailable)]
+        raise temporary[0] if temporary else failures[-1]
 
 
 def create_model_client(settings: Settings) -> ModelClient:
@@ -67,10 +52,7 @@ def create_model_client(settings: Settings) -> ModelClient:
 
 
 def complete_with_provider(provider: Provider, prompt: Prompt, usage: UsageLog) -> JsonObject:
-    """Call one provider; return an invalid answer to it for correction, up to `max_repairs` times.
-
-    Raises InvalidAnswer when the last answer is still invalid.
-    """
+    """Call one provider, which may correct an invalid answer `max_repairs` times."""
     conversation: list[ChatMessage] = [{"role": "user", "content": quote_document(prompt.text)}]
     for _ in range(provider.max_repairs):
         try:
@@ -83,10 +65,8 @@ def complete_with_provider(provider: Provider, prompt: Prompt, usage: UsageLog) 
 
 
 def quote_document(text: str) -> str:
-    """Wrap the text in document tags that it cannot close.
-
-    A closing tag in the text is escaped, not removed: the parts around it could form a new one.
-    """
+    """Wrap the text in document tags that it cannot close."""
+    # A closing tag is escaped, not removed: the parts around it could form a new one.
     safe_text = text[:MAX_DOCUMENT_CHARACTERS].replace("</document>", "<\\/document>")
     return f"<document>\n{safe_text}\n</document>"
 

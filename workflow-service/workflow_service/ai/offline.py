@@ -62,14 +62,11 @@ def stem_words(text: str) -> list[str]:
 def select_key_sentences(sentences: list[str]) -> list[str]:
     """Return the sentences with the highest scores, in the order of the text."""
     weights = weigh_words(sentences)
-    ranked = sorted(
-        range(len(sentences)), key=lambda n: (-score_sentence(sentences[n], weights), n)
-    )
+    ranked = sorted(range(len(sentences)), key=lambda n: -score_sentence(sentences[n], weights))
     return [sentences[n] for n in sorted(ranked[:MAX_SENTENCES])]
 
 
 def rank_topics(sentences: list[str]) -> list[str]:
-    """Sort the words by weight, heaviest first."""
     weights = weigh_words(sentences)
     return sorted(weights, key=lambda word: (-weights[word], word))
 

@@ -11,7 +11,6 @@ FORMAT_PATTERNS = {
     "email": r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}",
     "uuid": r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b",
 }
-NUMBER_PATTERN = r"[-+]?\d[\d,]*(?:\.\d+)?"
 MAX_VALUE_CHARACTERS = 200  # how far after a field's name its value may stand
 
 
@@ -39,7 +38,8 @@ def parse_value(text: str, field: JsonObject) -> Any:
         return next((choice for choice in choices if is_mentioned(text, str(choice))), None)
     if pattern := FORMAT_PATTERNS.get(field.get("format", "")):
         return match[0] if (match := re.search(pattern, text)) else None
-    return PARSERS_BY_TYPE.get(field["type"], skip_value)(text, field)
+    parse = PARSERS_BY_TYPE.get(field["type"])  # no text looks like a nested object or null
+    return parse(text, field) if parse else None
 
 
 def is_mentioned(text: str, value: str) -> bool:
@@ -47,7 +47,7 @@ def is_mentioned(text: str, value: str) -> bool:
 
 
 def parse_number(text: str, field: JsonObject) -> float | int | None:
-    found = re.search(NUMBER_PATTERN, text)
+    found = re.search(r"[-+]?\d[\d,]*(?:\.\d+)?", text)
     if found is None:
         return None
     value = float(found[0].replace(",", ""))
@@ -68,10 +68,6 @@ def parse_array(text: str, field: JsonObject) -> list[Any] | None:
     parts = re.split(r"\s*(?:,|;|\band\b)\s*", parse_string(text, field) or "")
     values = [parse_value(part, field.get("items", {"type": "string"})) for part in parts]
     return [value for value in values if value is not None] or None
-
-
-def skip_value(text: str, field: JsonObject) -> None:
-    """Find nothing: no part of a text looks like a nested object or null."""
 
 
 PARSERS_BY_TYPE: dict[str, Callable[[str, JsonObject], Any]] = {

@@ -2,60 +2,62 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from json import dumps
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from chassis.errors import Unavailable
+from chassis.errors import BadGateway, Unavailable
 from chassis.service_client import parse_retry_after
 from chassis.tracing import get_seconds_left
 
 from ..settings import Settings
-from .errors import ModelRefused
 from .prompts import Prompt
 
 MAX_ANSWER_TOKENS = 4_000  # including what a model spends on reasoning
 
-ChatMessage = dict[str, str]
-"""A message of a conversation: {"role": "user" or "assistant", "content": ...}."""
+ChatMessage = dict[str, str]  # {"role": "user" or "assistant", "content": ...}
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """Holds what a model answered, not yet checked, and the tokens that it took."""
+class ModelRefused(BadGateway):
+    """Raised when another attempt would not help: a wrong key, no credit, a content filter."""
 
-    text: str
+    outcome = "refused"  # of the call, in its UsageLog
+
+
+class InvalidAnswer(ModelRefused):
+    """Raised when an answer does not match its schema; `fault` says how, `text` is the answer."""
+
+    outcome = "invalid"
+
+    def __init__(self, provider: str, fault: str, text: str) -> None:
+        super().__init__(f"{provider}'s answer is not valid: {fault}", target=provider)
+        self.fault = fault
+        self.text = text
+
+
+class Reply(NamedTuple):
+    text: str  # not yet checked
     input_tokens: int
     output_tokens: int
 
 
 class Prices(NamedTuple):
-    """Holds prices in US dollars for a million tokens."""
-
-    input: float
+    input: float  # US dollars for a million tokens
     output: float
 
     def compute_cost(self, reply: Reply) -> float:
-        """Return the cost of one reply in US dollars."""
-        cost = reply.input_tokens * self.input + reply.output_tokens * self.output
-        return cost / 1_000_000
+        return (reply.input_tokens * self.input + reply.output_tokens * self.output) / 1_000_000
 
 
 class Provider(Protocol):
-    """Describes a provider. `max_repairs` says how often it may correct an invalid answer."""
-
     name: ClassVar[str]
-    max_repairs: ClassVar[int] = 2
+    max_repairs: ClassVar[int] = 2  # how often it may correct an invalid answer
     model: str
     prices: Prices
 
     def __init__(self, settings: Settings) -> None: ...
 
     def generate_reply(self, prompt: Prompt, conversation: list[ChatMessage]) -> Reply:
-        """Send the conversation to the model and return its reply.
-
-        Raises Unavailable when another attempt may work, ModelRefused when none will.
-        """
+        """Send the conversation. Raises Unavailable if a retry may help, or ModelRefused."""
 
 
 class OpenAI(Provider):
@@ -65,11 +67,9 @@ class OpenAI(Provider):
         import openai  # imported here because an SDK takes a second or two to load
 
         self._sdk = openai
-        self._client = openai.OpenAI(
-            api_key=settings.openai_api_key.get_secret_value(),
-            base_url=settings.openai_base_url,
-            max_retries=0,  # the engine retries and records each attempt
-        )
+        key = settings.openai_api_key.get_secret_value()
+        # The engine retries and records each attempt.
+        self._client = openai.OpenAI(api_key=key, base_url=settings.openai_base_url, max_retries=0)
         self.model = settings.openai_model
         self.prices = Prices(settings.openai_input_price, settings.openai_output_price)
         self._timeout_seconds = settings.ai_timeout_seconds
@@ -98,11 +98,9 @@ class Anthropic(Provider):
         import anthropic
 
         self._sdk = anthropic
-        self._client = anthropic.Anthropic(
-            api_key=settings.anthropic_api_key.get_secret_value(),
-            base_url=settings.anthropic_base_url,
-            max_retries=0,
-        )
+        key = settings.anthropic_api_key.get_secret_value()
+        url = settings.anthropic_base_url
+        self._client = anthropic.Anthropic(api_key=key, base_url=url, max_retries=0)
         self.model = settings.anthropic_model
         self.prices = Prices(settings.anthropic_input_price, settings.anthropic_output_price)
         self._timeout_seconds = settings.ai_timeout_seconds
@@ -138,6 +136,9 @@ class Offline(Provider):
         return Reply(dumps(prompt.answer_offline(prompt.text)), 0, 0)
 
 
+PROVIDER_CLASSES: dict[str, type[Provider]] = {p.name: p for p in (OpenAI, Anthropic, Offline)}
+
+
 def limit_timeout(provider: str, seconds: float) -> float:
     """Return the time that a call may take, within the deadline of its step or request."""
     seconds_left = get_seconds_left()
@@ -154,14 +155,11 @@ def translate_sdk_errors(provider: str, sdk: Any) -> Iterator[None]:
     except sdk.APIConnectionError as error:
         raise Unavailable(f"{provider} does not answer", target=provider) from error
     except sdk.APIStatusError as error:
-        raise translate_status_error(provider, error) from error
+        if error.status_code < 500 and error.status_code not in (408, 409, 429):
+            message = f"{provider} refused: {error.message[:500]}"
+            raise ModelRefused(message, target=provider) from error
+        seconds = parse_retry_after(error.response.headers) or 1
+        message = f"{provider} is busy or failing"
+        raise Unavailable(message, retry_after=seconds, target=provider) from error
     except (sdk.APIError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise ModelRefused(f"{provider}'s answer cannot be read", target=provider) from error
-
-
-def translate_status_error(provider: str, error: Any) -> Unavailable | ModelRefused:
-    """Convert a provider's 4xx or 5xx to our error."""
-    if error.status_code < 500 and error.status_code not in (408, 409, 429):
-        return ModelRefused(f"{provider} refused: {error.message[:500]}", target=provider)
-    seconds = parse_retry_after(error.response.headers) or 1
-    return Unavailable(f"{provider} is busy or failing", retry_after=seconds, target=provider)

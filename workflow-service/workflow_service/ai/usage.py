@@ -7,16 +7,14 @@ from time import monotonic
 
 from chassis.errors import Unavailable
 
-from .errors import InvalidAnswer, ModelRefused
+from .providers import ModelRefused
 
 
 @dataclass(slots=True)
 class ModelCall:
-    """Describes one call to one model. `outcome` is ok, invalid, busy or refused."""
-
     provider: str
     model: str
-    outcome: str = "ok"
+    outcome: str = "ok"  # or invalid, busy, refused
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
@@ -37,14 +35,8 @@ class UsageLog:
         try:
             yield call
         except (Unavailable, ModelRefused) as error:
-            call.outcome = get_outcome(error)
+            call.outcome = "busy" if isinstance(error, Unavailable) else error.outcome
             raise
         finally:
             call.seconds = round(monotonic() - started, 3)
             self.calls.append(call)
-
-
-def get_outcome(error: Unavailable | ModelRefused) -> str:
-    if isinstance(error, InvalidAnswer):
-        return "invalid"
-    return "busy" if isinstance(error, Unavailable) else "refused"

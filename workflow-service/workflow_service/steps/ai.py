@@ -13,8 +13,8 @@ from chassis.schemas import Text
 from chassis.service_client import ServiceClient
 
 from ..ai import prompts
-from ..ai.errors import ModelRefused
 from ..ai.prompts import Prompt
+from ..ai.providers import ModelRefused
 from ..definition.model import InputSchema
 from ..neighbours import Neighbours
 from .protocol import Done, NonRetryableError, StepAttempt, StepInput, StepType, register
