@@ -26,8 +26,6 @@ session_maker = sessionmaker(engine, expire_on_commit=False)
 
 
 class Base(DeclarativeBase):
-    """Maps the Python types of columns to PostgreSQL types."""
-
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text,
         datetime: DateTime(timezone=True),

@@ -17,24 +17,19 @@ def ping_database(app: FastAPI) -> None:
         connection.execute(text("SELECT 1"))
 
 
-async def ping_content(app: FastAPI) -> None:
-    await app.state.neighbours.content.make_request(
-        "GET", "/health/live", timeout=CHECK_TIMEOUT_SECONDS
-    )
+async def ping_neighbour(app: FastAPI, name: str) -> None:
+    client = getattr(app.state.neighbours, name)
+    await client.make_request("GET", "/health/live", timeout=CHECK_TIMEOUT_SECONDS)
 
 
-async def ping_communication(app: FastAPI) -> None:
-    communication = app.state.neighbours.communication
-    await communication.make_request("GET", "/health/live", timeout=CHECK_TIMEOUT_SECONDS)
-
-
-checks = {
-    "database": ping_database,
-    "redis": ping_redis,
-    "identity-service": ping_identity,
-    "content-service": ping_content,
-    "communication-service": ping_communication,
-}
 router = build_health_router(
-    settings, checks, schema=partial(get_revisions, engine, SERVICE_FOLDER)
+    settings,
+    {
+        "database": ping_database,
+        "redis": ping_redis,
+        "identity-service": ping_identity,
+        "content-service": partial(ping_neighbour, name="content"),
+        "communication-service": partial(ping_neighbour, name="communication"),
+    },
+    schema=partial(get_revisions, engine, SERVICE_FOLDER),
 )

@@ -16,12 +16,10 @@ PLATFORM_SERVICES = ("content-service", "communication-service", "identity-servi
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Holds the open clients. `untrusted_http` calls URLs that users give."""
-
     content: ServiceClient
     communication: ServiceClient
     identity: ServiceClient
-    untrusted_http: UntrustedHttpClient
+    untrusted_http: UntrustedHttpClient  # calls URLs that users give
     models: ModelClient
 
     async def aclose(self) -> None:
@@ -36,13 +34,12 @@ def create_neighbours(
     client = partial(
         ServiceClient, service_name=settings.service_name, account=account, transport=transport
     )
+    web = UntrustedHttpClient(settings.http_allow_hosts, timeout=settings.http_timeout_seconds)
     content, communication, identity = PLATFORM_SERVICES
     return Neighbours(
         content=client(settings.content_service_url, target=content),
         communication=client(settings.communication_service_url, target=communication),
         identity=client(settings.identity_service_url, target=identity),
-        untrusted_http=UntrustedHttpClient(
-            settings.http_allow_hosts, timeout=settings.http_timeout_seconds
-        ),
+        untrusted_http=web,
         models=create_model_client(settings),
     )

@@ -12,7 +12,6 @@ SERVICE_FOLDER = Path(__file__).resolve().parent.parent
 
 ProviderName = Literal["openai", "anthropic", "offline"]
 ProviderNames = Annotated[tuple[ProviderName, ...], NoDecode, BeforeValidator(chassis.parse_list)]
-HostNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(chassis.parse_list)]
 
 
 class Settings(chassis.Settings):
@@ -32,7 +31,7 @@ class Settings(chassis.Settings):
     step_timeout_seconds: float = Field(default=60.0, gt=0)
     max_concurrent_steps: int = Field(default=16, ge=1, le=200)
 
-    http_allow_hosts: HostNames = ()
+    http_allow_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(chassis.parse_list)] = ()
     http_timeout_seconds: float = Field(default=10.0, gt=0)
 
     # Providers are tried in this order; those without a key are skipped. offline needs no key.
