@@ -19,7 +19,7 @@ from .engine.statuses import PENDING, TASK_COMPLETED, TASK_OPEN, WAITING
 from .engine.transaction import RunTransaction
 from .models import Run, Step, Task
 from .neighbours import Neighbours
-from .schemas.tasks import Decision
+from .schemas import Decision
 
 APPROVE, REJECT = "approve", "reject"
 DOCUMENT_CHECK_SECONDS = 2.0  # the request occupies a thread meanwhile

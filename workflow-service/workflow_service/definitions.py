@@ -1,7 +1,4 @@
-"""What users can do with definitions: publish, read and retire their versions.
-
-A published version never changes. To change a definition is to publish its next version.
-"""
+"""What users can do with definitions: publish, read and retire versions, which never change."""
 
 from typing import Any
 
@@ -14,9 +11,8 @@ from chassis.errors import Conflict, NotFound
 from chassis.pagination import Page, PageParameters, paginate
 
 from .definition.model import Definition
-from .engine.transaction import parse_definition
 from .models import DefinitionVersion
-from .schemas.definitions import DefinitionRead
+from .schemas import DefinitionRead
 from .validation import check_definition
 
 
@@ -48,10 +44,6 @@ def get_definition(session: Session, name: str) -> DefinitionVersion:
     return version
 
 
-def get_parsed_definition(session: Session, name: str) -> Definition:
-    return parse_definition(get_definition(session, name))
-
-
 def list_versions(session: Session, name: str, page: PageParameters) -> Page[DefinitionRead]:
     """List all versions, also those of a deleted definition. Raises UnknownDefinition."""
     versions = select(DefinitionVersion).filter_by(name=name)
@@ -62,7 +54,6 @@ def list_versions(session: Session, name: str, page: PageParameters) -> Page[Def
 
 
 def get_version(session: Session, name: str, number: int) -> DefinitionVersion:
-    """Return one version. Raises UnknownDefinition."""
     version = session.scalar(select(DefinitionVersion).filter_by(name=name, version=number))
     if version is None:
         raise UnknownDefinition(f"There is no version {number} of {name!r}")
@@ -78,14 +69,14 @@ def reject_version_change(session: Session, name: str, number: int) -> None:
 
 
 def change_definition(
-    session: Session, author: User, name: str, new: Definition
+    session: Session, user: User, name: str, new: Definition
 ) -> DefinitionVersion:
     """Publish the next version, unless nothing changed. Existing runs keep their version."""
     current = get_definition(session, name)
     if current.content == serialize_definition(new):
         return current
     current.retired_at = func.now()
-    return publish_version(session, author, name, new)
+    return publish_version(session, user, name, new)
 
 
 def delete_definition(session: Session, name: str) -> None:
@@ -93,18 +84,13 @@ def delete_definition(session: Session, name: str) -> None:
     get_definition(session, name).retired_at = func.now()
 
 
-def publish_version(
-    session: Session, author: User, name: str, new: Definition
-) -> DefinitionVersion:
+def publish_version(session: Session, user: User, name: str, new: Definition) -> DefinitionVersion:
     """Store the version after the newest one. Raises NameTaken when a current version exists."""
     check_definition(new)
     newest = select(func.max(DefinitionVersion.version)).where(DefinitionVersion.name == name)
-    version = DefinitionVersion(
-        name=name,
-        version=(session.scalar(newest) or 0) + 1,
-        content=serialize_definition(new),
-        created_by=author.user_id,
-    )
+    version = DefinitionVersion(name=name, created_by=user.user_id)
+    version.version = (session.scalar(newest) or 0) + 1
+    version.content = serialize_definition(new)
     session.add(version)
     try:
         session.flush()
@@ -122,9 +108,8 @@ def serialize_definition(definition: Definition) -> dict[str, Any]:
 
 
 def build_response(version: DefinitionVersion) -> DefinitionRead:
-    about = ("name", "version", "created_by", "created_at")
-    columns = {name: getattr(version, name) for name in about}
-    return DefinitionRead.model_validate({**version.content, **columns})
+    about = {key: getattr(version, key) for key in ("name", "version", "created_by", "created_at")}
+    return DefinitionRead.model_validate({**version.content, **about})
 
 
 def build_page(found: dict[str, Any]) -> Page[DefinitionRead]:

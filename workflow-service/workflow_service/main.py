@@ -6,20 +6,22 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from chassis.app import create_app
+from chassis.event_stream import EventStreams
 
 from .api import router as api_router
 from .api.ai import router as ai_router
 from .health import router as health_router
 from .neighbours import create_neighbours
 from .settings import settings
-from .streams import open_streams
+from .streams import MAX_STREAMS, RUN_HISTORIES
 
 
 @asynccontextmanager
 async def open_neighbours(app: FastAPI) -> AsyncIterator[None]:
     """Give app.state the clients for other services and models, and the live streams."""
     app.state.neighbours = create_neighbours(settings, app.state.account, app.state.transport)
-    async with open_streams(app):
+    app.state.streams = EventStreams(RUN_HISTORIES, max_streams=MAX_STREAMS)
+    async with app.state.streams.run():
         yield
     await app.state.neighbours.aclose()
 

@@ -1,23 +1,18 @@
-"""Live streams of runs: each event in a run's history is sent within a quarter of a second.
+"""Live streams of runs, until they end: what chassis/event_stream.py sends, and who may see it."""
 
-A stream ends when its run has ended. The stream itself is in chassis/event_stream.py.
-"""
-
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
 from uuid import UUID
 
-from fastapi import FastAPI
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from sse_starlette import ServerSentEvent
 
 from chassis.auth import User
-from chassis.event_stream import EventPage, EventSource, EventStreams
+from chassis.event_stream import EventPage, EventSource
 
 from .database import session_maker
 from .models import Event, Run
-from .schemas.workflows import EventRead
+from .schemas import EventRead
 from .workflows import get_workflow
 
 MAX_STREAMS = 100  # in one process
@@ -25,7 +20,6 @@ PAGE_SIZE = 100
 
 
 def find_newest_events(session: Session, run_ids: Collection[UUID]) -> dict[UUID, int]:
-    """Find the id of the newest event of each run."""
     # One subquery for each run: PostgreSQL reads one index entry for the maximum.
     newest = select(func.coalesce(func.max(Event.id), 0)).where(Event.run_id == Run.id)
     rows = session.execute(select(Run.id, newest.scalar_subquery()).where(Run.id.in_(run_ids)))
@@ -47,12 +41,4 @@ def read_events_after(session: Session, user: User, run_id: UUID, position: int)
     return EventPage(events, has_more, is_last=has_ended and not has_more)
 
 
-RUNS = EventSource(session_maker, find_newest_events, read_events_after)
-
-
-@asynccontextmanager
-async def open_streams(app: FastAPI) -> AsyncIterator[None]:
-    """Give app.state its `streams`, which are keyed by run id."""
-    app.state.streams = EventStreams(RUNS, max_streams=MAX_STREAMS)
-    async with app.state.streams.run():
-        yield
+RUN_HISTORIES = EventSource(session_maker, find_newest_events, read_events_after)

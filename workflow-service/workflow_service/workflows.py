@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select, true
@@ -20,15 +20,14 @@ from .definition.model import Definition, raise_for_faults
 from .definitions import get_definition
 from .engine import reruns, transaction, transitions
 from .engine.events import StartRun
-from .engine.reruns import BusinessKeyTaken
+from .engine.reruns import BusinessKeyTaken, Successor
 from .engine.statuses import CANCELLED, FAILED
-from .engine.transaction import RunTransaction
-from .models import NOTICE, WORK, AiCall, DefinitionVersion, Event, Run, Step, Task
-from .schemas.ai import UsageTotal
-from .schemas.workflows import WorkflowRerun, WorkflowRetry, WorkflowStart, WorkflowWithSteps
+from .engine.transaction import RunTransaction, parse_definition
+from .graph import StatusCounts
+from .models import NOTICE, WORK, AiCall, Event, Run, Step, Task
+from .schemas import UsageTotal, WorkflowRerun, WorkflowRetry, WorkflowStart, WorkflowWithSteps
 
-# No role has this permission by name, so only `*` grants it.
-ALL_WORKFLOWS_PERMISSION = "workflows:all"
+ALL_WORKFLOWS_PERMISSION = "workflows:all"  # no role has it by name, so only `*` grants it
 MAX_STEPS_SHOWN = 1000
 
 
@@ -50,10 +49,9 @@ def start_workflow(session: Session, starter: User, new: WorkflowStart) -> tuple
             session.add(run)
     except IntegrityError:
         # Another request has started a run with this business key in the meantime.
-        existing = find_run_by_key(session, starter, new)
-        if existing is None:
-            raise
-        return existing, False
+        if existing := find_run_by_key(session, starter, new):
+            return existing, False
+        raise
     with session.no_autoflush:
         tx = RunTransaction(session, run)
         transitions.process(tx, StartRun())
@@ -87,9 +85,8 @@ def find_run_by_key(session: Session, starter: User, new: WorkflowStart) -> Run 
     )
     run = session.scalar(same_key.where(Run.status.not_in((FAILED, CANCELLED))))
     if run and run.input != new.input:
-        raise BusinessKeyTaken(
-            f"The run {run.id} has this business key and another input; use a new key"
-        )
+        message = f"The run {run.id} has this business key and another input; use a new key"
+        raise BusinessKeyTaken(message)
     return run
 
 
@@ -97,11 +94,11 @@ def list_workflows(session: Session, user: User, page: PageParameters) -> dict[s
     return paginate(session, select(Run).where(is_owned_by(user)), page, Run.id)
 
 
-def get_workflow(session: Session, user: User, workflow_id: UUID) -> Run:
+def get_workflow(session: Session, user: User, run_id: UUID) -> Run:
     """Return a run that the user started or has a task in. Raises UnknownWorkflow."""
     assigned = select(Task.id).where(Task.workflow_id == Run.id, is_assigned_to(user)).exists()
     is_visible = or_(is_owned_by(user), assigned)
-    run = session.scalar(select(Run).where(Run.id == workflow_id, is_visible))
+    run = session.scalar(select(Run).where(Run.id == run_id, is_visible))
     if run is None:
         raise UnknownWorkflow("There is no such workflow")
     return run
@@ -113,8 +110,8 @@ def is_owned_by(user: User) -> ColumnElement[bool]:
     return true() if is_administrator else Run.started_by == user.user_id
 
 
-def get_workflow_with_steps(session: Session, user: User, workflow_id: UUID) -> WorkflowWithSteps:
-    run = get_workflow(session, user, workflow_id)
+def get_workflow_with_steps(session: Session, user: User, run_id: UUID) -> WorkflowWithSteps:
+    run = get_workflow(session, user, run_id)
     newest = select(Step).where(Step.run_id == run.id, Step.role != NOTICE).order_by(Step.id.desc())
     steps = session.scalars(newest.limit(MAX_STEPS_SHOWN)).all()
     usage = sum_usage(session, AiCall.run_id == run.id)
@@ -122,95 +119,72 @@ def get_workflow_with_steps(session: Session, user: User, workflow_id: UUID) -> 
 
 
 def sum_usage(session: Session, calls: ColumnElement[bool]) -> UsageTotal:
-    """Add up the calls to models that match the condition."""
-    totals = select(
-        func.count().label("calls"),
-        func.coalesce(func.sum(AiCall.input_tokens), 0).label("input_tokens"),
-        func.coalesce(func.sum(AiCall.output_tokens), 0).label("output_tokens"),
-        func.coalesce(func.sum(AiCall.cost_usd), 0).label("cost_usd"),
-    )
-    return UsageTotal(**session.execute(totals.where(calls)).mappings().one())
+    columns = (AiCall.input_tokens, AiCall.output_tokens, AiCall.cost_usd)
+    sums = [func.coalesce(func.sum(column), 0).label(column.key) for column in columns]
+    totals = select(func.count().label("calls"), *sums).where(calls)
+    return UsageTotal(**session.execute(totals).mappings().one())
 
 
 def list_history(
-    session: Session, user: User, workflow_id: UUID, page: PageParameters
+    session: Session, user: User, run_id: UUID, page: PageParameters
 ) -> dict[str, Any]:
-    """List the events of a run, oldest first."""
-    run = get_workflow(session, user, workflow_id)
-    events = select(Event).where(Event.run_id == run.id)
+    events = select(Event).filter_by(run_id=get_workflow(session, user, run_id).id)
     return paginate(session, events, page, Event.id, oldest_first=True)
 
 
 def list_steps(
-    session: Session, user: User, workflow_id: UUID, role: str, page: PageParameters
+    session: Session, user: User, run_id: UUID, role: str, page: PageParameters
 ) -> dict[str, Any]:
-    run = get_workflow(session, user, workflow_id)
-    steps = select(Step).where(Step.run_id == run.id, Step.role == role)
+    steps = select(Step).filter_by(run_id=get_workflow(session, user, run_id).id, role=role)
     return paginate(session, steps, page, Step.id, oldest_first=True)
 
 
 def control_workflow(
-    session: Session,
-    user: User,
-    workflow_id: UUID,
-    action: Callable[[RunTransaction, str | None], None],
+    session: Session, user: User, run_id: UUID, action: Callable[[RunTransaction, str | None], None]
 ) -> Run:
     """Pause, resume or cancel a run, with the run locked. Raises Forbidden."""
-    run = get_controlled_run(session, user, workflow_id)
+    run = get_controlled_run(session, user, run_id)
     with transaction.lock_run(session, run.id) as tx:
         action(tx, user.user_id)
     return tx.run
 
 
-def get_controlled_run(session: Session, user: User, workflow_id: UUID) -> Run:
+def get_controlled_run(session: Session, user: User, run_id: UUID) -> Run:
     """Return a run that the user started; any run for an administrator. Raises Forbidden."""
-    run = get_workflow(session, user, workflow_id)
+    run = get_workflow(session, user, run_id)
     if run.started_by != user.user_id and not user.has_permission(ALL_WORKFLOWS_PERMISSION):
         raise Forbidden("Only the user who started this run may do this")
     return run
 
 
-def retry_workflow(session: Session, user: User, workflow_id: UUID, wanted: WorkflowRetry) -> Run:
-    old = get_controlled_run(session, user, workflow_id)
-    version = choose_version(session, old, wanted)
+def retry_workflow(session: Session, user: User, run_id: UUID, wanted: WorkflowRetry) -> Run:
+    old = get_controlled_run(session, user, run_id)
+    successor = build_successor(session, user, old, wanted)
     with session.no_autoflush:
-        return reruns.retry_run(
-            session, old, reruns.Successor(version, str(get_trace_id()), user.user_id)
-        )
+        return reruns.retry_run(session, old, successor)
 
 
-def rerun_workflow(session: Session, user: User, workflow_id: UUID, wanted: WorkflowRerun) -> Run:
-    old = get_controlled_run(session, user, workflow_id)
-    version = choose_version(session, old, wanted)
+def rerun_workflow(session: Session, user: User, run_id: UUID, wanted: WorkflowRerun) -> Run:
+    old = get_controlled_run(session, user, run_id)
+    successor = build_successor(session, user, old, wanted)
     with session.no_autoflush:
-        successor = reruns.Successor(version, str(get_trace_id()), user.user_id)
         return reruns.rerun_from_step(session, old, successor, wanted.from_step)
 
 
-def choose_version(session: Session, old: Run, wanted: WorkflowRetry) -> DefinitionVersion:
-    """Return the old run's version or the latest one. Raises InvalidInput."""
-    if wanted.version == "pinned":
-        return old.published
-    latest = get_definition(session, old.definition)
-    raise_for_faults(
-        transaction.parse_definition(latest).input.find_faults(old.input), InvalidInput
-    )
-    return latest
+def build_successor(session: Session, user: User, old: Run, wanted: WorkflowRetry) -> Successor:
+    """Choose the old run's version or the latest one. Raises InvalidInput."""
+    is_pinned = wanted.version == "pinned"
+    version = old.published if is_pinned else get_definition(session, old.definition)
+    if not is_pinned:
+        raise_for_faults(parse_definition(version).input.find_faults(old.input), InvalidInput)
+    return Successor(version, str(get_trace_id()), user.user_id)
 
 
-class Progress(NamedTuple):
-    """Holds what a graph shows: the definition, and how often each step has each status."""
-
-    definition: Definition
-    status_counts: dict[str, Counter[str]]
-
-
-def get_progress(session: Session, user: User, workflow_id: UUID) -> Progress:
-    run = get_workflow(session, user, workflow_id)
+def get_progress(session: Session, user: User, run_id: UUID) -> tuple[Definition, StatusCounts]:
+    """Return what a graph shows: the definition, and how often each step has each status."""
+    run = get_workflow(session, user, run_id)
     status_counts: dict[str, Counter[str]] = {}
-    counts = select(Step.name, Step.status, func.count()).where(
-        Step.run_id == run.id, Step.role == WORK
-    )
+    counts = select(Step.name, Step.status, func.count()).filter_by(run_id=run.id, role=WORK)
     for name, status, count in session.execute(counts.group_by(Step.name, Step.status)):
         status_counts.setdefault(name, Counter())[status] = count
-    return Progress(transaction.get_definition(run), status_counts)
+    return transaction.get_definition(run), status_counts

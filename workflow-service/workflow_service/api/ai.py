@@ -13,7 +13,7 @@ from ..ai.usage import ModelCall, UsageLog
 from ..database import session_maker
 from ..models import AiCall
 from ..neighbours import Neighbours
-from ..schemas.ai import Analysis, Suggestion, Summary, Usage
+from ..schemas import Analysis, Suggestion, Summary, Usage
 from ..steps.ai import TextSource
 from .dependencies import ModelUser, NeighboursInTurn
 
@@ -21,30 +21,28 @@ router = APIRouter()
 
 
 @router.post("/summarize", response_model=Summary)
-def summarize(
-    material: TextSource, user: ModelUser, neighbours: NeighboursInTurn
-) -> dict[str, Any]:
+def summarize(source: TextSource, user: ModelUser, neighbours: NeighboursInTurn) -> dict[str, Any]:
     """Summarise a text, or a document that you may read, in a few sentences."""
-    return complete_for_user(material, user, neighbours, prompts.build_summary_prompt)
+    return complete_for_user(source, user, neighbours, prompts.build_summary_prompt)
 
 
 @router.post("/suggest", response_model=Suggestion)
-def suggest(material: TextSource, user: ModelUser, neighbours: NeighboursInTurn) -> dict[str, Any]:
+def suggest(source: TextSource, user: ModelUser, neighbours: NeighboursInTurn) -> dict[str, Any]:
     """Suggest a title and tags for a text, or for a document that you may read."""
-    return complete_for_user(material, user, neighbours, prompts.build_suggestion_prompt)
+    return complete_for_user(source, user, neighbours, prompts.build_suggestion_prompt)
 
 
 @router.post("/analyze", response_model=Analysis)
-def analyze(material: TextSource, user: ModelUser, neighbours: NeighboursInTurn) -> dict[str, Any]:
+def analyze(source: TextSource, user: ModelUser, neighbours: NeighboursInTurn) -> dict[str, Any]:
     """List the topics, key points, figures and questions of a text or a readable document."""
-    return complete_for_user(material, user, neighbours, prompts.build_analysis_prompt)
+    return complete_for_user(source, user, neighbours, prompts.build_analysis_prompt)
 
 
 def complete_for_user(
-    material: TextSource, user: User, neighbours: Neighbours, build_prompt: Callable[[str], Prompt]
+    source: TextSource, user: User, neighbours: Neighbours, build_prompt: Callable[[str], Prompt]
 ) -> dict[str, Any]:
     """Return the model's answer with its cost; store every call, also when there is no answer."""
-    text = material.read_text(neighbours, user.user_id)
+    text = source.read_text(neighbours, user.user_id)
     usage = UsageLog()
     try:
         answer = neighbours.models.complete(build_prompt(text), usage)

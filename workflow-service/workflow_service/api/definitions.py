@@ -8,7 +8,8 @@ from chassis.routing import APIRouter
 from .. import definitions, graph
 from ..database import DbSession
 from ..definition.model import Definition
-from ..schemas.definitions import DefinitionCreate, DefinitionName, DefinitionRead
+from ..engine.transaction import parse_definition
+from ..schemas import DefinitionCreate, DefinitionName, DefinitionRead
 from ..validation import check_definition
 from .dependencies import IDEMPOTENT, DefinitionAuthor, DefinitionReader, VersionNumber
 
@@ -87,4 +88,4 @@ def change_version(
 @router.get("/{name}/diagram", response_class=PlainTextResponse)
 def draw_definition(name: DefinitionName, reader: DefinitionReader, session: DbSession) -> str:
     """Draw the steps of the current version as a Mermaid flowchart."""
-    return graph.render_mermaid(definitions.get_parsed_definition(session, name))
+    return graph.render_mermaid(parse_definition(definitions.get_definition(session, name)))

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Header, Path, Query, Request
+from fastapi import Depends, Path, Request
 
 from chassis.auth import User, get_bearer_token, require_permission
 from chassis.event_stream import EventStream, EventStreams
@@ -20,16 +20,15 @@ MAX_CONCURRENT_MODEL_REQUESTS = 8  # models are slow; their callers must not occ
 
 DefinitionReader = Annotated[User, require_permission("definitions:read")]
 DefinitionAuthor = Annotated[User, require_permission("definitions:write")]
-WorkflowStarter = Annotated[User, require_permission("workflows:start")]
-WorkflowReader = Annotated[User, require_permission("workflows:read")]
+RunStarter = Annotated[User, require_permission("workflows:start")]
+RunReader = Annotated[User, require_permission("workflows:read")]
 ModelUser = Annotated[User, require_permission("ai:use")]
 
 VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
-Days = Annotated[int, Query(ge=1, le=366)]
-LastEventId = Annotated[int, Header(ge=0, le=2**63 - 1)]
 
 IDEMPOTENT = [idempotent(DbSession)]
 NOTIFY_WORKERS = [WakeWorkers]  # after the commit
+STARTS_RUN = [*IDEMPOTENT, *NOTIFY_WORKERS]
 
 
 async def get_neighbours(request: Request) -> AsyncIterator[Neighbours]:
@@ -38,22 +37,18 @@ async def get_neighbours(request: Request) -> AsyncIterator[Neighbours]:
 
 
 NeighbourClients = Annotated[Neighbours, Depends(get_neighbours)]
-NeighboursInTurn = Annotated[
-    Neighbours,
-    Depends(get_neighbours, scope="function", max_concurrency=MAX_CONCURRENT_MODEL_REQUESTS),
-]
+in_turn = Depends(get_neighbours, scope="function", max_concurrency=MAX_CONCURRENT_MODEL_REQUESTS)
+NeighboursInTurn = Annotated[Neighbours, in_turn]
 
 
-def require_visible_workflow(workflow_id: UUID, reader: WorkflowReader) -> UUID:
+def require_visible_workflow(workflow_id: UUID, reader: RunReader) -> UUID:
     """Check access in a session of its own, which is closed before the stream begins."""
     with session_maker() as session:
         return workflows.get_workflow(session, reader, workflow_id).id
 
 
 async def open_stream(
-    request: Request,
-    reader: WorkflowReader,
-    run_id: Annotated[UUID, Depends(require_visible_workflow)],
+    request: Request, reader: RunReader, run_id: Annotated[UUID, Depends(require_visible_workflow)]
 ) -> AsyncIterator[EventStream[UUID]]:
     """Open a stream, and close it when its client has gone or its run has ended."""
     streams: EventStreams[UUID] = request.app.state.streams

@@ -9,20 +9,20 @@ from chassis.routing import APIRouter
 from .. import approvals
 from ..database import DbSession, session_maker
 from ..models import Task
-from ..schemas.tasks import Decision, TaskRead
-from .dependencies import NOTIFY_WORKERS, NeighbourClients, WorkflowReader
+from ..schemas import Decision, TaskRead
+from .dependencies import NOTIFY_WORKERS, NeighbourClients, RunReader
 
 router = APIRouter(prefix="/tasks")
 
 
 @router.get("", response_model=Page[TaskRead])
-def list_tasks(reader: WorkflowReader, session: DbSession, page: PageRequest) -> dict[str, Any]:
+def list_tasks(reader: RunReader, session: DbSession, page: PageRequest) -> dict[str, Any]:
     """List the tasks that are assigned to you or to one of your roles, open tasks first."""
     return approvals.list_tasks(session, reader, page)
 
 
 @router.get("/{task_id}", response_model=TaskRead)
-def read_task(task_id: UUID, reader: WorkflowReader, session: DbSession) -> Task:
+def read_task(task_id: UUID, reader: RunReader, session: DbSession) -> Task:
     """Read a task that is assigned to you, or that belongs to a run you started."""
     return approvals.get_task(session, reader, task_id)
 
@@ -31,7 +31,7 @@ def read_task(task_id: UUID, reader: WorkflowReader, session: DbSession) -> Task
 def complete_task(
     task_id: UUID,
     decision: Decision,
-    reader: WorkflowReader,
+    reader: RunReader,
     neighbours: NeighbourClients,
     session: DbSession,
 ) -> Task:

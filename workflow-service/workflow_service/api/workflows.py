@@ -1,9 +1,10 @@
 """/workflows: start, read, watch and control runs."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import Response
+from fastapi import Header, Query
+from fastapi.responses import PlainTextResponse, Response
 from sse_starlette import EventSourceResponse
 
 from chassis.pagination import Page, PageRequest
@@ -13,7 +14,7 @@ from .. import graph, stats, workflows
 from ..database import DbSession
 from ..engine import controls
 from ..models import Run
-from ..schemas.workflows import (
+from ..schemas import (
     EventRead,
     Role,
     SlaRead,
@@ -25,24 +26,18 @@ from ..schemas.workflows import (
     WorkflowStats,
     WorkflowWithSteps,
 )
-from .dependencies import (
-    IDEMPOTENT,
-    NOTIFY_WORKERS,
-    Days,
-    LastEventId,
-    WorkflowReader,
-    WorkflowStarter,
-    WorkflowStream,
-)
+from .dependencies import NOTIFY_WORKERS, STARTS_RUN, RunReader, RunStarter, WorkflowStream
+
+Days = Annotated[int, Query(ge=1, le=366)]
+GraphFormat = Literal["mermaid", "svg"]
+LastEventId = Annotated[int, Header(ge=0, le=2**63 - 1)]
 
 router = APIRouter(prefix="/workflows")
 
 
-@router.post(
-    "", response_model=WorkflowRead, status_code=201, dependencies=[*IDEMPOTENT, *NOTIFY_WORKERS]
-)
+@router.post("", response_model=WorkflowRead, status_code=201, dependencies=STARTS_RUN)
 def start_workflow(
-    new: WorkflowStart, starter: WorkflowStarter, session: DbSession, response: Response
+    new: WorkflowStart, starter: RunStarter, session: DbSession, response: Response
 ) -> Run:
     """Start a run that acts with your rights; 200 with the existing run of the business key."""
     run, is_new = workflows.start_workflow(session, starter, new)
@@ -51,38 +46,32 @@ def start_workflow(
 
 
 @router.get("", response_model=Page[WorkflowRead])
-def list_workflows(reader: WorkflowReader, session: DbSession, page: PageRequest) -> dict[str, Any]:
+def list_workflows(reader: RunReader, session: DbSession, page: PageRequest) -> dict[str, Any]:
     """List the runs that you started, newest first; all runs for an administrator."""
     return workflows.list_workflows(session, reader, page)
 
 
 @router.get("/stats")
-def read_stats(reader: WorkflowReader, session: DbSession, days: Days = 30) -> WorkflowStats:
+def read_stats(reader: RunReader, session: DbSession, days: Days = 30) -> WorkflowStats:
     """Count the runs of the last days that you started; all runs for an administrator."""
     return stats.compute_stats(session, reader, days)
 
 
 @router.get("/sla-check")
-def check_sla(reader: WorkflowReader, session: DbSession, page: PageRequest) -> Page[SlaRead]:
+def check_sla(reader: RunReader, session: DbSession, page: PageRequest) -> Page[SlaRead]:
     """List your runs with an SLA, or with a late step, as in time, at risk or breached."""
     return stats.check_sla(session, reader, page)
 
 
 @router.get("/{workflow_id}")
-def read_workflow(
-    workflow_id: UUID, reader: WorkflowReader, session: DbSession
-) -> WorkflowWithSteps:
+def read_workflow(workflow_id: UUID, reader: RunReader, session: DbSession) -> WorkflowWithSteps:
     """Read a run and its steps."""
     return workflows.get_workflow_with_steps(session, reader, workflow_id)
 
 
 @router.get("/{workflow_id}/steps", response_model=Page[StepDetail])
 def list_steps(
-    workflow_id: UUID,
-    reader: WorkflowReader,
-    session: DbSession,
-    page: PageRequest,
-    role: Role = "work",
+    workflow_id: UUID, reader: RunReader, session: DbSession, page: PageRequest, role: Role = "work"
 ) -> dict[str, Any]:
     """List a run's steps with input and output, oldest first: those that the definition names,
     those that undid them (`compensation`), or those that notified people (`notice`)."""
@@ -91,7 +80,7 @@ def list_steps(
 
 @router.get("/{workflow_id}/history", response_model=Page[EventRead])
 def read_history(
-    workflow_id: UUID, reader: WorkflowReader, session: DbSession, page: PageRequest
+    workflow_id: UUID, reader: RunReader, session: DbSession, page: PageRequest
 ) -> dict[str, Any]:
     """List everything that has happened in a run, oldest first."""
     return workflows.list_history(session, reader, workflow_id, page)
@@ -107,59 +96,48 @@ async def stream_workflow(
 
 @router.get("/{workflow_id}/graph")
 def draw_workflow(
-    workflow_id: UUID,
-    reader: WorkflowReader,
-    session: DbSession,
-    format: Literal["mermaid", "svg"] = "mermaid",
+    workflow_id: UUID, reader: RunReader, session: DbSession, format: GraphFormat = "mermaid"
 ) -> Response:
     """Draw the steps of a run and their statuses, as a Mermaid flowchart or as SVG."""
     definition, status_counts = workflows.get_progress(session, reader, workflow_id)
     if format == "svg":
         return Response(graph.render_svg(definition, status_counts), media_type="image/svg+xml")
-    return Response(
-        graph.render_mermaid(definition, status_counts), media_type="text/plain; charset=utf-8"
-    )
+    return PlainTextResponse(graph.render_mermaid(definition, status_counts))
 
 
 @router.post("/{workflow_id}/pause", response_model=WorkflowRead)
-def pause_workflow(workflow_id: UUID, starter: WorkflowStarter, session: DbSession) -> Run:
+def pause_workflow(workflow_id: UUID, starter: RunStarter, session: DbSession) -> Run:
     """Pause a run: steps that have started finish, and no further step starts."""
     return workflows.control_workflow(session, starter, workflow_id, controls.pause_run)
 
 
 @router.post("/{workflow_id}/resume", response_model=WorkflowRead, dependencies=NOTIFY_WORKERS)
-def resume_workflow(workflow_id: UUID, starter: WorkflowStarter, session: DbSession) -> Run:
+def resume_workflow(workflow_id: UUID, starter: RunStarter, session: DbSession) -> Run:
     """Continue a paused run."""
     return workflows.control_workflow(session, starter, workflow_id, controls.resume_run)
 
 
 @router.post("/{workflow_id}/cancel", response_model=WorkflowRead, dependencies=NOTIFY_WORKERS)
-def cancel_workflow(workflow_id: UUID, starter: WorkflowStarter, session: DbSession) -> Run:
+def cancel_workflow(workflow_id: UUID, starter: RunStarter, session: DbSession) -> Run:
     """End a run, and undo its finished steps for which the definition says how."""
     return workflows.control_workflow(session, starter, workflow_id, controls.cancel_run)
 
 
 @router.post(
-    "/{workflow_id}/retry",
-    response_model=WorkflowRead,
-    status_code=201,
-    dependencies=[*IDEMPOTENT, *NOTIFY_WORKERS],
+    "/{workflow_id}/retry", response_model=WorkflowRead, status_code=201, dependencies=STARTS_RUN
 )
 def retry_workflow(
-    workflow_id: UUID, wanted: WorkflowRetry, starter: WorkflowStarter, session: DbSession
+    workflow_id: UUID, wanted: WorkflowRetry, starter: RunStarter, session: DbSession
 ) -> Run:
     """Start a new run that continues where this one failed or was cancelled."""
     return workflows.retry_workflow(session, starter, workflow_id, wanted)
 
 
 @router.post(
-    "/{workflow_id}/rerun",
-    response_model=WorkflowRead,
-    status_code=201,
-    dependencies=[*IDEMPOTENT, *NOTIFY_WORKERS],
+    "/{workflow_id}/rerun", response_model=WorkflowRead, status_code=201, dependencies=STARTS_RUN
 )
 def rerun_workflow(
-    workflow_id: UUID, wanted: WorkflowRerun, starter: WorkflowStarter, session: DbSession
+    workflow_id: UUID, wanted: WorkflowRerun, starter: RunStarter, session: DbSession
 ) -> Run:
     """Start a new run that repeats this one, from a step or from the start."""
     return workflows.rerun_workflow(session, starter, workflow_id, wanted)

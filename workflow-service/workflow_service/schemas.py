@@ -1,16 +1,69 @@
-"""Bodies of /workflows: runs, their steps, their history and their numbers."""
+"""The bodies of requests and responses: definitions, AI answers, workflows and tasks."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from chassis.schemas import JsonObject, RequestModel, ResponseModel, Text
 
-from ..definition.model import StepName
-from .ai import UsageTotal
-from .definitions import DefinitionName
+from .definition.model import Definition, StepName
+
+DefinitionName = Annotated[Text, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
+Role = Literal["work", "compensation", "notice"]
+SlaState = Literal["in_time", "at_risk", "breached"]
+
+
+class DefinitionCreate(Definition):
+    name: DefinitionName
+
+
+class DefinitionRead(DefinitionCreate):
+    model_config = ConfigDict(extra="ignore")
+    version: int
+    created_by: str | None = Field(description="Null for a definition that came with the service.")
+    created_at: datetime
+
+
+class Usage(ResponseModel):
+    """Adds up the calls to models that an answer took."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+
+
+class UsageTotal(Usage):
+    """Adds up the calls to models of a run, or of many."""
+
+    calls: int
+
+
+class AiResponse(ResponseModel):
+    """Says what every answer of a model says beside its content."""
+
+    provider: str = Field(
+        description="openai, anthropic, or offline for an answer that was made without a model."
+    )
+    model: str
+    usage: Usage
+
+
+class Summary(AiResponse):
+    summary: str
+
+
+class Suggestion(AiResponse):
+    title: str
+    tags: list[str]
+
+
+class Analysis(AiResponse):
+    topics: list[str]
+    key_points: list[str]
+    figures: list[str] = Field(description="Statements that contain a number.")
+    questions: list[str]
 
 
 class WorkflowStart(RequestModel):
@@ -57,9 +110,6 @@ class WorkflowRead(ResponseModel):
     due_at: datetime | None
     breached_at: datetime | None
     finished_at: datetime | None
-
-
-Role = Literal["work", "compensation", "notice"]
 
 
 class StepRead(ResponseModel):
@@ -120,9 +170,6 @@ class WorkflowStats(ResponseModel):
     usage: UsageTotal
 
 
-SlaState = Literal["in_time", "at_risk", "breached"]
-
-
 class SlaRead(ResponseModel):
     id: UUID
     definition: str
@@ -131,3 +178,39 @@ class SlaRead(ResponseModel):
     finished_at: datetime | None
     state: SlaState
     late_steps: list[str] = Field(description="The unfinished steps that have exceeded their SLA.")
+
+
+class TaskRead(ResponseModel):
+    id: UUID
+    created_at: datetime
+    workflow_id: UUID
+    step: str
+    purpose: Literal["approval", "budget"]
+    title: str
+    subject: dict[str, Any]
+    seen: dict[str, Any] = Field(
+        description="The document, in the version that the decision is about."
+    )
+    subject_hash: str = Field(
+        description="A hash of everything the decision is about. Send it with the decision."
+    )
+    status: Literal["open", "completed", "closed"]
+    assignee_id: str | None
+    role: str | None = Field(description="Any user with this role may decide.")
+    needed: int = Field(description="The number of approvals that the step needs.")
+    decision: str | None
+    decided_by: str | None
+    comment: str | None
+    reason: str | None = Field(description="Why the task was closed without a decision.")
+    decided_at: datetime | None
+
+
+class Decision(RequestModel):
+    decision: Literal["approve", "reject"]
+    comment: Text = Field(default="", max_length=5000)
+    subject_hash: Text | None = Field(
+        default=None,
+        max_length=64,
+        description="The hash from the task as you read it. The answer is 409 if the task has"
+        " changed since.",
+    )
