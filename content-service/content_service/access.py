@@ -8,22 +8,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    Integer,
-    Select,
-    Text,
-    Uuid,
-    any_,
-    bindparam,
-    exists,
-    func,
-    literal,
-    or_,
-    select,
-    union,
-)
+import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from chassis.auth import User
@@ -37,11 +22,11 @@ LOWEST_ID = UUID(int=0)
 HIGHEST_ID = UUID(int=2**128 - 1)
 
 # Parameters of `select_newest`; `build_range` builds their values.
-TOP_ID = bindparam("top_id", type_=Uuid)
-BOTTOM_ID = bindparam("bottom_id", type_=Uuid)
-LIMIT = bindparam("limit", type_=Integer)
+TOP_ID = sa.bindparam("top_id", type_=sa.Uuid)
+BOTTOM_ID = sa.bindparam("bottom_id", type_=sa.Uuid)
+LIMIT = sa.bindparam("limit", type_=sa.Integer)
 
-AnySelect = TypeVar("AnySelect", bound=Select[*tuple[Any, ...]])
+AnySelect = TypeVar("AnySelect", bound=sa.Select[*tuple[Any, ...]])
 Columns = Sequence[InstrumentedAttribute[Any]]
 
 
@@ -66,10 +51,9 @@ def filter_visible(
     statement: AnySelect, user: User, needed: Level = Level.READ, *, trashed: bool = False
 ) -> AnySelect:
     """Restrict a statement on Document to documents on which the user has the level."""
-    grantees = literal(get_grantees(user), ARRAY(Text))
-    return filter_by_grantees(
-        statement, None if can_see_all_documents(user) else grantees, needed, trashed
-    )
+    sees_all = can_see_all_documents(user)
+    grantees = None if sees_all else sa.literal(get_grantees(user), sa.ARRAY(sa.Text))
+    return filter_by_grantees(statement, grantees, needed, trashed)
 
 
 def filter_by_grantees(
@@ -80,14 +64,15 @@ def filter_by_grantees(
     statement = statement.where(is_in_place)
     if grantees is None:
         return statement
-    is_granted = (Grant.document_id == Document.id) & (Grant.grantee == any_(grantees))
-    return statement.where(exists().where(is_granted, has_level(needed)))
+    is_granted = (Grant.document_id == Document.id) & (Grant.grantee == sa.any_(grantees))
+    return statement.where(sa.exists().where(is_granted, has_level(needed)))
 
 
-def has_level(needed: Level) -> ColumnElement[bool]:
+def has_level(needed: Level) -> sa.ColumnElement[bool]:
     """Build the condition that a grant gives at least this level and has not expired."""
-    is_sufficient = Grant.level == any_(literal(LEVELS[LEVELS.index(needed) :], ARRAY(Text)))
-    return is_sufficient & or_(Grant.expires_at.is_(None), Grant.expires_at > func.now())
+    sufficient = LEVELS[LEVELS.index(needed) :]
+    is_sufficient = Grant.level == sa.any_(sa.literal(sufficient, sa.ARRAY(sa.Text)))
+    return is_sufficient & sa.or_(Grant.expires_at.is_(None), Grant.expires_at > sa.func.now())
 
 
 def count_grantees(user: User) -> int | None:
@@ -95,26 +80,26 @@ def count_grantees(user: User) -> int | None:
     return None if can_see_all_documents(user) else len(get_grantees(user))
 
 
-def select_newest(columns: Columns, grantee_count: int | None, *conditions: Any) -> Select[Any]:
+def select_newest(columns: Columns, grantee_count: int | None, *conditions: Any) -> sa.Select[Any]:
     """Select the newest documents that a user may read; run it with `build_range`.
 
     Takes the newest documents of each grantee, in the order of the primary key of the grants, so
     a page costs the same whatever share of all documents the user may see and however old it is.
     """
-    newest = select(*columns).order_by(Document.id.desc()).limit(LIMIT)
+    newest = sa.select(*columns).order_by(Document.id.desc()).limit(LIMIT)
     is_in_range = Document.id.between(BOTTOM_ID, TOP_ID)
     conditions = (is_in_range, Document.deleted_at.is_(None), *conditions)
     if grantee_count is None:
         return newest.where(*conditions)
     # A subquery for each, so that PostgreSQL knows how many grants it has. One lateral join over
     # unnest(grantees) takes the same plan for all: two seconds for a user with few documents.
-    grantees: list[ColumnElement[str]] = [bindparam(f"grantee_{n}") for n in range(grantee_count)]
-    ids = union(*(select_newest_granted(grantee, *conditions) for grantee in grantees))
+    grantees = (sa.bindparam(f"grantee_{n}", type_=sa.Text) for n in range(grantee_count))
+    ids = sa.union(*(select_newest_granted(grantee, *conditions) for grantee in grantees))
     return newest.where(Document.id.in_(ids))
 
 
-def select_newest_granted(grantee: ColumnElement[str], *conditions: Any) -> Select[UUID]:
-    ids = select(Grant.document_id).join(Document, Document.id == Grant.document_id)
+def select_newest_granted(grantee: sa.ColumnElement[str], *conditions: Any) -> sa.Select[UUID]:
+    ids = sa.select(Grant.document_id).join(Document, Document.id == Grant.document_id)
     ids = ids.where(Grant.grantee == grantee, has_level(Level.READ), *conditions)
     # PostgreSQL does not derive this range from that of Document.id; it would read newer grants.
     ids = ids.where(Grant.document_id.between(BOTTOM_ID, TOP_ID))
@@ -143,25 +128,15 @@ def get_document(
     lock: bool = False,
     trashed: bool = False,
 ) -> Document:
-    """Return a document on which the user has the level, or raise UnknownDocument or LevelTooLow.
-
-    `lock` holds its row until the end of the transaction, so that its state cannot change.
-    """
-    found = select(Document).where(Document.id == document_id)
+    """Return a document on which a user has a level, or raise UnknownDocument, LevelTooLow."""
+    found = sa.select(Document).where(Document.id == document_id)
     statement = filter_visible(found, user, needed, trashed=trashed)
     if lock:
         statement = statement.with_for_update(of=Document)
     document = session.scalar(statement)
-    if document is None:
-        raise build_access_error(session, user, document_id, needed, trashed)
-    return document
-
-
-def build_access_error(
-    session: Session, user: User, document_id: UUID, needed: Level, trashed: bool
-) -> Exception:
-    """Choose between 404 and 403: a trashed document is 404 to everyone who may not restore it."""
-    readable = filter_visible(select(Document.id).where(Document.id == document_id), user)
-    if trashed or session.scalar(readable) is None:
-        return UnknownDocument("There is no such document")
-    return LevelTooLow(f"This needs the level {needed} on the document")
+    if document is not None:
+        return document
+    # A trashed document answers 404 to everyone who may not restore it.
+    if trashed or session.scalar(filter_visible(found, user)) is None:
+        raise UnknownDocument("There is no such document")
+    raise LevelTooLow(f"This needs the level {needed} on the document")

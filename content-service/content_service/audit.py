@@ -17,19 +17,10 @@ from .models import AuditEntry, Level
 def record(
     session: Session, user: User | None, document_id: UUID, action: str, **details: Any
 ) -> None:
-    """Write an entry in the transaction of the action, so that neither exists without the other.
-
-    Without a user, someone opened a share link, or the service acted on its own.
-    """
-    insert_row(
-        session,
-        AuditEntry,
-        document_id=document_id,
-        action=action,
-        actor_id=user and user.user_id,
-        acting_service=user and user.actor,
-        details=details,
-    )
+    """Write an entry in the action's transaction; no user means a link's visitor or the service."""
+    actor = {"actor_id": user and user.user_id, "acting_service": user and user.actor}
+    entry = {"document_id": document_id, "action": action, "details": details, **actor}
+    insert_row(session, AuditEntry, **entry)
 
 
 def list_entries(

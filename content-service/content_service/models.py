@@ -41,21 +41,17 @@ UserId = Annotated[str, mapped_column(sa.Uuid(as_uuid=False))]
 idempotency_keys = define_keys_table(Base.metadata)
 
 
-def build_file_index(table: str) -> sa.Index:
-    """Index the uses of a file; text documents use none."""
-    return sa.Index(f"ix_{table}_file", "sha256", postgresql_where=sa.text("body IS NULL"))
+GIN: Any = {"postgresql_using": "gin", "postgresql_with": {"fastupdate": "off"}}
+FILE_INDEX = ("file", "sha256", "body IS NULL")  # the uses of a file; text documents use none
+DUE_INDEX = ("due", "run_at", "status IN ('pending', 'running')")
 
 
-def build_due_index(table: str) -> sa.Index:
-    is_open = sa.text("status IN ('pending', 'running')")
-    return sa.Index(f"ix_{table}_due", "run_at", postgresql_where=is_open)
+def build_partial_index(table: str, name: str, column: str, condition: str) -> sa.Index:
+    return sa.Index(f"ix_{table}_{name}", column, postgresql_where=sa.text(condition))
 
 
 class Snapshot:
-    """Adds the columns that a version preserves.
-
-    A text document has a body; an uploaded file has a filename, and its content is in the storage.
-    """
+    """Adds the columns that a version preserves; the content of a file is in the storage."""
 
     title: Mapped[str]
     body: Mapped[str | None]
@@ -69,18 +65,9 @@ class Snapshot:
 class Document(Snapshot, Base):
     __tablename__ = "content_documents"
     __table_args__ = (
-        sa.Index(
-            "ix_content_documents_search",
-            "search",
-            postgresql_using="gin",
-            postgresql_with={"fastupdate": "off"},
-        ),
-        sa.Index(
-            "ix_content_documents_trash",
-            "deleted_at",
-            postgresql_where=sa.text("deleted_at IS NOT NULL"),
-        ),
-        build_file_index("content_documents"),
+        sa.Index("ix_content_documents_search", "search", **GIN),
+        build_partial_index("content_documents", "trash", "deleted_at", "deleted_at IS NOT NULL"),
+        build_partial_index("content_documents", *FILE_INDEX),
     )
 
     # PostgreSQL computes `search`, which is never read back.
@@ -105,7 +92,7 @@ class Version(Snapshot, Base):
     """Preserves a state of a document; a trigger forbids any change but to the label."""
 
     __tablename__ = "content_versions"
-    __table_args__ = (build_file_index("content_versions"),)
+    __table_args__ = (build_partial_index("content_versions", *FILE_INDEX),)
 
     document_id: Mapped[UUID] = mapped_column(sa.ForeignKey(Document.id), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -121,11 +108,7 @@ class Grant(Base):
     __table_args__ = (
         sa.CheckConstraint("level IN ('read', 'write', 'manage')", name="level"),
         sa.Index("ix_content_access_document_id", "document_id"),
-        sa.Index(
-            "ix_content_access_expiring",
-            "expires_at",
-            postgresql_where=sa.text("expires_at IS NOT NULL"),
-        ),
+        build_partial_index("content_access", "expiring", "expires_at", "expires_at IS NOT NULL"),
     )
 
     # In this order the primary key is also the index of "my documents, newest first".
@@ -156,7 +139,7 @@ class Processing(QueuedJobMixin, Base):
     __table_args__ = (
         sa.UniqueConstraint("document_id", "sha256"),  # the same content is read only once
         sa.ForeignKeyConstraint(["document_id", "version"], [Version.document_id, Version.number]),
-        build_due_index("content_processings"),
+        build_partial_index("content_processings", *DUE_INDEX),
     )
 
     id: Mapped[Id]
@@ -206,7 +189,7 @@ class Notice(OutboxMixin, Base):
 
     __tablename__ = "content_notices"
     __table_args__ = (
-        build_due_index("content_notices"),
+        build_partial_index("content_notices", *DUE_INDEX),
         sa.Index("ix_content_notices_document", "document_id"),
     )
 
@@ -227,7 +210,6 @@ class AuditEntry(Base):
     document_id: Mapped[UUID]  # no foreign key: the trail outlives the document
     action: Mapped[str]
     actor_id: Mapped[UserId | None]  # None for a share link's visitor and for the service itself
-
     acting_service: Mapped[str | None]
     at: Mapped[Timestamp]
     trace_id: Mapped[TraceId]

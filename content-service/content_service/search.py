@@ -1,8 +1,7 @@
 """Full-text search: ranked results with the matching words marked, and suggestions of words.
 
-Every match is found, but not all are ranked against each other: the newest 500 are, then the 500
-before them, and so on. Ranking all matches among a million documents would take a second, and
-people mostly look for what is new. Access is decided inside the query that finds the matches.
+Ranks the newest 500 matches against each other, then the 500 before them, and so on: to rank all
+matches among a million documents takes a second, and people mostly look for what is new.
 """
 
 import re
@@ -12,37 +11,15 @@ from html import escape
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
 from pydantic import BaseModel, Field, TypeAdapter
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    Connection,
-    Double,
-    RowMapping,
-    Uuid,
-    any_,
-    cast,
-    func,
-    literal,
-    select,
-    tuple_,
-)
 
 from chassis.auth import User
 from chassis.pagination import PageParameters, decode_cursor, encode_cursor
 
-from .access import (
-    HIGHEST_ID,
-    LOWEST_ID,
-    build_range,
-    count_grantees,
-    filter_visible,
-    get_preceding_id,
-    select_newest,
-)
+from . import access
 from .models import Document
-from .schemas.documents import DocumentRead
-from .schemas.search import SearchFilters
+from .schemas.documents import DocumentRead, SearchFilters
 
 RANKED_WINDOW_SIZE = 500  # matches that are ranked against each other
 TITLE_SAMPLE_SIZE = 500  # titles in which suggestions are counted
@@ -55,61 +32,49 @@ RESULT_COLUMNS = [getattr(Document, name) for name in DocumentRead.model_fields]
 # Control characters mark the words, since they are removed from the text first.
 MARK_START = "\x01"
 MARK_STOP = "\x02"
-HEADLINE_OPTIONS = (
-    f"StartSel={MARK_START}, StopSel={MARK_STOP}, MaxFragments=2, MaxWords=25, MinWords=8"
-)
-SNIPPET_SOURCE = func.left(
-    func.coalesce(Document.body, Document.extracted, ""), MAX_SNIPPET_SOURCE_CHARACTERS
-)
+MARKS = f"StartSel={MARK_START}, StopSel={MARK_STOP}"
+HEADLINE_OPTIONS = f"{MARKS}, MaxFragments=2, MaxWords=25, MinWords=8"
+FULL_TEXT = sa.func.coalesce(Document.body, Document.extracted, "")
+SNIPPET_SOURCE = sa.func.left(FULL_TEXT, MAX_SNIPPET_SOURCE_CHARACTERS)
 
 
-class SearchPosition(BaseModel):
-    """Says where a page ended: in which window of matches, and after which of them.
-
-    `bottom` is None when there were no older matches.
-    """
+class Position(BaseModel):
+    """Says where a page ended: in which window of matches, and after which of them."""
 
     top: UUID
-    bottom: UUID | None = None
+    bottom: UUID | None = None  # None when there were no older matches
     rank: float | None = Field(default=None, allow_inf_nan=False)
     last: UUID | None = None
 
 
-POSITION_ADAPTER = TypeAdapter(SearchPosition)
+POSITION_ADAPTER = TypeAdapter(Position)
 
 
 def search_documents(
-    connection: Connection,
-    reader: User,
-    filters: SearchFilters,
-    page: PageParameters,
-    window_size: int = RANKED_WINDOW_SIZE,
+    connection: sa.Connection, reader: User, filters: SearchFilters, page: PageParameters, size: int
 ) -> dict[str, Any]:
-    """Return a page of matches with `rank` and `snippet`, the best of each window first.
-
-    At the end of a window a page may be shorter than its limit and still have a next one.
-    """
-    query = func.websearch_to_tsquery("english", filters.q)
+    """Return a page of matches with `rank` and `snippet`, the best of each window first."""
+    query = sa.func.websearch_to_tsquery("english", filters.q)
     position = decode_cursor(POSITION_ADAPTER, page.cursor) if page.cursor else None
     conditions = build_conditions(query, filters)
-    window = find_matches(connection, reader, conditions, position, window_size)
+    window = find_matches(connection, reader, conditions, position, size)
     rows = rank_matches(connection, query, window, position, page.limit + 1)
     items = [mark_snippet(row) for row in rows[: page.limit]]
     bottom = position and position.bottom
-    if bottom is None and len(window) == window_size:
+    if bottom is None and len(window) == size:
         bottom = window[-1]
     if len(rows) > page.limit:
         last = items[-1]
-        after = SearchPosition(top=window[0], bottom=bottom, rank=last["rank"], last=last["id"])
+        after = Position(top=window[0], bottom=bottom, rank=last["rank"], last=last["id"])
     elif bottom:  # there may be older matches, even if this window has become smaller
-        after = SearchPosition(top=get_preceding_id(bottom))
+        after = Position(top=access.get_preceding_id(bottom))
     else:
         return {"items": items, "next_cursor": None}
     return {"items": items, "next_cursor": encode_cursor(POSITION_ADAPTER, after)}
 
 
-def build_conditions(query: Any, filters: SearchFilters) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [Document.search.bool_op("@@")(query)]
+def build_conditions(query: Any, filters: SearchFilters) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = [Document.search.bool_op("@@")(query)]
     if filters.tag:
         conditions.append(Document.tags.contains(filters.tag))
     if filters.type:
@@ -124,48 +89,44 @@ def build_conditions(query: Any, filters: SearchFilters) -> list[ColumnElement[b
 
 
 def find_matches(
-    connection: Connection,
+    connection: sa.Connection,
     reader: User,
-    conditions: list[ColumnElement[bool]],
-    position: SearchPosition | None,
+    conditions: list[sa.ColumnElement[bool]],
+    position: Position | None,
     window_size: int,
 ) -> Sequence[UUID]:
     """Return the ids of a window of matches, the newest first."""
-    top_id = position.top if position else HIGHEST_ID
-    bottom_id = (position and position.bottom) or LOWEST_ID
-    statement = select_newest([Document.id], count_grantees(reader), *conditions)
-    parameters = build_range(reader, window_size, top_id, bottom_id)
+    top_id = position.top if position else access.HIGHEST_ID
+    bottom_id = (position and position.bottom) or access.LOWEST_ID
+    statement = access.select_newest([Document.id], access.count_grantees(reader), *conditions)
+    parameters = access.build_range(reader, window_size, top_id, bottom_id)
     return connection.execute(statement, parameters).scalars().all()
 
 
 def rank_matches(
-    connection: Connection,
-    query: Any,
-    ids: Sequence[UUID],
-    after: SearchPosition | None,
-    limit: int,
-) -> Sequence[RowMapping]:
+    connection: sa.Connection, query: Any, ids: Sequence[UUID], after: Position | None, limit: int
+) -> Sequence[sa.RowMapping]:
     """Return the best of these documents that come after a position, with their snippets."""
-    rank: ColumnElement[float] = cast(func.ts_rank(Document.search, query), Double)
-    is_in_window = Document.id == any_(literal(ids, ARRAY(Uuid)))  # IN would be 500 parameters
-    ranked = select(Document.id, rank.label("rank")).where(is_in_window)
+    rank: sa.ColumnElement[float] = sa.cast(sa.func.ts_rank(Document.search, query), sa.Double)
+    window = sa.literal(ids, sa.ARRAY(sa.Uuid))  # IN would be 500 parameters
+    ranked = sa.select(Document.id, rank.label("rank")).where(Document.id == sa.any_(window))
     if after and after.rank is not None:
-        ranked = ranked.where(tuple_(rank, Document.id) < tuple_(after.rank, after.last))
+        ranked = ranked.where(sa.tuple_(rank, Document.id) < sa.tuple_(after.rank, after.last))
     top = ranked.order_by(rank.desc(), Document.id.desc()).limit(limit).subquery()
-    source = func.translate(SNIPPET_SOURCE, MARK_START + MARK_STOP, "")
-    snippet = func.ts_headline("english", source, query, HEADLINE_OPTIONS)
+    source = sa.func.translate(SNIPPET_SOURCE, MARK_START + MARK_STOP, "")
+    snippet = sa.func.ts_headline("english", source, query, HEADLINE_OPTIONS)
     columns = [*RESULT_COLUMNS, top.c.rank, snippet.label("snippet")]
-    found = select(*columns).join(top, top.c.id == Document.id)
+    found = sa.select(*columns).join(top, top.c.id == Document.id)
     return connection.execute(found.order_by(top.c.rank.desc(), top.c.id.desc())).mappings().all()
 
 
-def mark_snippet(row: RowMapping) -> dict[str, Any]:
+def mark_snippet(row: sa.RowMapping) -> dict[str, Any]:
     """Escape the snippet as HTML, so that the marks of matching words are its only elements."""
     marked = escape(row["snippet"]).replace(MARK_START, "<mark>").replace(MARK_STOP, "</mark>")
     return {**row, "snippet": marked}
 
 
-def suggest_words(connection: Connection, reader: User, prefix: str, limit: int) -> list[str]:
+def suggest_words(connection: sa.Connection, reader: User, prefix: str, limit: int) -> list[str]:
     """Return words of visible titles that begin with the prefix, the most frequent first.
 
     The newest titles decide what is frequent. If the word is rare among them, the index finds
@@ -174,13 +135,13 @@ def suggest_words(connection: Connection, reader: User, prefix: str, limit: int)
     words = WORD_PATTERN.findall(prefix.lower())
     if not words:
         return []
-    newest = select_newest([Document.title], count_grantees(reader))
-    titles = connection.scalars(newest, build_range(reader, TITLE_SAMPLE_SIZE))
+    newest = access.select_newest([Document.title], access.count_grantees(reader))
+    titles = connection.scalars(newest, access.build_range(reader, TITLE_SAMPLE_SIZE))
     found = count_words(titles, words[-1])
     if found.total() < MIN_RECENT_SUGGESTIONS:
-        query = func.to_tsquery("simple", f"'{words[-1]}':*B")
-        matching = select(Document.title).where(Document.search.bool_op("@@")(query))
-        visible = filter_visible(matching.limit(TITLE_SAMPLE_SIZE), reader)
+        query = sa.func.to_tsquery("simple", f"'{words[-1]}':*B")
+        matching = sa.select(Document.title).where(Document.search.bool_op("@@")(query))
+        visible = access.filter_visible(matching.limit(TITLE_SAMPLE_SIZE), reader)
         found = count_words(connection.scalars(visible), words[-1])
     return [word for word, _ in found.most_common(limit)]
 

@@ -2,8 +2,8 @@
 
 from chassis.routing import APIRouter
 
-from . import documents, integrity, processing, search, share_links, sharing, trash, versions
+from . import documents, files, search, sharing, versions
 
 router = APIRouter()
-for module in (documents, search, versions, processing, sharing, share_links, trash, integrity):
+for module in (documents, search, versions, files, sharing):
     router.include_router(module.router)

@@ -1,4 +1,4 @@
-"""Documents: create, upload, list, count, read, change, delete, download."""
+"""Documents: create, upload, list, count, read, change, delete, restore, download."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -15,53 +15,41 @@ from chassis.routing import APIRouter
 
 from ..access import get_document
 from ..database import DbSession, connect_autocommit, session_maker
-from ..documents import bulk, service, trash
+from ..documents import service, trash
 from ..documents.cache import CachedDocument, DocumentState
 from ..documents.versions import format_etag
 from ..models import Document
-from ..schemas.documents import (
-    BulkRequest,
-    BulkResult,
-    DocumentCreate,
-    DocumentRead,
-    DocumentStats,
-    DocumentUpdate,
-    DocumentUpload,
-    DocumentUploaded,
-    DocumentWithBody,
-    FileReplacement,
-)
+from ..schemas import documents as schemas
+from ..schemas.documents import DocumentWithBody
 from ..settings import settings
 from .dependencies import Author, CurrentSettings, Idempotent, IfMatch, Reader, Storage
 from .downloads import RequestedRange, build_attachment
 
 router = APIRouter()
+MAX_UPLOAD_BYTES = settings.max_upload_bytes
 
 
 @router.post(
     "/documents", response_model=DocumentWithBody, status_code=201, dependencies=[Idempotent]
 )
 def create_document(
-    new: DocumentCreate, author: Author, session: DbSession, response: Response
+    new: schemas.DocumentCreate, author: Author, session: DbSession, response: Response
 ) -> Document:
     """Create a text document, which the caller owns."""
     return set_etag(response, service.create_document(session, author, new))
 
 
 @router.post(
-    "/documents/upload",
-    status_code=201,
-    dependencies=[Idempotent],
-    max_body_size=settings.max_upload_bytes,
+    "/documents/upload", status_code=201, dependencies=[Idempotent], max_body_size=MAX_UPLOAD_BYTES
 )
 def upload_document(
-    new: Annotated[DocumentUpload, File()],
+    new: Annotated[schemas.DocumentUpload, File()],
     author: Author,
     session: DbSession,
     storage: Storage,
     settings: CurrentSettings,
     response: Response,
-) -> DocumentUploaded:
+) -> schemas.DocumentUploaded:
     """Create a document from a file (PDF, Office, HTML, Markdown, text), which the caller owns."""
     uploaded = service.upload_document(session, storage, author, new, settings.duplicates)
     response.headers["ETag"] = format_etag(uploaded.version)
@@ -69,13 +57,11 @@ def upload_document(
 
 
 @router.put(
-    "/documents/{document_id}/file",
-    response_model=DocumentWithBody,
-    max_body_size=settings.max_upload_bytes,
+    "/documents/{document_id}/file", response_model=DocumentWithBody, max_body_size=MAX_UPLOAD_BYTES
 )
 def replace_file(
     document_id: UUID,
-    new: Annotated[FileReplacement, File()],
+    new: Annotated[schemas.FileReplacement, File()],
     author: Author,
     if_match: IfMatch,
     session: DbSession,
@@ -91,12 +77,14 @@ def replace_file(
 
 
 @router.post("/documents/bulk", status_code=207)
-def change_documents(request: BulkRequest, author: Author, session: DbSession) -> BulkResult:
+def change_documents(
+    request: schemas.BulkRequest, author: Author, session: DbSession
+) -> schemas.BulkResult:
     """Delete, restore or tag up to a hundred documents; each has its own outcome."""
-    return bulk.change_documents(session, author, request)
+    return service.change_documents(session, author, request)
 
 
-@router.get("/documents", response_model=Page[DocumentRead])
+@router.get("/documents", response_model=Page[schemas.DocumentRead])
 def list_documents(reader: Reader, page: PageRequest) -> Response:
     """List the documents the caller may see, the newest first."""
     with connect_autocommit() as connection:
@@ -104,7 +92,7 @@ def list_documents(reader: Reader, page: PageRequest) -> Response:
 
 
 @router.get("/documents/stats")
-def read_stats(reader: Reader, session: DbSession) -> DocumentStats:
+def read_stats(reader: Reader, session: DbSession) -> schemas.DocumentStats:
     """Count the documents the caller may see, by type, and their bytes."""
     return service.get_stats(session, reader)
 
@@ -117,9 +105,9 @@ async def read_document(document_id: UUID, reader: Reader, request: Request) -> 
     cached = CachedDocument(request.app.state.redis, document_id)
     cached_json = await cached.find_json(state)
     if cached_json is not None:
-        return render_document(state, cached_json)
+        return build_response(state, cached_json)
     state, json = await run_in_threadpool(load_state_and_json, reader, document_id)
-    return render_document(state, json, BackgroundTask(cached.store_json, state, json))
+    return build_response(state, json, BackgroundTask(cached.store_json, state, json))
 
 
 def load_state(reader: User, document_id: UUID) -> DocumentState:
@@ -136,7 +124,7 @@ def load_state_and_json(reader: User, document_id: UUID) -> tuple[DocumentState,
 @router.patch("/documents/{document_id}", response_model=DocumentWithBody)
 def change_document(
     document_id: UUID,
-    changes: DocumentUpdate,
+    changes: schemas.DocumentUpdate,
     author: Author,
     if_match: IfMatch,
     session: DbSession,
@@ -153,24 +141,38 @@ def delete_document(document_id: UUID, author: Author, session: DbSession) -> No
     trash.delete_document(session, author, document_id)
 
 
+@router.get("/trash", response_model=Page[schemas.TrashedDocument])
+def list_trash(reader: Reader, session: DbSession, page: PageRequest) -> dict[str, Any]:
+    """List the deleted documents that the caller may restore."""
+    return trash.list_trash(session, reader, page)
+
+
+@router.post("/documents/{document_id}/restore", response_model=DocumentWithBody)
+def restore_document(
+    document_id: UUID, author: Author, session: DbSession, response: Response
+) -> Document:
+    """Restore a document from the trash, with its versions and permissions."""
+    return set_etag(response, trash.restore_document(session, author, document_id))
+
+
+@router.delete("/trash/{document_id}", status_code=204)
+def purge_document(document_id: UUID, author: Author, session: DbSession) -> None:
+    """Purge a document in the trash: it cannot be restored."""
+    trash.purge_document(session, author, document_id)
+
+
 @router.get("/documents/{document_id}/download", response_class=StreamingResponse)
 def download_document(
-    document_id: UUID,
-    reader: Reader,
-    requested: RequestedRange,
-    session: DbSession,
-    storage: Storage,
+    document_id: UUID, reader: Reader, part: RequestedRange, session: DbSession, storage: Storage
 ) -> Response:
     """Download the uploaded file, or the text, as an attachment; supports Range."""
     document = service.download_document(session, reader, document_id)
-    return build_attachment(document, requested, storage)
+    return build_attachment(document, part, storage)
 
 
-def render_document(
-    state: DocumentState, json: str, background: BackgroundTask | None = None
-) -> Response:
+def build_response(state: DocumentState, json: str, task: BackgroundTask | None = None) -> Response:
     headers = {"ETag": format_etag(state.version)}
-    return Response(json, 200, headers, media_type="application/json", background=background)
+    return Response(json, 200, headers, media_type="application/json", background=task)
 
 
 def render_json(content: Any) -> Response:

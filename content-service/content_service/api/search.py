@@ -9,7 +9,7 @@ from chassis.routing import APIRouter
 
 from .. import search
 from ..database import connect_autocommit
-from ..schemas.search import SearchFilters, SearchResult, SearchWords, Suggestions
+from ..schemas.documents import SearchFilters, SearchResult, SearchWords, Suggestions
 from .dependencies import Reader
 from .documents import render_json
 
@@ -25,10 +25,7 @@ WindowSize = Annotated[int, Depends(get_window_size)]
 
 @router.get("", response_model=Page[SearchResult])
 def search_documents(
-    filters: Annotated[SearchFilters, Query()],
-    reader: Reader,
-    page: PageRequest,
-    window_size: WindowSize,
+    filters: Annotated[SearchFilters, Query()], reader: Reader, page: PageRequest, size: WindowSize
 ) -> Response:
     """Find documents by their words, best matches first; understands "quotes", or, and -word.
 
@@ -36,14 +33,12 @@ def search_documents(
     end of such a group may be short or empty and still have a next_cursor.
     """
     with connect_autocommit() as connection:
-        return render_json(search.search_documents(connection, reader, filters, page, window_size))
+        return render_json(search.search_documents(connection, reader, filters, page, size))
 
 
 @router.get("/suggestions")
 def suggest_words(
-    q: Annotated[SearchWords, Query()],
-    reader: Reader,
-    limit: Annotated[int, Query(ge=1, le=20)] = 10,
+    q: SearchWords, reader: Reader, limit: Annotated[int, Query(ge=1, le=20)] = 10
 ) -> Suggestions:
     """Complete a word with words from the titles of documents the caller may see."""
     with connect_autocommit() as connection:

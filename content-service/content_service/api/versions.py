@@ -12,8 +12,7 @@ from chassis.routing import APIRouter
 from ..database import DbSession
 from ..documents import versions
 from ..models import Document, Version
-from ..schemas.documents import DocumentWithBody
-from ..schemas.versions import VersionLabel, VersionRead, VersionWithBody
+from ..schemas.documents import DocumentWithBody, VersionLabel, VersionRead, VersionWithBody
 from .dependencies import Author, IfMatch, Reader, Storage
 from .documents import set_etag
 from .downloads import RequestedRange, build_attachment
@@ -72,5 +71,4 @@ def label_version(
     document_id: UUID, number: VersionNumber, new: VersionLabel, author: Author, session: DbSession
 ) -> Version:
     """Set the label of a version, such as `as signed`, or remove it with null."""
-
     return versions.label_version(session, author, document_id, number, new.label)

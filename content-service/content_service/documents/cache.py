@@ -21,10 +21,7 @@ REDIS_TIMEOUT_SECONDS = 0.2  # a slower Redis is no help
 
 
 class DocumentState(Protocol):
-    """Identifies a state of a document.
-
-    The version alone does not: after a restore from a backup, the next change reuses its number.
-    """
+    """Identifies a state; the version alone does not, as numbers recur after a restored backup."""
 
     version: int
     updated_at: datetime

@@ -12,46 +12,26 @@ from sqlalchemy import ARRAY, Connection, Row, Select, Text, bindparam, func, se
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
-from chassis.errors import Conflict, Unprocessable
+from chassis.errors import Conflict, ServiceError, Unprocessable
 from chassis.pagination import PageParameters, decode_cursor, encode_cursor
 
-from .. import audit
-from ..access import (
-    HIGHEST_ID,
-    UnknownDocument,
-    build_range,
-    can_see_all_documents,
-    count_grantees,
-    filter_by_grantees,
-    filter_visible,
-    get_document,
-    get_grantees,
-    get_preceding_id,
-    select_newest,
-)
+from .. import access, audit
+from ..access import filter_by_grantees, filter_visible, get_document
 from ..database import insert_row
 from ..files.content_types import PLAIN_TEXT, detect_content_type, make_safe_name
 from ..files.storage import FileStorage
 from ..models import USER_PREFIX, Document, Grant, Level
-from ..schemas.documents import (
-    DocumentCreate,
-    DocumentRead,
-    DocumentStats,
-    DocumentUpdate,
-    DocumentUpload,
-    DocumentUploaded,
-    DocumentWithBody,
-)
+from ..schemas import documents as schemas
+from ..schemas.fields import MAX_TAGS
 from ..settings import DuplicatePolicy
-from .versions import get_document_to_change, insert_version, save_new_version
+from . import trash
+from .versions import insert_version, lock_document, save_new_version
 
-LISTED_FIELDS = tuple(DocumentRead.model_fields)
+LISTED_FIELDS = tuple(schemas.DocumentRead.model_fields)
 LISTED_COLUMNS = [getattr(Document, name) for name in LISTED_FIELDS]  # without the body
 
 # Built once, like `select_page`: building a statement takes longer than running it.
-SELECT_STATE = select(Document.version, Document.updated_at).where(
-    Document.id == bindparam("document_id")
-)
+SELECT_STATE = select(Document.version, Document.updated_at).filter_by(id=bindparam("document_id"))
 SELECT_ANY_STATE = filter_by_grantees(SELECT_STATE, None)
 SELECT_VISIBLE_STATE = filter_by_grantees(SELECT_STATE, bindparam("grantees", type_=ARRAY(Text)))
 
@@ -72,7 +52,7 @@ class Content(NamedTuple):
     sha256: str
 
 
-def create_document(session: Session, author: User, new: DocumentCreate) -> Document:
+def create_document(session: Session, author: User, new: schemas.DocumentCreate) -> Document:
     content = describe_text(new.body)
     return insert_document(session, author, "document.created", new.title, new.tags, content)
 
@@ -86,16 +66,16 @@ def upload_document(
     session: Session,
     storage: FileStorage,
     author: User,
-    new: DocumentUpload,
+    new: schemas.DocumentUpload,
     duplicates: DuplicatePolicy,
-) -> DocumentUploaded:
+) -> schemas.DocumentUploaded:
     """Store a file as a document. Raises Unprocessable, UnsupportedFile or DuplicateFile."""
     content = store_upload(session, storage, new.file)
     duplicate_of = find_duplicate(session, author, content.sha256, duplicates)
     title = new.title or str(content.filename)
     document = insert_document(session, author, "document.uploaded", title, new.tags, content)
-    shown = DocumentWithBody.model_validate(document)
-    return DocumentUploaded(**shown.model_dump(), duplicate_of=duplicate_of)
+    shown = schemas.DocumentWithBody.model_validate(document)
+    return schemas.DocumentUploaded(**shown.model_dump(), duplicate_of=duplicate_of)
 
 
 def store_upload(session: Session, storage: FileStorage, file: UploadFile) -> Content:
@@ -107,20 +87,16 @@ def store_upload(session: Session, storage: FileStorage, file: UploadFile) -> Co
 
 
 def find_duplicate(
-    session: Session,
-    author: User,
-    sha256: str,
-    duplicates: DuplicatePolicy,
-    other_than: UUID | None = None,
+    session: Session, user: User, sha256: str, policy: DuplicatePolicy, excluded: UUID | None = None
 ) -> UUID | None:
-    """Return the oldest document with this file, of those the author may see.
+    """Return the oldest document with this file, of those the user may see.
 
     The storage holds the file's lock, so of two uploads at a time the second finds the first.
     """
     same = select(Document.id).where(Document.sha256 == sha256, Document.body.is_(None))
-    visible = filter_visible(same, author).where(Document.id.is_distinct_from(other_than))
+    visible = filter_visible(same, user).where(Document.id.is_distinct_from(excluded))
     duplicate_of = session.scalar(visible.order_by(Document.id).limit(1))
-    if duplicate_of and duplicates == "reject":
+    if duplicate_of and policy == "reject":
         raise DuplicateFile(f"file: the document {duplicate_of} has the same file already")
     return duplicate_of
 
@@ -131,14 +107,8 @@ def insert_document(
     document = Document(owner_id=author.user_id, title=title, tags=tags, **content._asdict())
     session.add(document)
     session.flush()
-    insert_row(
-        session,
-        Grant,
-        document_id=document.id,
-        grantee=USER_PREFIX + author.user_id,
-        level=Level.MANAGE,
-        granted_by=author.user_id,
-    )
+    owner = {"grantee": USER_PREFIX + author.user_id, "granted_by": author.user_id}
+    insert_row(session, Grant, document_id=document.id, level=Level.MANAGE, **owner)
     insert_version(session, document, author)
     audit.record(session, author, document.id, action, version=document.version)
     return document
@@ -146,11 +116,11 @@ def insert_document(
 
 def list_documents(connection: Connection, reader: User, page: PageParameters) -> dict[str, Any]:
     """Return a page of rows: making objects of them would take as long as everything else."""
-    top_id = HIGHEST_ID
+    top_id = access.HIGHEST_ID
     if page.cursor:
-        top_id = get_preceding_id(decode_cursor(POSITION_ADAPTER, page.cursor))
-    statement = select_page(count_grantees(reader))
-    rows = connection.execute(statement, build_range(reader, page.limit + 1, top_id)).all()
+        top_id = access.get_preceding_id(decode_cursor(POSITION_ADAPTER, page.cursor))
+    statement = select_page(access.count_grantees(reader))
+    rows = connection.execute(statement, access.build_range(reader, page.limit + 1, top_id)).all()
     items = [dict(zip(LISTED_FIELDS, row, strict=True)) for row in rows[: page.limit]]
     next_cursor = None
     if len(rows) > page.limit:
@@ -160,15 +130,15 @@ def list_documents(connection: Connection, reader: User, page: PageParameters) -
 
 @cache
 def select_page(grantee_count: int | None) -> Select[Any]:
-    return select_newest(LISTED_COLUMNS, grantee_count)
+    return access.select_newest(LISTED_COLUMNS, grantee_count)
 
 
-def get_stats(session: Session, reader: User) -> DocumentStats:
+def get_stats(session: Session, reader: User) -> schemas.DocumentStats:
     """Count the documents that the reader may see, in one query."""
     is_owned = Document.owner_id == reader.user_id
     counts = (func.count(), func.sum(Document.size), func.count().filter(is_owned))
     statement = filter_visible(select(Document.content_type, *counts), reader)
-    stats = DocumentStats(documents=0, bytes=0, by_type={}, owned=0)
+    stats = schemas.DocumentStats(documents=0, bytes=0, by_type={}, owned=0)
     rows = session.execute(statement.group_by(Document.content_type))
     for content_type, count, size, owned in rows:
         stats.documents += count
@@ -178,36 +148,29 @@ def get_stats(session: Session, reader: User) -> DocumentStats:
     return stats
 
 
-def get_current_state(
-    connection: Connection, reader: User, document_id: UUID
-) -> Row[int, datetime]:
+def get_current_state(connection: Connection, user: User, document_id: UUID) -> Row[int, datetime]:
     """Return the version and time of the current state, or raise UnknownDocument."""
-    statement = SELECT_ANY_STATE if can_see_all_documents(reader) else SELECT_VISIBLE_STATE
-    parameters = {"document_id": document_id, "grantees": get_grantees(reader)}
+    statement = SELECT_ANY_STATE if access.can_see_all_documents(user) else SELECT_VISIBLE_STATE
+    parameters = {"document_id": document_id, "grantees": access.get_grantees(user)}
     state = connection.execute(statement, parameters).one_or_none()
     if state is None:
-        raise UnknownDocument("There is no such document")
+        raise access.UnknownDocument("There is no such document")
     return state
 
 
 def change_document(
-    session: Session, editor: User, document_id: UUID, if_match: str, changes: DocumentUpdate
+    session: Session, editor: User, document_id: UUID, if_match: str, new: schemas.DocumentUpdate
 ) -> Document:
-    document = get_document_to_change(session, editor, document_id, if_match)
-    values = changes.model_dump(exclude_none=True)
+    document = lock_document(session, editor, document_id, if_match)
+    values = new.model_dump(exclude_none=True)
     if not values:
         raise Unprocessable("Send at least one of title, body and tags")
-    if changes.body is not None:
-        check_is_text(document)
-        values |= describe_text(changes.body)._asdict()
+    if new.body is not None:
+        if document.body is None:
+            reason = "cannot be set: this document is an uploaded file; replace the file instead"
+            raise Unprocessable.for_field("body", reason)
+        values |= describe_text(new.body)._asdict()
     return save_new_version(session, document, editor, "document.updated", values)
-
-
-def check_is_text(document: Document) -> None:
-    if document.body is None:
-        raise Unprocessable.for_field(
-            "body", "cannot be set: this document is an uploaded file; replace the file instead"
-        )
 
 
 def replace_file(
@@ -220,9 +183,9 @@ def replace_file(
     duplicates: DuplicatePolicy,
 ) -> Document:
     """Replace the text or file and keep title and tags; the version before keeps its content."""
-    document = get_document_to_change(session, editor, document_id, if_match)
+    document = lock_document(session, editor, document_id, if_match)
     content = store_upload(session, storage, file)
-    find_duplicate(session, editor, content.sha256, duplicates, other_than=document_id)
+    find_duplicate(session, editor, content.sha256, duplicates, excluded=document_id)
     return save_new_version(session, document, editor, "file.replaced", content._asdict())
 
 
@@ -230,3 +193,42 @@ def download_document(session: Session, reader: User, document_id: UUID) -> Docu
     document = get_document(session, reader, document_id)
     audit.record(session, reader, document_id, "document.downloaded", version=document.version)
     return document
+
+
+def change_documents(session: Session, user: User, bulk: schemas.BulkRequest) -> schemas.BulkResult:
+    # Sorted, so that two requests lock documents in the same order and cannot deadlock.
+    outcomes = {
+        document_id: apply_bulk_action(session, user, bulk, document_id)
+        for document_id in sorted(set(bulk.document_ids))
+    }
+    results = [outcomes[document_id] for document_id in bulk.document_ids]
+    failed = sum(outcome.status >= 400 for outcome in results)
+    return schemas.BulkResult(results=results, succeeded=len(results) - failed, failed=failed)
+
+
+def apply_bulk_action(
+    session: Session, user: User, bulk: schemas.BulkRequest, document_id: UUID
+) -> schemas.BulkOutcome:
+    """Apply the action in a savepoint, so that a failure undoes this document's changes only."""
+    try:
+        with session.begin_nested():
+            if bulk.action == "delete":
+                trash.delete_document(session, user, document_id)
+            elif bulk.action == "restore":
+                trash.restore_document(session, user, document_id)
+            else:
+                add_tags(session, user, document_id, bulk.tags)
+    except ServiceError as error:
+        failure = {"code": type(error).__name__, "detail": error.message}
+        return schemas.BulkOutcome(document_id=document_id, status=error.status_code, **failure)
+    return schemas.BulkOutcome(document_id=document_id, status=204)
+
+
+def add_tags(session: Session, user: User, document_id: UUID, tags: list[str]) -> None:
+    document = get_document(session, user, document_id, Level.WRITE, lock=True)
+    new = dict.fromkeys(tag for tag in tags if tag not in document.tags)
+    combined = [*document.tags, *new]
+    if len(combined) > MAX_TAGS:
+        raise Unprocessable.for_field("tags", f"the document would have more than {MAX_TAGS}")
+    if combined != document.tags:
+        save_new_version(session, document, user, "document.updated", {"tags": combined})

@@ -17,7 +17,7 @@ from .. import audit
 from ..access import get_document
 from ..database import insert_row
 from ..models import Document, Level, Processing, Snapshot, Version
-from ..schemas.versions import VersionRead
+from ..schemas.documents import VersionRead
 
 SNAPSHOT_FIELDS = tuple(Snapshot.__annotations__)
 LISTED_COLUMNS = [getattr(Version, name) for name in VersionRead.model_fields]  # without the body
@@ -35,9 +35,7 @@ def format_etag(version: int) -> str:
     return f'"{version}"'
 
 
-def get_document_to_change(
-    session: Session, editor: User, document_id: UUID, if_match: str
-) -> Document:
+def lock_document(session: Session, editor: User, document_id: UUID, if_match: str) -> Document:
     """Lock a document and compare its ETag, or raise StaleVersion.
 
     Parallel writers wait for the lock, and all but the first then find a newer version. `*` is
@@ -74,12 +72,8 @@ def save_new_version(
 
 def select_known_text(document: Document) -> Any:
     """Select the text that was extracted from the same content before, for the search."""
-    text = select(Processing.text).where(
-        Processing.document_id == document.id,
-        Processing.sha256 == document.sha256,
-        Processing.status == DONE,
-    )
-    return text.limit(1).scalar_subquery()
+    same = {"document_id": document.id, "sha256": document.sha256, "status": DONE}
+    return select(Processing.text).filter_by(**same).limit(1).scalar_subquery()
 
 
 def insert_version(session: Session, document: Document, author: User) -> None:
@@ -118,7 +112,7 @@ def restore_version(
     session: Session, editor: User, document_id: UUID, number: int, if_match: str
 ) -> Document:
     """Copy an old version to a new one, so that no later version is lost."""
-    document = get_document_to_change(session, editor, document_id, if_match)
+    document = lock_document(session, editor, document_id, if_match)
     old = load_version(session, document_id, number)
     values = {name: getattr(old, name) for name in SNAPSHOT_FIELDS}
     return save_new_version(session, document, editor, "version.restored", values, restored=number)
@@ -131,7 +125,6 @@ def label_version(
     version = load_version(session, document_id, number)
     labelled = update(Version).filter_by(document_id=document_id, number=number)
     session.execute(labelled.values(label=label))
-
     session.refresh(version)
     audit.record(session, editor, document_id, "version.labelled", version=number, label=label)
     return version

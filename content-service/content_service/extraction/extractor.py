@@ -77,12 +77,9 @@ def read_docx(file: BinaryIO) -> tuple[None, Iterable[str]]:
     import docx
 
     document = docx.Document(file)
-    headers_and_footers = [
-        part.target_part.element
-        for part in document.part.rels.values()
-        if part.reltype.endswith(("/header", "/footer"))
-    ]
-    parts = [document.element, *headers_and_footers]
+    others = document.part.rels.values()  # headers, footers, images
+    others = [part for part in others if part.reltype.endswith(("/header", "/footer"))]
+    parts = [document.element, *(part.target_part.element for part in others)]
     return None, (line for part in parts for line in read_office_lines(part))
 
 

@@ -14,7 +14,7 @@ from chassis.job_queue import DONE, PENDING
 from .. import audit
 from ..access import get_document
 from ..models import Document, Processing
-from ..schemas.processing import ProcessingRead
+from ..schemas.documents import ProcessingRead
 
 FAILED = "failed"
 
@@ -24,22 +24,15 @@ class NeverProcessed(NotFound):
 
 
 def request_processing(session: Session, user: User, document_id: UUID) -> ProcessingRead:
-    """Queue the extraction once per content; a failed one is queued again.
-
-    A version with the same content as an earlier one takes over its result.
-    """
+    """Queue one extraction per content, which versions share; a failed one is queued again."""
     document = get_document(session, user, document_id)
     content = {"document_id": document_id, "sha256": document.sha256}
-    row = insert(Processing).values(**content, version=document.version)
-    session.execute(
-        row.on_conflict_do_update(
-            index_elements=["document_id", "sha256"], set_={"version": document.version}
-        )
-    )
+    version = {"version": document.version}
+    row = insert(Processing).values(**content, **version)
+    session.execute(row.on_conflict_do_update(index_elements=list(content), set_=version))
     failed = update(Processing).filter_by(**content).where(Processing.status == FAILED)
     session.execute(failed.values(status=PENDING, run_at=now(), attempts=0, finished_at=None))
-    action = "document.processing_requested"
-    audit.record(session, user, document_id, action, version=document.version)
+    audit.record(session, user, document_id, "document.processing_requested", **version)
     processing = get_processing(session, user, document_id)
     if processing.status == DONE:
         restore_extracted_text(session, processing)

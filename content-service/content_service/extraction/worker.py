@@ -17,16 +17,9 @@ from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from chassis import job_queue
 from chassis.clock import now
-from chassis.job_queue import (
-    DONE,
-    RetryPolicy,
-    claim_jobs,
-    finish_job,
-    mark_exhausted_dead,
-    renew_lease,
-    retry_job,
-)
+from chassis.job_queue import DONE, RetryPolicy
 from chassis.tracing import trace_context
 
 from ..database import session_maker
@@ -75,7 +68,7 @@ class ExtractionWorker:
         with session_maker.begin() as session:
             fail_exhausted(session)
             lease = self.settings.extraction_lease
-            claimed = claim_jobs(session, Processing, limit=1, lease=lease)
+            claimed = job_queue.claim_jobs(session, Processing, limit=1, lease=lease)
         for job in claimed:
             with trace_context(job.trace_id), self._keep_lease(job):
                 self._process(job)
@@ -95,7 +88,7 @@ class ExtractionWorker:
         lease = self.settings.extraction_lease
         while not is_over.wait(lease.total_seconds() / 3):
             with suppress(SQLAlchemyError), session_maker.begin() as session:
-                renew_lease(session, job, lease)
+                job_queue.renew_lease(session, job, lease)
 
     def _process(self, job: Processing) -> None:
         try:
@@ -154,7 +147,8 @@ class ExtractionWorker:
 
 def fail_exhausted(session: Session) -> None:
     """Give up on documents that crashed every worker that read them."""
-    ids = mark_exhausted_dead(session, Processing, POLICY.max_attempts, ALWAYS_CRASHED_MESSAGE)
+    limit = POLICY.max_attempts
+    ids = job_queue.mark_exhausted_dead(session, Processing, limit, ALWAYS_CRASHED_MESSAGE)
     if ids:
         failed = update(Processing).where(Processing.id.in_(ids))
         session.execute(failed.values(status=FAILED, finished_at=now()))
@@ -172,7 +166,7 @@ def detect_language(text: str) -> str | None:
 
 def finish(job: Processing, status: str, **result: Any) -> None:
     with session_maker.begin() as session:
-        finished = finish_job(session, job, status, finished_at=now(), **result)
+        finished = job_queue.finish_job(session, job, status, finished_at=now(), **result)
         if finished and status == DONE:
             # The search finds the document by its text, unless it has another file by now.
             document = update(Document).filter_by(id=job.document_id, sha256=job.sha256, body=None)
@@ -183,4 +177,4 @@ def retry_or_fail(job: Processing, error: str) -> None:
     if job.attempts >= POLICY.max_attempts:
         return finish(job, FAILED, last_error=error)
     with session_maker.begin() as session:
-        retry_job(session, job, error, POLICY)
+        job_queue.retry_job(session, job, error, POLICY)

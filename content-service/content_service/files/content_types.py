@@ -77,10 +77,7 @@ def detect_office_type(file: BinaryIO) -> str | None:
 
 
 def read_zip_directory(file: BinaryIO) -> bytes:
-    """Read the directory at the end of a zip.
-
-    zipfile would make an object of every name, of which a hostile file may have a million.
-    """
+    """Read a zip's directory; zipfile would make objects of a hostile file's million names."""
     start = max(0, file.seek(0, os.SEEK_END) - MAX_ZIP_END_BYTES)
     file.seek(start)
     tail = file.read()

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from chassis.pagination import PageParameters, decode_cursor, encode_cursor
 
 from ..models import Version
-from ..schemas.integrity import DamagedFile, IntegrityReport, Sha256, VersionReference
+from ..schemas.documents import DamagedFile, IntegrityReport, Sha256, VersionReference
 from .storage import READ_FAILED_MESSAGE, FileStorage, StorageFailed, translate_failures
 
 MAX_SECONDS_PER_REQUEST = 10.0  # the next request continues where this one stopped

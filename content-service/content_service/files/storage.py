@@ -116,10 +116,7 @@ class FileStorage:
                 files.rm_file(f"{root}/{sha256}")
 
     def _open(self) -> tuple[Any, str]:
-        """Return the file system and the path of the folder.
-
-        fsspec may not cache the listing, since other processes write to the folder, too.
-        """
+        """Return the file system and the folder; not cached, as other processes write there."""
         files, root = url_to_fs(self.url, use_listings_cache=False)
         return files, root
 

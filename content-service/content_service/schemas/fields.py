@@ -1,11 +1,12 @@
-"""Fields that several request models share, with their limits."""
+"""Types of fields, with their limits."""
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
 
 from chassis.clock import now
+from chassis.job_queue import PENDING
 from chassis.schemas import Text, check_text
 
 MAX_TAGS = 20
@@ -24,4 +25,6 @@ Title = Annotated[StrippedText, Field(max_length=200), AfterValidator(check_text
 Tag = Annotated[StrippedText, Field(max_length=50), AfterValidator(check_text)]
 Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS)]
 Body = Annotated[Text, Field(max_length=1_000_000)]
+QUEUE_TO_API = BeforeValidator(lambda status: "queued" if status == PENDING else status)
+ProcessingStatus = Annotated[Literal["queued", "running", "done", "failed"], QUEUE_TO_API]
 Expiry = Annotated[AwareDatetime, AfterValidator(check_expiry)]

@@ -1,10 +1,10 @@
-"""Permissions on a document: given, listed and explained."""
+"""Permissions on a document, its share links and its audit trail."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from chassis.schemas import RequestModel, ResponseModel
 
@@ -47,3 +47,56 @@ class EffectivePermission(ResponseModel):
     write: bool
     delete: bool
     sources: list[PermissionSource]
+
+
+# ASCII only: browsers encode other characters of a password differently.
+LinkPassword = Annotated[str, Field(min_length=8, max_length=200, pattern=r"^[ -~]+$")]
+
+
+class ShareLinkCreate(RequestModel):
+    policy: Literal["pinned", "latest"] = Field(description="Opens one version, or the latest.")
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(
+        default=None, description="The version to pin; without it, the current one."
+    )
+    expires_at: Expiry | None = None
+    max_uses: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    password: LinkPassword | None = Field(
+        default=None, description="Printable ASCII: browsers encode other characters differently."
+    )
+
+    @model_validator(mode="after")
+    def check_version(self) -> "ShareLinkCreate":
+        if self.policy == "latest" and self.version is not None:
+            raise ValueError("version: only allowed with the policy pinned")
+        return self
+
+
+class ShareLinkRead(ResponseModel):
+    id: UUID
+    document_id: UUID
+    policy: Literal["pinned", "latest"]
+    version: int | None
+    expires_at: datetime | None
+    max_uses: int | None
+    uses: int
+    has_password: bool
+    created_by: UUID
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class ShareLinkCreated(ShareLinkRead):
+    """Shows the token, which no later response can: only its hash is stored."""
+
+    token: str
+    url: str
+
+
+class AuditEntryRead(ResponseModel):
+    id: UUID
+    action: str
+    actor_id: UUID | None = Field(description="Null for visitors of links and the service itself.")
+    acting_service: str | None = Field(description="The service that acted for the user.")
+    at: datetime
+    trace_id: str | None
+    details: dict[str, Any]

@@ -24,7 +24,7 @@ from .. import audit
 from ..access import get_document
 from ..documents.versions import get_version
 from ..models import Document, Grant, Level, ShareLink, Snapshot, Version
-from ..schemas.share_links import ShareLinkCreate, ShareLinkCreated, ShareLinkRead
+from ..schemas.sharing import ShareLinkCreate, ShareLinkCreated, ShareLinkRead
 
 MINUTE = timedelta(minutes=1)
 MAX_TRIES_PER_MINUTE = 60  # of each link
@@ -57,12 +57,16 @@ def create_link(
     session: Session, manager: User, document_id: UUID, new: ShareLinkCreate
 ) -> ShareLinkCreated:
     document = get_document(session, manager, document_id, Level.MANAGE)
+    version = None
+    if new.policy == "pinned":
+        number = new.version or document.version
+        version = get_version(session, manager, document_id, number).number
     token = secrets.token_urlsafe(32)
     link = ShareLink(
         document_id=document_id,
         token_hash=hash_token(token),
         password_hash=PASSWORD_HASHER.hash(new.password) if new.password else None,
-        version=get_pinned_version(session, manager, document, new),
+        version=version,
         expires_at=new.expires_at,
         max_uses=new.max_uses,
         created_by=manager.user_id,
@@ -72,16 +76,6 @@ def create_link(
     audit.record(session, manager, document_id, "share.created", link_id=str(link.id))
     shown = ShareLinkRead.model_validate(link).model_dump()
     return ShareLinkCreated(**shown, token=token, url=f"/api/v1/shared?token={token}")
-
-
-def get_pinned_version(
-    session: Session, manager: User, document: Document, new: ShareLinkCreate
-) -> int | None:
-    """Return the version to pin, if any. Raises UnknownVersion."""
-    if new.policy == "latest":
-        return None
-    number = new.version or document.version
-    return get_version(session, manager, document.id, number).number
 
 
 def hash_token(token: str) -> str:
@@ -109,10 +103,7 @@ def revoke_link(session: Session, manager: User, document_id: UUID, link_id: UUI
 
 
 def revoke_links_of_grantee(session: Session, revoker: User | None, lost: Grant) -> None:
-    """Revoke the links that a user made with a grant of `manage` which they lose.
-
-    Otherwise they could still read the document through them.
-    """
+    """Revoke the links of a user who loses `manage`: they could still read through them."""
     if lost.user_id is None or lost.level != Level.MANAGE:
         return
     theirs = update(ShareLink).filter_by(document_id=lost.document_id, created_by=lost.user_id)
@@ -122,24 +113,15 @@ def revoke_links_of_grantee(session: Session, revoker: User | None, lost: Grant)
 
 
 def check_link(connection: Connection, token: str, password: str) -> UUID:
-    """Count a try, check the password and return the link's id.
-
-    The count is committed before the password is checked, so that every guess is counted.
-    """
+    """Count a try, which commits the count, then check the password and return the link's id."""
     is_new_minute = ShareLink.minute < func.now() - MINUTE
-    max_tries = case(
-        (ShareLink.password_hash.is_(None), MAX_TRIES_PER_MINUTE),
-        else_=MAX_PASSWORD_TRIES_PER_MINUTE,
-    )
-    count = (
-        update(ShareLink)
-        .where(ShareLink.token_hash == hash_token(token), is_open())
-        .where(or_(is_new_minute, ShareLink.tries < max_tries))
-        .values(
-            minute=case((is_new_minute, func.now()), else_=ShareLink.minute),
-            tries=case((is_new_minute, 1), else_=ShareLink.tries + 1),
-        )
-    )
+    needs_password = ShareLink.password_hash.is_not(None)
+    max_tries = case((needs_password, MAX_PASSWORD_TRIES_PER_MINUTE), else_=MAX_TRIES_PER_MINUTE)
+    minute = case((is_new_minute, func.now()), else_=ShareLink.minute)
+    tries = case((is_new_minute, 1), else_=ShareLink.tries + 1)
+    count = update(ShareLink).where(ShareLink.token_hash == hash_token(token), is_open())
+    count = count.where(or_(is_new_minute, ShareLink.tries < max_tries))
+    count = count.values(minute=minute, tries=tries)
     link = connection.execute(count.returning(ShareLink.id, ShareLink.password_hash)).one_or_none()
     if link is None:
         raise build_link_error(connection, token)

@@ -29,9 +29,8 @@ def queue_notice(session: Session, sharer: User, document: Document, grant: Gran
     sharer_name = sharer.email or "Someone"
     subject = f"{sharer_name} shared “{document.title}” with you"
     one_line = "".join(character if character.isprintable() else " " for character in subject)
-    until = ""
-    if grant.expires_at:
-        until = f" until {grant.expires_at.astimezone(UTC):%d %B %Y, %H:%M} UTC"
+    end = grant.expires_at
+    until = f" until {end.astimezone(UTC):%d %B %Y, %H:%M} UTC" if end else ""
     body = f"{sharer_name} gave you {grant.level} access to the document “{document.title}”{until}."
     texts = {"subject": one_line[:MAX_SUBJECT_CHARACTERS], "body": body}
     session.add(Notice(document_id=document.id, recipient_id=grant.user_id, **texts))

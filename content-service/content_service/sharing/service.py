@@ -81,10 +81,7 @@ def revoke_permission(session: Session, manager: User, document_id: UUID, grante
 
 
 def delete_expired_grants(session: Session) -> int:
-    """Delete a batch of expired grants and return how many.
-
-    They give nothing since they expired, but every list of grants has to skip them.
-    """
+    """Delete a batch of expired grants, which every list has to skip, and return how many."""
     expired = select(Grant.grantee, Grant.document_id).where(Grant.expires_at < func.now())
     batch = expired.limit(EXPIRY_BATCH_SIZE).with_for_update(skip_locked=True).cte()
     is_in_batch = (Grant.grantee == batch.c.grantee) & (Grant.document_id == batch.c.document_id)
@@ -98,12 +95,9 @@ def delete_expired_grants(session: Session) -> int:
 
 def describe_grant(grant: Grant) -> dict[str, str]:
     """Return the details of a grant for the audit trail."""
-    details: dict[str, str | None] = {
-        "user_id": grant.user_id,
-        "role": grant.role,
-        "level": grant.level,
-        "expires_at": grant.expires_at.isoformat() if grant.expires_at else None,
-    }
+    grantee = {"user_id": grant.user_id, "role": grant.role}
+    expiry = grant.expires_at.isoformat() if grant.expires_at else None
+    details = {**grantee, "level": grant.level, "expires_at": expiry}
     return {name: value for name, value in details.items() if value is not None}
 
 
@@ -149,6 +143,5 @@ def describe_source(document: Document, grant: Grant) -> PermissionSource:
     if grant.user_id == document.owner_id:
         source = "owner"
     level = Level(grant.level)
-    return PermissionSource(
-        source=source, role=grant.role, level=level, expires_at=grant.expires_at
-    )
+    expiry = grant.expires_at
+    return PermissionSource(source=source, role=grant.role, level=level, expires_at=expiry)

@@ -1,18 +1,21 @@
-"""Processing: extract the text of a document and read the result."""
+"""Files: the text extracted from a document's content, and the check of all stored files."""
 
 from uuid import UUID
 
 from fastapi import Depends
 
+from chassis.pagination import PageRequest
 from chassis.routing import APIRouter
 
 from ..access import get_document
 from ..database import DbSession
 from ..extraction import service
-from ..schemas.processing import ProcessingRead
-from .dependencies import Author, Idempotent, Reader
+from ..files import integrity
+from ..schemas.documents import IntegrityReport, ProcessingRead
+from .dependencies import Administrator, Author, Idempotent, Reader, Storage
 
-router = APIRouter(prefix="/documents/{document_id}")
+router = APIRouter()
+PROCESS = "/documents/{document_id}/process"
 
 
 def require_document(document_id: UUID, author: Author, session: DbSession) -> None:
@@ -20,13 +23,21 @@ def require_document(document_id: UUID, author: Author, session: DbSession) -> N
     get_document(session, author, document_id)
 
 
-@router.post("/process", status_code=202, dependencies=[Depends(require_document), Idempotent])
+@router.post(PROCESS, status_code=202, dependencies=[Depends(require_document), Idempotent])
 def request_processing(document_id: UUID, author: Author, session: DbSession) -> ProcessingRead:
     """Extract the text of the current version; poll `processing` for the result."""
     return service.request_processing(session, author, document_id)
 
 
-@router.get("/processing")
+@router.get("/documents/{document_id}/processing")
 def read_processing(document_id: UUID, reader: Reader, session: DbSession) -> ProcessingRead:
     """Return the status and the result of the latest request to process the document."""
     return service.get_processing(session, reader, document_id)
+
+
+@router.get("/integrity")
+def check_files(
+    administrator: Administrator, session: DbSession, storage: Storage, page: PageRequest
+) -> IntegrityReport:
+    """Read the stored files and report those that are missing or damaged."""
+    return integrity.check_files(session, storage, page)
