@@ -21,7 +21,7 @@ REDIS_TIMEOUT_SECONDS = 0.2  # a slower Redis is no help
 
 
 class DocumentState(Protocol):
-    """Identifies a state; the version alone does not, as numbers recur after a restored backup."""
+    """Identifies a state; the version alone does not: restoring a backup reuses its number."""
 
     version: int
     updated_at: datetime

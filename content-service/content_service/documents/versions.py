@@ -1,6 +1,5 @@
 """The versions of a document: full snapshots that never change, numbered without gaps."""
 
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -50,23 +49,18 @@ def lock_document(session: Session, editor: User, document_id: UUID, if_match: s
 
 
 def save_new_version(
-    session: Session,
-    document: Document,
-    editor: User,
-    action: str,
-    values: Mapping[str, Any],
-    **details: Any,
+    session: Session, document: Document, user: User, action: str, new: dict[str, Any], **facts: Any
 ) -> Document:
-    """Apply the values to the document and insert them as its next version."""
-    has_new_content = values.get("sha256", document.sha256) != document.sha256
-    for name, value in values.items():
+    """Apply the new values to the document and insert them as its next version."""
+    has_new_content = new.get("sha256", document.sha256) != document.sha256
+    for name, value in new.items():
         setattr(document, name, value)
     if has_new_content:
         document.extracted = select_known_text(document)
     document.version += 1
     document.updated_at = now()
-    insert_version(session, document, editor)
-    audit.record(session, editor, document.id, action, version=document.version, **details)
+    insert_version(session, document, user)
+    audit.record(session, user, document.id, action, version=document.version, **facts)
     return document
 
 

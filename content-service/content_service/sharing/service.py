@@ -132,16 +132,13 @@ def find_sources(session: Session, document: Document, user: User) -> list[Permi
     """Return every reason why the user may do something with the document."""
     is_theirs = Grant.grantee.in_(get_grantees(user))
     grants = select(Grant).where(Grant.document_id == document.id, is_theirs, has_level(Level.READ))
-    sources = [describe_source(document, grant) for grant in session.scalars(grants)]
+    sources = []
+    for grant in session.scalars(grants):
+        source: Literal["owner", "user", "role"] = "role" if grant.role else "user"
+        if grant.user_id == document.owner_id:
+            source = "owner"
+        given: Any = {"role": grant.role, "level": grant.level, "expires_at": grant.expires_at}
+        sources.append(PermissionSource(source=source, **given))
     if can_see_all_documents(user):
         sources.append(PermissionSource(source="administrator", level=Level.MANAGE))
     return sources
-
-
-def describe_source(document: Document, grant: Grant) -> PermissionSource:
-    source: Literal["owner", "user", "role"] = "role" if grant.role else "user"
-    if grant.user_id == document.owner_id:
-        source = "owner"
-    level = Level(grant.level)
-    expiry = grant.expires_at
-    return PermissionSource(source=source, role=grant.role, level=level, expires_at=expiry)
