@@ -4,23 +4,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    ForeignKey,
-    Identity,
-    Index,
-    LargeBinary,
-    Table,
-    Text,
-    and_,
-    func,
-    or_,
-)
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Index, LargeBinary, Table, func
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
+from sqlalchemy.sql import ColumnElement
 from uuid_utils.compat import uuid7
 
 from chassis.clock import now
@@ -54,9 +42,9 @@ class Role(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     description: Mapped[str] = mapped_column(default="")
-    permissions: Mapped[list[str]] = mapped_column(ARRAY(Text))
-    inherits: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
-    effective_permissions: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    permissions: Mapped[list[str]]
+    inherits: Mapped[list[str]] = mapped_column(default=list)
+    effective_permissions: Mapped[list[str]] = mapped_column(default=list)
     is_system: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -71,7 +59,7 @@ class Account(Base):
     name: Mapped[str]
     password_hash: Mapped[str]
     phone: Mapped[str | None]
-    push_tokens: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    push_tokens: Mapped[list[str]] = mapped_column(default=list)
     locale: Mapped[str] = mapped_column(default="en")
     timezone: Mapped[str] = mapped_column(default="UTC")
     is_active: Mapped[bool] = mapped_column(default=True)
@@ -92,7 +80,7 @@ class Account(Base):
     @can_log_in.inplace.expression
     @classmethod
     def _can_log_in(cls) -> ColumnElement[bool]:
-        return and_(cls.is_active, or_(cls.locked_until.is_(None), cls.locked_until <= func.now()))
+        return cls.is_active & (cls.locked_until.is_(None) | (cls.locked_until <= func.now()))
 
     @property
     def user_id(self) -> UUID:
@@ -163,7 +151,7 @@ class OAuthClient(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
     client_id: Mapped[str] = mapped_column(unique=True)
     secret_digest: Mapped[bytes]
-    permissions: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    permissions: Mapped[list[str]]
 
 
 class ApiKey(Base):
@@ -177,7 +165,7 @@ class ApiKey(Base):
     name: Mapped[str]
     prefix: Mapped[str]
     digest: Mapped[bytes] = mapped_column(unique=True)
-    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    scopes: Mapped[list[str]]
     created_at: Mapped[datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
@@ -195,7 +183,7 @@ class SecondFactor(Base):
     )
     sealed_secret: Mapped[str]  # see tokens.unseal_secret
     last_step: Mapped[int | None] = mapped_column(BigInteger)
-    recovery_digests: Mapped[list[bytes]] = mapped_column(ARRAY(LargeBinary))
+    recovery_digests: Mapped[list[bytes]]
 
 
 class Challenge(Base):
