@@ -42,18 +42,11 @@ def record(
     subject: UUID | None = None,
     **details: Any,
 ) -> None:
-    """Adds an event to the transaction of the action itself.
-
-    The acting user is `caller`, or `actor` where there is no token, as at a login.
-    """
-    session.add(
-        AuditEvent(
-            action=action,
-            actor_id=UUID(caller.user_id) if caller else actor,
-            acting_service=caller.actor if caller else None,
-            subject_id=subject,
-            ip=get_origin().ip,
-            trace_id=get_trace_id(),
-            details=details,
-        )
-    )
+    """Adds an event to the transaction of the action; `actor` is for users without a token yet."""
+    event = AuditEvent(action=action, actor_id=actor, subject_id=subject, details=details)
+    if caller:
+        event.actor_id = UUID(caller.user_id)
+        event.acting_service = caller.actor
+    event.ip = get_origin().ip
+    event.trace_id = get_trace_id()
+    session.add(event)

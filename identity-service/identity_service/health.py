@@ -31,6 +31,5 @@ def get_revisions() -> tuple[str | None, str | None]:
     return current, get_head_revision(SERVICE_FOLDER)
 
 
-router = build_health_router(
-    settings, {"database": ping_database, "redis": ping_redis}, schema=get_revisions
-)
+CHECKS = {"database": ping_database, "redis": ping_redis}
+router = build_health_router(settings, CHECKS, schema=get_revisions)

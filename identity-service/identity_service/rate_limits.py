@@ -1,7 +1,6 @@
 """Limits how often passwords, codes and secrets can be guessed; each wait is longer than the last.
 
-All processes count together in Redis. When Redis does not answer, each process counts in its own
-memory: users can still log in, and guessing stays slow.
+All processes count in Redis; while it does not answer, each process counts in its own memory.
 """
 
 import asyncio

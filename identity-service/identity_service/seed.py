@@ -56,17 +56,13 @@ async def seed(settings: Settings) -> None:
 
 async def add_demo_users(session: AsyncSession, settings: Settings) -> None:
     existing = set(await session.scalars(select(Account.email)))
+    password = settings.demo_password.get_secret_value()
     for email, name, role in DEMO_USERS:
-        if email not in existing:
-            user = UserCreate(
-                email=email,
-                password=settings.demo_password.get_secret_value(),
-                name=name,
-                roles=[role],
-                is_verified=True,
-            )
-            password_hash = await passwords.hash_new_password(user.password)
-            await user_service.create_user(session, user, password_hash)
+        if email in existing:
+            continue
+        user = UserCreate(email=email, password=password, name=name, roles=[role], is_verified=True)
+        password_hash = await passwords.hash_new_password(password)
+        await user_service.create_user(session, user, password_hash)
 
 
 async def add_first_administrator(session: AsyncSession, settings: Settings) -> None:

@@ -19,6 +19,7 @@ SERVICE_PERMISSIONS = {
     "communication-service": ["auth:changes", "contacts:read"],
     "workflow-service": ["auth:changes", "auth:delegate", "users:read"],
 }
+DEVELOPMENT_CLIENTS = dict.fromkeys(SERVICE_PERMISSIONS, DEVELOPMENT_SECRET)
 OWN_PERMISSIONS = ["notifications:send"]
 DEFAULT_PERMISSIONS = ["auth:changes"]  # of services without an entry in SERVICE_PERMISSIONS
 MIN_ADMIN_PASSWORD_LENGTH = 12
@@ -72,9 +73,7 @@ class Settings(StandardSettings):
     first_admin_email: str = ""
     first_admin_password: SecretStr = SecretStr("")
     demo_password: SecretStr = Field(default=SecretStr("demo-password-1"), min_length=8)
-    service_clients: dict[str, SecretStr] = Field(
-        default=dict.fromkeys(SERVICE_PERMISSIONS, DEVELOPMENT_SECRET)
-    )
+    service_clients: dict[str, SecretStr] = Field(default=DEVELOPMENT_CLIENTS)
     service_permissions: dict[str, list[str]] = Field(default=SERVICE_PERMISSIONS)
 
     def get_client_permissions(self, client_id: str) -> list[str]:

@@ -1,8 +1,4 @@
-"""Validates tokens: finds whose token it is and what they may do now. This is the hot path.
-
-Each type of token takes one SQL statement. All statements return the same columns, and a row per
-role.
-"""
+"""Validates tokens, with one SQL statement per type of token; each returns a row per role."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -24,6 +20,8 @@ from .models import Account, ApiKey, LoginSession, OAuthClient, Role, user_roles
 from .settings import settings
 
 DELEGATE_PERMISSION = "auth:delegate"
+
+Rows = Sequence[Row[Any]]
 
 SELECT_USER = (
     select(
@@ -57,14 +55,9 @@ STATEMENTS_BY_TOKEN_TYPE: dict[TokenType, Executable] = {
     ).where(OAuthClient.id == bindparam("subject"), OAuthClient.id == bindparam("session_id")),
 }
 
+KEY_COLUMNS = (ApiKey.id.label("key_id"), ApiKey.scopes, ApiKey.expires_at, ApiKey.last_used_at)
 SELECT_BY_API_KEY = (
-    SELECT_USER.add_columns(
-        null().label("actor"),
-        ApiKey.id.label("key_id"),
-        ApiKey.scopes,
-        ApiKey.expires_at,
-        ApiKey.last_used_at,
-    )
+    SELECT_USER.add_columns(null().label("actor"), *KEY_COLUMNS)
     .join(ApiKey, ApiKey.user_id == Account.id)
     .where(ApiKey.digest == bindparam("digest"))
     .where(or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
@@ -120,9 +113,7 @@ class TokenValidator:
         description["permissions"] = limit_to_scopes(description["permissions"], found.scopes)
         return description
 
-    async def _fetch_rows(
-        self, statement: Executable, parameters: dict[str, Any]
-    ) -> Sequence[Row[Any]]:
+    async def _fetch_rows(self, statement: Executable, parameters: dict[str, Any]) -> Rows:
         """Raises InvalidToken when there is no row."""
         async with self._slots:
             try:
@@ -137,9 +128,7 @@ class TokenValidator:
         return rows
 
 
-async def execute_statement(
-    statement: Executable, parameters: dict[str, Any]
-) -> Sequence[Row[Any]]:
+async def execute_statement(statement: Executable, parameters: dict[str, Any]) -> Rows:
     async with autocommit_engine.connect() as connection:
         return (await connection.execute(statement, parameters)).all()
 
@@ -157,9 +146,7 @@ def limit_to_scopes(permissions: list[str], scopes: list[str]) -> list[str]:
     return permissions if "*" in scopes else sorted({*permissions} & {*scopes})
 
 
-def describe_token(
-    rows: Sequence[Row[Any]], session_id: UUID, expires_at: datetime
-) -> TokenDescription:
+def describe_token(rows: Rows, session_id: UUID, expires_at: datetime) -> TokenDescription:
     first = rows[0]
     return {
         "valid": True,

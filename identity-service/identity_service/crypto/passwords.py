@@ -1,8 +1,4 @@
-"""Hashes and verifies passwords with argon2id, without slowing down other requests.
-
-All hashing happens in one thread of low priority, and only a limited number of requests may wait
-for it.
-"""
+"""Hashes passwords with argon2id, in one thread of low priority with a limit on waiting work."""
 
 import asyncio
 import os

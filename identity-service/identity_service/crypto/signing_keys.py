@@ -11,17 +11,13 @@ from jose.backends.base import Key
 from ..settings import can_sign, settings
 
 ALGORITHM = settings.jwt_algorithm
+IS_SYMMETRIC = ALGORITHM.startswith("HS")  # the key that verifies can sign, so it stays secret
 THUMBPRINT_MEMBERS = {"RSA": ("e", "kty", "n"), "EC": ("crv", "kty", "x", "y")}  # RFC 7638
-
-
-def is_symmetric() -> bool:
-    """Tells whether the key that verifies can also sign, so that it must stay secret."""
-    return ALGORITHM.startswith("HS")
 
 
 def load_verification_key(secret: str) -> Key:
     key: Key = jwk.construct(secret, ALGORITHM)
-    return key if is_symmetric() else key.public_key()
+    return key if IS_SYMMETRIC else key.public_key()
 
 
 def build_public_jwk(key: Key) -> dict[str, Any]:
@@ -39,5 +35,5 @@ SIGNING_KEY: Key = jwk.construct(SIGNING_SECRETS[0], ALGORITHM)
 VERIFICATION_KEYS = [
     load_verification_key(secret) for secret in SIGNING_SECRETS if can_sign(secret, ALGORITHM)
 ]
-PUBLIC_JWKS = [] if is_symmetric() else [build_public_jwk(key) for key in VERIFICATION_KEYS]
+PUBLIC_JWKS = [] if IS_SYMMETRIC else [build_public_jwk(key) for key in VERIFICATION_KEYS]
 TOKEN_HEADERS = {"kid": PUBLIC_JWKS[0]["kid"]} if PUBLIC_JWKS else None

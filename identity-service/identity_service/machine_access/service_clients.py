@@ -1,7 +1,6 @@
 """Tokens for services (OAuth2 client credentials): their own, and on behalf of a user."""
 
 import hmac
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -34,9 +33,8 @@ async def issue_client_token(
     session: AsyncSession, limiter: RateLimiter, credentials: ClientCredentials
 ) -> AccessToken:
     """Raises InvalidClient, DelegationDenied and TooManyAttempts."""
-    client = await session.scalar(
-        select(OAuthClient).where(OAuthClient.client_id == credentials.client_id)
-    )
+    query = select(OAuthClient).where(OAuthClient.client_id == credentials.client_id)
+    client = await session.scalar(query)
     if client is None or not has_secret(client, credentials.client_secret):
         # Only wrong secrets count and are blocked, because services share networks.
         network = get_network(audit.get_origin().ip)
@@ -44,18 +42,16 @@ async def issue_client_token(
             raise TooManyAttempts(WRONG_CLIENT, wait)
         audit.record(session, "client.refused", client_id=credentials.client_id)
         raise InvalidClient(WRONG_CLIENT)
-    if credentials.on_behalf_of is None:
-        return sign_client_token(
-            client, TokenType.SERVICE, client.id, settings.access_token_seconds
-        )
-    await require_delegation(session, client, credentials.on_behalf_of)
-    return sign_client_token(
-        client,
-        TokenType.DELEGATED,
-        credentials.on_behalf_of,
-        settings.delegated_token_seconds,
-        act={"sub": client.client_id},
-    )
+    user_id = credentials.on_behalf_of
+    if user_id is None:
+        seconds = settings.access_token_seconds
+        token = tokens.sign_token(TokenType.SERVICE, client.id, client.id, seconds)
+    else:
+        await require_delegation(session, client, user_id)
+        seconds = settings.delegated_token_seconds
+        act = {"sub": client.client_id}
+        token = tokens.sign_token(TokenType.DELEGATED, user_id, client.id, seconds, act=act)
+    return AccessToken(access_token=token, expires_in=seconds)
 
 
 def has_secret(client: OAuthClient, secret: str) -> bool:
@@ -71,18 +67,8 @@ async def require_delegation(session: AsyncSession, client: OAuthClient, user_id
         reason = "on_behalf_of is not the id of an active user"
     else:
         return
+    client_id = client.client_id
     audit.record(
-        session,
-        "client.delegation_denied",
-        subject=user_id,
-        client_id=client.client_id,
-        reason=reason,
+        session, "client.delegation_denied", subject=user_id, client_id=client_id, reason=reason
     )
     raise DelegationDenied(reason)
-
-
-def sign_client_token(
-    client: OAuthClient, token_type: TokenType, subject: UUID, seconds: int, **claims: Any
-) -> AccessToken:
-    access_token = tokens.sign_token(token_type, subject, client.id, seconds, **claims)
-    return AccessToken(access_token=access_token, expires_in=seconds)

@@ -14,7 +14,7 @@ from ..database import autocommit_engine, session_maker
 from ..models import Mail, OAuthClient
 from ..settings import settings
 from . import service as mail_service
-from .texts import render_email
+from .texts import EMAIL_TEXTS, EmailKind
 
 POLL_SECONDS = 1.0
 
@@ -26,9 +26,8 @@ class OwnAccount:
         query = select(OAuthClient.id).where(OAuthClient.client_id == settings.service_client_id)
         async with autocommit_engine.connect() as connection:
             own_id = (await connection.execute(query)).scalar_one()
-        return tokens.sign_token(
-            tokens.TokenType.SERVICE, own_id, own_id, settings.access_token_seconds
-        )
+        seconds = settings.access_token_seconds
+        return tokens.sign_token(tokens.TokenType.SERVICE, own_id, own_id, seconds)
 
     def forget_token(self, on_behalf_of: str | None = None) -> None:
         """Does nothing, because no token is cached."""
@@ -36,8 +35,10 @@ class OwnAccount:
 
 def build_notification(session: Session, mail: Mail) -> dict[str, Any]:
     mail_service.start_link_lifetime(session, mail)
-    email = render_email(mail.kind, {**mail.variables, "link": mail_service.build_link(mail)})
-    return {"recipient_id": str(mail.user_id), "category": "security", **email._asdict()}
+    text = EMAIL_TEXTS[EmailKind(mail.kind)]
+    body = text.body.format(**mail.variables, link=mail_service.build_link(mail))
+    message = {"subject": text.subject, "body": body, "channels": text.channels}
+    return {"recipient_id": str(mail.user_id), "category": "security", **message}
 
 
 OUTBOX = NotificationOutbox(Mail, session_maker, build_notification)

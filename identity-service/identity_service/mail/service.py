@@ -33,17 +33,10 @@ class InvalidLink(Gone):
 
 
 async def queue_email(session: AsyncSession, kind: EmailKind, user_id: UUID) -> None:
-    """Queues an email in this transaction, so it is sent only if the transaction commits.
-
-    Queues nothing beyond MAX_RECENT_EMAILS: the user has other emails with links that work.
-    """
+    """Does nothing beyond MAX_RECENT_EMAILS: the user has other emails with links that work."""
     since = func.now() - (EMAIL_TEXTS[kind].link_lifetime or RECENT_WITHOUT_LINK)
-    recent = select(func.count()).where(
-        Mail.user_id == user_id,
-        Mail.kind == kind,
-        Mail.created_at > since,
-        Mail.link_used_at.is_(None),
-    )
+    mails = select(func.count()).where(Mail.user_id == user_id, Mail.kind == kind)
+    recent = mails.where(Mail.created_at > since, Mail.link_used_at.is_(None))
     if (await session.scalar(recent) or 0) < MAX_RECENT_EMAILS:
         session.add(Mail(user_id=user_id, kind=kind, variables=describe_request()))
 
@@ -68,19 +61,12 @@ def start_link_lifetime(session: Session, mail: Mail) -> None:
 
 
 def select_valid_link(kind: EmailKind, token: str) -> Select[Mail]:
-    return select(Mail).where(
-        Mail.link_digest == tokens.compute_digest(token),
-        Mail.kind == kind,
-        Mail.link_expires_at > now(),
-        Mail.link_used_at.is_(None),
-    )
+    mails = select(Mail).where(Mail.kind == kind, Mail.link_digest == tokens.compute_digest(token))
+    return mails.where(Mail.link_expires_at > now(), Mail.link_used_at.is_(None))
 
 
 async def get_link_owner(kind: EmailKind, token: str) -> UUID:
-    """Returns whose link it is, before work that is only worth it for a valid link.
-
-    Raises InvalidLink.
-    """
+    """Returns whose valid link it is, before costly work such as hashing. Raises InvalidLink."""
     async with autocommit_engine.connect() as connection:
         mail = (await connection.execute(select_valid_link(kind, token))).one_or_none()
     if mail is None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import NamedTuple
 
 
 class EmailKind(StrEnum):
@@ -27,14 +26,6 @@ class EmailText:
     def channels(self) -> list[str]:
         """A link gives access to the account, so it goes to the mailbox only."""
         return ["email"] if self.link_lifetime else ["email", "in_app"]
-
-
-class RenderedEmail(NamedTuple):
-    """Holds the fields of a notification, as the communication service takes them."""
-
-    subject: str
-    body: str
-    channels: list[str]
 
 
 EMAIL_TEXTS = {
@@ -76,8 +67,3 @@ EMAIL_TEXTS = {
         " just now, please log in again. If anything looks unusual, change your password.",
     ),
 }
-
-
-def render_email(kind: str, variables: dict[str, str]) -> RenderedEmail:
-    text = EMAIL_TEXTS[EmailKind(kind)]
-    return RenderedEmail(text.subject, text.body.format(**variables), text.channels)
