@@ -15,7 +15,7 @@ from chassis.background import background_task
 
 from .database import autocommit_engine, engine
 from .models import Change
-from .schemas.change_feed import ChangeFeed, ChangeRead
+from .schemas.events import ChangeFeed, ChangeRead
 
 NOTIFY_CHANNEL = "identity_changes"
 CHANGES_LOCK_ID = 7_214_020  # arbitrary; advisory locks are per database
@@ -30,12 +30,10 @@ INSERT_AND_NOTIFY = insert(Change).returning(Change.seq, func.pg_notify(NOTIFY_C
 async def publish_change(
     session: AsyncSession, *, user_id: UUID | None = None, session_id: UUID | None = None
 ) -> None:
-    """Announces one session, all sessions of a user, or (with neither) all users.
-
-    Call it last in a transaction: the lock that puts changes in order is held until the commit.
-    """
+    """Announces one session, all sessions of a user, or all users. Call it last: it locks."""
     await session.flush()
-    await session.execute(LOCK_CHANGES)  # a reader never sees a later number first
+    # Held until the commit, so that a reader never sees a later number first.
+    await session.execute(LOCK_CHANGES)
     change = {"user_id": user_id, "session_id": session_id}
     seq = (await session.execute(INSERT_AND_NOTIFY, change)).scalar_one()
     if seq % 100 == 0:

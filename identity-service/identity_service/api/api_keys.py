@@ -14,7 +14,7 @@ from ..audit import remember_origin
 from ..database import DbSession
 from ..machine_access import api_keys
 from ..models import Account, ApiKey
-from ..schemas.api_keys import ApiKeyCreate, ApiKeyRead, ApiKeyWithSecret, ServiceAccountCreate
+from ..schemas.access import ApiKeyCreate, ApiKeyRead, ApiKeyWithSecret, ServiceAccountCreate
 from ..schemas.users import UserRead
 from .dependencies import UserAdmin, require_person, require_recent_step_up, require_self_or
 
@@ -22,18 +22,13 @@ router = APIRouter(
     prefix="/users/{user_id}/api-keys",
     dependencies=[Depends(remember_origin), Depends(require_person)],
 )
-service_accounts_router = APIRouter(dependencies=[Depends(remember_origin)])
+service_accounts_router = APIRouter(dependencies=[Depends(remember_origin), idempotent(DbSession)])
 RECENT_STEP_UP = [Depends(require_recent_step_up)]
 
-KeyOwner = Annotated[User, require_self_or("users:write")]
+Owner = Annotated[User, require_self_or("users:write")]
 
 
-@service_accounts_router.post(
-    "/service-accounts",
-    response_model=UserRead,
-    status_code=201,
-    dependencies=[idempotent(DbSession)],
-)
+@service_accounts_router.post("/service-accounts", response_model=UserRead, status_code=201)
 async def create_service_account(
     new: ServiceAccountCreate, admin: UserAdmin, session: DbSession
 ) -> Account:
@@ -42,9 +37,7 @@ async def create_service_account(
 
 
 @router.get("", response_model=Page[ApiKeyRead])
-async def list_api_keys(
-    user_id: UUID, owner: KeyOwner, session: DbSession, page: PageRequest
-) -> Any:
+async def list_api_keys(user_id: UUID, _: Owner, session: DbSession, page: PageRequest) -> Any:
     """List the API keys of an account."""
     return await session.run_sync(paginate, api_keys.select_api_keys(user_id), page, ApiKey.id)
 
@@ -52,7 +45,7 @@ async def list_api_keys(
 # There is no Idempotency-Key, because the response would be stored, and it contains the secret.
 @router.post("", response_model=ApiKeyWithSecret, status_code=201, dependencies=RECENT_STEP_UP)
 async def create_api_key(
-    user_id: UUID, new: ApiKeyCreate, owner: KeyOwner, session: DbSession
+    user_id: UUID, new: ApiKeyCreate, owner: Owner, session: DbSession
 ) -> ApiKey:
     """Create an API key for yourself or, as an administrator, for a service account.
 
@@ -62,14 +55,12 @@ async def create_api_key(
 
 
 @router.post("/{key_id}/rotate", response_model=ApiKeyWithSecret, dependencies=RECENT_STEP_UP)
-async def rotate_api_key(
-    user_id: UUID, key_id: UUID, owner: KeyOwner, session: DbSession
-) -> ApiKey:
+async def rotate_api_key(user_id: UUID, key_id: UUID, owner: Owner, session: DbSession) -> ApiKey:
     """Replace the secret of an API key; the old one stops working at once."""
     return await api_keys.rotate_api_key(session, owner, user_id, key_id)
 
 
 @router.delete("/{key_id}", status_code=204)
-async def delete_api_key(user_id: UUID, key_id: UUID, owner: KeyOwner, session: DbSession) -> None:
+async def delete_api_key(user_id: UUID, key_id: UUID, owner: Owner, session: DbSession) -> None:
     """Delete an API key; it stops working at once."""
     await api_keys.delete_api_key(session, owner, user_id, key_id)

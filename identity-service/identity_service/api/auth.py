@@ -59,8 +59,7 @@ async def read_current_user(user: CurrentUser, session: DbSession) -> CurrentUse
     """Show your account and your permissions; with an API key, the permissions of the key."""
     if user.is_service:
         raise Forbidden("This endpoint needs a user's token, or a service token on behalf of one")
-    account = await user_service.get_user(session, UUID(user.user_id))
-    found = CurrentUserRead.model_validate(account)
+    found = CurrentUserRead.model_validate(await user_service.get_user(session, UUID(user.user_id)))
     return found.model_copy(update={"permissions": sorted(user.permissions)})
 
 
@@ -90,9 +89,7 @@ async def list_sessions(person: Person, session: DbSession, page: PageRequest) -
 async def end_sessions(person: Person, session: DbSession, keep_current: bool = False) -> None:
     """Log out everywhere or, with `keep_current`, everywhere else."""
     kept = person.session_id if keep_current else None
-    await session_service.end_all_sessions(
-        session, person, UUID(person.user_id), except_session_id=kept
-    )
+    await session_service.end_all_sessions(session, person, UUID(person.user_id), except_id=kept)
 
 
 @router.delete("/sessions/{session_id}", status_code=204)

@@ -21,7 +21,6 @@ from ..settings import settings
 
 STEP_UP_LIFETIME = timedelta(seconds=settings.step_up_seconds)
 
-UserReader = Annotated[User, require_permission("users:read")]
 UserAdmin = Annotated[User, require_permission("users:write")]
 RoleReader = Annotated[User, require_permission("roles:read")]
 RoleAdmin = Annotated[User, require_permission("roles:write")]
@@ -77,11 +76,7 @@ NewUser = TypeVar("NewUser", bound=Registration)
 
 
 def with_password_hash(body_type: type[NewUser]) -> Any:
-    """Reads the body, and hashes its password.
-
-    Put it before IdempotencyKey, which takes a database connection: otherwise requests that wait
-    for a hash would use up the pool.
-    """
+    """Hashes the password of the body. Put it before IdempotencyKey, which holds a connection."""
 
     async def hash_password(new: body_type) -> tuple[NewUser, str]:  # type: ignore[valid-type]
         return new, await passwords.hash_new_password(new.password)  # type: ignore[attr-defined]

@@ -1,9 +1,8 @@
 """Endpoints that email a link, and those that the links lead to. None of them needs a token."""
 
 from pathlib import Path
-from typing import Annotated
 
-from fastapi import Depends, Query
+from fastapi import Depends
 from fastapi.responses import FileResponse
 
 from chassis.routing import APIRouter
@@ -27,13 +26,13 @@ EMAIL_VERIFIED = Message(detail="Thank you: your email address is verified")
 
 @router.post("/forgot-password", response_model=Message, status_code=202)
 async def request_password_reset(
-    request: EmailRequest, limiter: Limiter, session: DbSession
+    body: EmailRequest, limiter: Limiter, session: DbSession
 ) -> Message:
     """Request an email with a link to set a new password.
 
     The response is the same whether the address is known or not.
     """
-    await recovery.request_password_reset(session, limiter, request.email)
+    await recovery.request_link(session, limiter, EmailKind.RESET_PASSWORD, body.email)
     return EMAIL_REQUESTED
 
 
@@ -51,18 +50,14 @@ async def reset_password(reset: PasswordReset, session: DbSession) -> None:
 
 
 @router.post("/resend-verification", response_model=Message, status_code=202)
-async def resend_verification(
-    request: EmailRequest, limiter: Limiter, session: DbSession
-) -> Message:
+async def resend_verification(body: EmailRequest, limiter: Limiter, session: DbSession) -> Message:
     """Request another verification email."""
-    await recovery.resend_verification(session, limiter, request.email)
+    await recovery.request_link(session, limiter, EmailKind.VERIFY_EMAIL, body.email)
     return EMAIL_REQUESTED
 
 
 @router.get("/verify-email", response_model=Message)
-async def follow_verification_link(
-    token: Annotated[Secret, Query()], session: DbSession
-) -> Message:
+async def follow_verification_link(token: Secret, session: DbSession) -> Message:
     """Verify an email address; the emailed link leads here."""
     await recovery.verify_email(session, token)
     return EMAIL_VERIFIED

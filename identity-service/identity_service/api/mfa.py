@@ -45,11 +45,9 @@ async def replace_recovery_codes(person: SteppedUpPerson, session: DbSession) ->
 
 
 @router.post("/mfa/verify", response_model=TokenPair)
-async def complete_login(
-    answer: ChallengeAnswer, limiter: Limiter, session: DbSession
-) -> TokenPair:
+async def complete_login(body: ChallengeAnswer, limiter: Limiter, session: DbSession) -> TokenPair:
     """Answer the challenge of a login with a code of your app, or with a recovery code."""
-    return await login_service.complete_login(session, limiter, answer)
+    return await login_service.complete_login(session, limiter, body)
 
 
 @router.post("/step-up", status_code=204)

@@ -12,8 +12,8 @@ from chassis.routing import APIRouter
 from ..audit import remember_origin
 from ..database import DbSession
 from ..models import Role
+from ..schemas.access import RoleCreate, RoleRead, RoleUpdate
 from ..schemas.fields import RoleName
-from ..schemas.roles import RoleCreate, RoleRead, RoleUpdate
 from ..users import roles
 from .dependencies import RoleAdmin, RoleReader
 

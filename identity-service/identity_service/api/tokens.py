@@ -16,7 +16,7 @@ from ..crypto.tokens import InvalidToken
 from ..database import DbSession
 from ..machine_access import service_clients
 from ..rate_limits import Limiter
-from ..schemas.change_feed import ChangeFeed
+from ..schemas.events import ChangeFeed
 from ..schemas.tokens import AccessToken, ClientCredentials, ValidatedToken, ValidationRequest
 from ..token_validation import get_token_validator
 
@@ -24,14 +24,10 @@ router = APIRouter(prefix="/auth")
 
 FeedReader = Annotated[User, require_permission("auth:changes")]
 
-VALIDATION_BODY = {
-    "content": {"application/json": {"schema": ValidationRequest.model_json_schema()}}
-}
+TOKEN_BODY = {"content": {"application/json": {"schema": ValidationRequest.model_json_schema()}}}
 
 
-@router.post(
-    "/validate", response_model=ValidatedToken, openapi_extra={"requestBody": VALIDATION_BODY}
-)
+@router.post("/validate", response_model=ValidatedToken, openapi_extra={"requestBody": TOKEN_BODY})
 async def validate_token(request: Request) -> JSONResponse:
     """Tell whose token it is and what they may do now.
 

@@ -15,41 +15,24 @@ from ..audit import remember_origin
 from ..database import DbSession
 from ..login import second_factors
 from ..models import Account, Role
+from ..schemas import users as schemas
 from ..schemas.fields import RoleName
-from ..schemas.users import (
-    Contact,
-    ContactList,
-    ContactsQuery,
-    Profile,
-    ProfileUpdate,
-    RoleAssignment,
-    UserCreate,
-    UserPermissions,
-    UserRead,
-    UserUpdate,
-)
 from ..users import service as user_service
-from .dependencies import (
-    IdempotencyKey,
-    RoleAdmin,
-    UserAdmin,
-    UserReader,
-    require_self_or,
-    with_password_hash,
-)
+from .dependencies import IdempotencyKey, RoleAdmin, UserAdmin, require_self_or, with_password_hash
 
 router = APIRouter(prefix="/users", dependencies=[Depends(remember_origin)])
 
+UserReader = Annotated[User, require_permission("users:read")]
 SelfOrReader = Annotated[User, require_self_or("users:read")]
 ProfileReader = Annotated[User, require_self_or("users:read", allow_services=True)]
 ProfileWriter = Annotated[User, require_self_or("users:write")]
 SelfOrContactReader = Annotated[User, require_self_or("contacts:read")]
 ContactReader = Annotated[User, require_permission("contacts:read")]
 RoleFilter = Annotated[RoleName | None, Query(description="Only users with this role.")]
-UserWithHash = Annotated[tuple[UserCreate, str], with_password_hash(UserCreate)]
+UserWithHash = Annotated[tuple[schemas.UserCreate, str], with_password_hash(schemas.UserCreate)]
 
 
-@router.get("", response_model=Page[UserRead])
+@router.get("", response_model=Page[schemas.UserRead])
 async def list_users(
     reader: UserReader, session: DbSession, page: PageRequest, role: RoleFilter = None
 ) -> Any:
@@ -60,28 +43,24 @@ async def list_users(
     return await session.run_sync(paginate, users, page, Account.id)
 
 
-@router.post(
-    "",
-    response_model=UserRead,
-    status_code=201,
-    dependencies=[require_permission("users:write")],  # checked before a password is hashed
-)
+# `admin` comes first, so that the permission is checked before a password is hashed.
+@router.post("", response_model=schemas.UserRead, status_code=201)
 async def create_user(
-    new: UserWithHash, _: IdempotencyKey, admin: UserAdmin, session: DbSession
+    admin: UserAdmin, new: UserWithHash, _: IdempotencyKey, session: DbSession
 ) -> Account:
     """Create an account for someone else; you can only assign permissions that you have."""
     return await user_service.create_user(session, *new, admin)
 
 
-@router.get("/{user_id}", response_model=UserRead)
+@router.get("/{user_id}", response_model=schemas.UserRead)
 async def read_user(user_id: UUID, reader: SelfOrReader, session: DbSession) -> Account:
     """Show one user."""
     return await user_service.get_user(session, user_id)
 
 
-@router.patch("/{user_id}", response_model=UserRead)
+@router.patch("/{user_id}", response_model=schemas.UserRead)
 async def update_user(
-    user_id: UUID, update: UserUpdate, admin: UserAdmin, session: DbSession
+    user_id: UUID, update: schemas.UserUpdate, admin: UserAdmin, session: DbSession
 ) -> Account:
     """Change a user; deactivating or locking ends all of their sessions."""
     return await user_service.update_user(session, admin, user_id, update)
@@ -100,44 +79,44 @@ async def disable_second_factor(user_id: UUID, admin: UserAdmin, session: DbSess
     await second_factors.disable(session, admin, user_id)
 
 
-@router.get("/{user_id}/profile", response_model=Profile)
+@router.get("/{user_id}/profile", response_model=schemas.Profile)
 async def read_profile(user_id: UUID, reader: ProfileReader, session: DbSession) -> Account:
     """Show a user's name, phone, language and time zone."""
     return await user_service.get_user(session, user_id)
 
 
-@router.patch("/{user_id}/profile", response_model=Profile)
+@router.patch("/{user_id}/profile", response_model=schemas.Profile)
 async def update_profile(
-    user_id: UUID, update: ProfileUpdate, writer: ProfileWriter, session: DbSession
+    user_id: UUID, update: schemas.ProfileUpdate, writer: ProfileWriter, session: DbSession
 ) -> Account:
     """Change your own profile or, as an administrator, another user's."""
     return await user_service.update_user(session, writer, user_id, update)
 
 
-@router.get("/{user_id}/contact", response_model=Contact)
+@router.get("/{user_id}/contact", response_model=schemas.Contact)
 async def read_contact(user_id: UUID, reader: SelfOrContactReader, session: DbSession) -> Account:
     """Show how to reach a user."""
     return await user_service.get_user(session, user_id)
 
 
-@router.post("/contacts", response_model=ContactList)
+@router.post("/contacts", response_model=schemas.ContactList)
 async def read_contacts(
-    query: ContactsQuery, reader: ContactReader, session: DbSession
+    query: schemas.ContactsQuery, reader: ContactReader, session: DbSession
 ) -> dict[str, Sequence[Account]]:
     """Show how to reach many users; unknown ids are left out."""
     return {"items": await user_service.list_contacts(session, query.user_ids)}
 
 
-@router.get("/{user_id}/permissions", response_model=UserPermissions)
-@router.get("/{user_id}/roles", response_model=UserPermissions)
+@router.get("/{user_id}/permissions", response_model=schemas.UserPermissions)
+@router.get("/{user_id}/roles", response_model=schemas.UserPermissions)
 async def read_permissions(user_id: UUID, reader: SelfOrReader, session: DbSession) -> Account:
     """Show a user's roles and permissions."""
     return await user_service.get_user(session, user_id)
 
 
-@router.put("/{user_id}/roles", response_model=UserPermissions)
+@router.put("/{user_id}/roles", response_model=schemas.UserPermissions)
 async def set_user_roles(
-    user_id: UUID, assignment: RoleAssignment, admin: RoleAdmin, session: DbSession
+    user_id: UUID, assignment: schemas.RoleAssignment, admin: RoleAdmin, session: DbSession
 ) -> Account:
     """Replace a user's roles; you need every permission that they had and get."""
     return await user_service.set_user_roles(session, admin, user_id, assignment.roles)

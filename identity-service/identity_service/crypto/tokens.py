@@ -25,7 +25,7 @@ from chassis.clock import now
 from chassis.errors import Unauthenticated
 
 from ..settings import settings
-from . import signing_keys
+from .signing_keys import ALGORITHM, SIGNING_KEY, SIGNING_SECRETS, TOKEN_HEADERS, VERIFICATION_KEYS
 
 REQUIRED_CLAIMS = {f"require_{claim}": True for claim in ("iss", "aud", "sub", "jti", "iat", "exp")}
 API_KEY_PREFIX = "key_"  # tells API keys from other tokens, for secret scanners too
@@ -35,16 +35,12 @@ MAX_TOKEN_LENGTH = 4096  # characters; our own tokens have about 500
 
 def derive_keys(purpose: bytes) -> list[bytes]:
     """Derives one key per signing secret, newest first; each purpose has keys of its own."""
-    return [
-        hmac.digest(secret.encode(), purpose, "sha256") for secret in signing_keys.SIGNING_SECRETS
-    ]
+    return [hmac.digest(secret.encode(), purpose, "sha256") for secret in SIGNING_SECRETS]
 
 
 REFRESH_TOKEN_KEYS = derive_keys(b"successors of refresh tokens")
 LINK_KEY = derive_keys(b"one-time links")[0]
-SECRET_CIPHER = MultiFernet(
-    [Fernet(urlsafe_b64encode(key)) for key in derive_keys(b"second factors")]
-)
+CIPHER = MultiFernet([Fernet(urlsafe_b64encode(key)) for key in derive_keys(b"second factors")])
 
 
 class InvalidToken(Unauthenticated):
@@ -72,24 +68,20 @@ class Claims:
     expires_at: datetime
 
 
-def sign_token(
-    token_type: TokenType, subject: UUID, session_id: UUID, seconds: int, **more: Any
-) -> str:
+def sign_token(token_type: TokenType, subject: UUID, sid: UUID, seconds: int, **more: Any) -> str:
     """Issues a signed token that expires after `seconds`; `more` are further claims."""
     issued_at = int(now().timestamp())
     claims = {
         "iss": settings.jwt_issuer,
         "aud": settings.jwt_audience,
         "sub": str(subject),
-        "sid": str(session_id),
+        "sid": str(sid),
         "jti": uuid4().hex,
         "iat": issued_at,
         "exp": issued_at + seconds,
         "type": token_type,
     }
-    return jwt.encode(
-        claims | more, signing_keys.SIGNING_KEY, signing_keys.ALGORITHM, signing_keys.TOKEN_HEADERS
-    )
+    return jwt.encode(claims | more, SIGNING_KEY, ALGORITHM, TOKEN_HEADERS)
 
 
 def decode_token(token: str) -> Claims:
@@ -108,8 +100,8 @@ def verify_signature(token: str) -> Claims:
     try:
         claims = jwt.decode(
             token,
-            signing_keys.VERIFICATION_KEYS,  # type: ignore[arg-type]  # any of them
-            algorithms=[signing_keys.ALGORITHM],
+            VERIFICATION_KEYS,  # type: ignore[arg-type]  # any of them
+            algorithms=[ALGORITHM],
             audience=settings.jwt_audience,
             issuer=settings.jwt_issuer,
             options=REQUIRED_CLAIMS,
@@ -127,10 +119,6 @@ def jitter_lifetime(seconds: int) -> int:
     return seconds - secrets.randbelow(seconds // 10 + 1)
 
 
-def generate_refresh_token() -> str:
-    return secrets.token_urlsafe(32)
-
-
 def is_api_key(token: str) -> bool:
     return token.startswith(API_KEY_PREFIX)
 
@@ -142,9 +130,8 @@ def generate_api_key() -> str:
 def derive_successors(refresh_token: str) -> list[str]:
     """Derives the tokens that a refresh token can be exchanged for, one per key, newest first.
 
-    The same token always has the same successors, so a request that loses a race gets the token
-    that the winner got, without any token being stored. Only the first is issued now; the others
-    were issued before the signing key was changed.
+    They are the same every time, so a request that loses a race gets what the winner got. Only the
+    first is issued now; the others were issued before the signing key was changed.
     """
     return [derive_token(key, refresh_token.encode()) for key in REFRESH_TOKEN_KEYS]
 
@@ -165,12 +152,12 @@ def compute_digest(secret: str) -> bytes:
 
 def seal_secret(secret: str) -> str:
     """Encrypts a secret for storage that is needed in the clear later."""
-    return SECRET_CIPHER.encrypt(secret.encode()).decode()
+    return CIPHER.encrypt(secret.encode()).decode()
 
 
 def unseal_secret(stored: str) -> str | None:
     """Returns None if the key that sealed it is no longer in the settings."""
     try:
-        return SECRET_CIPHER.decrypt(stored).decode()
+        return CIPHER.decrypt(stored).decode()
     except fernet.InvalidToken:
         return None

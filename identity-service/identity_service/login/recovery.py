@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chassis.auth import User
@@ -32,14 +32,7 @@ async def change_password(
         raise WrongPassword(WRONG_PASSWORD)
     audit.record(session, "password.changed", caller=caller, subject=user_id)
     await finish_password_change(session, user_id)
-    await session_service.end_all_sessions(
-        session, caller, user_id, except_session_id=caller.session_id
-    )
-
-
-async def request_password_reset(session: AsyncSession, limiter: RateLimiter, email: str) -> None:
-    """Emails a link if there is an account. Raises TooManyAttempts."""
-    await send_link(session, limiter, EmailKind.RESET_PASSWORD, email)
+    await session_service.end_all_sessions(session, caller, user_id, except_id=caller.session_id)
 
 
 async def reset_password(session: AsyncSession, reset: PasswordReset) -> None:
@@ -83,22 +76,15 @@ async def finish_password_change(session: AsyncSession, user_id: UUID) -> None:
     await mail_service.queue_email(session, EmailKind.PASSWORD_CHANGED, user_id)
 
 
-async def resend_verification(session: AsyncSession, limiter: RateLimiter, email: str) -> None:
-    """Raises TooManyAttempts."""
-    await send_link(session, limiter, EmailKind.VERIFY_EMAIL, email, ~Account.is_verified)
-
-
-async def send_link(
-    session: AsyncSession,
-    limiter: RateLimiter,
-    kind: EmailKind,
-    email: str,
-    *conditions: ColumnElement[bool],
+async def request_link(
+    session: AsyncSession, limiter: RateLimiter, kind: EmailKind, email: str
 ) -> None:
-    """Does nothing for an unknown email, but audits the request, so that it takes as long."""
+    """Audits requests for unknown emails too, so that they take as long. Raises TooManyAttempts."""
     if wait := await limiter.count_for_network("mail", get_network(audit.get_origin().ip)):
         raise TooManyAttempts("Too many emails were requested; try again later", wait)
-    owner = select(Account.id).where(Account.email == email, Account.can_log_in, *conditions)
+    owner = select(Account.id).where(Account.email == email, Account.can_log_in)
+    if kind == EmailKind.VERIFY_EMAIL:
+        owner = owner.where(~Account.is_verified)
     user_id = await session.scalar(owner)
     audit.record(session, "email.requested", subject=user_id, kind=kind)
     if user_id:

@@ -28,12 +28,10 @@ from ..settings import settings
 
 CHALLENGE_SECONDS = 300
 TOTP_STEP_SECONDS = 30  # an app shows each code for one step; the steps beside it are accepted too
-RECOVERY_CODE_COUNT = 10
+CODE_COUNT = 10  # recovery codes of a user
 WRONG_CODE = "This code is wrong or was already used"
 
-SELECT_LAST_STEP = select(SecondFactor.last_step).where(
-    SecondFactor.user_id == bindparam("user_id")
-)
+SELECT_STEP = select(SecondFactor.last_step).where(SecondFactor.user_id == bindparam("user_id"))
 
 
 class WrongCode(CommitOnError, Unauthenticated):
@@ -57,7 +55,7 @@ async def find_second_factor(session: AsyncSession, user_id: UUID) -> SecondFact
 
 
 async def is_enabled(session: AsyncSession | AsyncConnection, user_id: UUID) -> bool:
-    return await session.scalar(SELECT_LAST_STEP, {"user_id": user_id}) is not None
+    return await session.scalar(SELECT_STEP, {"user_id": user_id}) is not None
 
 
 async def set_up_totp(session: AsyncSession, caller: User) -> TotpSetup:
@@ -69,25 +67,17 @@ async def set_up_totp(session: AsyncSession, caller: User) -> TotpSetup:
         raise SecondFactorEnabled("Your second factor is already on")
     audit.record(session, "second_factor.set_up", caller=caller, subject=user_id)
     secret = pyotp.random_base32()
-    await session.merge(
-        SecondFactor(user_id=user_id, sealed_secret=tokens.seal_secret(secret), recovery_digests=[])
-    )
+    sealed = tokens.seal_secret(secret)
+    await session.merge(SecondFactor(user_id=user_id, sealed_secret=sealed, recovery_digests=[]))
     uri = pyotp.TOTP(secret).provisioning_uri(name=caller.email, issuer_name=settings.public_name)
-    return TotpSetup(secret=secret, uri=uri, qr_code=draw_qr_code(uri))
-
-
-def draw_qr_code(uri: str) -> str:
-    """Returns a data URI, for the `src` of an <img>."""
-    return segno.make(uri, micro=False).svg_data_uri(scale=4)
+    qr_code = segno.make(uri, micro=False).svg_data_uri(scale=4)  # for the `src` of an <img>
+    return TotpSetup(secret=secret, uri=uri, qr_code=qr_code)
 
 
 async def enable(
     session: AsyncSession, limiter: RateLimiter, caller: User, code: str
 ) -> RecoveryCodes:
-    """Turns the second factor on, and ends all other sessions of the user.
-
-    Raises SecondFactorEnabled, WrongCode and TooManyAttempts.
-    """
+    """Ends all other sessions. Raises SecondFactorEnabled, WrongCode and TooManyAttempts."""
     user_id = UUID(caller.user_id)
     # A concurrent login with the password alone has either happened before this lock, and its
     # session ends below, or waits for it and then needs a code.
@@ -98,9 +88,7 @@ async def enable(
     factor = await require_code(session, limiter, user_id, code)
     audit.record(session, "second_factor.enabled", caller=caller, subject=user_id)
     await session_service.record_step_up(session, caller)
-    await session_service.end_all_sessions(
-        session, caller, user_id, except_session_id=caller.session_id
-    )
+    await session_service.end_all_sessions(session, caller, user_id, except_id=caller.session_id)
     return generate_recovery_codes(factor)
 
 
@@ -122,9 +110,7 @@ async def replace_recovery_codes(session: AsyncSession, caller: User) -> Recover
 
 def generate_recovery_codes(factor: SecondFactor) -> RecoveryCodes:
     """Stores only digests of the codes, so they can be shown only now."""
-    codes = [
-        b32encode(secrets.token_bytes(10)).decode().lower() for _ in range(RECOVERY_CODE_COUNT)
-    ]
+    codes = [b32encode(secrets.token_bytes(10)).decode().lower() for _ in range(CODE_COUNT)]
     factor.recovery_digests = [tokens.compute_digest(code) for code in codes]
     return RecoveryCodes(recovery_codes=["-".join(wrap(code, 4)) for code in codes])
 
@@ -132,13 +118,10 @@ def generate_recovery_codes(factor: SecondFactor) -> RecoveryCodes:
 async def require_code(
     session: AsyncSession, limiter: RateLimiter, user_id: UUID, code: str
 ) -> SecondFactor:
-    """Uses up a code of the app or a recovery code.
-
-    Raises WrongCode and TooManyAttempts. Attempts are counted per user, over all networks.
-    """
+    """Uses up a code of the app or a recovery code. Raises WrongCode and TooManyAttempts."""
     wait = await limiter.count_attempt("second factor", str(user_id))
     factor = await find_second_factor(session, user_id)
-    if factor and not wait and use_code(factor, code):
+    if factor and not wait and (use_totp_code(factor, code) or use_recovery_code(factor, code)):
         await limiter.reset_attempts("second factor", str(user_id))
         return factor
     audit.record(session, "second_factor.failed", actor=user_id, subject=user_id)
@@ -146,10 +129,6 @@ async def require_code(
         await delete_challenges(session, user_id)
         raise TooManyAttempts(WRONG_CODE, wait)
     raise WrongCode
-
-
-def use_code(factor: SecondFactor, code: str) -> bool:
-    return use_totp_code(factor, code) or use_recovery_code(factor, code)
 
 
 def use_totp_code(factor: SecondFactor, code: str) -> bool:
@@ -180,8 +159,8 @@ async def create_challenge(session: AsyncSession, user_id: UUID) -> ChallengeRea
     expired = delete(Challenge).where(Challenge.user_id == user_id, Challenge.expires_at <= now())
     await session.execute(expired)
     challenge = secrets.token_urlsafe(32)
-    expires_at = now() + timedelta(seconds=CHALLENGE_SECONDS)
     digest = tokens.compute_digest(challenge)
+    expires_at = now() + timedelta(seconds=CHALLENGE_SECONDS)
     session.add(Challenge(digest=digest, user_id=user_id, expires_at=expires_at))
     return ChallengeRead(challenge=challenge, expires_in=CHALLENGE_SECONDS)
 
@@ -189,18 +168,14 @@ async def create_challenge(session: AsyncSession, user_id: UUID) -> ChallengeRea
 async def verify_challenge(
     session: AsyncSession, limiter: RateLimiter, challenge: str, code: str
 ) -> UUID:
-    """Returns the user who answers a challenge, and deletes it.
-
-    Raises WrongCode and TooManyAttempts.
-    """
-    open_challenge = select(Challenge).where(
-        Challenge.digest == tokens.compute_digest(challenge), Challenge.expires_at > now()
-    )
+    """Deletes the challenge, and returns its user. Raises WrongCode and TooManyAttempts."""
+    digest = tokens.compute_digest(challenge)
+    pending = select(Challenge).where(Challenge.digest == digest, Challenge.expires_at > now())
     # Locks the account first, as all code does: whatever ends logins comes before or after this.
-    owner_id = open_challenge.with_only_columns(Challenge.user_id).scalar_subquery()
+    owner_id = pending.with_only_columns(Challenge.user_id).scalar_subquery()
     owner = select(Account.id).where(Account.id == owner_id, Account.can_log_in)
     user_id = await session.scalar(owner.with_for_update())
-    found = await session.scalar(open_challenge.with_for_update())
+    found = await session.scalar(pending.with_for_update())
     if user_id is None or found is None:
         raise WrongCode
     await require_code(session, limiter, user_id, code)

@@ -1,6 +1,5 @@
 """Registering, logging in with a password and a second factor, and proving one's identity again."""
 
-from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Executable, bindparam, select, update
@@ -48,19 +47,11 @@ class WrongPassword(CommitOnError, Forbidden):
     """Raised as 403 instead of 401, because the caller's token is valid."""
 
 
-class StoredPassword(NamedTuple):
-    """Holds a user's id and password hash; both are None for an unknown user."""
-
-    user_id: UUID | None
-    password_hash: str | None
-
-
 async def register(session: AsyncSession, new: Registration, password_hash: str) -> Account:
     """Responds alike whether the email is taken or not; only its owner learns that it is."""
+    user = UserCreate(**new.model_dump())
     try:
-        return await user_service.create_user(
-            session, UserCreate(**new.model_dump()), password_hash
-        )
+        return await user_service.create_user(session, user, password_hash)
     except user_service.EmailTaken:
         owner = await session.scalar(select(Account).where(Account.email == new.email))
         if owner:
@@ -85,11 +76,7 @@ def build_decoy_account(new: Registration) -> Account:
 async def log_in(
     session: AsyncSession, limiter: RateLimiter, credentials: LoginCredentials
 ) -> TokenPair | ChallengeRead:
-    """Starts a session, or returns a challenge to a user with a second factor.
-
-    Raises WrongCredentials and TooManyAttempts. The latter also when the password is right, so
-    that a guesser cannot tell.
-    """
+    """Raises WrongCredentials; TooManyAttempts for a right password too, so it reveals nothing."""
     network = get_network(audit.get_origin().ip)
     if wait := await limiter.get_network_wait(network):
         if await limiter.should_audit_block(network):
@@ -113,11 +100,8 @@ async def log_in(
 async def check_credentials(
     session: AsyncSession, credentials: LoginCredentials
 ) -> tuple[UUID | None, bool]:
-    """Returns whose email it is, and whether the password is right.
-
-    Takes the same time for an unknown email. Replaces an outdated hash of a right password.
-    """
-    user_id, old_hash = await find_stored_password(SELECT_BY_EMAIL, credentials.email)
+    """Returns the email's user and whether the password is right; unknown emails take as long."""
+    user_id, old_hash = await find_password_hash(SELECT_BY_EMAIL, credentials.email)
     if await passwords.verify_password(old_hash, credentials.password) and user_id and old_hash:
         new_hash = await passwords.rehash_if_outdated(old_hash, credentials.password)
         if await replace_password(session, user_id, old_hash, new_hash):
@@ -129,10 +113,7 @@ async def check_credentials(
 async def complete_login(
     session: AsyncSession, limiter: RateLimiter, answer: ChallengeAnswer
 ) -> TokenPair:
-    """Starts a session for the right answer to a challenge.
-
-    Raises WrongCode and TooManyAttempts.
-    """
+    """Raises WrongCode and TooManyAttempts."""
     user_id = await second_factors.verify_challenge(session, limiter, answer.challenge, answer.code)
     return await session_service.start_session(session, user_id)
 
@@ -140,10 +121,7 @@ async def complete_login(
 async def step_up(
     session: AsyncSession, limiter: RateLimiter, caller: User, proof: StepUpProof
 ) -> None:
-    """Proves the caller's identity again, by code if they have a second factor, else by password.
-
-    Raises WrongCode, WrongPassword and TooManyAttempts.
-    """
+    """Checks a code or, without a second factor, a password. Raises WrongCode or WrongPassword."""
     user_id = UUID(caller.user_id)
     async with autocommit_engine.connect() as connection:
         has_second_factor = await second_factors.is_enabled(connection, user_id)
@@ -163,7 +141,7 @@ async def require_password(
     if wait := await limiter.count_attempt("password", caller.user_id):
         audit.record(session, "password.blocked", caller=caller, subject=user_id)
         raise TooManyAttempts(WRONG_PASSWORD, wait)
-    _, password_hash = await find_stored_password(SELECT_BY_ID, user_id)
+    _, password_hash = await find_password_hash(SELECT_BY_ID, user_id)
     if password_hash is None or not await passwords.verify_password(password_hash, password):
         audit.record(session, "password.failed", caller=caller, subject=user_id)
         raise WrongPassword(WRONG_PASSWORD)
@@ -171,18 +149,15 @@ async def require_password(
     return password_hash
 
 
-async def find_stored_password(query: Executable, key: str | UUID) -> StoredPassword:
+async def find_password_hash(query: Executable, key: str | UUID) -> tuple[UUID | None, str | None]:
     """Uses a connection of its own, so that none is held while the password is being verified."""
     async with autocommit_engine.connect() as connection:
         found = (await connection.execute(query, {"key": key})).one_or_none()
-    return StoredPassword(found.id, found.password_hash) if found else StoredPassword(None, None)
+    return (found.id, found.password_hash) if found else (None, None)
 
 
 async def replace_password(session: AsyncSession, user_id: UUID, old: str, new: str) -> bool:
-    """Locks the account and stores the new hash.
-
-    Returns False if the account was locked or its password changed since `old` was verified.
-    """
+    """Returns False if the account was locked or its password changed since the check of `old`."""
     if await session.scalar(LOCK_UNCHANGED_USER, {"user_id": user_id, "old": old}) is None:
         return False
     if new != old:

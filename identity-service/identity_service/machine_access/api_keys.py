@@ -1,8 +1,4 @@
-"""API keys and service accounts, with which programs log in.
-
-A key is shown once, is stored as a digest, and is limited to its scopes. It belongs to a user or
-to a service account, which is an account for a program, without a password.
-"""
+"""API keys, which are limited to scopes, and service accounts, which can only log in with keys."""
 
 import secrets
 from typing import Any
@@ -17,7 +13,7 @@ from chassis.errors import Conflict, Forbidden, NotFound
 from .. import audit, change_feed
 from ..crypto import passwords, tokens
 from ..models import Account, ApiKey
-from ..schemas.api_keys import ApiKeyCreate, ServiceAccountCreate
+from ..schemas.access import ApiKeyCreate, ServiceAccountCreate
 from ..sessions import service as session_service
 from ..users import roles
 from ..users import service as user_service

@@ -13,14 +13,13 @@ from chassis.schemas import check_text
 from ..common_passwords import is_common_password
 from ..settings import normalize_email
 
+get_timezones = cache(available_timezones)
+
 
 def require_one_line(text: str) -> str:
     if len(text.splitlines()) > 1:
         raise ValueError("must be one line")
     return text
-
-
-get_timezones = cache(available_timezones)
 
 
 def require_known_timezone(name: str) -> str:

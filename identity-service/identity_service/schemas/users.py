@@ -1,7 +1,4 @@
-"""Bodies about users: registration, profiles, contacts, roles and permissions.
-
-In an update, a field that is left out (MISSING) keeps its value.
-"""
+"""Bodies about users. In an update, a field that is left out (MISSING) keeps its value."""
 
 from datetime import datetime
 from uuid import UUID

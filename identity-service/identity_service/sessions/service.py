@@ -1,5 +1,6 @@
 """Sessions and their refresh tokens. Each use of a refresh token replaces it (rotation)."""
 
+import secrets
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -54,13 +55,11 @@ async def start_session(session: AsyncSession, user_id: UUID) -> TokenPair:
     """Logs a user in: starts a session and issues its first tokens."""
     audit.record(session, "login.succeeded", actor=user_id, subject=user_id)
     await known_devices.record_device(session, user_id)
-    ip, user_agent = audit.get_origin()
-    login = LoginSession(
-        id=uuid7(), user_id=user_id, ip=ip, user_agent=user_agent, created_at=now()
-    )
+    origin = audit.get_origin()._asdict()
+    login = LoginSession(id=uuid7(), user_id=user_id, created_at=now(), **origin)
     extend_session(login)
     session.add(login)
-    issued = issue_tokens(session, login, tokens.generate_refresh_token())
+    issued = issue_tokens(session, login, secrets.token_urlsafe(32))
     await session.flush()
     await end_surplus_sessions(session, user_id)
     return issued
@@ -96,10 +95,7 @@ def build_token_pair(login: LoginSession, refresh_token: str) -> TokenPair:
 
 
 async def rotate_refresh_token(session: AsyncSession, presented: str) -> TokenPair:
-    """Exchanges a refresh token for new tokens; ends the session if it was used before.
-
-    Raises InvalidRefreshToken.
-    """
+    """Ends the session if the token was used before. Raises InvalidRefreshToken."""
     digest = tokens.compute_digest(presented)
     # The row of the session locks all of its tokens. It is always locked first, and only one.
     family = select(LoginSession).join(RefreshToken).where(RefreshToken.digest == digest)
@@ -120,11 +116,9 @@ async def rotate_refresh_token(session: AsyncSession, presented: str) -> TokenPa
     raise InvalidRefreshToken
 
 
-async def find_raced_successor(
-    session: AsyncSession, used_at: datetime, presented: str
-) -> str | None:
+async def find_raced_successor(session: AsyncSession, used_at: datetime, token: str) -> str | None:
     """Returns the token issued to a concurrent request, within the grace period and unused."""
-    for successor in tokens.derive_successors(presented):
+    for successor in tokens.derive_successors(token):
         following = await session.get(RefreshToken, tokens.compute_digest(successor))
         is_unused = following is not None and following.used_at is None
         if is_unused and now() - used_at <= REFRESH_GRACE_PERIOD:
@@ -174,11 +168,11 @@ async def end_own_session(session: AsyncSession, caller: User, session_id: UUID)
 
 
 async def end_all_sessions(
-    session: AsyncSession, caller: User | None, user_id: UUID, except_session_id: str | None = None
+    session: AsyncSession, caller: User | None, user_id: UUID, except_id: str | None = None
 ) -> None:
     audit.record(session, "sessions.ended", caller=caller, subject=user_id)
     ended = delete(LoginSession).where(LoginSession.user_id == user_id)
-    if except_session_id:
-        ended = ended.where(LoginSession.id != UUID(except_session_id))
+    if except_id:
+        ended = ended.where(LoginSession.id != UUID(except_id))
     await session.execute(ended)
     await change_feed.publish_change(session, user_id=user_id)

@@ -12,7 +12,7 @@ from chassis.errors import Conflict, Forbidden, NotFound, Unprocessable
 
 from .. import audit, change_feed
 from ..models import Account, Role, user_roles
-from ..schemas.roles import RoleCreate, RoleUpdate
+from ..schemas.access import RoleCreate, RoleUpdate
 
 
 class DuplicateRole(Conflict):

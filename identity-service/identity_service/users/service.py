@@ -85,9 +85,8 @@ async def update_user(
     email = changes.get("email", account.email)
     has_new_email = email != account.email
     if has_new_email:
-        await mail_service.withdraw_links(
-            session, user_id, EmailKind.VERIFY_EMAIL, EmailKind.RESET_PASSWORD
-        )
+        links = (EmailKind.VERIFY_EMAIL, EmailKind.RESET_PASSWORD)
+        await mail_service.withdraw_links(session, user_id, *links)
         changes.setdefault("is_verified", False)
     async with raise_if_email_is_taken(session, email):
         for name, value in changes.items():
@@ -95,9 +94,8 @@ async def update_user(
     if has_new_email and not account.is_verified:
         await mail_service.queue_email(session, EmailKind.VERIFY_EMAIL, user_id)
     state = update.model_dump(mode="json", include={"is_active", "locked_until", "is_verified"})
-    audit.record(
-        session, "user.updated", caller=caller, subject=user_id, fields=sorted(changes), **state
-    )
+    state["fields"] = sorted(changes)
+    audit.record(session, "user.updated", caller=caller, subject=user_id, **state)
     if was_administrator:
         await roles.require_remaining_administrator(session)
     if not account.can_log_in:
