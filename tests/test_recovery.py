@@ -116,7 +116,7 @@ def test_workers_killed_again_and_again_lose_and_repeat_nothing(stack: Stack) ->
         eventually(lambda: get_mails(stack, reviews[0].author.email), LEASE_TIMEOUT_SECONDS)
         kill_workers()
 
-        list(pool.map(lambda review: review.has_done_everything_once(stack), reviews))
+        list(pool.map(lambda review: review.assert_done_once(stack), reviews))
 
 
 # -- Redis --------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def test_an_emptied_redis_loses_nothing(stack: Stack) -> None:
         list(pool.map(Review.approve, reviews))
         forget_everything()
 
-        list(pool.map(lambda review: review.has_done_everything_once(stack), reviews))
+        list(pool.map(lambda review: review.assert_done_once(stack), reviews))
 
 
 # -- identity -----------------------------------------------------------------------------------
