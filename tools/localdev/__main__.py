@@ -32,7 +32,6 @@ def list_processes(stack: LocalDevStack) -> None:
 
 
 def show_logs(stack: LocalDevStack, name: str = "") -> None:
-    """Print the last log lines and, on a terminal, follow the logs."""
     files = [stack.get_log_file(process) for process in ([name] if name else stack.processes)]
     follow = ["-F"] if sys.stdout.isatty() else []
     os.execvp("tail", ["tail", "-n", "100", *follow, *map(str, filter(Path.exists, files))])
@@ -43,7 +42,6 @@ def restart(stack: LocalDevStack, name: str = "") -> None:
 
 
 def stop(stack: LocalDevStack, name: str = "") -> None:
-    """Stop until `start` or `up`."""
     stack.supervisor.stop_all(select_processes(stack, name))
 
 
@@ -68,15 +66,9 @@ def reset(stack: LocalDevStack) -> None:
 
 
 COMMANDS = {
-    "up": up,
-    "down": down,
-    "ps": list_processes,
-    "logs": show_logs,
-    "restart": restart,
-    "stop": stop,
-    "start": start,
-    "reset": reset,
-}
+    "up": up, "down": down, "ps": list_processes, "logs": show_logs, "restart": restart,
+    "stop": stop, "start": start, "reset": reset,
+}  # fmt: skip
 
 
 def main() -> None:

@@ -6,26 +6,17 @@ kill -9, this process interrupts the command and waits for its end.
 
 import os
 import signal
-import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
 
 
-def start_child(
-    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
-) -> subprocess.Popen[bytes]:
+def start_child(command: list[str], log: Path, env: dict[str, str] | None = None) -> Popen[bytes]:
     """Start a command that ends with this process, however that ends; it writes to `log`."""
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, __file__, *command],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            env=environment,
-            start_new_session=True,  # Ctrl-C reaches only the parent, which then stops its children
-        )
+    program = [sys.executable, __file__, *command]
+    with log.open("ab") as out:  # a session of its own: Ctrl-C reaches only the parent
+        return Popen(program, stdin=PIPE, stdout=out, stderr=out, env=env, start_new_session=True)
 
 
 def get_minimal_environment() -> dict[str, str]:
@@ -33,15 +24,14 @@ def get_minimal_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
 
 
-def stop_child(process: subprocess.Popen[bytes]) -> None:
-    """Stop what `start_child` started, and wait for its end."""
+def stop_child(process: Popen[bytes]) -> None:
     if process.stdin:
         process.stdin.close()
     process.wait()
 
 
 def main() -> int:
-    command = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+    command = Popen(sys.argv[1:], stdin=DEVNULL)
 
     def interrupt_without_parent() -> None:
         os.read(0, 1)

@@ -9,7 +9,6 @@ from .services import ROOT, SERVICES
 
 COMPOSE_FILE = str(ROOT / "docker-compose.yml")
 PROJECT_NAME = "platform-test"  # keeps containers and data apart from those of `make up`
-HEALTHY_TIMEOUT_SECONDS = 60.0
 
 
 class ComposeStack:
@@ -23,7 +22,6 @@ class ComposeStack:
         self.run_compose("--file", "-", "up", "-d", "--build", "--wait")
 
     def reset(self) -> None:
-        """Remove the containers and their data."""
         self.run_compose("down", "--volumes", "--remove-orphans")
 
     def get_url(self, name: str) -> str:
@@ -33,20 +31,14 @@ class ComposeStack:
         self.run_compose("stop", name)
 
     def start(self, name: str) -> None:
-        """Start one container and wait until it is healthy."""
         self.run_compose("start", name)
-        wait_until(
-            lambda: self.inspect(name, "State.Health.Status") == "healthy",
-            name,
-            HEALTHY_TIMEOUT_SECONDS,
-        )
+        wait_until(lambda: self.inspect(name, "State.Health.Status") == "healthy", name, seconds=60)
 
     def kill(self, name: str) -> None:
         """Send kill -9 from outside: after `docker kill` the engine would not restart it."""
-        pid = self.inspect(name, "State.Pid")
-        image = self.inspect(name, "Image")
+        kill = [self.inspect(name, "Image"), "-c", f"kill -9 {self.inspect(name, 'State.Pid')}"]
         helper = ["docker", "run", "--rm", "--privileged", "--pid=host", "--user=0"]
-        run([*helper, "--entrypoint=sh", image, "-c", f"kill -9 {pid}"])
+        run([*helper, "--entrypoint=sh", *kill])
 
     def freeze(self, name: str) -> None:
         self.run_compose("pause", name)

@@ -49,16 +49,12 @@ class FakeIdentity(httpx.AsyncBaseTransport):
         """Add a user with these permissions, or another token for the user with this id."""
         user_id = user_id or str(uuid.uuid4())
         person = Person(user_id, f"{user_id[:8]}@example.com", f"token-{uuid.uuid4()}")
+        expires_at = (datetime.now(UTC) + timedelta(minutes=15)).isoformat()
         self.answers[person.token] = {
-            "valid": True,
-            "user_id": user_id,
-            "email": person.email,
-            "roles": list(roles),
-            "permissions": list(permissions),
-            "session_id": str(uuid.uuid4()),
-            "expires_at": (datetime.now(UTC) + timedelta(minutes=15)).isoformat(),
-            "actor": actor,
-        }
+            "valid": True, "user_id": user_id, "email": person.email, "actor": actor,
+            "roles": list(roles), "permissions": list(permissions),
+            "session_id": str(uuid.uuid4()), "expires_at": expires_at,
+        }  # fmt: skip
         self.contacts[user_id] = {"user_id": user_id, "email": person.email, "name": name}
         return person
 
@@ -89,7 +85,9 @@ class FakeIdentity(httpx.AsyncBaseTransport):
     def _validate_token(self, request: httpx.Request) -> httpx.Response:
         self.validations += 1
         answer = self.answers.get(request.headers["authorization"].removeprefix("Bearer "))
-        return refuse_token() if answer is None else httpx.Response(200, json=answer)
+        if answer is None:
+            return httpx.Response(401, json={"detail": "Invalid or expired token"})
+        return httpx.Response(200, json=answer)
 
     def _issue_token(self, request: httpx.Request) -> httpx.Response:
         form = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
@@ -98,12 +96,9 @@ class FakeIdentity(httpx.AsyncBaseTransport):
         if user_id and not known:
             return httpx.Response(403, json={"detail": "This user is not active"})
         rights = known[0] if known else {"roles": ["service"], "permissions": []}
-        person = self.add_person(
-            *rights["permissions"],
-            roles=tuple(rights["roles"]),
-            actor=form["client_id"] if user_id else None,
-            user_id=user_id,
-        )
+        actor = form["client_id"] if user_id else None
+        roles = tuple(rights["roles"])
+        person = self.add_person(*rights["permissions"], roles=roles, actor=actor, user_id=user_id)
         return httpx.Response(200, json={"access_token": person.token, "expires_in": 300})
 
     async def _wait_for_changes(self, params: httpx.QueryParams) -> httpx.Response:
@@ -129,11 +124,6 @@ class FakeIdentity(httpx.AsyncBaseTransport):
         return httpx.Response(200, json={"user_id": user_id, **rights})
 
     def _get_role(self, name: str) -> httpx.Response:
-        """Return a role that any user has."""
         if not any(name in answer["roles"] for answer in self.answers.values()):
             return httpx.Response(404, json={"detail": "There is no such role"})
         return httpx.Response(200, json={"name": name})
-
-
-def refuse_token() -> httpx.Response:
-    return httpx.Response(401, json={"detail": "Invalid or expired token"})

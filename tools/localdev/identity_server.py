@@ -16,8 +16,6 @@ from starlette.routing import Route
 
 from tools.localdev.fake_identity import FakeIdentity
 
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-
 
 def create_app(identity: FakeIdentity) -> Starlette:
     """Serve FakeIdentity over HTTP, with a login and a logout."""
@@ -27,15 +25,8 @@ def create_app(identity: FakeIdentity) -> Starlette:
         permissions = [] if email.startswith("outsider@") else ["*"]
         user_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, email))  # the same after a restart
         person = identity.add_person(*permissions, name=email.partition("@")[0], user_id=user_id)
-        return JSONResponse(
-            {
-                "access_token": person.token,
-                "refresh_token": person.token,
-                "token_type": "bearer",
-                "expires_in": 900,
-                "user_id": person.user_id,
-            }
-        )
+        tokens = {"access_token": person.token, "refresh_token": person.token, "expires_in": 900}
+        return JSONResponse({**tokens, "token_type": "bearer", "user_id": person.user_id})
 
     async def log_out(request: Request) -> Response:
         ended = identity.answers.pop(request.headers["authorization"].removeprefix("Bearer "))
@@ -43,30 +34,24 @@ def create_app(identity: FakeIdentity) -> Starlette:
         identity.changes.append({"seq": len(identity.changes) + 1, **change})
         return Response(status_code=204)
 
-    async def answer_ready(_: Request) -> Response:
-        return JSONResponse({"status": "ready"})
-
     async def forward_to_fake(request: Request) -> Response:
-        forwarded = httpx.Request(
-            request.method,
-            str(request.url),
-            headers=request.headers.raw,
-            content=await request.body(),
+        body = await request.body()
+        sent = httpx.Request(
+            request.method, str(request.url), headers=request.headers.raw, content=body
         )
         try:
-            answer = await identity.handle_async_request(forwarded)
+            answer = await identity.handle_async_request(sent)
         except KeyError:
             return JSONResponse({"detail": "The stand-in for identity has no such path"}, 404)
         return Response(answer.content, answer.status_code, media_type="application/json")
 
-    return Starlette(
-        routes=[
-            Route("/api/v1/auth/login", log_in, methods=["POST"]),
-            Route("/api/v1/auth/logout", log_out, methods=["POST"]),
-            Route("/health/ready", answer_ready),
-            Route("/{path:path}", forward_to_fake, methods=METHODS),
-        ]
-    )
+    routes = [
+        Route("/api/v1/auth/login", log_in, methods=["POST"]),
+        Route("/api/v1/auth/logout", log_out, methods=["POST"]),
+        Route("/health/ready", lambda _: JSONResponse({"status": "ready"})),
+        Route("/{path:path}", forward_to_fake, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+    ]
+    return Starlette(routes=routes)
 
 
 if __name__ == "__main__":

@@ -14,17 +14,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from .servers import HOST, Postgres, Redis, reserve_free_port
-from .services import (
-    HAS_IDENTITY,
-    IDENTITY_PORT,
-    MAIL_PORT,
-    POSTGRES_PORT,
-    ROOT,
-    SERVICES,
-    SMTP_PORT,
-    Service,
-    build_environment,
-)
+from .services import HAS_IDENTITY, ROOT, SERVICES, Service
 
 WITHOUT_PEERS = ("--without-gossip", "--without-mingle")  # workers coordinate through the database
 CELERY_ARGUMENTS = {
@@ -48,10 +38,10 @@ class Process:
 
 def get_default_ports() -> dict[str, int]:
     """Return the ports of `make up` by the name of the process that listens on them."""
-    ports = {"postgres": POSTGRES_PORT, "mail": MAIL_PORT, "smtp": SMTP_PORT}
+    ports = {"identity-service": 8001, "postgres": 5440, "mail": 1080, "smtp": 1025}
     for service in SERVICES:
         ports |= {service.name: service.port, f"{service.short}-redis": service.redis_port}
-    return {"identity-service": IDENTITY_PORT, **ports}
+    return ports
 
 
 def reserve_free_ports() -> dict[str, int]:
@@ -90,10 +80,8 @@ class Layout:
         return [*self.build_servers(), *self.build_services()]
 
     def build_servers(self) -> Iterator[Process]:
-        """Build the processes that the services depend on."""
-        yield Process(
-            "postgres", self.postgres.command, self.postgres.is_ready, (self.postgres.port,)
-        )
+        postgres = self.postgres
+        yield Process("postgres", postgres.command, postgres.is_ready, (postgres.port,))
         for service in SERVICES:
             redis = self.get_redis(service)
             yield Process(redis.folder.name, redis.command, redis.is_ready, (redis.port,))
@@ -112,20 +100,10 @@ class Layout:
         return Process("identity-service", command, ready, (port,))
 
     def build_mail(self) -> Process:
-        smtp = self.ports["smtp"]
-        page = self.ports["mail"]
-        folder = str(self.folder / "mail")
-        command = [
-            sys.executable,
-            "-m",
-            "tools.localdev.mail_catcher",
-            folder,
-            str(smtp),
-            str(page),
-        ]
-        return Process(
-            "mail", command, partial(is_responding, f"{self.get_url('mail')}/healthz"), (smtp, page)
-        )
+        ports = (self.ports["smtp"], self.ports["mail"])
+        command = [sys.executable, "-m", "tools.localdev.mail_catcher", str(self.folder / "mail")]
+        ready = partial(is_responding, f"{self.get_url('mail')}/healthz")
+        return Process("mail", [*command, *map(str, ports)], ready, ports)
 
     def build_services(self) -> Iterator[Process]:
         """Build each service, followed by its worker and scheduler."""
@@ -135,26 +113,20 @@ class Layout:
                 yield self.build_background(service, kind)
 
     def build_service(self, service: Service) -> Process:
-        return Process(
-            service.name,
-            [sys.executable, "main.py"],
-            partial(is_responding, f"{self.get_url(service.name)}/health/ready"),
-            (self.ports[service.name],),
-            service.folder,
-            self.get_environment(service),
-        )
+        ready = partial(is_responding, f"{self.get_url(service.name)}/health/ready")
+        command = [sys.executable, "main.py"]
+        ports = (self.ports[service.name],)
+        environment = self.get_environment(service)
+        return Process(service.name, command, ready, ports, service.folder, environment)
 
     def build_background(self, service: Service, kind: str) -> Process:
         name = f"{service.short}-{kind}"
         heartbeat = self.folder / f"{name}.heartbeat"
-        celery = [sys.executable, "-m", "celery", "-A", f"{service.package}.celery_app"]
-        return Process(
-            name,
-            [*celery, *CELERY_ARGUMENTS[kind]],
-            partial(has_heartbeat, heartbeat),
-            folder=service.folder,
-            environment={**self.get_environment(service), "HEARTBEAT_FILE": str(heartbeat)},
-        )
+        ready = partial(has_heartbeat, heartbeat)
+        command = [sys.executable, "-m", "celery", "-A", f"{service.package}.celery_app"]
+        command += CELERY_ARGUMENTS[kind]
+        environment = {**self.get_environment(service), "HEARTBEAT_FILE": str(heartbeat)}
+        return Process(name, command, ready, (), service.folder, environment)
 
     def get_environment(self, service: Service) -> dict[str, str]:
         """Return .env.shared and the service's .env, as docker-compose.yml does, and addresses."""
@@ -166,13 +138,7 @@ class Layout:
             **{key: value for key, value in variables.items() if value is not None},
             "IDENTITY_SERVICE_URL": self.real_identity or self.get_url("identity-service"),
             **{f"{s.short.upper()}_SERVICE_URL": self.get_url(s.name) for s in SERVICES},
-            **build_environment(
-                service,
-                database_url=self.postgres.get_url(service.short, service.database_name),
-                redis_url=self.get_redis(service).get_url(0),
-                broker_url=self.get_redis(service).get_url(1),
-                storage=self.folder / service.name,
-            ),
+            **build_environment(service, self.postgres, self.get_redis(service), 0, self.folder),
             "SERVICE_HOST": HOST,
             "SERVICE_PORT": str(self.ports[service.name]),
             "SMTP_HOST": HOST,
@@ -181,6 +147,19 @@ class Layout:
             "SOURCE": hash_sources(ROOT / "chassis", service.folder),
             **self.overrides,
         }
+
+
+def build_environment(
+    service: Service, postgres: Postgres, redis: Redis, number: int, folder: Path
+) -> dict[str, str]:
+    """Return the addresses of a service's servers; `number` is the first of two Redis databases."""
+    return {
+        "SERVICE_NAME": service.name,
+        "DATABASE_URL": postgres.get_url(service.short, service.database_name),
+        "REDIS_URL": redis.get_url(number),
+        "CELERY_BROKER_URL": redis.get_url(number + 1),
+        "STORAGE_URL": f"file://{folder / service.name}",
+    }
 
 
 def hash_sources(*folders: Path) -> str:
@@ -193,7 +172,6 @@ def hash_sources(*folders: Path) -> str:
 
 
 def is_responding(url: str) -> bool:
-    """Return whether a GET is answered with 200."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return bool(response.status == 200)
@@ -201,8 +179,6 @@ def is_responding(url: str) -> bool:
         return False
 
 
-def has_heartbeat(heartbeat: Path) -> bool:
+def has_heartbeat(file: Path) -> bool:
     """Return whether a worker or scheduler has touched its heartbeat file recently."""
-    return (
-        heartbeat.exists() and time.time() - heartbeat.stat().st_mtime < MAX_HEARTBEAT_AGE_SECONDS
-    )
+    return file.exists() and time.time() - file.stat().st_mtime < MAX_HEARTBEAT_AGE_SECONDS

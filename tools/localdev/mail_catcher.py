@@ -45,7 +45,6 @@ class Mailbox:
         return "250 Accepted"
 
     def list_ids(self) -> list[str]:
-        """List the ids of the messages in the order of their arrival."""
         return sorted(file.stem for file in self.folder.glob("*.eml"))
 
     def get_message(self, name: str) -> dict[str, Any]:
@@ -54,20 +53,8 @@ class Mailbox:
         if not name.isdecimal() or not file.exists():
             raise KeyError(name)
         source = file.read_bytes()
-        return {
-            "id": name,
-            "time": format_arrival(name),
-            "size": len(source),
-            **parse_message(source),
-        }
-
-    def delete_all(self) -> None:
-        for file in self.folder.glob("*.eml"):
-            file.unlink()
-
-
-def format_arrival(name: str) -> str:
-    return datetime.fromtimestamp(int(name) / 1e9, UTC).isoformat(timespec="milliseconds")
+        at = datetime.fromtimestamp(int(name) / 1e9, UTC).isoformat(timespec="milliseconds")
+        return {"id": name, "time": at, "size": len(source), **parse_message(source)}
 
 
 def parse_message(source: bytes) -> dict[str, Any]:
@@ -151,10 +138,8 @@ def create_app(box: Mailbox, smtp_port: int) -> Starlette:
             return JSONResponse({"error": "Email was not found"}, 404)
 
     def empty(_: Request) -> Response:
-        box.delete_all()
-        return JSONResponse(True)
-
-    def answer_healthz(_: Request) -> Response:
+        for file in box.folder.glob("*.eml"):
+            file.unlink()
         return JSONResponse(True)
 
     routes = [
@@ -162,7 +147,7 @@ def create_app(box: Mailbox, smtp_port: int) -> Starlette:
         Route("/email", list_messages),
         Route("/email/all", empty, methods=["DELETE"]),
         Route("/email/{name}", message),
-        Route("/healthz", answer_healthz),
+        Route("/healthz", lambda _: JSONResponse(True)),
     ]
     return Starlette(routes=routes, lifespan=run_smtp)
 

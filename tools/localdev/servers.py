@@ -21,9 +21,8 @@ class StartError(Exception):
     """Raised with one line that says why a server or the stack cannot start, and what to do."""
 
 
-_reserved_ports: list[
-    socket.socket
-] = []  # bound but not listening, so the process that gets the port can listen
+# Bound but not listening, so that the process that gets the port can listen.
+_reserved_ports = list[socket.socket]()
 
 
 def reserve_free_port() -> int:
@@ -40,7 +39,6 @@ def reserve_free_port() -> int:
 
 
 def is_open(port: int) -> bool:
-    """Return whether something accepts connections on the port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
@@ -57,15 +55,10 @@ class Postgres:
     @property
     def command(self) -> list[str]:
         options = ["-D", str(self.data), "-h", HOST, "-p", str(self.port), "-k", ""]
+        options += ["-c", "max_connections=300"]
         if not self.durable:
             options += ["-c", "fsync=off", "-c", "synchronous_commit=off"]
-        return [
-            *get_user_switch(),
-            get_postgres_program("postgres"),
-            *options,
-            "-c",
-            "max_connections=300",
-        ]
+        return [*get_user_switch(), get_postgres_program("postgres"), *options]
 
     @property
     def data(self) -> Path:
@@ -93,7 +86,6 @@ class Postgres:
         made.rename(self.data)
 
     def is_ready(self) -> bool:
-        """Return whether it accepts connections."""
         ready = [get_postgres_program("pg_isready"), "-q", "-h", HOST, "-p", str(self.port)]
         return subprocess.run(ready).returncode == 0
 
@@ -115,18 +107,9 @@ class Postgres:
 
     def run_sql(self, statements: str) -> str:
         """Run statements as the superuser and return the rows as text."""
-        psql = [
-            get_postgres_program("psql"),
-            "-XqAt",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-h",
-            HOST,
-            "-p",
-            str(self.port),
-        ]
-        password = {"PGPASSWORD": self.password_file.read_text()}
-        return run([*psql, "-U", "postgres", "-d", "postgres"], statements, password)
+        psql = [get_postgres_program("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", HOST]
+        psql += ["-p", str(self.port), "-U", "postgres", "-d", "postgres"]
+        return run(psql, statements, {"PGPASSWORD": self.password_file.read_text()})
 
 
 @dataclass(frozen=True)
@@ -139,10 +122,17 @@ class Redis:
 
     @property
     def command(self) -> list[str]:
+        command = [
+            get_redis_server(),
+            "--port",
+            str(self.port),
+            "--bind",
+            HOST,
+            "--databases",
+            "64",
+        ]
         keep = "yes" if self.durable else "no"
-        options = ["--port", str(self.port), "--bind", HOST, "--dir", str(self.folder)]
-        options += ["--appendonly", keep, "--save", "", "--databases", "64"]
-        return [get_redis_server(), *options]
+        return [*command, "--dir", str(self.folder), "--appendonly", keep, "--save", ""]
 
     def prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

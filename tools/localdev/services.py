@@ -4,7 +4,7 @@ The `service.toml` in each `*-service` folder holds what does not follow from th
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,21 +49,3 @@ SERVICES = sorted(map(read_service, ROOT.glob("*-service/service.toml")), key=la
 
 # A service in a repository of its own has a stand-in for identity.
 HAS_IDENTITY = any(service.short == "identity" for service in SERVICES)
-
-IDENTITY_PORT = 8001
-POSTGRES_PORT = 5440
-SMTP_PORT = 1025
-MAIL_PORT = 1080
-
-
-def build_environment(
-    service: Service, *, database_url: str, redis_url: str, broker_url: str, storage: Path
-) -> Mapping[str, str]:
-    """Return the variables with a service's name and the addresses of its own servers."""
-    return {
-        "SERVICE_NAME": service.name,
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "CELERY_BROKER_URL": broker_url,
-        "STORAGE_URL": f"file://{storage}",
-    }

@@ -61,7 +61,6 @@ class LocalDevStack:
         self.supervisor.shut_down()
 
     def reset(self) -> None:
-        """Stop everything and delete all data."""
         self.down()
         shutil.rmtree(self.layout.folder, ignore_errors=True)
 
@@ -72,11 +71,9 @@ class LocalDevStack:
         self.up()
 
     def stop(self, name: str) -> None:
-        """Stop one process until it is started again."""
         self.supervisor.stop(name)
 
     def start(self, name: str) -> None:
-        """Start one process and wait until it is ready."""
         self.start_and_wait([self.processes[name]])
 
     def kill(self, name: str) -> None:
@@ -106,7 +103,7 @@ class LocalDevStack:
         return self.layout.folder / "logs" / f"{name}.log"
 
     def is_running(self, name: str) -> bool:
-        return bool(self.supervisor.get_states()[name]["statename"] in ("STARTING", "RUNNING"))
+        return self.supervisor.get_state(name) in ("STARTING", "RUNNING")
 
     def start_and_wait(self, processes: Iterable[Process]) -> None:
         """Start the stopped ones among these processes together, then wait for each."""
@@ -124,19 +121,12 @@ class LocalDevStack:
         started = time.monotonic()
         while not process.is_ready():
             waited = time.monotonic() - started
-            crashes = self.supervisor.get_states()[process.name]["statename"] in (
-                "BACKOFF",
-                "FATAL",
-            )
+            crashes = self.supervisor.get_state(process.name) in ("BACKOFF", "FATAL")
             if waited > (CRASH_TIMEOUT_SECONDS if crashes else START_TIMEOUT_SECONDS):
-                raise StartError(
-                    f"{process.name} does not start.\n{self.read_last_log_lines(process)}"
-                )
+                end = f"The end of {self.get_log_file(process.name)}:"
+                lines = self.read_logs(process.name).splitlines()[-SHOWN_LOG_LINES:]
+                raise StartError("\n".join([f"{process.name} does not start.", end, *lines]))
             time.sleep(0.1)
-
-    def read_last_log_lines(self, process: Process) -> str:
-        lines = self.read_logs(process.name).splitlines()[-SHOWN_LOG_LINES:]
-        return "\n".join([f"The end of {self.get_log_file(process.name)}:", *lines])
 
     def migrate(self, services: list[Service]) -> None:
         """Create the databases of these services and migrate them to the newest schema."""
@@ -147,16 +137,10 @@ class LocalDevStack:
                 self.say(f"  {service.database_name:<24} migrated")
 
     def migrate_service(self, service: Service) -> Service:
-        done = subprocess.run(
-            [sys.executable, "-m", "alembic", "upgrade", "head"],
-            cwd=service.folder,
-            env={
-                **(get_minimal_environment() if self.as_child else os.environ),
-                **self.layout.get_environment(service),
-            },
-            capture_output=True,
-            text=True,
-        )
+        outer = get_minimal_environment() if self.as_child else os.environ
+        env = {**outer, **self.layout.get_environment(service)}
+        command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+        done = subprocess.run(command, cwd=service.folder, env=env, capture_output=True, text=True)
         if done.returncode != 0:
             raise StartError(f"The migrations of {service.name} failed.\n{done.stderr.strip()}")
         return service
@@ -171,13 +155,9 @@ class LocalDevStack:
 
     def require_free_ports(self) -> None:
         """Check the ports of processes that do not run yet; running ones use theirs."""
-        running = self.supervisor.is_running()
+        states = self.supervisor.get_states() if self.supervisor.is_running() else {}
         for process in self.processes.values():
-            if (
-                running
-                and process.name in self.supervisor.get_states()
-                and self.is_running(process.name)
-            ):
+            if process.name in states and self.is_running(process.name):
                 continue
             for port in filter(is_open, process.ports):
                 raise StartError(

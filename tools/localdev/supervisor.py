@@ -22,9 +22,7 @@ from .child_process import get_minimal_environment, start_child, stop_child
 from .layout import Process
 from .servers import run, wait_until
 
-MAX_SOCKET_PATH_LENGTH = (
-    90  # characters: the kernel's limit is 104 to 108, supervisord adds its pid
-)
+MAX_SOCKET_PATH_LENGTH = 90  # the kernel's limit is 104 to 108, supervisord adds its pid
 
 MAIN_SECTIONS = """\
 [supervisord]
@@ -59,7 +57,6 @@ stdout_logfile_maxbytes = 10MB
 stdout_logfile_backups = 1
 """
 
-
 ACTIVE_STATES = ("STARTING", "RUNNING", "BACKOFF")
 ENDED_STATES = ("STOPPED", "EXITED", "FATAL")
 
@@ -92,6 +89,9 @@ class Supervisor:
         """Return supervisord's information on each process: statename, pid, description ..."""
         return {info["name"]: info for info in self.call_supervisord("getAllProcessInfo")}
 
+    def get_state(self, name: str) -> str:
+        return str(self.get_states()[name]["statename"])
+
     def apply(self, processes: Iterable[Process], as_child: bool) -> None:
         """Configure these processes; stop those that are removed or have changed."""
         self.write_configuration(processes)
@@ -114,30 +114,24 @@ class Supervisor:
         sections = [MAIN_SECTIONS.format(folder=folder, socket=self.socket, user=user)]
         for process in processes:
             file = self.folder / "run" / f"{process.name}.json"
-            file.write_text(describe_process(process))
-            command = shlex.join([sys.executable, exec_from_json.__file__, str(file)]).replace(
-                "%", "%%"
-            )
+            described = {"command": process.command, "folder": str(process.folder)}
+            file.write_text(json.dumps({**described, "environment": dict(process.environment)}))
+            command = shlex.join([sys.executable, exec_from_json.__file__, str(file)])
+            values = {"name": process.name, "command": command.replace("%", "%%"), "folder": folder}
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            sections.append(
-                PROGRAM_SECTION.format(
-                    name=process.name, command=command, digest=digest, folder=folder
-                )
-            )
+            sections.append(PROGRAM_SECTION.format(digest=digest, **values))
         self.configuration.write_text("".join(sections))
 
     def start_supervisord(self, as_child: bool) -> None:
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.configuration)]
         if as_child:
-            self._child = start_child(
-                [*command, "--nodaemon"], self.folder / "supervisord.out", get_minimal_environment()
-            )
+            log = self.folder / "supervisord.out"
+            self._child = start_child([*command, "--nodaemon"], log, get_minimal_environment())
         else:
             run(command)
         wait_until(self.is_running, "supervisord")
 
     def stop(self, name: str) -> None:
-        """Stop one process, unless it is stopped, and wait for its end."""
         self.stop_all([name])
 
     def stop_all(self, names: Iterable[str]) -> None:
@@ -146,13 +140,10 @@ class Supervisor:
         for name, state in self.get_states().items():
             if name in names and state["statename"] in ACTIVE_STATES:
                 self.call_supervisord("stopProcess", name, False)
-        wait_until(
-            lambda: all(self.get_states()[name]["statename"] in ENDED_STATES for name in names),
-            f"the end of {', '.join(names)}",
-        )
+        what = f"the end of {', '.join(names)}"
+        wait_until(lambda: all(self.get_state(name) in ENDED_STATES for name in names), what)
 
     def shut_down(self) -> None:
-        """Stop all processes and supervisord, and wait for their end."""
         if self.is_running():
             self.stop_all(self.get_states())  # supervisord alone would stop one after the other
         if self._child:
@@ -176,14 +167,3 @@ class Supervisor:
         """Recognise a process by the variable that supervisord sets; Redis by its folder."""
         url = (info["environ"] or {}).get("SUPERVISOR_SERVER_URL")
         return url == f"unix://{self.socket}" or str(info["cwd"]).startswith(f"{self.folder}/")
-
-
-def describe_process(process: Process) -> str:
-    """Return the JSON that exec_from_json.py reads."""
-    return json.dumps(
-        {
-            "command": process.command,
-            "folder": str(process.folder),
-            "environment": dict(process.environment),
-        }
-    )

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .child_process import start_child, stop_child
+from .layout import build_environment
 from .servers import Postgres, Redis, reserve_free_port, wait_until
-from .services import SERVICES, Service, build_environment
+from .services import SERVICES, Service
 
 
 class TemporaryServers:
@@ -24,9 +25,8 @@ class TemporaryServers:
         """Run both servers and create every service's role and database."""
         self.postgres.prepare()
         self.redis.prepare()
-        log = self.folder / "log"
         for server in (self.postgres, self.redis):
-            self._processes.append(start_child(server.command, log))
+            self._processes.append(start_child(server.command, self.folder / "log"))
         wait_until(self.postgres.is_ready, "PostgreSQL")
         wait_until(self.redis.is_ready, "Redis")
         for service in SERVICES:
@@ -40,10 +40,4 @@ class TemporaryServers:
     def get_environment(self, service: Service) -> Mapping[str, str]:
         """Return the service's variables; every service has two Redis databases of its own."""
         number = 2 * SERVICES.index(service) + 1  # database 0 is for tests outside any service
-        return build_environment(
-            service,
-            database_url=self.postgres.get_url(service.short, service.database_name),
-            redis_url=self.redis.get_url(number),
-            broker_url=self.redis.get_url(number + 1),
-            storage=self.folder / service.short,
-        )
+        return build_environment(service, self.postgres, self.redis, number, self.folder)
