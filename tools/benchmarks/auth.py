@@ -6,14 +6,13 @@ load generator, identity and the databases share the other.
 """
 
 import os
-import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 
 import httpx
 
-from tools.benchmarks.harness.bars import Bar, report
+from tools.benchmarks.harness.bars import Bar, get_latency, get_rate, report
 from tools.benchmarks.harness.load import Result, run_load
 from tools.benchmarks.harness.stack import run_measured_server, run_stack
 from tools.localdev.stack import LocalDevStack
@@ -79,26 +78,17 @@ def measure(
 
 
 def count_validations(stack: LocalDevStack) -> int:
-    """Count the validations that identity has answered since its start."""
     metrics = httpx.get(f"{stack.get_url('identity-service')}/metrics").text
     counted = [line for line in metrics.splitlines() if line.startswith("http_requests_total{")]
     return sum(int(float(line.split()[-1])) for line in counted if "/auth/validate" in line)
-
-
-def get_rate(results: list[Result]) -> float:
-    return statistics.median(result.per_second for result in results)
-
-
-def get_latency(results: list[Result], percent: float) -> float:
-    return statistics.median(result.get_percentile(percent) for result in results)
 
 
 def print_results(results: Results) -> None:
     print(f"\n{'endpoint':<10}{'auth':<10}{'req/s':>8}{'p50 ms':>9}{'p99 ms':>9}{'of none':>9}")
     for (what, how), runs in results.items():
         share = get_rate(runs) / get_rate(results[what, "none"])
-        p50 = get_latency(runs, 50) * 1000
-        p99 = get_latency(runs, 99) * 1000
+        p50 = get_latency(runs, 50)
+        p99 = get_latency(runs, 99)
         print(f"{what:<10}{how:<10}{get_rate(runs):>8.0f}{p50:>9.1f}{p99:>9.1f}{share:>9.3f}")
     print()
 
@@ -108,9 +98,8 @@ def build_bars(results: Results, calls: int) -> Iterator[Bar]:
         ours, none, literal = (results[what, how] for how in ("ours", "none", "literal"))
         yield Bar(f"{what}-of-no-auth", get_rate(ours) / get_rate(none), of_none)
         yield Bar(f"{what}-of-literal", get_rate(ours) / get_rate(literal), of_literal)
-        yield Bar(
-            f"{what}-p99-of-p50", get_latency(ours, 99) / get_latency(ours, 50), 3, is_maximum=True
-        )
+        spread = get_latency(ours, 99) / get_latency(ours, 50)
+        yield Bar(f"{what}-p99-of-p50", spread, 3, is_maximum=True)
     yield Bar("calls-to-identity", calls, 0, is_maximum=True)
 
 

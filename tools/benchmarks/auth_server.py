@@ -20,15 +20,9 @@ from content_service.api.documents import read_document
 from content_service.health import router as health_router
 from content_service.settings import settings
 
-READER = USER_ADAPTER.validate_python(
-    {
-        "user_id": os.environ["BENCH_USER_ID"],
-        "email": None,
-        "roles": [],
-        "permissions": ["documents:read"],
-        "expires_at": "2100-01-01T00:00:00+00:00",
-    }
-)
+USER = {"user_id": os.environ["BENCH_USER_ID"], "email": None}
+RIGHTS = {"permissions": ["documents:read"], "expires_at": "2100-01-01T00:00:00+00:00"}
+READER = USER_ADAPTER.validate_python({**USER, **RIGHTS, "roles": []})
 ANSWER = b"hello"
 
 router = APIRouter(prefix="/bench")

@@ -10,11 +10,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 from uuid import UUID
 
@@ -23,10 +22,12 @@ import psutil
 from redis import Redis
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from tools.benchmarks.communication_mail import run_mail_server
+from tools.benchmarks.auth import OVERRIDES
+from tools.benchmarks.communication_mail import BODY, run_mail_server
+from tools.benchmarks.harness import wait_for
 from tools.benchmarks.harness.bars import Bar, report
 from tools.benchmarks.harness.load import run_load
-from tools.benchmarks.harness.stack import MEASURED_CORE, run_stack
+from tools.benchmarks.harness.stack import MEASURED_CORE, build_environment, run_stack
 from tools.localdev.child_process import start_child, stop_child
 from tools.localdev.layout import CELERY_ARGUMENTS, has_heartbeat, is_responding
 from tools.localdev.servers import reserve_free_port, wait_until
@@ -40,7 +41,6 @@ MAILS = 2_400
 BACKLOG = 100_000
 IDLE_SENDS = 60
 PEOPLE = 20
-OVERRIDES = {"LOG_LEVEL": "WARNING"}  # a log would cost all cases alike
 URGENT = {"channels": ["email"], "priority": "urgent"}
 PINNED = ["taskset", "-c", str(MEASURED_CORE)]
 CELERY = [sys.executable, "-m", "celery", "-A"]
@@ -68,7 +68,6 @@ SELECT extract(epoch FROM max(finished_at))::float FROM communication_attempts
 JOIN communication_deliveries ON communication_deliveries.id = delivery_id
 WHERE notification_id = :id AND status = 'delivered'
 """
-BODY = "On the Analytical Engine. " * 20
 
 
 @dataclass
@@ -89,9 +88,6 @@ class Bench:
         self.results.setdefault(case, []).append(value)
         print(f"  {case:<28}{value:>10.1f} {unit}", flush=True)
 
-    def get_median(self, case: str) -> float:
-        return statistics.median(self.results[case])
-
     def query(self, statement: str, **values: Any) -> Any:
         with self.database.connect() as connection:
             result = connection.execute(text(statement), values)
@@ -100,25 +96,16 @@ class Bench:
     @contextmanager
     def run_process(self, *command: str, **environment: str) -> Iterator[psutil.Process]:
         """Run a process on the measured core with the communication service's environment."""
-        everything = {
-            **os.environ,
-            **self.stack.layout.get_environment(COMMUNICATION),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(COMMUNICATION.folder)]),
-            "HEARTBEAT_FILE": str(self.heartbeat),
-            **environment,
-        }
+        environment["HEARTBEAT_FILE"] = str(self.heartbeat)
+        everything = build_environment(self.stack, "communication", environment)
         self.heartbeat.unlink(missing_ok=True)
         log = self.stack.layout.folder / "measured.log"
-        launcher: Popen[bytes] = start_child([*PINNED, *command], log, everything)
+        launcher = start_child([*PINNED, *command], log, everything)
         try:
-            yield get_child(launcher)
+            process = psutil.Process(launcher.pid)
+            yield wait_for(process.children, seconds=30)[0]
         finally:
             stop_child(launcher)
-
-
-def get_child(launcher: Popen[bytes]) -> psutil.Process:
-    wait_until(lambda: bool(psutil.Process(launcher.pid).children()), "the measured process")
-    return psutil.Process(launcher.pid).children()[0]
 
 
 def main() -> None:
@@ -145,9 +132,8 @@ def prepare(stack: LocalDevStack) -> Bench:
             people.append(UUID(login["user_id"]))
             token = login["access_token"]
     url = make_url(stack.layout.get_environment(COMMUNICATION)["DATABASE_URL"])
-    database = create_engine(
-        url.set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT"
-    )
+    url = url.set(drivername="postgresql+psycopg2")
+    database = create_engine(url, isolation_level="AUTOCOMMIT")
     headers = {"Authorization": f"Bearer {token}"}
     return Bench(stack, database, people, httpx.Client(headers=headers, timeout=30))
 
@@ -203,14 +189,8 @@ def measure_drain(bench: Bench, process: psutil.Process, channel: str, count: in
 
 
 def fill(bench: Bench, channel: str, count: int, priority: int = 1) -> None:
-    values = {
-        "people": bench.people,
-        "many": PEOPLE,
-        "body": BODY,
-        "channel": channel,
-        "priority": priority,
-    }
-    bench.query(FILL, count=count, **values)
+    values = {"people": bench.people, "many": PEOPLE, "body": BODY}
+    bench.query(FILL, count=count, channel=channel, priority=priority, **values)
 
 
 def measure_bare_loop(bench: Bench, smtp_port: int) -> float:
@@ -240,9 +220,8 @@ def measure_latency(bench: Bench, fast: int, far: int) -> None:
             fill(bench, "email", BACKLOG, priority=2)
             bench.record("accepted, backlog", measure_accept_rate(bench, url))
             process.resume()
-            bench.record(
-                "urgent mail, backlog, p95", measure_send_latency(bench, url, **URGENT), "ms"
-            )
+            late = measure_send_latency(bench, url, **URGENT)
+            bench.record("urgent mail, backlog, p95", late, "ms")
             bench.record("backlog that was left", bench.query(LEFT), "")
 
 
@@ -271,26 +250,14 @@ def measure_accept_rate(bench: Bench, url: str) -> float:
 
 
 def build_bars(bench: Bench) -> Iterator[Bar]:
-    tasks = bench.get_median("Celery, tasks that do nothing")
-    in_app = bench.get_median("delivered in-app")
-    bare = bench.get_median("mail, bare loop")
-    mail = bench.get_median("delivered by mail")
-    yield Bar("in-app-of-tasks", in_app / tasks, 2)
-    yield Bar("mail-of-bare-loop", mail / bare, 0.7)
-    delivered = bench.get_median("accept to delivered, p95")
-    yield Bar("accept-to-delivered-p95-ms", delivered, 150, is_maximum=True)
-    slower = bench.get_median("accepted") / bench.get_median("accepted, backlog")
+    of = {case: statistics.median(values) for case, values in bench.results.items()}
+    yield Bar("in-app-of-tasks", of["delivered in-app"] / of["Celery, tasks that do nothing"], 2)
+    yield Bar("mail-of-bare-loop", of["delivered by mail"] / of["mail, bare loop"], 0.7)
+    yield Bar("accept-to-delivered-p95-ms", of["accept to delivered, p95"], 150, is_maximum=True)
+    slower = of["accepted"] / of["accepted, backlog"]
     yield Bar("accept-slower-with-backlog", slower, 1.5, is_maximum=True)
-    later = bench.get_median("urgent mail, backlog, p95") / bench.get_median("urgent mail, p95")
+    later = of["urgent mail, backlog, p95"] / of["urgent mail, p95"]
     yield Bar("urgent-later-with-backlog", later, 1.5, is_maximum=True)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            sys.exit("timed out: the expected state was not reached")
-        time.sleep(0.02)
 
 
 if __name__ == "__main__":

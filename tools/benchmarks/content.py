@@ -11,7 +11,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from statistics import median
 from uuid import UUID
 
 import psycopg2  # type: ignore[import-untyped]
@@ -19,7 +18,7 @@ from pydantic import TypeAdapter
 
 from chassis.pagination import encode_cursor
 from tools.benchmarks.auth import OVERRIDES, prepare
-from tools.benchmarks.harness.bars import Bar, report
+from tools.benchmarks.harness.bars import Bar, get_latency, get_rate, report
 from tools.benchmarks.harness.load import Result, run_load
 from tools.benchmarks.harness.stack import run_measured_server, run_stack
 from tools.localdev.services import ROOT
@@ -68,12 +67,9 @@ def main() -> None:
         urls = {}
         for size, count in SIZES.items():
             print(f"filling a database with {count:,} documents", flush=True)
-            database = {
-                "DATABASE_URL": fill_database(stack, f"bench_{size.lower()}", count, user_id)
-            }
-            server = run_measured_server(
-                stack, "content", "tools.benchmarks.content_server:app", database
-            )
+            database = fill_database(stack, f"bench_{size.lower()}", count, user_id)
+            app = "tools.benchmarks.content_server:app"
+            server = run_measured_server(stack, "content", app, DATABASE_URL=database)
             urls[size] = servers.enter_context(server)
         results = measure(urls, {"Authorization": f"Bearer {token}"})
     print_results(results)
@@ -98,10 +94,8 @@ def measure(urls: dict[str, str], headers: dict[str, str]) -> Results:
     for number in range(ROUNDS + 1):
         print(f"round {number} of {ROUNDS}" if number else "warming up", flush=True)
         for size, url in urls.items():
-            for name, path, body, connections in list_cases(SIZES[size]):
-                result = run_load(
-                    url + path, headers, seconds=SECONDS, connections=connections, body=body
-                )
+            for name, path, body, many in list_cases(SIZES[size]):
+                result = run_load(url + path, headers, seconds=SECONDS, connections=many, body=body)
                 if result.failures:
                     sys.exit(f"{name} at {size}: {result.failures} requests failed")
                 if number:
@@ -131,15 +125,6 @@ def make_document_id(number: int) -> UUID:
     return UUID(f"0190{number:08x}70008000{number:012x}")
 
 
-def get_rate(runs: list[Result]) -> float:
-    return median(run.per_second for run in runs)
-
-
-def get_latency(runs: list[Result], percent: float) -> float:
-    """Return the median of a percentile, in milliseconds."""
-    return median(run.get_percentile(percent) for run in runs) * 1000
-
-
 def print_results(results: Results) -> None:
     print(f"\n{'case':<20}{'documents':<10}{'req/s':>8}{'p50 ms':>9}{'p95 ms':>9}")
     for (name, size), runs in sorted(results.items()):
@@ -150,16 +135,15 @@ def print_results(results: Results) -> None:
 
 
 def build_bars(results: Results) -> Iterator[Bar]:
-    def compare(one: str, other: str, size: str = "1M", other_size: str = "1M") -> float:
-        return get_rate(results[one, size]) / get_rate(results[other, other_size])
+    def compare(one: str, other: str, size: str = "1M") -> float:
+        return get_rate(results[one, size]) / get_rate(results[other, "1M"])
 
+    rare, common = (get_latency(results[f"{what} word", "1M"], 95) for what in ("rare", "common"))
     yield Bar("page-1-of-page-1000", compare("page 1", "page 1,000"), 1.3, is_maximum=True)
     yield Bar("list-1k-of-1M", compare("page 1", "page 1", "1k"), 1.5, is_maximum=True)
     yield Bar("read-1k-of-1M", compare("read", "read", "1k"), 1.5, is_maximum=True)
-    yield Bar("rare-word-p95-ms", get_latency(results["rare word", "1M"], 95), 20, is_maximum=True)
-    yield Bar(
-        "common-word-p95-ms", get_latency(results["common word", "1M"], 95), 50, is_maximum=True
-    )
+    yield Bar("rare-word-p95-ms", rare, 20, is_maximum=True)
+    yield Bar("common-word-p95-ms", common, 50, is_maximum=True)
     yield Bar("page-of-orm", compare("page 1", "page as objects"), 1.8)
     yield Bar("read-of-no-auth", compare("read with auth", "read without auth"), 0.9)
     yield Bar("insert-of-bare", compare("insert", "bare insert"), 0.5)

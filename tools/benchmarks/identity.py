@@ -21,22 +21,19 @@ from time import perf_counter, sleep
 import httpx
 from argon2 import PasswordHasher
 
-from tools.benchmarks.harness.bars import Bar, report
+from tools.benchmarks.auth import OVERRIDES
+from tools.benchmarks.harness.bars import Bar, get_latency, get_rate, report
 from tools.benchmarks.harness.load import Next, Result, run_conversations, run_load
 from tools.benchmarks.harness.stack import BOTH_CORES, MEASURED_CORE, run_measured_server, run_stack
 
 ROUNDS = 7
 SECONDS = 1.5
-LOGIN_SECONDS = (
-    5  # for logins: their queue fills and empties once per run, which distorts short ones
-)
+LOGIN_SECONDS = 5  # a queue of logins fills and empties once per run, which distorts short ones
 CONCURRENT_LOGINS = 8
 CONCURRENT_REFRESHES = 16
 PEOPLE = 129  # with fewer, a user would reach twenty sessions, and each login would end one
 PASSWORD = "a-long-bench-password"
-# A request log costs every case the same and would only hide the differences.
 IDENTITY = "identity_service.main:app"
-OVERRIDES = {"LOG_LEVEL": "WARNING"}
 HASH_THREAD_NICENESS = 8  # as in identity_service/crypto/passwords.py
 OWASP_MINIMUM = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
@@ -69,8 +66,7 @@ class People:
 
     def __post_init__(self) -> None:
         self.credentials = [
-            {"email": f"bench-{number}@example.com", "password": PASSWORD}
-            for number in range(PEOPLE)
+            {"email": f"bench-{n}@example.com", "password": PASSWORD} for n in range(PEOPLE)
         ]
         for person in self.credentials:
             new = {**person, "name": "Bench"}
@@ -104,15 +100,13 @@ def build_cases(people: People, roomy: str, bare: str) -> dict[str, Callable[[],
         return run_load(f"{people.auth}/validate", bearer, seconds=SECONDS, body=b"")
 
     def log_in(url: str, seconds: float) -> Result:
-        bodies = [
-            take_turns(people.credentials[n:-1:CONCURRENT_LOGINS]) for n in range(CONCURRENT_LOGINS)
-        ]
+        many = CONCURRENT_LOGINS
+        bodies = [take_turns(people.credentials[n:-1:many]) for n in range(many)]
         return run_conversations(f"{url}/login", bodies, seconds=seconds)
 
     def refresh() -> Result:
-        rotations = [
-            Rotation(people.log_in(n)["refresh_token"]) for n in range(CONCURRENT_REFRESHES)
-        ]
+        logins = map(people.log_in, range(CONCURRENT_REFRESHES))
+        rotations = [Rotation(login["refresh_token"]) for login in logins]
         return run_conversations(f"{people.auth}/refresh", rotations, seconds=SECONDS)
 
     def validate_while_people_log_in() -> Result:
@@ -166,19 +160,11 @@ def count_hashes() -> float:
     return count / (perf_counter() - started)
 
 
-def get_rate(results: list[Result]) -> float:
-    return statistics.median(result.per_second for result in results)
-
-
-def get_latency(results: list[Result], percent: float) -> float:
-    return statistics.median(result.get_percentile(percent) for result in results)
-
-
 def print_results(results: Results, hashes: float) -> None:
     print(f"\n{'case':<20}{'per second':>12}{'p50 ms':>9}{'p99 ms':>9}")
     for name, runs in results.items():
-        p50 = get_latency(runs, 50) * 1000
-        p99 = get_latency(runs, 99) * 1000
+        p50 = get_latency(runs, 50)
+        p99 = get_latency(runs, 99)
         print(f"{name:<20}{get_rate(runs):>12.0f}{p50:>9.1f}{p99:>9.1f}")
     print(f"{'hash':<20}{hashes:>12.1f}\n")
 
@@ -188,12 +174,8 @@ def build_bars(results: Results, hashes: float) -> Iterator[Bar]:
     yield Bar("validate-of-row", get_rate(quiet) / get_rate(row), 0.60)
     yield Bar("login-of-hash", get_rate(results["login"]) / hashes, 0.90)
     yield Bar("validate-while-logins", get_rate(busy) / get_rate(quiet), 0.70)
-    yield Bar(
-        "validate-p99-while-logins",
-        get_latency(busy, 99) / get_latency(quiet, 99),
-        3,
-        is_maximum=True,
-    )
+    slower = get_latency(busy, 99) / get_latency(quiet, 99)
+    yield Bar("validate-p99-while-logins", slower, 3, is_maximum=True)
 
 
 if __name__ == "__main__":

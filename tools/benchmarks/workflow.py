@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from statistics import median
@@ -27,13 +27,12 @@ import redis
 from celery import Celery
 
 from tools.benchmarks.auth import OVERRIDES
+from tools.benchmarks.harness import wait_for
 from tools.benchmarks.harness.bars import Bar, report
-from tools.benchmarks.harness.stack import MEASURED_CORE, OTHER_CORE, run_stack
+from tools.benchmarks.harness.stack import MEASURED_CORE, OTHER_CORE, build_environment, run_stack
 from tools.localdev.child_process import start_child, stop_child
-from tools.localdev.services import ROOT, SERVICES
 from tools.localdev.stack import LocalDevStack
 
-SERVICE = next(service for service in SERVICES if service.short == "workflow")
 ROUNDS = 3
 MESSAGES = 2000
 RUNS = 50
@@ -60,13 +59,8 @@ DEFINITIONS = {
     },
     "bench-summaries": build_chain(SUMMARY, 4),
 }
-INPUT = {
-    "type": "object",
-    "properties": {
-        "items": {"type": "array", "items": {"type": "integer"}},
-        "text": {"type": "string"},
-    },
-}
+NUMBERS = {"type": "array", "items": {"type": "integer"}}
+INPUT = {"type": "object", "properties": {"items": NUMBERS, "text": {"type": "string"}}}
 
 FILL = """
 INSERT INTO workflow_runs (id, definition_id, definition, version, status, input, trace_id,
@@ -95,17 +89,14 @@ class Bench:
 
     def __init__(self, stack: LocalDevStack) -> None:
         self.stack = stack
-        self.environment = stack.layout.get_environment(SERVICE)
+        self.environment = build_environment(stack, "workflow")
         login = f"{stack.get_url('identity-service')}/api/v1/auth/login"
         token = httpx.post(login, json=ADMIN).raise_for_status().json()["access_token"]
-        self.api = httpx.Client(
-            base_url=f"{stack.get_url('workflow-service')}/api/v1",
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=60,
-        )
+        headers = {"Authorization": f"Bearer {token}"}
+        api = f"{stack.get_url('workflow-service')}/api/v1"
+        self.api = httpx.Client(base_url=api, headers=headers, timeout=60)
         self.redis = redis.Redis.from_url(self.environment["REDIS_URL"])
-        broker = self.environment["CELERY_BROKER_URL"]
-        self.celery = Celery(broker=broker)
+        self.celery = Celery(broker=self.environment["CELERY_BROKER_URL"])
         self.celery.conf.task_default_queue = "workflow:queue:wakeups"
         self.workers: list[subprocess.Popen[bytes]] = []
         self.database = psycopg2.connect(self.environment["DATABASE_URL"])
@@ -121,13 +112,11 @@ class Bench:
 
     @contextmanager
     def run_worker(self, core: int) -> Iterator[None]:
-        paths = os.pathsep.join([str(ROOT), str(SERVICE.folder)])
-        environment = {**os.environ, **self.environment, "PYTHONPATH": paths}
         command = ["taskset", "-c", str(core), sys.executable, "-m", "celery"]
         command += ["-A", "tools.benchmarks.workflow_worker", "worker", "--pool", "threads"]
         log = self.stack.layout.folder / f"measured-{core}.log"
         options = ["--concurrency", "4", "--without-mingle", "-l", "warning"]
-        self.workers.append(start_child([*command, *options], log, environment))
+        self.workers.append(start_child([*command, *options], log, self.environment))
         try:
             wait_for(self.are_workers_ready)
             yield
@@ -191,15 +180,6 @@ class Bench:
             times.append(time.perf_counter() - began)
             self.wait_for_end([run])
         return median(times)
-
-
-def wait_for(find: Callable[[], Any], seconds: float = 120) -> Any:
-    until = time.monotonic() + seconds
-    while not (found := find()):
-        if time.monotonic() > until:
-            sys.exit("timed out: the expected state was not reached")
-        time.sleep(0.02)
-    return found
 
 
 def main() -> None:

@@ -1,8 +1,20 @@
-"""Prints the last lines of every benchmark, one per bar, and sets the exit status."""
+"""Compares results with bars: prints the last lines of a benchmark and sets the exit status."""
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
+
+from .load import Result
+
+
+def get_rate(runs: Sequence[Result]) -> float:
+    return median(run.per_second for run in runs)
+
+
+def get_latency(runs: Sequence[Result], percent: float) -> float:
+    """Return the median of a percentile, in milliseconds."""
+    return median(run.get_percentile(percent) for run in runs) * 1000
 
 
 @dataclass(frozen=True)
@@ -16,9 +28,7 @@ class Bar:
 
     @property
     def holds(self) -> bool:
-        if self.is_maximum:
-            return self.measured <= self.required
-        return self.measured >= self.required
+        return self.measured <= self.required if self.is_maximum else self.measured >= self.required
 
     def __str__(self) -> str:
         verdict = "ok" if self.holds else "short"

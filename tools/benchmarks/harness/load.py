@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 Next = Callable[[bytes], bytes]  # builds a request from the previous response's body, b"" at first
+Body = bytes | None  # None: the request is a GET
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,8 @@ class Result:
         return len(self.latencies) / self.seconds
 
     def get_percentile(self, percent: float) -> float:
-        return self.latencies[
-            min(len(self.latencies) - 1, int(len(self.latencies) * percent / 100))
-        ]
+        count = len(self.latencies)
+        return self.latencies[min(count - 1, int(count * percent / 100))]
 
 
 class Connection(asyncio.Protocol):
@@ -78,8 +78,7 @@ def get_content_length(head: bytes) -> int:
     return int(head[start:].split(b"\r\n", 1)[0])
 
 
-def build_request(url: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
-    """Build a GET, or with a body a POST."""
+def build_request(url: str, headers: Mapping[str, str], body: Body) -> bytes:
     parts = urlsplit(url)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     lines = [f"{'GET' if body is None else 'POST'} {target} HTTP/1.1", f"Host: {parts.netloc}"]
@@ -106,12 +105,7 @@ async def _load(url: str, requests: Sequence[Next], seconds: float) -> Result:
 
 
 def run_load(
-    url: str,
-    headers: Mapping[str, str],
-    *,
-    seconds: float,
-    connections: int = 32,
-    body: bytes | None = None,
+    url: str, headers: dict[str, str], *, seconds: float, connections: int = 32, body: Body = None
 ) -> Result:
     """Send GETs, or POSTs of a JSON body, for `seconds` over `connections`."""
     request = build_request(url, headers, body)
