@@ -33,8 +33,7 @@ STEP_TIMEOUT_SECONDS = 60
 
 console = Console(highlight=False, soft_wrap=True)
 
-Event = tuple[datetime, str, str]
-"""Time, service and description."""
+Event = tuple[datetime, str, str]  # time, service and description
 
 
 class DemoError(Exception):
@@ -59,19 +58,17 @@ def tell_story() -> None:
         f"POST {CONTENT}/api/v1/documents/upload",
         files={"file": (PDF.name, PDF.read_bytes(), "application/pdf")},
         data={"title": "Closing the mill race"},
-        says=lambda document: (
-            f"{document['filename']}, {document['size']:,} bytes, "
-            f"sha256 {document['sha256'][:12]}..., is document {document['id']}"
+        says=lambda new: (
+            f"{new['filename']}, {new['size']:,} bytes, "
+            f"sha256 {new['sha256'][:12]}..., is document {new['id']}"
         ),
     )
     reviewer_id = reviewer.log_in(REVIEWER, DEMO_PASSWORD)
+    given = {"document_id": document["id"], "reviewer_id": reviewer_id}
     run = author.call(
         "The author asks for a review",
         f"POST {WORKFLOW}/api/v1/workflows",
-        json={
-            "definition": "document-review",
-            "input": {"document_id": document["id"], "reviewer_id": reviewer_id},
-        },
+        json={"definition": "document-review", "input": given},
         says=lambda run: f"Run {run['id']} of {run['definition']} is {run['status']}",
     )
     task = reviewer.call(
@@ -123,9 +120,8 @@ class Caller:
         response = self.send_request(call, **content)
         while not (found := until(response.json())):
             if time.monotonic() - started > STEP_TIMEOUT_SECONDS:
-                raise DemoError(
-                    f"{call} shows nothing after {STEP_TIMEOUT_SECONDS} seconds: see `make logs`"
-                )
+                late = f"{STEP_TIMEOUT_SECONDS} seconds"
+                raise DemoError(f"{call} shows nothing after {late}: see `make logs`")
             time.sleep(0.1)
             response = self.send_request(call, **content)
         seconds = time.monotonic() - started
@@ -135,11 +131,9 @@ class Caller:
 
     def send_request(self, call: str, **content: Any) -> httpx.Response:
         method, url = call.split()
-        headers = {"X-Trace-ID": self.trace_id, **self.headers}
+        content["headers"] = {"X-Trace-ID": self.trace_id, **self.headers}
         try:
-            response = httpx.request(
-                method, url, headers=headers, timeout=STEP_TIMEOUT_SECONDS, **content
-            )
+            response = httpx.request(method, url, timeout=STEP_TIMEOUT_SECONDS, **content)
         except httpx.TransportError as error:
             raise DemoError(f"{url} does not answer: start the platform with `make up`") from error
         if response.is_error:
@@ -178,14 +172,9 @@ class Caller:
 
 def show_timeline(author: Caller, run: Any, document: Any) -> None:
     """Print what each service recorded, joined by their common trace id."""
-    events = sorted(
-        [
-            *get_identity_events(run),
-            *get_content_events(author, run, document),
-            *get_workflow_events(author, run),
-            *get_communication_events(author, run),
-        ]
-    )
+    events = [*get_identity_events(run), *get_content_events(author, run, document)]
+    events += [*get_workflow_events(author, run), *get_communication_events(author, run)]
+    events.sort()
     console.print(f"\n[bold]The whole story, by its trace id {run['trace_id']}[/]")
     for at, service, what in events:
         seconds = (at - events[0][0]).total_seconds()

@@ -33,9 +33,6 @@ class Operation:
         found = self.definition.get("parameters", [])
         return {p["name"].lower(): p for p in found if p["in"] == where}
 
-    def accepts_header(self, header: str) -> bool:
-        return header in self.get_parameters("header")
-
     @property
     def needs_nothing(self) -> bool:
         """Whether there is no path parameter and no required query parameter."""
@@ -65,8 +62,7 @@ class Operation:
 
     def resolve(self, schema: Schema) -> Schema:
         while "$ref" in schema:
-            name = schema["$ref"].rpartition("/")[2]
-            schema = self.document["components"]["schemas"][name]
+            schema = self.document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         return schema
 
     def build_example(self, user_id: str) -> Any:
@@ -78,16 +74,13 @@ class Operation:
         for given in ("default", "const"):
             if given in schema:
                 return schema[given]
-        for several in ("examples", "enum"):
-            if schema.get(several):
-                return schema[several][0]
+        if several := schema.get("examples") or schema.get("enum"):
+            return several[0]
         if schema.get("anyOf"):
             return self.build_example_of(schema["anyOf"][0], user_id)
         if "properties" in schema:
-            fields = schema["properties"]
-            return {
-                n: self.build_example_of(fields[n], user_id) for n in schema.get("required", [])
-            }
+            required = {name: schema["properties"][name] for name in schema.get("required", [])}
+            return {n: self.build_example_of(field, user_id) for n, field in required.items()}
         unique = f"x{uuid4().hex}"  # most names begin with a letter
         formats = {"uuid": user_id, "email": f"{unique}@example.com"}
         texts = formats.get(schema.get("format", ""), unique[: schema.get("maxLength", 32)])

@@ -17,6 +17,7 @@ TIMEOUT_SECONDS = 8.0  # a service that takes longer is considered hung
 PROBLEM_FIELDS = {"type", "title", "status", "detail", "trace_id"}
 
 Level = Literal["open", "login", "outage"]
+Action = Callable[[], object]
 
 
 class Options(BaseSettings):
@@ -66,12 +67,7 @@ class Person:
 class Service:
     """Sends requests to the service under test, and stops and starts identity."""
 
-    def __init__(
-        self,
-        options: Options,
-        stop_identity: Callable[[], object],
-        start_identity: Callable[[], object],
-    ) -> None:
+    def __init__(self, options: Options, stop_identity: Action, start_identity: Action) -> None:
         self.options = options
         self.stop_identity = stop_identity
         self.start_identity = start_identity
@@ -130,10 +126,10 @@ class Service:
     @cached_property
     def readable_path(self) -> str:
         """Find a path that requires a token and that the caller may read."""
-        reads = [o.path for o in self.operations if o.is_plain_read and o.is_protected]
-        for path in reads:
-            if self.get(path, self.caller).status_code == 200:
-                return path
+        for read in self.operations:
+            is_candidate = read.is_plain_read and read.is_protected
+            if is_candidate and self.get(read.path, self.caller).status_code == 200:
+                return read.path
         raise NotApplicable("no GET without parameters requires a token and accepts the caller")
 
     @cached_property
@@ -143,11 +139,8 @@ class Service:
         refusal = "no such POST"
         for operation in self.operations:
             is_meant = operation.path == path if path else operation.needs_nothing
-            if (
-                is_meant
-                and operation.method == "POST"
-                and operation.accepts_header("idempotency-key")
-            ):
+            takes_key = "idempotency-key" in operation.get_parameters("header")
+            if is_meant and takes_key and operation.method == "POST":
                 answer = self.send_create(operation, self.build_body(operation), uuid4().hex)
                 if answer.is_success:
                     return operation
@@ -176,18 +169,13 @@ def describe(response: httpx.Response) -> str:
 
 def expect_problem(response: httpx.Response, status: int) -> dict[str, Any]:
     """Require a refusal with this status as application/problem+json, and return its body."""
-    expect(response.status_code == status, f"{describe(response)}, not {status}")
+    what = describe(response)
+    expect(response.status_code == status, f"{what}, not {status}")
     media_type = response.headers.get("content-type", "")
-    expect(
-        media_type.startswith("application/problem+json"), f"{describe(response)} as {media_type}"
-    )
+    expect(media_type.startswith("application/problem+json"), f"{what} as {media_type}")
     body: dict[str, Any] = response.json()
-    expect(
-        body.keys() >= PROBLEM_FIELDS,
-        f"{describe(response)} without {sorted(PROBLEM_FIELDS - body.keys())}",
-    )
-    expect(
-        body["status"] == status, f"{describe(response)} with status {body['status']} in the body"
-    )
-    expect(bool(body["detail"]), f"{describe(response)} with an empty detail")
+    missing = sorted(PROBLEM_FIELDS - body.keys())
+    expect(not missing, f"{what} without {missing}")
+    expect(body["status"] == status, f"{what} with status {body['status']} in the body")
+    expect(bool(body["detail"]), f"{what} with an empty detail")
     return body

@@ -29,9 +29,8 @@ IDENTITY_URL = "http://identity-service:8001"
 def eject(name: str, to: str) -> None:
     service = next((s for s in SERVICES if s.name == name), None)
     if service is None:
-        raise ForkingError(
-            f"SERVICE must be one of {', '.join(s.name for s in SERVICES)}, not {name!r}"
-        )
+        names = ", ".join(s.name for s in SERVICES)
+        raise ForkingError(f"SERVICE must be one of {names}, not {name!r}")
     target = Path(to).resolve()
     is_new = not target.exists() or (target.is_dir() and not any(target.iterdir()))
     if not to or target.is_relative_to(ROOT) or not is_new:

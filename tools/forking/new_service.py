@@ -116,10 +116,8 @@ def insert_text(text: str, addition: str, place: dict[str, str]) -> str:
 
 def remove_text(text: str, addition: str, place: dict[str, str]) -> str:
     if addition not in text:
-        start = addition.strip().splitlines()[0]
-        raise ForkingError(
-            f"{place['file']} no longer has what new-service wrote, from {start!r} on"
-        )
+        lost = f"what new-service wrote, from {addition.strip().splitlines()[0]!r} on"
+        raise ForkingError(f"{place['file']} no longer has {lost}")
     return text.replace(addition, "", 1)
 
 
@@ -130,11 +128,7 @@ def find_uncommitted_files(service: Service) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         write_service_folder(service, Path(folder))
         for name in [*changed, f"{service.name}/.env"]:
-            if (ROOT / name).exists() and read_if_exists(ROOT / name) != read_if_exists(
-                Path(folder, name)
-            ):
+            file = ROOT / name
+            made = Path(folder, name)
+            if file.exists() and not (made.exists() and made.read_bytes() == file.read_bytes()):
                 yield name
-
-
-def read_if_exists(file: Path) -> bytes | None:
-    return file.read_bytes() if file.exists() else None

@@ -32,14 +32,10 @@ def build_paragraph(block: str) -> Paragraph:
 def main() -> None:
     rl_config.invariant = 1  # the same text gives the same bytes
     blocks = [block.replace("\n", " ") for block in TEXT.read_text().strip().split("\n\n")]
-    SimpleDocTemplate(
-        str(TEXT.with_suffix(".pdf")),
-        pagesize=A4,
-        leftMargin=28 * mm,
-        rightMargin=28 * mm,
-        title=blocks[0].removeprefix("# "),
-        author="Rivers and Commons Committee",
-    ).build([build_paragraph(block) for block in blocks])
+    labels = {"title": blocks[0].removeprefix("# "), "author": "Rivers and Commons Committee"}
+    shape = {"pagesize": A4, "leftMargin": 28 * mm, "rightMargin": 28 * mm}
+    document = SimpleDocTemplate(str(TEXT.with_suffix(".pdf")), **shape, **labels)
+    document.build([build_paragraph(block) for block in blocks])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from ..target import NotApplicable, Person, Service, describe, expect, expect_pr
 MAX_BRIDGED_SECONDS = 12.0  # known tokens may work this long: the staleness bound and some calls
 MAX_REPORT_SECONDS = 3.0  # a health report may be cached this long
 
+Condition = Callable[[httpx.Response], bool]
+
 
 @dataclass(frozen=True)
 class Outage:
@@ -44,17 +46,13 @@ def observe_outage(service: Service) -> Outage:
         _, health = poll_until(service, "/health", None, is_degraded, MAX_REPORT_SECONDS)
     finally:
         service.start_identity()
-    most = service.options.max_recovery_seconds
-    recovery, recovered = poll_until(service, path, person, is_ok, most)
+    limit = service.options.max_recovery_seconds
+    recovery, recovered = poll_until(service, path, person, is_ok, limit)
     return Outage(unknown_token, bridged, refusal, live, health, recovery, recovered)
 
 
 def poll_until(
-    service: Service,
-    path: str,
-    person: Person | None,
-    holds: Callable[[httpx.Response], bool],
-    max_seconds: float,
+    service: Service, path: str, person: Person | None, holds: Condition, max_seconds: float
 ) -> tuple[float, httpx.Response]:
     """Return the first response that holds, or the last one, and the seconds it took."""
     started = time.monotonic()
@@ -104,7 +102,6 @@ def check_report(service: Service) -> str:
 @guarantee("outage", "requests succeed again after the outage")
 def check_recovery(service: Service) -> str:
     found = observe_outage(service)
-    seconds = service.options.max_recovery_seconds
-    recovered = found.recovered
-    expect(recovered.status_code == 200, f"{describe(recovered)} {seconds:.0f} s later")
+    later = f"{service.options.max_recovery_seconds:.0f} s later"
+    expect(is_ok(found.recovered), f"{describe(found.recovered)} {later}")
     return f"{found.recovery:.1f} s after identity is back"

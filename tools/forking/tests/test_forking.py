@@ -199,11 +199,7 @@ def test_an_ejected_fork_is_green_and_runs_with_a_stand_in_for_identity(
 @pytest.mark.parametrize(
     ("service", "to", "why"),
     [
-        (
-            "contnt-service",
-            "../elsewhere",
-            "SERVICE must be one of identity-service, ",
-        ),
+        ("contnt-service", "../elsewhere", "SERVICE must be one of identity-service, "),
         ("", "../elsewhere", "SERVICE must be one of"),
         ("content-service", "", "TO must be"),
         ("content-service", "inside", "TO must be a new or empty folder outside"),
