@@ -9,9 +9,8 @@ they name these servers. A service's tests/conftest.py needs only
         migrated("content-service")
 
 and then uses the service's own `app`, engine and session maker. Tests stay independent by creating
-their own users; nothing is deleted between them. Tests that need a database or a Redis outside any
-service take the fixture `servers`: `servers.postgres.create("me", "mine")` and
-`servers.redis.url(0)` are URLs.
+their own users; nothing is deleted between them. The fixture `servers` is for databases outside any
+service: `servers.postgres.create_database("me", "mine")` and `servers.redis.get_url(0)` are URLs.
 """
 
 import importlib

@@ -1,8 +1,7 @@
 """Shows the main job step by step: a PDF is uploaded, summarised, reviewed and approved.
 
 `make demo` runs it against the running stack. It uses only the services' HTTP APIs, so it is a
-tutorial too: read `tell_story` from top to bottom. The addresses are those of `make up`, unless
-IDENTITY_SERVICE_URL, CONTENT_SERVICE_URL ... and MAIL_URL are set.
+tutorial too: read `tell_story` from top to bottom.
 """
 
 import os
@@ -43,13 +42,12 @@ class DemoError(Exception):
 def tell_story() -> None:
     author = Caller()
     reviewer = Caller()
-    name = "Nora Newcomer"
     email = f"nora-{author.trace_id[:8]}@example.com"
 
     author.call(
         "A new author registers",
         f"POST {IDENTITY}/api/v1/auth/register",
-        json={"name": name, "email": email, "password": PASSWORD},
+        json={"name": "Nora Newcomer", "email": email, "password": PASSWORD},
         says=lambda account: f"{account['name']} <{account['email']}> is {account['roles']}",
     )
     author.log_in(email, PASSWORD)

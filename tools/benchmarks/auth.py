@@ -1,8 +1,7 @@
 """Measures what authentication costs: none, ours, and the specification's literal pattern.
 
-Two endpoints: one only answers, one reads a document. The cases take turns within one run, so that
-other load on the machine affects all of them alike; medians count. The server has one core; the
-load generator, identity and the databases share the other.
+Two endpoints: one only answers, one reads a document. Cases take turns, so that other load on the
+machine affects all of them alike; medians count.
 """
 
 import os

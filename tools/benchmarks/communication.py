@@ -1,8 +1,4 @@
-"""Measures how fast notifications are delivered, compared with what Celery and SMTP allow.
-
-The worker has one core; its databases, the mail server and this program share the other. Cases take
-turns, so that other load on the machine affects all of them alike; medians count.
-"""
+"""Measures how fast notifications are delivered, compared with what Celery and SMTP allow."""
 
 import json
 import os
@@ -123,18 +119,16 @@ def main() -> None:
 def prepare(stack: LocalDevStack) -> Bench:
     identity = f"{stack.get_url('identity-service')}/api/v1/auth"
     people = []
-    token = ""
     with httpx.Client(timeout=30) as client:
         for number in range(PEOPLE):
             person = {"email": f"bench-{number}@example.com", "password": "a-long-bench-password"}
             client.post(f"{identity}/register", json={**person, "name": "Bench"}).raise_for_status()
             login = client.post(f"{identity}/login", json=person).raise_for_status().json()
             people.append(UUID(login["user_id"]))
-            token = login["access_token"]
     url = make_url(stack.layout.get_environment(COMMUNICATION)["DATABASE_URL"])
     url = url.set(drivername="postgresql+psycopg2")
     database = create_engine(url, isolation_level="AUTOCOMMIT")
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": f"Bearer {login['access_token']}"}
     return Bench(stack, database, people, httpx.Client(headers=headers, timeout=30))
 
 
@@ -154,18 +148,14 @@ def measure_empty_tasks(bench: Bench) -> float:
     with bench.run_process(*command, *WORKER) as process:
         wait_for(lambda: has_heartbeat(bench.heartbeat))
         process.suspend()
-        enqueue_tasks(bench)
+        script = "from tools.benchmarks.communication_tasks import do_nothing\n"
+        script += f"for _ in range({TASKS}): do_nothing.delay()"
+        with bench.run_process(sys.executable, "-c", script) as sender:
+            sender.wait()
         began = time.perf_counter()
         process.resume()
         wait_for(lambda: not broker.llen(queue) and not broker.hlen("unacked"))
         return TASKS / (time.perf_counter() - began)
-
-
-def enqueue_tasks(bench: Bench) -> None:
-    script = "from tools.benchmarks.communication_tasks import do_nothing\n"
-    script += f"for _ in range({TASKS}): do_nothing.delay()"
-    with bench.run_process(sys.executable, "-c", script) as process:
-        process.wait()
 
 
 @contextmanager
@@ -196,10 +186,9 @@ def fill(bench: Bench, channel: str, count: int, priority: int = 1) -> None:
 def measure_bare_loop(bench: Bench, smtp_port: int) -> float:
     """Measure mails per second of the same SMTP client with a prepared mail."""
     command = [*PINNED, sys.executable, "-m", "tools.benchmarks.communication_mail", "send"]
-    done = subprocess.run(
-        [*command, str(smtp_port), str(MAILS)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=True,
-    )  # fmt: skip
+    command += [str(smtp_port), str(MAILS)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, capture_output=True, check=True)
     return float(done.stdout)
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -22,11 +23,11 @@ from tools.localdev.services import ROOT
 BODY = "On the Analytical Engine. " * 20
 
 
+@dataclass
 class DiscardingHandler:
     """Accepts each mail after a delay and discards it."""
 
-    def __init__(self, delay: float) -> None:
-        self.delay = delay
+    delay: float
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         await asyncio.sleep(self.delay)

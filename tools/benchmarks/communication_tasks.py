@@ -1,7 +1,4 @@
-"""A Celery app configured as the communication service's, with one task that does nothing.
-
-`celery -A tools.benchmarks.communication_tasks worker`, with the service's own environment.
-"""
+"""A Celery app configured as the communication service's, with one task that does nothing."""
 
 from chassis.celery_app import create_celery
 from communication_service.settings import settings

@@ -1,8 +1,7 @@
 """Measures requests among a thousand, a hundred thousand and a million documents, in one run.
 
 There are three databases, each with one user who may see everything, and a server for each on the
-same core. The cases take turns, so that other load on the machine affects all of them alike;
-medians count. Searches run one at a time, everything else 32 at once.
+same core. Searches run one at a time, everything else 32 at once.
 """
 
 import os

@@ -1,7 +1,4 @@
-"""The app that content.py measures: the content service, and the same work in the usual way.
-
-Two more reads differ in authentication only.
-"""
+"""The app that content.py measures: the content service, and the same work in the usual way."""
 
 import os
 from typing import Any

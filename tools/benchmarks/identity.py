@@ -1,9 +1,7 @@
 """Measures identity's rates against the least they need: one row read, or one password hash.
 
-Validation is compared with an endpoint that only reads one row, logins with the hashes that one
-core computes, and validation during logins with validation alone. The cases take turns; medians
-count. Identity has one core, everything else shares the other. Only for logins identity may use
-both, because the question is whether its one hashing thread ever waits for anything else.
+Validation is also compared with itself during logins. Only for logins identity may use both cores,
+because the question is whether its one hashing thread ever waits for anything else.
 """
 
 import json

@@ -1,13 +1,9 @@
 """Measures the engine's steps per second and latency, against Celery's bare rate, in one run.
 
 Every step is a `wait` of zero seconds: it is claimed, executed by a thread, finished and written to
-the history like any other, but calls no other service. One worker has a core of its own; the
-database, Redis, the service and this program share the other. Rounds run with and without 100,000
-waiting runs.
-
-The gain of a second worker is measured with a first one that shares its core with everything else,
-alone and then with a second one on the free core. These steps cost the database nearly as much as
-the worker, so offline summaries are measured too.
+the history like any other, but calls no other service. The gain of a second worker, on the free
+core, is measured with a first one that shares its core with everything else. These steps cost the
+database nearly as much as the worker, so offline summaries are measured too.
 """
 
 import os

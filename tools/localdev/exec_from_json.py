@@ -8,13 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-
-def main() -> None:
+if __name__ == "__main__":
     process = json.loads(Path(sys.argv[1]).read_text())
     os.chdir(process["folder"])
     command = process["command"]
     os.execvpe(command[0], command, {**os.environ, **process["environment"]})
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,4 @@
-"""The services of the platform: their ports, databases and background processes.
-
-The `service.toml` in each `*-service` folder holds what does not follow from the name.
-"""
+"""The services of the platform; each service.toml holds what does not follow from the name."""
 
 import tomllib
 from collections.abc import Sequence

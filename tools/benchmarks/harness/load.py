@@ -93,11 +93,8 @@ async def _load(url: str, requests: Sequence[Next], seconds: float) -> Result:
     port = urlsplit(url).port or 80
     loop = asyncio.get_running_loop()
     started = perf_counter()
-    opened = [
-        await loop.create_connection(partial(Connection, request, started + seconds), host, port)
-        for request in requests
-    ]
-    clients = [client for _, client in opened]
+    builders = [partial(Connection, request, started + seconds) for request in requests]
+    clients = [(await loop.create_connection(build, host, port))[1] for build in builders]
     await asyncio.gather(*(client.done for client in clients))
     elapsed = perf_counter() - started
     latencies = sorted(latency for client in clients for latency in client.latencies)
