@@ -44,8 +44,9 @@ class Mailbox:
         partial.rename(self.folder / f"{name}.eml")
         return "250 Accepted"
 
-    def list_ids(self) -> list[str]:
-        return sorted(file.stem for file in self.folder.glob("*.eml"))
+    def list_messages(self) -> list[dict[str, Any]]:
+        names = sorted(file.stem for file in self.folder.glob("*.eml"))
+        return [self.get_message(name) for name in names]
 
     def get_message(self, name: str) -> dict[str, Any]:
         """Return one message as JSON. Raises KeyError when the id is unknown."""
@@ -122,14 +123,11 @@ def create_app(box: Mailbox, smtp_port: int) -> Starlette:
         async with await loop.create_server(lambda: SMTP(box, loop=loop), HOST, smtp_port):
             yield
 
-    def show_page() -> list[dict[str, Any]]:
-        return [box.get_message(name) for name in box.list_ids()]
-
     def index(_: Request) -> Response:
-        return HTMLResponse(render_page(show_page()))
+        return HTMLResponse(render_page(box.list_messages()))
 
     def list_messages(_: Request) -> Response:
-        return JSONResponse(show_page())
+        return JSONResponse(box.list_messages())
 
     def message(request: Request) -> Response:
         try:

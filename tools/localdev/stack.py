@@ -81,7 +81,6 @@ class LocalDevStack:
         self.supervisor.call_supervisord("signalProcess", name, "KILL")
 
     def freeze(self, name: str) -> None:
-        """Pause a process with all its connections until `thaw`."""
         self.supervisor.call_supervisord("signalProcess", name, "STOP")
 
     def thaw(self, name: str) -> None:
