@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from workflow_service.definition.expressions import (
+    GLOBAL_NAMES,
     ExpressionError,
     build_scope,
     evaluate,
@@ -48,7 +49,7 @@ SEES = build_scope(
     ],
 )
 def test_expressions_have_json_values(text: str, value: Any) -> None:
-    assert list(find_expression_faults(text, {"review", "unknown"})) == []
+    assert list(find_expression_faults(text, {"review", "unknown"}, GLOBAL_NAMES)) == []
     assert evaluate(text, SEES) == value
     assert type(evaluate(text, SEES)) is type(value)
 
@@ -85,7 +86,7 @@ def test_an_expression_without_a_value_says_so(text: str) -> None:
 def test_odd_expressions_are_refused_before_they_run_and_quickly(text: str) -> None:
     started = time.perf_counter()
 
-    assert list(find_expression_faults(text, {"review"}))
+    assert list(find_expression_faults(text, {"review"}, GLOBAL_NAMES))
     assert time.perf_counter() - started < 1
 
 

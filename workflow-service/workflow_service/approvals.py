@@ -85,10 +85,7 @@ def complete_task(session: Session, user: User, task_id: UUID, decided: Decision
 
 
 def select_round(task: Task) -> Select[Task]:
-    """Select the tasks that were opened together with this one, and so at the same time.
-
-    Decisions made before an escalation do not count.
-    """
+    """Select the tasks opened together with this one: what came before an escalation is over."""
     return select(Task).filter_by(step_id=task.step_id, created_at=task.created_at)
 
 

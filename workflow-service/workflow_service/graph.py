@@ -8,8 +8,7 @@ from re import compile
 
 from .definition.model import Definition
 
-StatusCounts = Mapping[str, Counter[str]]
-"""How often each step has each status: {"fetch": {"done": 3, "running": 1}}."""
+StatusCounts = Mapping[str, Counter[str]]  # by step: {"fetch": {"done": 3, "running": 1}}
 
 STATUS_COLOURS = {  # the first status that a step has anywhere decides its colour
     "failed": "#f4b6b6", "running": "#b9d7f5", "pending": "#dde9f5", "held": "#e3d9f2",
@@ -72,9 +71,8 @@ def render_mermaid(definition: Definition, counts: StatusCounts | None = None) -
     for edge in list_edges(definition):
         label = f'|"{escape_for_mermaid(edge.label)}"|' if edge.label else ""
         lines.append(f"    s_{edge.source} -->{label} s_{edge.target}")
-    lines += [
-        f"    classDef {state} fill:{colour}" for state, colour in STATUS_COLOURS.items() if state
-    ]
+    colours = {state: colour for state, colour in STATUS_COLOURS.items() if state}
+    lines += [f"    classDef {state} fill:{colour}" for state, colour in colours.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -27,10 +27,13 @@ RunReference = Annotated[UUID, mapped_column(sa.ForeignKey("workflow_runs.id"))]
 CreatedAt = Annotated[datetime, mapped_column(server_default=sa.func.now())]
 
 
-def build_due_index(table: str) -> sa.Index:
-    """Index what is not finished and has a time, of which no breach is recorded yet."""
-    open_ = "due_at IS NOT NULL AND breached_at IS NULL AND finished_at IS NULL"
-    return sa.Index(f"ix_{table}_due_at", "due_at", postgresql_where=sa.text(open_))
+NOT_BREACHED = "due_at IS NOT NULL AND breached_at IS NULL AND finished_at IS NULL"
+BUSINESS_KEY = ("started_by", "definition", "business_key")
+UNDER_WAY_OR_COMPLETED = "business_key IS NOT NULL AND status NOT IN ('failed', 'cancelled')"
+
+
+def index_where(where: str, name: str, *columns: str, unique: bool = False) -> sa.Index:
+    return sa.Index(name, *columns, unique=unique, postgresql_where=sa.text(where))
 
 
 class DefinitionVersion(Base):
@@ -39,12 +42,7 @@ class DefinitionVersion(Base):
     __tablename__ = "workflow_definitions"
     __table_args__ = (
         sa.UniqueConstraint("name", "version"),
-        sa.Index(
-            "uq_workflow_definitions_current",
-            "name",
-            unique=True,
-            postgresql_where=sa.text("retired_at IS NULL"),
-        ),
+        index_where("retired_at IS NULL", "uq_workflow_definitions_current", "name", unique=True),
     )
 
     id: Mapped[PrimaryKey]
@@ -63,21 +61,14 @@ class Run(Base):
     __table_args__ = (
         sa.Index("ix_workflow_runs_started_by", "started_by", "id"),
         # A business key has one run that is under way or completed; a failed one may be followed.
-        sa.Index(
-            "uq_workflow_runs_business_key",
-            "started_by",
-            "definition",
-            "business_key",
-            unique=True,
-            postgresql_where=sa.text(
-                "business_key IS NOT NULL AND status NOT IN ('failed', 'cancelled')"
-            ),
+        index_where(
+            UNDER_WAY_OR_COMPLETED, "uq_workflow_runs_business_key", *BUSINESS_KEY, unique=True
         ),
         sa.Index("ix_workflow_runs_retry_of", "retry_of"),
         sa.Index("ix_workflow_runs_root_id", "root_id"),
         sa.Index("ix_workflow_runs_parent_id", "parent_id"),
         sa.Index("ix_workflow_runs_created_at", "created_at"),
-        build_due_index("workflow_runs"),
+        index_where(NOT_BREACHED, "ix_workflow_runs_due_at", "due_at"),
     )
 
     id: Mapped[PrimaryKey]
@@ -119,17 +110,11 @@ class Step(QueuedJobMixin, Base):
     __table_args__ = (
         sa.UniqueConstraint("run_id", "scope", "name", "role", name="uq_workflow_steps_place"),
         # Waiting and finished steps are left out, so that they do not slow down a claim.
-        sa.Index(
-            "ix_workflow_steps_due",
-            "run_at",
-            postgresql_where=sa.text("status IN ('pending', 'running')"),
+        index_where("status IN ('pending', 'running')", "ix_workflow_steps_due", "run_at"),
+        index_where(
+            "status = 'waiting' AND run_at < '9999-12-31+00'", "ix_workflow_steps_wake", "run_at"
         ),
-        sa.Index(
-            "ix_workflow_steps_wake",
-            "run_at",
-            postgresql_where=sa.text("status = 'waiting' AND run_at < '9999-12-31+00'"),
-        ),
-        build_due_index("workflow_steps"),
+        index_where(NOT_BREACHED, "ix_workflow_steps_due_at", "due_at"),
     )
 
     id: Mapped[PrimaryKey]

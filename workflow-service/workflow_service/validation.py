@@ -10,16 +10,9 @@ from pydantic import ValidationError
 from chassis.errors import Unprocessable
 from chassis.schemas import JsonObject
 
+from .definition import model
 from .definition.expressions import GLOBAL_NAMES, ITEM_NAMES, find_expression_faults
-from .definition.model import (
-    Definition,
-    Fault,
-    Sla,
-    StepDefinition,
-    Undo,
-    find_reachable_steps,
-    raise_for_faults,
-)
+from .definition.model import Definition, Fault, Sla, StepDefinition, Undo
 from .steps import STEP_TYPES
 from .steps.protocol import ControlStep, StepInput
 
@@ -32,7 +25,7 @@ class InvalidDefinition(Unprocessable):
 
 def check_definition(definition: Definition) -> None:
     """Raise InvalidDefinition with everything that is wrong."""
-    raise_for_faults(DefinitionChecker(definition).check(), InvalidDefinition)
+    model.raise_for_faults(DefinitionChecker(definition).check(), InvalidDefinition)
 
 
 class DefinitionChecker:
@@ -46,7 +39,7 @@ class DefinitionChecker:
             name: following[name] | {*step.get_branch_starts().values()}
             for name, step in self.steps.items()
         }
-        self.later = {name: find_reachable_steps(name, self.reached) for name in self.steps}
+        self.later = {name: model.find_reachable_steps(name, self.reached) for name in self.steps}
         firsts = [step.do for step in self.steps.values() if step.do]
         self.in_iterations = {*firsts}.union(*(self.later.get(first, ()) for first in firsts))
 
@@ -80,10 +73,8 @@ class DefinitionChecker:
             yield f"steps.{cycle[0]}", f"comes back to itself: {way}; a run must have an end"
         start = self.definition.start
         for name in self.reached.keys() - self.later[start] - {start}:
-            yield (
-                f"steps.{name}",
-                "no step leads here: name it in another step's next, or remove it",
-            )
+            hint = "name it in another step's next, or remove it"
+            yield f"steps.{name}", f"no step leads here: {hint}"
 
     def check_branches(self) -> Iterator[Fault]:
         """Find steps that two branches share; the main branch counts as one."""
@@ -101,8 +92,7 @@ class DefinitionChecker:
         place = f"steps.{name}"
         before = {earlier for earlier, later in self.later.items() if name in later}
         names = GLOBAL_NAMES | (ITEM_NAMES if name in self.in_iterations else set())
-        conditions = [{"when": choice.when} for choice in step.choices]
-        expressions = {"with": step.inputs, "choices": conditions}
+        expressions = {"with": step.inputs, "choices": [{"when": one.when} for one in step.choices]}
         yield from check_type(place, step)
         yield from check_expressions(expressions, place, before, names)
         yield from check_fields(place, step)

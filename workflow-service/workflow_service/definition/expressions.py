@@ -50,9 +50,7 @@ def parse_expression(text: str) -> Tree:
         raise ExpressionError(f"is not a CEL expression, at character {column}: {text}") from error
 
 
-def find_expression_faults(
-    text: str, steps: set[str], names: set[str] = GLOBAL_NAMES
-) -> Iterator[str]:
+def find_expression_faults(text: str, steps: set[str], names: set[str]) -> Iterator[str]:
     """Find what is wrong with an expression that can see these steps and names."""
     try:
         tree = parse_expression(text)

@@ -10,8 +10,7 @@ from chassis.errors import Unprocessable
 from chassis.schemas import JsonObject, RequestModel, Text
 
 Graph = Mapping[str, set[str]]
-Fault = tuple[str, str]
-"""Where and what: ("steps.review.next", "there is no step 'decison'")."""
+Fault = tuple[str, str]  # where and what: ("steps.review.next", "there is no step 'decison'")
 
 
 def raise_for_faults(found: Iterable[Fault], error: type[Unprocessable]) -> None:

@@ -33,7 +33,6 @@ class StepPath(NamedTuple):
         return str(self).partition("/")[0].partition(".")[0]
 
     def get_branch_scope(self, branch: str) -> str:
-        """Return the scope of the steps that run in this branch of the step."""
         return f"{self}.{branch}"
 
 

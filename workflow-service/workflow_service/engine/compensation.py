@@ -17,10 +17,7 @@ def will_compensate(tx: RunTransaction, status: str) -> bool:
 
 
 def get_interruptible_statuses(tx: RunTransaction, status: str) -> tuple[str, ...]:
-    """Return the statuses of steps that are cancelled when the run is to end with this status.
-
-    A step under way may have had its effect; to undo that, its result has to be awaited.
-    """
+    """Return which steps to cancel; the result of one under way is awaited if it may be undone."""
     return NOT_UNDER_WAY if will_compensate(tx, status) else OPEN
 
 
@@ -34,12 +31,8 @@ def find_next_to_undo(tx: RunTransaction) -> Step | None:
     """Return the step that was done last, of those that have an `undo` and were not undone."""
     undone = aliased(Step)
     undoable = [name for name, step in tx.definition.steps.items() if step.undo]
-    attempts = select(undone.id).where(
-        undone.run_id == Step.run_id,
-        undone.scope == Step.scope,
-        undone.name == Step.name,
-        undone.role == COMPENSATION,
-    )
+    same = [undone.run_id == Step.run_id, undone.scope == Step.scope, undone.name == Step.name]
+    attempts = select(undone.id).where(*same, undone.role == COMPENSATION)
     left = select_steps(tx).where(
         Step.role == WORK, Step.status == DONE, Step.name.in_(undoable), ~attempts.exists()
     )

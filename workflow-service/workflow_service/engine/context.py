@@ -27,14 +27,12 @@ class ExpressionContext:
 
     def evaluate(self, value: Any, scope: str, item: dict[str, Any] | None, place: str) -> Any:
         """Return the value with every expression in it replaced; `place` is for error messages."""
-        names = self.build_scope(scope, item, with_steps="steps" in str(value))
+        names = self.build_scope(scope, item, outputs="steps" in str(value))
         return expressions.evaluate_all(value, names, place)
 
-    def build_scope(
-        self, scope: str, item: dict[str, Any] | None, with_steps: bool = True
-    ) -> Scope:
+    def build_scope(self, scope: str, item: dict[str, Any] | None, outputs: bool = True) -> Scope:
         """Return the names that expressions see; the outputs of steps cost a query per branch."""
-        steps = self._find_visible_outputs(scope) if with_steps else {}
+        steps = self._find_visible_outputs(scope) if outputs else {}
         run = {"id": str(self.run.id), "started_by": self.run.started_by}
         iteration = item or {"item": None, "index": None}
         return expressions.build_scope(input=self.run.input, steps=steps, run=run, **iteration)
@@ -47,12 +45,9 @@ class ExpressionContext:
 
     def _load_outputs(self, scope: str) -> dict[str, Any]:
         if scope not in self._stored_outputs:
-            found = select(Step.name, Step.output).where(
-                Step.run_id == self.run.id,
-                Step.scope == scope,
-                Step.role == WORK,
-                Step.output.is_not(None),
+            here = select(Step.name, Step.output).filter_by(
+                run_id=self.run.id, scope=scope, role=WORK
             )
-            rows = self.session.execute(found)
+            rows = self.session.execute(here.where(Step.output.is_not(None)))
             self._stored_outputs[scope] = {name: output for name, output in rows}
         return self._stored_outputs[scope]

@@ -78,13 +78,6 @@ class StopRun:
 
 
 Event = (
-    StartRun
-    | EnterStep
-    | ControlReady
-    | ResultReceived
-    | StepFinished
-    | StepFailed
-    | StepLeft
-    | BranchEnded
-    | StopRun
-)
+    StartRun | EnterStep | ControlReady | ResultReceived | StepFinished | StepFailed | StepLeft
+    | BranchEnded | StopRun
+)  # fmt: skip

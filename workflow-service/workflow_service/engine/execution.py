@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from math import inf
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -17,17 +16,8 @@ from chassis.schemas import check_json_object
 from ..ai.usage import ModelCall
 from ..models import WORK, AiCall, Run, Step
 from ..neighbours import Neighbours
-from ..steps.protocol import (
-    STEP_TYPES,
-    ControlStep,
-    Done,
-    NonRetryableError,
-    Outcome,
-    StepAttempt,
-    StepResult,
-    StepType,
-    parse_input,
-)
+from ..steps import protocol
+from ..steps.protocol import ControlStep, Done, Outcome, StepAttempt, StepResult, StepType
 from . import budget, transitions
 from .events import ControlReady, ResultReceived, StepFailed
 from .retries import retry_or_fail
@@ -53,16 +43,11 @@ def claim_steps(
     session: Session, neighbours: Neighbours, limit: int, lease: timedelta
 ) -> list[StepAttempt]:
     """Claim due steps of runs that no other transaction holds, and do their control steps."""
-    due = (
-        select(Run)
-        .join(Step, Step.run_id == Run.id)
-        .where(job_queue.is_due(Step))
-        .order_by(Step.run_at)
-        .limit(limit)
-        .with_for_update(key_share=True, skip_locked=True, of=Run)
-        .execution_options(populate_existing=True)
-    )
-    runs = {run.id: run for run in session.scalars(due).unique()}
+    due = select(Run).join(Step, Step.run_id == Run.id).where(job_queue.is_due(Step))
+    some = due.order_by(Step.run_at).limit(limit)
+    locked = some.with_for_update(key_share=True, skip_locked=True, of=Run)
+    found = session.scalars(locked.execution_options(populate_existing=True))
+    runs = {run.id: run for run in found.unique()}
     if not runs:
         return []
     with attribute_failure(runs):
@@ -77,7 +62,7 @@ def claim_steps(
 def begin_attempt(tx: RunTransaction, step: Step, neighbours: Neighbours) -> StepAttempt | None:
     """Return the attempt that a worker has to make, if the step needs one and may start."""
     tx.track(step)
-    step_type = STEP_TYPES[step.kind]
+    step_type = protocol.STEP_TYPES[step.kind]
     definition = tx.get_step_definition(step)
     if tx.run.status == PAUSED and step.role == WORK:
         step.status = HELD
@@ -86,8 +71,7 @@ def begin_attempt(tx: RunTransaction, step: Step, neighbours: Neighbours) -> Ste
     elif issubclass(step_type, ControlStep):
         transitions.process(tx, ControlReady(step))
     elif step.attempts > definition.retry.attempts:
-        reason = "every worker that tried it crashed or hung"
-        transitions.process(tx, StepFailed(step, reason))
+        transitions.process(tx, StepFailed(step, "every worker that tried it crashed or hung"))
     elif step_type.uses_models and (request := budget.check_budget(tx)):
         transitions.process(tx, ResultReceived(step, request))
     else:
@@ -108,22 +92,16 @@ def run_attempt(attempt: StepAttempt) -> Outcome:
 
 
 def perform_step(attempt: StepAttempt) -> StepResult:
-    step_type = parse_input(attempt.step)
+    step_type = protocol.parse_input(attempt.step)
     assert isinstance(step_type, StepType)
     if step_type.required_permission:
         attempt.require_permission(step_type.required_permission)
     result = step_type.perform(attempt)
-    if isinstance(result, Done):
-        check_output(result.output)
-    return result
-
-
-def check_output(output: dict[str, Any]) -> None:
-    """Raise NonRetryableError for an output that the database cannot store."""
     try:
-        check_json_object(output)
+        check_json_object(result.output if isinstance(result, Done) else {})
     except ValueError as error:
-        raise NonRetryableError(f"its output cannot be stored: it {error}") from error
+        raise protocol.NonRetryableError(f"its output cannot be stored: it {error}") from error
+    return result
 
 
 def finish_attempts(session: Session, finished: Sequence[FinishedAttempt]) -> None:
@@ -149,7 +127,7 @@ def finish_attempt(tx: RunTransaction, step: Step, attempt: StepAttempt, outcome
         evidence = asdict(outcome) if isinstance(outcome, Done) else repr(outcome)
         tx.record("step.result_discarded", attempt.step, None, result=evidence)
     elif isinstance(outcome, ServiceError):
-        retry_or_fail(tx, step, attempt.step_definition, outcome)
+        retry_or_fail(tx, step, outcome)
         transitions.process(tx)
     else:
         transitions.process(tx, ResultReceived(step, outcome))

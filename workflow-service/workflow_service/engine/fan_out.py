@@ -23,7 +23,6 @@ class FanOutMemory(StepMemory):
 
 
 def has_branches(step: Step) -> bool:
-    """Tell whether the step has started branches."""
     return "started" in step.memory
 
 
@@ -68,8 +67,7 @@ def end_branch(tx: RunTransaction, scope: str, failure: str | None) -> None:
 def join_branches(tx: RunTransaction, step: Step, fan_out: FanOut, winner: str | None) -> None:
     output = collect_outputs(tx, step, fan_out, winner)
     if len(str(output)) > MAX_JOINED_CHARACTERS:
-        reason = f"its branches gave more than {MAX_JOINED_CHARACTERS} characters"
-        tx.put(StepFailed(step, reason))
+        tx.put(StepFailed(step, f"its branches gave more than {MAX_JOINED_CHARACTERS} characters"))
     else:
         tx.put(StepFinished(step, output))
 
@@ -79,29 +77,18 @@ def collect_outputs(
 ) -> dict[str, Any]:
     """Return the output of each branch's last step by its name; of a foreach, as a list."""
     tx.session.flush()
-    names = {
-        step.position.get_branch_scope(branch.name): branch.name for branch in fan_out.branches
-    }
+    names = {step.position.get_branch_scope(each.name): each.name for each in fan_out.branches}
     if winner:
         names = {winner: names[winner]}
-    last = (
-        select(Step.scope, Step.output)
-        .ext(distinct_on(Step.scope))
-        .where(
-            Step.run_id == tx.run.id,
-            Step.scope.in_([*names]),
-            Step.role == WORK,
-            Step.finished_at.is_not(None),
-        )
-        .order_by(Step.scope, Step.id.desc())
-    )
+    steps = select(Step.scope, Step.output).filter_by(run_id=tx.run.id, role=WORK)
+    ended = steps.where(Step.scope.in_([*names]), Step.finished_at.is_not(None))
+    last = ended.ext(distinct_on(Step.scope)).order_by(Step.scope, Step.id.desc())
     found = {names[scope]: output for scope, output in tx.session.execute(last)}
     outputs = {name: found.get(name) for name in names.values()}
     return {"items": [*outputs.values()]} if tx.get_step_definition(step).do else outputs
 
 
 def get_enclosing_step(tx: RunTransaction, scope: str) -> Step:
-    """Return the step that the branch belongs to."""
     enclosing = find_enclosing(scope)
     assert enclosing is not None
     return tx.get_step(enclosing)

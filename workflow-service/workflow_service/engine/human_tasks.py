@@ -31,13 +31,11 @@ def open_tasks(tx: RunTransaction, step: Step, request: RequestApproval) -> None
         tx.add_notice(step, address_message(task, **build_invitation(request, task)))
 
 
-def build_task(
-    tx: RunTransaction, step: Step, request: RequestApproval, assignee: Assignee
-) -> Task:
+def build_task(tx: RunTransaction, step: Step, request: RequestApproval, to: Assignee) -> Task:
     return Task(
         id=uuid7(), step_id=step.id, workflow_id=tx.run.id, step=step.path, status=TASK_OPEN,
         purpose=request.purpose, title=request.title, subject=request.subject, seen=request.seen,
-        subject_hash=hash_subject(request), assignee_id=assignee.user_id, role=assignee.role,
+        subject_hash=hash_subject(request), assignee_id=to.user_id, role=to.role,
         not_by=request.not_by, needed=request.needed,
     )  # fmt: skip
 

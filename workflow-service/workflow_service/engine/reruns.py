@@ -46,9 +46,8 @@ def retry_run(session: Session, old: Run, wanted: Successor) -> Run:
     steps were undone begins from the start.
     """
     if not old.finished_at or old.status == COMPLETED:
-        raise InvalidRunStatus(
-            f"The run is {old.status}: only one that failed or was cancelled is retried"
-        )
+        hint = "only one that failed or was cancelled is retried"
+        raise InvalidRunStatus(f"The run is {old.status}: {hint}")
     tx = create_successor(session, old, wanted)
     steps = load_steps(session, old)
     if any(step.role == COMPENSATION for step in steps):
@@ -118,10 +117,8 @@ def has_result(step: Step) -> bool:
 class Progress:
     """Sorts the steps of an ended run into those to copy and those to repeat."""
 
-    steps: dict[str, list[Step]]
-    """By the scope of the branch that they are in."""
-    branches: dict[StepPath | None, list[str]]
-    """The scopes of the branches, by the step that they belong to."""
+    steps: dict[str, list[Step]]  # by the scope of the branch that they are in
+    branches: dict[StepPath | None, list[str]]  # their scopes, by the step that they belong to
     done: list[Step] = field(default_factory=list)
     fan_outs: list[Step] = field(default_factory=list)
     unfinished: list[Step] = field(default_factory=list)
@@ -192,23 +189,18 @@ def copy_step(tx: RunTransaction, old: Step) -> Step:
 
 
 def copy_fan_out(tx: RunTransaction, old: Step) -> None:
-    """Take over a step that waits for its branches, of which none has ended yet in this run.
-
-    It is moved by its branches only: if it became due, it would fan out again.
-    """
+    """Take over a step that waits for its branches; if it became due, it would fan out again."""
     step = tx.add_step(old.name, old.kind, old.scope, old.item, input=old.input)
     memory = FanOutMemory.load(old)
     assert memory is not None
     step.key = old.key
     step.attempts = old.attempts
-    tx.suspend_step(step, memory.model_copy(update={"ended": 0}))
+    tx.suspend_step(step, memory.model_copy(update={"ended": 0}))  # none has ended in this run
     record_copy(tx, step, old)
 
 
 def record_copy(tx: RunTransaction, step: Step, old: Step) -> None:
-    about: dict[str, Any] = {
-        "status": step.status, "input": step.input, "output": step.output
-    }  # fmt: skip
+    about: Any = {"status": step.status, "input": step.input, "output": step.output}
     tx.record("step.copied", step, of=str(old.id), error=step.last_error, **about)
 
 
@@ -235,6 +227,5 @@ def retry_child(tx: RunTransaction, step: Step, old: Step, by: str) -> None:
         step.memory = SubworkflowMemory(run_id=child.id).model_dump(mode="json")
     else:
         tx.session.flush()  # the step, to which the run refers
-        wanted = Successor(child.published, tx.run.trace_id, by, parent_step=step)
-        run = retry_run(tx.session, child, wanted)
+        run = retry_run(tx.session, child, Successor(child.published, tx.run.trace_id, by, step))
         tx.record("step.child_started", step, workflow_id=str(run.id))

@@ -18,14 +18,13 @@ MAX_OUTAGE = timedelta(days=1)  # a neighbour remembers an idempotency key that 
 MAX_REASON_CHARACTERS = 2000
 
 
-def retry_or_fail(
-    tx: RunTransaction, step: Step, definition: StepDefinition, error: ServiceError
-) -> None:
+def retry_or_fail(tx: RunTransaction, step: Step, error: ServiceError) -> None:
     """Make the step due again later, or report that it has failed for good."""
     reason = describe_error(error)
     if not is_retryable(error, step):
         tx.put(StepFailed(step, reason))
         return
+    definition = tx.get_step_definition(step)
     retry = definition.retry
     delay = max(get_requested_delay(error), get_retry_delay(step.attempts, retry))
     at = now() + timedelta(seconds=delay)
@@ -42,13 +41,10 @@ def retry_or_fail(
 def should_outwait_outage(
     step: Step, definition: StepDefinition, error: ServiceError, at: datetime
 ) -> bool:
-    """Tell whether to wait for a service of this platform, where the definition has no `retry`.
-
-    A step that only checks something from time to time waits without a limit.
-    """
+    """Tell whether to wait for a service of this platform, where the definition has no `retry`."""
     is_outage = isinstance(error, Unavailable) and error.target in PLATFORM_SERVICES
     has_own_policy = "retry" in definition.model_fields_set
-    is_check = bool(step.memory)
+    is_check = bool(step.memory)  # of something, from time to time: it waits without a limit
     return is_outage and not has_own_policy and (is_check or at < step.created_at + MAX_OUTAGE)
 
 
@@ -61,7 +57,6 @@ def get_retry_delay(attempts: int, retry: Retry) -> float:
 
 
 def is_retryable(error: ServiceError, step: Step) -> bool:
-    """Tell whether another attempt may succeed."""
     # A conflict may be an earlier attempt of the same step that the neighbour still works on.
     may_be_own_conflict = isinstance(error, Conflict) and step.attempts <= 3
     is_passing = error.status_code >= 500 or isinstance(error, TooManyRequests)

@@ -42,9 +42,8 @@ def handle_breaches(session: Session, run_id: UUID) -> None:
 
 
 def is_late(table: type[Run] | type[Step]) -> ColumnElement[bool]:
-    return and_(
-        table.due_at <= func.now(), table.breached_at.is_(None), table.finished_at.is_(None)
-    )
+    is_open = and_(table.breached_at.is_(None), table.finished_at.is_(None))
+    return and_(table.due_at <= func.now(), is_open)
 
 
 def handle_step_breach(tx: RunTransaction, step: Step) -> None:

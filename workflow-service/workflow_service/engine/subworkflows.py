@@ -38,8 +38,7 @@ def follow_subworkflow(tx: RunTransaction, step: Step, wanted: StartSubworkflow)
         child = start_child(tx, step, wanted)
         tx.record("step.child_started", step, workflow_id=str(child.id))
     if child.status == COMPLETED:
-        output = {"workflow_id": str(child.id), "output": child.output}
-        tx.put(StepFinished(step, output))
+        tx.put(StepFinished(step, {"workflow_id": str(child.id), "output": child.output}))
     elif child.status in ENDED:
         tx.put(StepFailed(step, f"workflow {child.id} is {child.status}: {child.error}"))
     else:
@@ -47,10 +46,7 @@ def follow_subworkflow(tx: RunTransaction, step: Step, wanted: StartSubworkflow)
 
 
 def find_child(tx: RunTransaction, step: Step) -> Run | None:
-    """Lock the run that the step started, so that it does not end meanwhile.
-
-    The step of a retried run may remember a run that an earlier step had started.
-    """
+    """Lock the run that the step, or an earlier one that it retries, has started."""
     memory = SubworkflowMemory.load(step)
     is_child = Run.id == memory.run_id if memory else Run.parent_id == step.id
     found = tx.session.scalar(select(Run.id).where(is_child))
@@ -88,11 +84,10 @@ def start_child(tx: RunTransaction, step: Step, wanted: StartSubworkflow) -> Run
 def check_limits(tx: RunTransaction, lineage: Lineage) -> None:
     if lineage.depth > MAX_DEPTH:
         raise NonRetryableError(f"runs start runs at most {MAX_DEPTH} deep")
-    below = select(func.count()).where(Run.root_id == lineage.root_id)
+    root = lineage.root_id
+    below = select(func.count()).where(Run.root_id == root)
     if (tx.session.scalar(below) or 0) >= MAX_RUNS_BELOW_ROOT:
-        raise NonRetryableError(
-            f"there are {MAX_RUNS_BELOW_ROOT} runs below {lineage.root_id} already"
-        )
+        raise NonRetryableError(f"there are {MAX_RUNS_BELOW_ROOT} runs below {root} already")
 
 
 def wake_parent(session: Session, run: Run) -> None:
@@ -101,10 +96,8 @@ def wake_parent(session: Session, run: Run) -> None:
         return
     session.flush()  # the step may be new
     waiting = update(Step).where(Step.id == run.parent_id, Step.status == WAITING)
-    session.execute(
-        waiting.values(status=PENDING, run_at=func.now()),
-        execution_options={"synchronize_session": False},
-    )
+    awake = waiting.values(status=PENDING, run_at=func.now())
+    session.execute(awake, execution_options={"synchronize_session": False})
 
 
 def cancel_child(tx: RunTransaction, step: Step) -> None:

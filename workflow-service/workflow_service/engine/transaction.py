@@ -102,30 +102,20 @@ class RunTransaction:
         self, type: str, step: Step | None = None, by: str | None = None, **data: Any
     ) -> None:
         """Add an event to the history, from which the state of the run can be rebuilt."""
-        about: dict[str, Any] = {"step_id": None, "step": None, "attempt": None}
+        line: dict[str, Any] = {"run_id": self.run.id, "type": type, "actor_id": by, "data": data}
+        line |= {"step_id": None, "step": None, "attempt": None}
         if step:
-            about = {"step_id": step.id, "step": step.path, "attempt": step.attempts}
+            line |= {"step_id": step.id, "step": step.path, "attempt": step.attempts}
             if step.role != WORK:
                 data["role"] = step.role
-        self.history.append(
-            {"run_id": self.run.id, "type": type, "actor_id": by, "data": data, **about}
-        )
-
-    def record_start(self, by: str | None) -> None:
-        run = self.run
-        about = {"definition": run.definition, "version": run.version, "input": run.input}
-        if run.retry_of:
-            about["retry_of"] = str(run.retry_of)
-        self.record("run.started", None, by, **about)
+        self.history.append(line)
 
     def set_status(self, status: str, by: str | None = None, **data: Any) -> None:
         if self.run.status != status:
             self.run.status = status
             self.record(f"run.{status}", None, by, **data)
 
-    def add_step(
-        self, name: str, kind: str, scope: str = "", item: Any = None, **columns: Any
-    ) -> Step:
+    def add_step(self, name: str, kind: str, scope: str, item: Any = None, **columns: Any) -> Step:
         """Add a step to the run; in a paused run it is held."""
         self.run.size += 1
         key = uuid7()
@@ -214,7 +204,5 @@ class RunTransaction:
         if any(step.status in active for step in tracked):
             return True
         self.session.flush()
-        busy = select(Step.id).where(
-            Step.run_id == self.run.id, Step.status.in_(active), Step.role != NOTICE
-        )
-        return self.session.scalar(busy.limit(1)) is not None
+        steps = select(Step.id).where(Step.run_id == self.run.id, Step.role != NOTICE)
+        return self.session.scalar(steps.where(Step.status.in_(active)).limit(1)) is not None

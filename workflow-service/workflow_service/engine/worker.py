@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from functools import partial
 from math import inf
@@ -28,14 +29,8 @@ from chassis.tracing import trace_context
 from ..models import Step
 from ..neighbours import Neighbours
 from ..steps.protocol import StepAttempt
-from . import sla
-from .execution import (
-    FinishedAttempt,
-    claim_steps,
-    finish_attempts,
-    get_seconds_until_due,
-    run_attempt,
-)
+from . import execution, sla
+from .execution import FinishedAttempt
 from .statuses import NEVER, PENDING, WAITING
 from .unprocessable import UnprocessableRun, fail_unprocessable_run, is_database_unavailable
 
@@ -49,6 +44,7 @@ TIMEOUT_GRACE_SECONDS = 5.0  # a step may exceed its time by that before its lea
 MAX_WOKEN_STEPS = 1000
 
 
+@dataclass(eq=False)
 class Worker:
     """Performs steps; one per process. Any thread may call work(), and one of them runs the loop.
 
@@ -56,26 +52,18 @@ class Worker:
     called while all `concurrency` slots are busy: other workers can take over what is due.
     """
 
-    def __init__(
-        self,
-        sessions: sessionmaker[Session],
-        neighbours: Neighbours,
-        *,
-        lease: timedelta,
-        timeout: float,
-        concurrency: int,
-        on_saturated: Callable[[], None] = lambda: None,
-        idle_timeout: float = IDLE_TIMEOUT_SECONDS,
-    ) -> None:
-        self.sessions = sessions
-        self.neighbours = neighbours
-        self.lease = lease
-        self.timeout = timeout
-        self.concurrency = concurrency
-        self.on_saturated = on_saturated
-        self.idle_timeout = idle_timeout
+    sessions: sessionmaker[Session]
+    neighbours: Neighbours
+    _: KW_ONLY
+    lease: timedelta
+    timeout: float
+    concurrency: int
+    on_saturated: Callable[[], None] = lambda: None
+    idle_timeout: float = IDLE_TIMEOUT_SECONDS
+
+    def __post_init__(self) -> None:
         self.stopping = False
-        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="step")
+        self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="step")
         self._inbox: SimpleQueue[FinishedAttempt | None] = SimpleQueue()
         self._under_way: dict[tuple[UUID, int], tuple[StepAttempt, float]] = {}  # by id and fence
         self._loop_lock = Lock()
@@ -112,9 +100,10 @@ class Worker:
         try:
             self._check_timers()
             with self._transaction() as session:
-                finish_attempts(session, finished)
-                attempts = claim_steps(session, self.neighbours, free, self.lease) if free else []
-                pause = get_seconds_until_due(session) if len(attempts) < free else inf
+                execution.finish_attempts(session, finished)
+                attempts = self._claim_steps(session, free) if free else []
+                is_all = len(attempts) < free
+                pause = execution.get_seconds_until_due(session) if is_all else inf
         except Exception as error:
             self._recover(error, finished, free)
             return 0.0
@@ -133,10 +122,9 @@ class Worker:
         logger.error("a run cannot be moved: each one gets its own transaction", exc_info=error)
         self._forget(finished)
         for item in finished:
-            self._run_isolated(partial(finish_attempts, finished=[item]))
+            self._run_isolated(partial(execution.finish_attempts, finished=[item]))
         if free:
-            one = partial(claim_steps, neighbours=self.neighbours, limit=1, lease=self.lease)
-            self._submit(self._run_isolated(one))
+            self._submit(self._run_isolated(partial(self._claim_steps, limit=1)))
 
     def _run_isolated(
         self, operation: Callable[[Session], list[StepAttempt] | None]
@@ -150,6 +138,9 @@ class Worker:
             with self._transaction() as session:
                 fail_unprocessable_run(session, error.run_id)
             return []
+
+    def _claim_steps(self, session: Session, limit: int) -> list[StepAttempt]:
+        return execution.claim_steps(session, self.neighbours, limit, self.lease)
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
@@ -185,7 +176,7 @@ class Worker:
 
     def _run_attempt(self, attempt: StepAttempt, seconds: float) -> None:
         with trace_context(attempt.run.trace_id, seconds):
-            outcome = run_attempt(attempt)
+            outcome = execution.run_attempt(attempt)
             name = type(outcome).__name__
             logger.info("step %s, attempt %d: %s", attempt.step.path, attempt.step.attempts, name)
         self._inbox.put((attempt, outcome))
@@ -213,9 +204,12 @@ class Worker:
 def wake_waiting_steps(session: Session) -> None:
     """Make the steps due that waited for a time which has come."""
     # "< NEVER" changes no result, but lets PostgreSQL use the partial index.
-    slept = select(Step.id).where(
-        Step.status == WAITING, Step.run_at <= func.now(), Step.run_at < NEVER
+    slept = select(Step.id).where(Step.status == WAITING, Step.run_at <= func.now())
+    some = (
+        slept.where(Step.run_at < NEVER)
+        .limit(MAX_WOKEN_STEPS)
+        .with_for_update(skip_locked=True)
+        .cte()
     )
-    some = slept.limit(MAX_WOKEN_STEPS).with_for_update(skip_locked=True).cte()
     awake = update(Step).where(Step.id == some.c.id).values(status=PENDING)
     session.execute(awake.execution_options(synchronize_session=False))

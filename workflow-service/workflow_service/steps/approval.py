@@ -11,18 +11,8 @@ from chassis.clock import now
 from chassis.schemas import JsonObject, RequestModel, Text
 
 from ..definition.model import RoleName, Seconds
-from .protocol import (
-    Assignee,
-    Done,
-    NonRetryableError,
-    Pending,
-    RequestApproval,
-    StepAttempt,
-    StepMemory,
-    StepResult,
-    StepType,
-    register,
-)
+from . import protocol
+from .protocol import Done, Pending, RequestApproval, StepAttempt, StepMemory, StepResult, StepType
 
 # The document is checked after the first interval, then ever more rarely, and at each decision.
 FIRST_CHECK_SECONDS = 300.0
@@ -44,7 +34,7 @@ class ApprovalMemory(StepMemory):
     escalated: bool = False
 
 
-@register("approval")
+@protocol.register("approval")
 class Approval(StepType):
     """Asks a user, several users of whom `needed` must approve, or all users who have a role.
 
@@ -105,13 +95,13 @@ class Approval(StepType):
         others = [each for each in self.get_first_assignees() if each.user_id != starter_id]
         is_next = str(self.escalate_to) == starter_id
         if not self.by_starter and (is_next or 0 < len(others) < self.needed):
-            raise NonRetryableError(
+            raise protocol.NonRetryableError(
                 "It needs the starter of the run, who may not decide on it: set by_starter,"
                 " or ask more people"
             )
 
     def request_approval(
-        self, attempt: StepAttempt, assignees: Sequence[Assignee], memory: ApprovalMemory
+        self, attempt: StepAttempt, assignees: Sequence[protocol.Assignee], memory: ApprovalMemory
     ) -> RequestApproval:
         return RequestApproval(
             assignees=assignees,
@@ -125,16 +115,16 @@ class Approval(StepType):
             memory=memory,
         )
 
-    def get_first_assignees(self) -> list[Assignee]:
+    def get_first_assignees(self) -> list[protocol.Assignee]:
         if self.role:
-            return [Assignee(role=self.role)] * self.needed
+            return [protocol.Assignee(role=self.role)] * self.needed
         people = [*([self.assignee_id] if self.assignee_id else []), *self.assignees]
-        return [Assignee(str(user_id)) for user_id in dict.fromkeys(people)]
+        return [protocol.Assignee(str(user_id)) for user_id in dict.fromkeys(people)]
 
-    def get_escalation_assignees(self) -> list[Assignee]:
+    def get_escalation_assignees(self) -> list[protocol.Assignee]:
         if self.escalate_to:
-            return [Assignee(user_id=str(self.escalate_to))]
-        return [Assignee(role=self.escalate_role)]
+            return [protocol.Assignee(user_id=str(self.escalate_to))]
+        return [protocol.Assignee(role=self.escalate_role)]
 
     def read_document(self, attempt: StepAttempt, memory: ApprovalMemory | None) -> dict[str, Any]:
         """Read what the decision is bound to; raises NonRetryableError when it has changed."""
@@ -145,7 +135,7 @@ class Approval(StepType):
         seen = memory.seen if memory else {}
         expected = seen.get("version", self.version)
         if expected not in (None, document["version"]):
-            raise NonRetryableError(
+            raise protocol.NonRetryableError(
                 f"The document is at version {document['version']} now, and not at {expected}:"
                 " what was to be decided has changed"
             )

@@ -6,15 +6,7 @@ from uuid import UUID
 
 from chassis.clock import now
 
-from .protocol import (
-    Done,
-    NonRetryableError,
-    Pending,
-    StepAttempt,
-    StepMemory,
-    StepType,
-    register,
-)
+from .protocol import Done, NonRetryableError, Pending, StepAttempt, StepMemory, StepType, register
 
 DOCUMENT_FIELDS = (
     "id", "owner_id", "title", "content_type", "filename", "size", "sha256", "version", "tags",
@@ -76,8 +68,7 @@ class ShareDocument(StepType):
         content = attempt.neighbours.content
         user_id = str(self.user_id)
         path = f"documents/{self.document_id}/permissions"
-        params = {"user": user_id}
-        found = attempt.call_service(content, "GET", f"{path}/effective", params=params)
+        found = attempt.call_service(content, "GET", f"{path}/effective", params={"user": user_id})
         level = found["level"]
         if level is None or LEVELS.index(level) < LEVELS.index(self.level):
             level = self.level

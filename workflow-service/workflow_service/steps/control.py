@@ -8,21 +8,13 @@ from pydantic import Field, JsonValue
 from chassis.schemas import JsonObject, Text
 
 from ..definition.expressions import ExpressionError, Scope, evaluate
-from .protocol import (
-    BranchStart,
-    ControlStep,
-    Done,
-    FanOut,
-    NonRetryableError,
-    StartSubworkflow,
-    StepContext,
-    register,
-)
+from . import protocol
+from .protocol import ControlStep, Done, FanOut, NonRetryableError, StartSubworkflow, StepContext
 
 MAX_ITEMS = 1000
 
 
-@register("branch")
+@protocol.register("branch")
 class Branch(ControlStep):
     """Goes to the first of its `choices` that is true, else to `otherwise`. Takes no input."""
 
@@ -39,7 +31,7 @@ class Branch(ControlStep):
         return Done({"next": context.step_definition.otherwise})
 
 
-@register("set")
+@protocol.register("set")
 class Set(ControlStep):
     """Computes values for later steps, which see them as its output."""
 
@@ -49,18 +41,20 @@ class Set(ControlStep):
         return Done(self.values)
 
 
-@register("parallel")
+@protocol.register("parallel")
 class Parallel(ControlStep):
     """Runs its `branches` side by side. Its output is that of each one's last step."""
 
     branches_field: ClassVar[Literal["branches"]] = "branches"
 
     def decide(self, context: StepContext, get_scope: Callable[[], Scope]) -> FanOut:
-        branches = [BranchStart(*pair) for pair in context.step_definition.branches.items()]
+        branches = [
+            protocol.BranchStart(*pair) for pair in context.step_definition.branches.items()
+        ]
         return FanOut(branches, max_parallel=len(branches))
 
 
-@register("foreach")
+@protocol.register("foreach")
 class ForEach(ControlStep):
     """Runs the steps from `do` on for each item, which they see as `item`, with its `index`."""
 
@@ -72,13 +66,13 @@ class ForEach(ControlStep):
     def decide(self, context: StepContext, get_scope: Callable[[], Scope]) -> FanOut:
         first = str(context.step_definition.do)
         iterations = [
-            BranchStart(str(index), first, {"item": item, "index": index})
+            protocol.BranchStart(str(index), first, {"item": item, "index": index})
             for index, item in enumerate(self.items)
         ]
         return FanOut(iterations, max_parallel=self.limit)
 
 
-@register("workflow")
+@protocol.register("workflow")
 class Subworkflow(ControlStep):
     """Starts a run of another definition, with the same rights, and waits for its output."""
 

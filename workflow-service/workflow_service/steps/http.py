@@ -33,9 +33,7 @@ class HttpRequest(StepType):
 
     def perform(self, attempt: StepAttempt) -> Done:
         given = {
-            name: text
-            for name, text in self.headers.items()
-            if name.lower() not in RESERVED_HEADERS
+            key: self.headers[key] for key in self.headers if key.lower() not in RESERVED_HEADERS
         }
         headers = {"User-Agent": "workflow-service", **given}
         headers["Idempotency-Key"] = str(attempt.step.key)
@@ -46,9 +44,8 @@ class HttpRequest(StepType):
         headers["Content-Length"] = str(len(content))
         host = parse_url(self.url).host
         try:
-            answer = attempt.neighbours.untrusted_http.request_from_thread(
-                self.method, self.url, headers=headers, content=content
-            )
+            send = attempt.neighbours.untrusted_http.request_from_thread
+            answer = send(self.method, self.url, headers=headers, content=content)
         except NoResponse as error:
             raise Unavailable(str(error), target=host) from error
         return Done(parse_response(host, answer))
@@ -70,7 +67,6 @@ def parse_response(host: str, answer: UntrustedResponse) -> dict[str, Any]:
         except (ValueError, RecursionError) as error:
             is_cut = len(answer.content) >= MAX_RESPONSE_BYTES
             fault = f"is longer than {MAX_RESPONSE_BYTES // 1024} KiB" if is_cut else "is not JSON"
-            raise NonRetryableError(
-                f"its answer should be JSON, and {fault}", target=host
-            ) from error
+            message = f"its answer should be JSON, and {fault}"
+            raise NonRetryableError(message, target=host) from error
     return found

@@ -50,31 +50,23 @@ class StepAttempt(StepContext):
     usage: UsageLog = field(default_factory=UsageLog)
 
     def call_service(
-        self,
-        neighbour: ServiceClient,
-        method: str,
-        path: str,
-        *args: Any,
-        key: str = "",
-        **more: Any,
+        self, service: ServiceClient, method: str, path: str, *args: Any, key: str = "", **more: Any
     ) -> Any:
-        """Call a neighbour below /api/v1 with the rights that the starter of the run has now.
+        """Call a service below /api/v1 with the rights that the starter of the run has now.
 
-        The request carries the step's idempotency key, which is the same at each attempt, so that
-        its effect happens once.
+        The step's idempotency key is the same at each attempt, so that the effect happens once.
         """
         more["on_behalf_of"] = self.run.started_by
         more["headers"] = {"Idempotency-Key": key or str(self.step.key)}
-        return neighbour.call_from_thread(method, f"/api/v1/{path}", *args, **more)
+        return service.call_from_thread(method, f"/api/v1/{path}", *args, **more)
 
     def require_permission(self, permission: str) -> None:
         """Raise Forbidden when the starter of the run lacks the permission now, or is inactive."""
         who = {"on_behalf_of": self.run.started_by}
         starter = self.neighbours.identity.call_from_thread("POST", "/api/v1/auth/validate", **who)
         if not {permission, "*"} & {*starter["permissions"]}:
-            raise Forbidden(
-                f"The starter of the run does not have the permission {permission} any more"
-            )
+            lacks = f"does not have the permission {permission} any more"
+            raise Forbidden(f"The starter of the run {lacks}")
 
 
 @dataclass(frozen=True)
@@ -162,9 +154,7 @@ class StepInput(RequestModel):
     """Declares as its fields what a step type takes under `with` in a definition."""
 
     exactly_one_of: ClassVar[tuple[str, ...]] = ()
-    """Fields of which exactly one must be given."""
-    at_least_one_of: ClassVar[tuple[str, ...]] = ()
-    """Fields of which one or more must be given; the step type itself says which."""
+    at_least_one_of: ClassVar[tuple[str, ...]] = ()  # the step type itself checks this
 
     @model_validator(mode="after")
     def check_exactly_one(self) -> Self:
@@ -177,10 +167,8 @@ class StepInput(RequestModel):
 class StepType(StepInput):
     """Base of the step types that call a service, or take time: a worker performs them."""
 
-    uses_models: ClassVar[bool] = False
-    """Whether it costs money: then a run that has spent its budget asks before it goes on."""
-    required_permission: ClassVar[str] = ""
-    """What the starter must still be allowed, where no neighbour checks that itself."""
+    uses_models: ClassVar[bool] = False  # then a run that has spent its budget asks before it
+    required_permission: ClassVar[str] = ""  # of the starter, where no neighbour checks it
 
     @abstractmethod
     def perform(self, attempt: StepAttempt) -> StepResult:
@@ -190,18 +178,15 @@ class StepType(StepInput):
 class ControlStep(StepInput):
     """Base of the step types that call no service: they are done in the engine's transaction."""
 
-    branches_field: ClassVar[Literal["", "branches", "do"]] = ""
-    """The field that names the steps which run inside a step of this type."""
-    starts_runs: ClassVar[bool] = False
-    """Whether a step of this type starts a run, which ends when the step does."""
+    branches_field: ClassVar[Literal["", "branches", "do"]] = ""  # names the steps inside it
+    starts_runs: ClassVar[bool] = False  # a run that ends when the step does
 
     @abstractmethod
     def decide(self, context: StepContext, get_scope: Callable[[], Scope]) -> StepResult:
         """Return the same result for the same input. Raises NonRetryableError."""
 
 
-STEP_TYPES: dict[str, type[StepType] | type[ControlStep]] = {}
-"""Every step type by the `kind` that definitions write."""
+STEP_TYPES: dict[str, type[StepType] | type[ControlStep]] = {}  # by the `kind` in definitions
 
 Registered = TypeVar("Registered", bound=type[StepType] | type[ControlStep])
 
