@@ -137,10 +137,7 @@ def apply_budget_decision(tx: RunTransaction, step: Step, task: Task) -> None:
 def check_document_unchanged(
     sessions: sessionmaker[Session], neighbours: Neighbours, user: User, task_id: UUID
 ) -> None:
-    """Raise Outdated when the document that is decided on has changed, and make the step due.
-
-    Asks content outside of any transaction, since that may take a while.
-    """
+    """Raise Outdated and make the step due when the document has changed. Keeps no transaction."""
     with sessions() as session:
         task = get_task(session, user, task_id)
         seen = task.seen

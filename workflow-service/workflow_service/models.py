@@ -101,10 +101,7 @@ class Run(Base):
 
 
 class Step(QueuedJobMixin, Base):
-    """Stores a step of a run: a row of the job queue (chassis/job_queue.py), and its result.
-
-    `scope` is the branch that it runs in: see definition/paths.py.
-    """
+    """Stores a step of a run: a row of the job queue (chassis/job_queue.py), and its result."""
 
     __tablename__ = "workflow_steps"
     __table_args__ = (
@@ -119,7 +116,7 @@ class Step(QueuedJobMixin, Base):
 
     id: Mapped[PrimaryKey]
     run_id: Mapped[RunReference]
-    scope: Mapped[str] = mapped_column(default="")
+    scope: Mapped[str] = mapped_column(default="")  # the branch: see definition/paths.py
     name: Mapped[str]
     role: Mapped[str] = mapped_column(default=WORK, server_default=WORK)
     kind: Mapped[str]
@@ -199,14 +196,12 @@ class AiCall(Base):
 
 
 class Event(Base):
-    """Stores one event of a run's history. A trigger in the database refuses to change it.
-
-    It is written while the run's row is locked, so that ids are in the order of the commits.
-    """
+    """Stores one event of a run's history. A trigger in the database refuses to change it."""
 
     __tablename__ = "workflow_history"
     __table_args__ = (sa.Index("ix_workflow_history_run_id", "run_id", "id"),)
 
+    # In the order of the commits, since the run's row is locked meanwhile.
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
     run_id: Mapped[RunReference]
     type: Mapped[str]

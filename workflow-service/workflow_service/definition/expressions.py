@@ -40,9 +40,8 @@ class ExpressionError(Exception):
 @lru_cache(maxsize=4096)
 def parse_expression(text: str) -> Tree:
     if text.count("\\") > MAX_BACKSLASHES or text.count("+") + text.count(",") > MAX_OPERATORS:
-        raise ExpressionError(
-            f"has more than {MAX_BACKSLASHES} backslashes, or {MAX_OPERATORS} of + and comma"
-        )
+        limits = f"{MAX_BACKSLASHES} backslashes, or {MAX_OPERATORS} of + and comma"
+        raise ExpressionError(f"has more than {limits}")
     try:
         return environment.compile(text)
     except CELParseError as error:
@@ -125,9 +124,8 @@ def evaluate_all(value: Any, sees: Scope, place: str) -> Any:
             raise ExpressionError(f"{place}: {error}") from error
         left -= len(text)
         if left < 0:
-            raise ExpressionError(
-                f"{place}: all values have more than {MAX_TOTAL_CHARACTERS} characters"
-            )
+            fault = f"all values have more than {MAX_TOTAL_CHARACTERS} characters"
+            raise ExpressionError(f"{place}: {fault}")
         return json.loads(text)
 
     return evaluate_part(value, place)

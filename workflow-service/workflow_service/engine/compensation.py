@@ -33,9 +33,8 @@ def find_next_to_undo(tx: RunTransaction) -> Step | None:
     undoable = [name for name, step in tx.definition.steps.items() if step.undo]
     same = [undone.run_id == Step.run_id, undone.scope == Step.scope, undone.name == Step.name]
     attempts = select(undone.id).where(*same, undone.role == COMPENSATION)
-    left = select_steps(tx).where(
-        Step.role == WORK, Step.status == DONE, Step.name.in_(undoable), ~attempts.exists()
-    )
+    done = select_steps(tx).where(Step.role == WORK, Step.status == DONE)
+    left = done.where(Step.name.in_(undoable), ~attempts.exists())
     return tx.session.scalar(left.order_by(Step.finished_at.desc(), Step.id.desc()).limit(1))
 
 

@@ -45,9 +45,7 @@ class ExpressionContext:
 
     def _load_outputs(self, scope: str) -> dict[str, Any]:
         if scope not in self._stored_outputs:
-            here = select(Step.name, Step.output).filter_by(
-                run_id=self.run.id, scope=scope, role=WORK
-            )
-            rows = self.session.execute(here.where(Step.output.is_not(None)))
+            steps = select(Step.name, Step.output).where(Step.output.is_not(None))
+            rows = self.session.execute(steps.filter_by(run_id=self.run.id, scope=scope, role=WORK))
             self._stored_outputs[scope] = {name: output for name, output in rows}
         return self._stored_outputs[scope]

@@ -50,7 +50,7 @@ def retry_run(session: Session, old: Run, wanted: Successor) -> Run:
         raise InvalidRunStatus(f"The run is {old.status}: {hint}")
     tx = create_successor(session, old, wanted)
     steps = load_steps(session, old)
-    if any(step.role == COMPENSATION for step in steps):
+    if not steps or any(step.role == COMPENSATION for step in steps):
         transitions.process(tx, EnterStep(tx.definition.start))
     else:
         restore_progress(tx, old, steps, wanted.by)
@@ -162,9 +162,6 @@ def sort_progress(steps: list[Step]) -> Progress:
 
 def restore_progress(tx: RunTransaction, old: Run, steps: list[Step], by: str) -> None:
     """Copy what was done, and make ready what was not, in the branches that it was in."""
-    if not steps:
-        transitions.process(tx, EnterStep(tx.definition.start))
-        return
     progress = sort_progress(steps)
     copies = {step.id: copy_step(tx, step) for step in progress.done}
     for step in progress.fan_outs:

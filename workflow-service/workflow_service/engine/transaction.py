@@ -162,8 +162,7 @@ class RunTransaction:
     def get_step(self, path: StepPath) -> Step:
         """Return the step of the definition at this place of the run."""
         if (path, WORK) not in self._steps:
-            place = {"scope": path.scope, "name": path.name, "role": WORK}
-            found = select(Step).filter_by(run_id=self.run.id, **place)
+            found = select(Step).filter_by(run_id=self.run.id, role=WORK, **path._asdict())
             self.track(self.session.scalars(found).one())
         return self._steps[path, WORK]
 

@@ -33,7 +33,8 @@ def process(tx: RunTransaction, *reported: events.Event) -> None:
 def handle(tx: RunTransaction, event: events.Event) -> None:
     match event:
         case events.StartRun():
-            start_run(tx, tx.run.started_by)
+            note_start(tx, tx.run.started_by)
+            tx.put(events.EnterStep(tx.definition.start))
         case events.EnterStep(name, scope, item):
             scheduling.enter_step(tx, name, scope, item)
         case events.ControlReady(step):
@@ -52,13 +53,8 @@ def handle(tx: RunTransaction, event: events.Event) -> None:
             stop_run(tx, status, reason, by)
 
 
-def start_run(tx: RunTransaction, by: str) -> None:
-    """Note when the run is late, and enter its first step."""
-    note_start(tx, by)
-    tx.put(events.EnterStep(tx.definition.start))
-
-
 def note_start(tx: RunTransaction, by: str) -> None:
+    """Record the start of the run, and when it would be late."""
     run = tx.run
     if tx.definition.sla:
         run.due_at = now() + timedelta(seconds=tx.definition.sla.seconds)
@@ -82,7 +78,8 @@ def run_control(tx: RunTransaction, step: Step) -> None:
 def apply_result(tx: RunTransaction, step: Step, result: StepResult) -> None:
     """Do what a step type asks for. In a run that is ending, only what is done counts."""
     if tx.run.ends_as and step.role == WORK and not isinstance(result, Done):
-        cancel_step(tx, step)
+        mark_cancelled(tx, step)
+        end_everything_started_by(tx, step, NOT_NEEDED)
         tx.put(events.StepLeft(step))
         return
     match result:
@@ -139,11 +136,6 @@ def end_step(
     step.finished_at = now()
     step.lease_until = None
     tx.context.add_output(step)
-
-
-def cancel_step(tx: RunTransaction, step: Step) -> None:
-    mark_cancelled(tx, step)
-    end_everything_started_by(tx, step, NOT_NEEDED)
 
 
 def mark_cancelled(tx: RunTransaction, step: Step) -> None:

@@ -102,8 +102,7 @@ class Worker:
             with self._transaction() as session:
                 execution.finish_attempts(session, finished)
                 attempts = self._claim_steps(session, free) if free else []
-                is_all = len(attempts) < free
-                pause = execution.get_seconds_until_due(session) if is_all else inf
+                pause = execution.get_seconds_until_due(session) if len(attempts) < free else inf
         except Exception as error:
             self._recover(error, finished, free)
             return 0.0
@@ -204,12 +203,8 @@ class Worker:
 def wake_waiting_steps(session: Session) -> None:
     """Make the steps due that waited for a time which has come."""
     # "< NEVER" changes no result, but lets PostgreSQL use the partial index.
-    slept = select(Step.id).where(Step.status == WAITING, Step.run_at <= func.now())
-    some = (
-        slept.where(Step.run_at < NEVER)
-        .limit(MAX_WOKEN_STEPS)
-        .with_for_update(skip_locked=True)
-        .cte()
-    )
+    is_over = (Step.run_at <= func.now(), Step.run_at < NEVER)
+    slept = select(Step.id).where(Step.status == WAITING, *is_over)
+    some = slept.limit(MAX_WOKEN_STEPS).with_for_update(skip_locked=True).cte()
     awake = update(Step).where(Step.id == some.c.id).values(status=PENDING)
     session.execute(awake.execution_options(synchronize_session=False))

@@ -104,16 +104,11 @@ class Approval(StepType):
         self, attempt: StepAttempt, assignees: Sequence[protocol.Assignee], memory: ApprovalMemory
     ) -> RequestApproval:
         return RequestApproval(
-            assignees=assignees,
-            title=self.title,
-            subject=self.subject,
-            seen=memory.seen,
-            needed=1 if memory.escalated else self.needed,
+            assignees, self.title, self.subject, memory.seen, memory=memory,
+            needed=1 if memory.escalated else self.needed, at=self.get_next_check(attempt, memory),
             not_by=None if self.by_starter else attempt.run.started_by,
             message=self.tell.model_dump() if self.tell else {},
-            at=self.get_next_check(attempt, memory),
-            memory=memory,
-        )
+        )  # fmt: skip
 
     def get_first_assignees(self) -> list[protocol.Assignee]:
         if self.role:

@@ -48,10 +48,9 @@ class Parallel(ControlStep):
     branches_field: ClassVar[Literal["branches"]] = "branches"
 
     def decide(self, context: StepContext, get_scope: Callable[[], Scope]) -> FanOut:
-        branches = [
-            protocol.BranchStart(*pair) for pair in context.step_definition.branches.items()
-        ]
-        return FanOut(branches, max_parallel=len(branches))
+        branches = context.step_definition.branches
+        starts = [protocol.BranchStart(*branch) for branch in branches.items()]
+        return FanOut(starts, max_parallel=len(starts))
 
 
 @protocol.register("foreach")

@@ -32,9 +32,8 @@ class HttpRequest(StepType):
     body: JsonValue = None
 
     def perform(self, attempt: StepAttempt) -> Done:
-        given = {
-            key: self.headers[key] for key in self.headers if key.lower() not in RESERVED_HEADERS
-        }
+        names = [name for name in self.headers if name.lower() not in RESERVED_HEADERS]
+        given = {name: self.headers[name] for name in names}
         headers = {"User-Agent": "workflow-service", **given}
         headers["Idempotency-Key"] = str(attempt.step.key)
         content = b""

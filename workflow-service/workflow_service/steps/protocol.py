@@ -78,15 +78,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Pending:
-    """Says that the step is not finished: it is due again at `at`, or when something wakes it.
-
-    No worker is busy meanwhile. With `is_long_wait` the step is shown as waiting however soon `at`
-    is; a pause of more than some seconds always is.
-    """
+    """Says that the step is due again at `at`, or when something wakes it; no worker is busy."""
 
     at: datetime | None
     memory: StepMemory | None = None
-    is_long_wait: bool = False
+    is_long_wait: bool = False  # shown as waiting however soon `at` is
 
 
 @dataclass(frozen=True)
@@ -99,22 +95,17 @@ class Assignee:
 
 @dataclass(frozen=True)
 class RequestApproval:
-    """Opens a task for each assignee; tasks that the step has open already are closed.
-
-    `seen` is what the decision is bound to beside the subject. With the purpose `budget`, approval
-    lets the step go on and is not its output. At `at` the step is due although no decision was
-    made.
-    """
+    """Opens a task for each assignee; tasks that the step has open already are closed."""
 
     assignees: Sequence[Assignee]
     title: str
     subject: dict[str, Any]
-    seen: dict[str, Any] = field(default_factory=dict)
+    seen: dict[str, Any] = field(default_factory=dict)  # what the decision is also bound to
     needed: int = 1
     not_by: str | None = None
-    purpose: Literal["approval", "budget"] = "approval"
+    purpose: Literal["approval", "budget"] = "approval"  # "budget": to go on, without an output
     message: dict[str, Any] = field(default_factory=dict)
-    at: datetime | None = None
+    at: datetime | None = None  # when the step is due although no decision was made
     memory: StepMemory | None = None
 
 
@@ -167,7 +158,7 @@ class StepInput(RequestModel):
 class StepType(StepInput):
     """Base of the step types that call a service, or take time: a worker performs them."""
 
-    uses_models: ClassVar[bool] = False  # then a run that has spent its budget asks before it
+    uses_models: ClassVar[bool] = False  # if so, a run that has spent its budget asks first
     required_permission: ClassVar[str] = ""  # of the starter, where no neighbour checks it
 
     @abstractmethod
