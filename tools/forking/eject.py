@@ -22,7 +22,7 @@ NETWORKS = "\nnetworks:\n"
 STAND_IN_TEXT = re.compile(
     r"^## Who is calling.*?(?=^## )|^  http\S+ +a stand-in.*?(?=\nNext)", re.M | re.S
 )
-PLATFORM_COMMANDS = "make fork-test\nSTACK=local make docs-test\n"
+PLATFORM_COMMANDS = re.compile(r"^.*make (fork|docs)-test.*\n", re.M)
 IDENTITY_URL = "http://identity-service:8001"
 
 
@@ -57,7 +57,7 @@ def adapt_files(service: Service, target: Path) -> None:
     for name in ("README.md", "tools/localdev/welcome.txt"):
         text = render((OVERLAY / name).read_text(), service)
         (target / name).write_text(text if needs_stand_in else STAND_IN_TEXT.sub("", text))
-    rewrite(target / ".ci/run", lambda text: text.replace(PLATFORM_COMMANDS, ""))
+    rewrite(target / ".ci/run", lambda text: PLATFORM_COMMANDS.sub("", text))
     rewrite(target / "docker-compose.yml", lambda text: remove_other_services(text, service))
     if needs_stand_in:
         stand_in = "\n" + render((OVERLAY / "identity.yml").read_text(), service) + NETWORKS
