@@ -7,7 +7,7 @@ one notification. As long as communication is unavailable, rows wait.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -68,9 +68,9 @@ class NotificationOutbox(Generic[Row]):
             transport=app.state.transport,
         )
         name = f"outbox {self.table.__name__}"
-        async with background_task(name, partial(self.send_due, communication), pause):
+        loop = background_task(name, partial(self.send_due, communication), pause)
+        async with aclosing(communication), loop:
             yield
-        await communication.aclose()
 
     async def send_due(self, communication: ServiceClient) -> bool:
         """Send one batch; return True when there may be more."""

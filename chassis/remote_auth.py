@@ -7,7 +7,7 @@ cache is not used and every request calls identity.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from time import monotonic
@@ -195,9 +195,7 @@ async def remote_authentication(app: FastAPI) -> AsyncIterator[None]:
     app.state.account = account
     app.state.identity = identity
     app.state.authenticate = authenticator
-    async with background_task(
-        "identity's change feed", authenticator.poll_change_feed, FEED_RETRY_SECONDS
-    ):
+    poll = authenticator.poll_change_feed
+    loop = background_task("identity's change feed", poll, FEED_RETRY_SECONDS)
+    async with aclosing(account), aclosing(identity), aclosing(feed), loop:
         yield
-    for client in (feed, identity, account):
-        await client.aclose()

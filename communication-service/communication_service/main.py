@@ -1,7 +1,7 @@
 """The API of the communication service. Start reading here; its worker starts in celery_app.py."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from fastapi import FastAPI
 
@@ -17,9 +17,8 @@ from .settings import settings
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.webhook_client = UntrustedHttpClient(settings.webhook_allow_hosts)
-    async with open_streams(app):
+    async with aclosing(app.state.webhook_client), open_streams(app):
         yield
-    await app.state.webhook_client.aclose()
 
 
 app = create_app(settings, lifespan=lifespan)

@@ -1,7 +1,7 @@
 """The workflow service. Start reading here; continue with engine/__init__.py."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from fastapi import FastAPI
 
@@ -21,9 +21,8 @@ async def open_neighbours(app: FastAPI) -> AsyncIterator[None]:
     """Give app.state the clients for other services and models, and the live streams."""
     app.state.neighbours = create_neighbours(settings, app.state.account, app.state.transport)
     app.state.streams = EventStreams(RUN_HISTORIES, max_streams=MAX_STREAMS)
-    async with app.state.streams.run():
+    async with aclosing(app.state.neighbours), app.state.streams.run():
         yield
-    await app.state.neighbours.aclose()
 
 
 app = create_app(settings, lifespan=open_neighbours)
