@@ -46,9 +46,14 @@ def is_assigned_to(user: User) -> ColumnElement[bool]:
     return or_(Task.assignee_id == user.user_id, Task.role.in_(user.roles))
 
 
-def list_tasks(session: Session, user: User, page: PageParameters) -> dict[str, Any]:
+def list_tasks(
+    session: Session, user: User, page: PageParameters, **filters: UUID | str | None
+) -> dict[str, Any]:
+    """List the user's tasks whose columns have these values; None stands for any value."""
+    wanted = {column: value for column, value in filters.items() if value is not None}
+    tasks = select(Task).where(is_assigned_to(user)).filter_by(**wanted)
     columns = (Task.status, Task.created_at, Task.id)  # open, completed, closed
-    return paginate(session, select(Task).where(is_assigned_to(user)), page, *columns)
+    return paginate(session, tasks, page, *columns)
 
 
 def get_task(session: Session, user: User, task_id: UUID) -> Task:

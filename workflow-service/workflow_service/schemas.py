@@ -13,6 +13,7 @@ from .definition.model import Definition, StepName
 DefinitionName = Annotated[Text, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
 Role = Literal["work", "compensation", "notice"]
 SlaState = Literal["in_time", "at_risk", "breached"]
+TaskStatus = Literal["open", "completed", "closed"]
 
 
 class DefinitionCreate(Definition):
@@ -194,7 +195,7 @@ class TaskRead(ResponseModel):
     subject_hash: str = Field(
         description="A hash of everything the decision is about. Send it with the decision."
     )
-    status: Literal["open", "completed", "closed"]
+    status: TaskStatus
     assignee_id: str | None
     role: str | None = Field(description="Any user with this role may decide.")
     needed: int = Field(description="The number of approvals that the step needs.")

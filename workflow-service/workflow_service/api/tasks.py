@@ -1,7 +1,9 @@
 """/tasks: decisions that runs ask users for."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
+
+from fastapi import Query
 
 from chassis.pagination import Page, PageRequest
 from chassis.routing import APIRouter
@@ -9,16 +11,25 @@ from chassis.routing import APIRouter
 from .. import approvals
 from ..database import DbSession, session_maker
 from ..models import Task
-from ..schemas import Decision, TaskRead
+from ..schemas import Decision, TaskRead, TaskStatus
 from .dependencies import NOTIFY_WORKERS, NeighbourClients, RunReader
+
+OfWorkflow = Annotated[UUID | None, Query(description="Only the tasks of this run.")]
+WithStatus = Annotated[TaskStatus | None, Query(description="Only the tasks with this status.")]
 
 router = APIRouter(prefix="/tasks")
 
 
 @router.get("", response_model=Page[TaskRead])
-def list_tasks(reader: RunReader, session: DbSession, page: PageRequest) -> dict[str, Any]:
+def list_tasks(
+    reader: RunReader,
+    session: DbSession,
+    page: PageRequest,
+    workflow_id: OfWorkflow = None,
+    status: WithStatus = None,
+) -> dict[str, Any]:
     """List the tasks that are assigned to you or to one of your roles, open tasks first."""
-    return approvals.list_tasks(session, reader, page)
+    return approvals.list_tasks(session, reader, page, workflow_id=workflow_id, status=status)
 
 
 @router.get("/{task_id}", response_model=TaskRead)
