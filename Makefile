@@ -77,6 +77,7 @@ test-compose: install ## Run the tests across services against the stack in Dock
 lint: install ## Check the rules, the format and the layers of the code
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/zizmor --offline --quiet .github
 	@PYTHONPATH=$$(ls -d $(SERVICES) | paste -sd:) $(VENV)/bin/lint-imports --no-logo pyproject.toml $(SERVICES:=/layers.toml)
 
 format: install ## Fix and format the code
