@@ -15,7 +15,7 @@ from workflow_service.ai.client import ModelAnswer, ModelClient
 from workflow_service.ai.prompts import Prompt
 from workflow_service.ai.providers import ModelRefused
 from workflow_service.ai.usage import UsageLog
-from workflow_service.definition.model import Retry
+from workflow_service.definition.model import StepRetryPolicy
 from workflow_service.engine.execution import run_attempt
 from workflow_service.engine.worker import Worker
 from workflow_service.neighbours import Neighbours
@@ -24,7 +24,7 @@ from .conftest import LEASE, Caller, Work, create_worker
 from .fakes import Platform, problem
 from .steps import TELL, claim_step, finish_step
 
-MAX_ATTEMPTS = Retry().attempts
+MAX_ATTEMPTS = StepRetryPolicy().attempts
 
 
 EXPIRED_LEASE = timedelta(0)  # a lease that has run out when it is given

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text, update
 
 from chassis.remote_auth import ServiceAccount
 from workflow_service.database import session_maker
-from workflow_service.definition.model import Retry
+from workflow_service.definition.model import StepRetryPolicy
 from workflow_service.models import Step
 from workflow_service.neighbours import Neighbours, create_neighbours
 from workflow_service.settings import settings
@@ -197,7 +197,7 @@ def test_a_service_of_ours_is_waited_for_beyond_the_number_of_attempts(
 ) -> None:
     run = starter.start(starter.publish({"one": TELL}))
 
-    away_for(patient, platform, Retry().attempts + 3)
+    away_for(patient, platform, StepRetryPolicy().attempts + 3)
     patient()
 
     assert starter.run(run)["status"] == "completed"
@@ -212,7 +212,7 @@ def test_a_service_of_ours_is_waited_for_no_longer_than_it_knows_the_steps_key(
         old = update(Step).filter_by(run_id=run["id"])
         session.execute(old.values(created_at=Step.created_at - timedelta(days=1)))
 
-    away_for(patient, platform, Retry().attempts)
+    away_for(patient, platform, StepRetryPolicy().attempts)
 
     assert "given up after 12 attempts" in starter.run(run)["error"]
 
@@ -227,7 +227,7 @@ def test_an_approval_outlives_any_outage_of_the_service_that_has_its_document(
     patient()
     make_waiting_steps_due(run_id=run["id"])
 
-    away_for(patient, platform, Retry().attempts + 3)
+    away_for(patient, platform, StepRetryPolicy().attempts + 3)
     patient()
 
     (task,) = reviewer.tasks()

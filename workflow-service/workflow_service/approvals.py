@@ -19,7 +19,7 @@ from .engine.statuses import PENDING, TASK_COMPLETED, TASK_OPEN, WAITING
 from .engine.transaction import RunTransaction
 from .models import Run, Step, Task
 from .neighbours import Neighbours
-from .schemas import Decision
+from .schemas import TaskDecision
 
 APPROVE, REJECT = "approve", "reject"
 DOCUMENT_CHECK_SECONDS = 2.0  # the request occupies a thread meanwhile
@@ -66,7 +66,7 @@ def get_task(session: Session, user: User, task_id: UUID) -> Task:
     return task
 
 
-def complete_task(session: Session, user: User, task_id: UUID, decided: Decision) -> Task:
+def complete_task(session: Session, user: User, task_id: UUID, decided: TaskDecision) -> Task:
     """Store a decision, which is final. When enough have decided, the run goes on."""
     task = get_task(session, user, task_id)
     check_assignee(user, task)
@@ -101,7 +101,7 @@ def check_assignee(user: User, task: Task) -> None:
         raise NotAssigned("You started this run, so someone else has to decide")
 
 
-def check_open(user: User, task: Task, decided: Decision, votes: Sequence[Task]) -> None:
+def check_open(user: User, task: Task, decided: TaskDecision, votes: Sequence[Task]) -> None:
     if task.status != TASK_OPEN:
         raise TaskClosed(f"This task is {task.status}: {task.reason or task.decision}")
     if decided.subject_hash not in (None, task.subject_hash):

@@ -27,7 +27,7 @@ class DefinitionRead(DefinitionCreate):
     created_at: datetime
 
 
-class Usage(ResponseModel):
+class ModelUsage(ResponseModel):
     """Adds up the calls to models that an answer took."""
 
     input_tokens: int
@@ -35,7 +35,7 @@ class Usage(ResponseModel):
     cost_usd: float
 
 
-class UsageTotal(Usage):
+class TotalModelUsage(ModelUsage):
     """Adds up the calls to models of a run, or of many."""
 
     calls: int
@@ -48,19 +48,19 @@ class AiResponse(ResponseModel):
         description="openai, anthropic, or offline for an answer that was made without a model."
     )
     model: str
-    usage: Usage
+    usage: ModelUsage
 
 
-class Summary(AiResponse):
+class TextSummary(AiResponse):
     summary: str
 
 
-class Suggestion(AiResponse):
+class TextSuggestion(AiResponse):
     title: str
     tags: list[str]
 
 
-class Analysis(AiResponse):
+class TextAnalysis(AiResponse):
     topics: list[str]
     key_points: list[str]
     figures: list[str] = Field(description="Statements that contain a number.")
@@ -137,10 +137,10 @@ class StepDetail(StepRead):
 
 class WorkflowWithSteps(WorkflowRead):
     steps: list[StepRead] = Field(description="The newest 1,000 steps, oldest first.")
-    usage: UsageTotal
+    usage: TotalModelUsage
 
 
-class EventRead(ResponseModel):
+class HistoryEventRead(ResponseModel):
     id: int
     type: str
     at: datetime
@@ -168,7 +168,7 @@ class WorkflowStats(ResponseModel):
     by_status: dict[str, int]
     by_definition: list[DefinitionStats]
     open_tasks: int
-    usage: UsageTotal
+    usage: TotalModelUsage
 
 
 class SlaRead(ResponseModel):
@@ -206,7 +206,7 @@ class TaskRead(ResponseModel):
     decided_at: datetime | None
 
 
-class Decision(RequestModel):
+class TaskDecision(RequestModel):
     decision: Literal["approve", "reject"]
     comment: Text = Field(default="", max_length=5000)
     subject_hash: Text | None = Field(

@@ -12,7 +12,7 @@ from chassis.event_stream import EventPage, EventSource
 
 from .database import session_maker
 from .models import Event, Run
-from .schemas import EventRead
+from .schemas import HistoryEventRead
 from .workflows import get_workflow
 
 MAX_STREAMS = 100  # in one process
@@ -33,7 +33,7 @@ def read_events_after(session: Session, user: User, run_id: UUID, position: int)
     rows = select(Event).where(Event.run_id == run_id, Event.id > position).order_by(Event.id)
     events = []
     for row in session.scalars(rows.limit(PAGE_SIZE)):
-        data = EventRead.model_validate(row).model_dump_json()
+        data = HistoryEventRead.model_validate(row).model_dump_json()
         events.append(ServerSentEvent(event=row.type, id=str(row.id), data=data))
     has_more = len(events) == PAGE_SIZE
     if has_ended and not has_more:

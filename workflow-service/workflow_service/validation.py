@@ -12,7 +12,7 @@ from chassis.schemas import JsonObject
 
 from .definition import model
 from .definition.expressions import GLOBAL_NAMES, ITEM_NAMES, find_expression_faults
-from .definition.model import Definition, Fault, Sla, StepDefinition, Undo
+from .definition.model import Definition, Fault, Sla, StepDefinition, UndoStep
 from .steps import STEP_TYPES
 from .steps.protocol import ControlStep, StepInput
 
@@ -122,7 +122,7 @@ def check_sla(place: str, sla: Sla | None) -> Iterator[Fault]:
             yield f"{place}.tell.{number}", f"{user_id[:100]} is no user id"
 
 
-def check_type(place: str, step: StepDefinition | Undo) -> Iterator[Fault]:
+def check_type(place: str, step: StepDefinition | UndoStep) -> Iterator[Fault]:
     """Check the kind of a step, or of what undoes it, and the names of its inputs."""
     step_type = STEP_TYPES.get(step.kind)
     if step_type is None:
@@ -140,7 +140,7 @@ def check_type(place: str, step: StepDefinition | Undo) -> Iterator[Fault]:
     if one_of and not step.inputs.keys() & {*one_of}:
         yield f"{place}.with.{one_of[0]}", f"is missing: give {' or '.join(one_of)}"
     yield from check_constants(place, step_type, step.inputs)
-    if isinstance(step, Undo) and issubclass(step_type, ControlStep):
+    if isinstance(step, UndoStep) and issubclass(step_type, ControlStep):
         yield f"{place}.kind", f"{step.kind} undoes nothing: use a kind that calls a service"
 
 

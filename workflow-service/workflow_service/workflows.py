@@ -25,7 +25,7 @@ from .engine.statuses import CANCELLED, FAILED
 from .engine.transaction import RunTransaction, parse_definition
 from .graph import StatusCounts
 from .models import NOTICE, WORK, AiCall, Event, Run, Step, Task
-from .schemas import UsageTotal, WorkflowRerun, WorkflowRetry, WorkflowStart, WorkflowWithSteps
+from .schemas import TotalModelUsage, WorkflowRerun, WorkflowRetry, WorkflowStart, WorkflowWithSteps
 
 ALL_WORKFLOWS_PERMISSION = "workflows:all"  # no role has it by name, so only `*` grants it
 MAX_STEPS_SHOWN = 1000
@@ -118,11 +118,11 @@ def get_workflow_with_steps(session: Session, user: User, run_id: UUID) -> Workf
     return WorkflowWithSteps.model_validate({**vars(run), "steps": steps[::-1], "usage": usage})
 
 
-def sum_usage(session: Session, calls: ColumnElement[bool]) -> UsageTotal:
+def sum_usage(session: Session, calls: ColumnElement[bool]) -> TotalModelUsage:
     columns = (AiCall.input_tokens, AiCall.output_tokens, AiCall.cost_usd)
     sums = [func.coalesce(func.sum(column), 0).label(column.key) for column in columns]
     totals = select(func.count().label("calls"), *sums).where(calls)
-    return UsageTotal(**session.execute(totals).mappings().one())
+    return TotalModelUsage(**session.execute(totals).mappings().one())
 
 
 def list_history(

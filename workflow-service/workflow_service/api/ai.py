@@ -13,26 +13,26 @@ from ..ai.usage import ModelCall, UsageLog
 from ..database import session_maker
 from ..models import AiCall
 from ..neighbours import Neighbours
-from ..schemas import Analysis, Suggestion, Summary, Usage
+from ..schemas import ModelUsage, TextAnalysis, TextSuggestion, TextSummary
 from ..steps.ai import TextSource
 from .dependencies import ModelUser, NeighboursInTurn
 
 router = APIRouter()
 
 
-@router.post("/summarize", response_model=Summary)
+@router.post("/summarize", response_model=TextSummary)
 def summarize(source: TextSource, user: ModelUser, neighbours: NeighboursInTurn) -> dict[str, Any]:
     """Summarise a text, or a document that you may read, in a few sentences."""
     return complete_for_user(source, user, neighbours, prompts.build_summary_prompt)
 
 
-@router.post("/suggest", response_model=Suggestion)
+@router.post("/suggest", response_model=TextSuggestion)
 def suggest(source: TextSource, user: ModelUser, neighbours: NeighboursInTurn) -> dict[str, Any]:
     """Suggest a title and tags for a text, or for a document that you may read."""
     return complete_for_user(source, user, neighbours, prompts.build_suggestion_prompt)
 
 
-@router.post("/analyze", response_model=Analysis)
+@router.post("/analyze", response_model=TextAnalysis)
 def analyze(source: TextSource, user: ModelUser, neighbours: NeighboursInTurn) -> dict[str, Any]:
     """List the topics, key points, figures and questions of a text or a readable document."""
     return complete_for_user(source, user, neighbours, prompts.build_analysis_prompt)
@@ -53,8 +53,8 @@ def complete_for_user(
     return {**answer.value, **about}
 
 
-def sum_usage(calls: list[ModelCall]) -> Usage:
-    return Usage(
+def sum_usage(calls: list[ModelCall]) -> ModelUsage:
+    return ModelUsage(
         input_tokens=sum(call.input_tokens for call in calls),
         output_tokens=sum(call.output_tokens for call in calls),
         cost_usd=sum(call.cost_usd for call in calls),

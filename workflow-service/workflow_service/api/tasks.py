@@ -11,7 +11,7 @@ from chassis.routing import APIRouter
 from .. import approvals
 from ..database import DbSession, session_maker
 from ..models import Task
-from ..schemas import Decision, TaskRead, TaskStatus
+from ..schemas import TaskDecision, TaskRead, TaskStatus
 from .dependencies import NOTIFY_WORKERS, NeighbourClients, RunReader
 
 OfWorkflow = Annotated[UUID | None, Query(description="Only the tasks of this run.")]
@@ -41,7 +41,7 @@ def read_task(task_id: UUID, reader: RunReader, session: DbSession) -> Task:
 @router.post("/{task_id}/complete", response_model=TaskRead, dependencies=NOTIFY_WORKERS)
 def complete_task(
     task_id: UUID,
-    decision: Decision,
+    decision: TaskDecision,
     reader: RunReader,
     neighbours: NeighbourClients,
     session: DbSession,

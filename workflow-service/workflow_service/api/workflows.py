@@ -15,7 +15,7 @@ from ..database import DbSession
 from ..engine import controls
 from ..models import Run
 from ..schemas import (
-    EventRead,
+    HistoryEventRead,
     Role,
     SlaRead,
     StepDetail,
@@ -78,7 +78,7 @@ def list_steps(
     return workflows.list_steps(session, reader, workflow_id, role, page)
 
 
-@router.get("/{workflow_id}/history", response_model=Page[EventRead])
+@router.get("/{workflow_id}/history", response_model=Page[HistoryEventRead])
 def read_history(
     workflow_id: UUID, reader: RunReader, session: DbSession, page: PageRequest
 ) -> dict[str, Any]:

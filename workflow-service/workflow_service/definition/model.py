@@ -59,14 +59,14 @@ class InputSchema(RequestModel):
             yield ".".join([place, *map(str, error.absolute_path)]), error.message[:500]
 
 
-class Choice(RequestModel):
+class BranchChoice(RequestModel):
     """Names the step that follows a branch when its condition is true."""
 
     when: Expression
     next: StepName
 
 
-class Retry(RequestModel):
+class StepRetryPolicy(RequestModel):
     """Says how often a step that may work later is tried, and after which pauses in seconds."""
 
     attempts: int = Field(default=12, ge=1, le=100)
@@ -91,7 +91,7 @@ class Sla(RequestModel):
     )
 
 
-class Budget(RequestModel):
+class ModelBudget(RequestModel):
     """Limits what the models of a run may cost before someone has to allow as much again."""
 
     usd: float = Field(gt=0, le=1_000_000)
@@ -99,7 +99,7 @@ class Budget(RequestModel):
     role: RoleName | None = None
 
 
-class Undo(RequestModel):
+class UndoStep(RequestModel):
     """Undoes the effect of a step; its expressions see the output of that step too."""
 
     kind: Text = Field(max_length=50)
@@ -112,15 +112,15 @@ class StepDefinition(RequestModel):
     kind: Text = Field(max_length=50)
     inputs: JsonObject = Field(default={}, alias="with")
     next: StepName | None = None
-    choices: list[Choice] = Field(default=[], max_length=20)
+    choices: list[BranchChoice] = Field(default=[], max_length=20)
     otherwise: StepName | None = None
     branches: dict[StepName, StepName] = Field(default={}, max_length=20)
     do: StepName | None = None
     join: Literal["all", "any"] = "all"
-    retry: Retry = Retry()
+    retry: StepRetryPolicy = StepRetryPolicy()
     timeout: Seconds | None = Field(default=None, le=3600, description="Of one attempt.")
     on_failure: Literal["fail", "continue"] = "fail"
-    undo: Undo | None = None
+    undo: UndoStep | None = None
     sla: Sla | None = None
 
     def get_next_steps(self) -> dict[str, str]:
@@ -146,7 +146,7 @@ class Definition(RequestModel):
     output: JsonObject = Field(default={})
     on_failure: Literal["fail", "compensate"] = "fail"
     sla: Sla | None = None
-    budget: Budget | None = None
+    budget: ModelBudget | None = None
 
     def get_next_steps(self) -> dict[str, set[str]]:
         """Return the steps that may come right after each one in its branch."""

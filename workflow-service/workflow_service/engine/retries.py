@@ -7,7 +7,7 @@ from chassis.clock import now
 from chassis.errors import Conflict, ServiceError, TooManyRequests, Unavailable
 from chassis.service_client import get_requested_delay
 
-from ..definition.model import Retry, StepDefinition
+from ..definition.model import StepDefinition, StepRetryPolicy
 from ..models import Step
 from ..neighbours import PLATFORM_SERVICES
 from .events import StepFailed
@@ -48,7 +48,7 @@ def should_outwait_outage(
     return is_outage and not has_own_policy and (is_check or at < step.created_at + MAX_OUTAGE)
 
 
-def get_retry_delay(attempts: int, retry: Retry) -> float:
+def get_retry_delay(attempts: int, retry: StepRetryPolicy) -> float:
     """Return the seconds before the next attempt."""
     if retry.growth == "fixed":
         return retry.pause
