@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from . import errors, gc_tuning, log_config, observability
 from .observability import ObserveMiddleware
+from .openapi import complete_openapi, get_operation_id
 from .redis_client import RedisClient
 from .remote_auth import remote_authentication
 from .routing import APIRouter, Route
@@ -29,18 +30,25 @@ EXPOSED_HEADERS = [TRACE_HEADER, "ETag", "Idempotent-Replayed", "Location", "Ret
 def create_app(
     settings: Settings,
     *,
+    description: str = "",
     lifespan: Lifespan | None = None,
     authentication: Lifespan = remote_authentication,
 ) -> FastAPI:
     """Create the FastAPI app of a service, as the integration patterns require.
 
-    `authentication` gives app.state its `authenticate`; `lifespan` is entered after it.
+    `description` introduces the API to its readers. `authentication` gives app.state its
+    `authenticate`; `lifespan` is entered after it.
     """
     log_config.configure_logging(settings)
     name = settings.service_name.replace("-", " ").capitalize()
     app = FastAPIOffline(
         title=f"{name} API",
+        description=description,
         version=settings.service_version,
+        contact={"name": "The maintainers of this repository"},
+        license_info={"name": "MIT", "identifier": "MIT"},
+        servers=[{"url": "/", "description": "This server"}],
+        generate_unique_id_function=get_operation_id,
         lifespan=build_lifespan(authentication, *([lifespan] if lifespan else [])),
         middleware=[
             Middleware(
@@ -62,6 +70,7 @@ def create_app(
     app.state.active_connections = 0
     app.router.route_class = Route
     errors.install_error_handlers(app)
+    complete_openapi(app)
     mount_common_routes(app)
     return app
 

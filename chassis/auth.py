@@ -47,8 +47,9 @@ class Bearer(SecurityBase):
 
     def __init__(self, permission: str | None = None) -> None:
         self.permission = permission
-        self.model = HTTPBearer()
+        self.model = HTTPBearer(description="An access token or API key of identity-service.")
         self.scheme_name = "Bearer"
+        self.raised_errors = (Unauthenticated, Forbidden) if permission else (Unauthenticated,)
 
     async def __call__(self, request: Request) -> User:
         user = await get_current_user(request)

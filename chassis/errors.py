@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
@@ -17,6 +18,28 @@ from starlette.exceptions import HTTPException
 from .tracing import get_trace_id
 
 logger = logging.getLogger(__name__)
+
+MAX_FIELD_ERRORS = 20  # in one response
+
+
+class FieldError(BaseModel):
+    """Names what is wrong with one field or parameter of a request."""
+
+    field: str = Field(description="The path of the field in the request, such as `tags.0`.")
+    message: str
+
+
+class Problem(BaseModel):
+    """Describes an error (RFC 9457). `code` names its kind and is stable; texts may change."""
+
+    type: str = Field(description="Always `about:blank`: `code` tells the kind of error.")
+    title: str = Field(description="The name of the status.")
+    status: int
+    detail: str = Field(description="What went wrong, and what to do about it.")
+    instance: str = Field(description="The path of the request.")
+    code: str
+    trace_id: str = Field(description="Finds this request in the logs of every service.")
+    errors: list[FieldError] = Field([], description="The wrong fields, if there are any.")
 
 
 class ServiceError(Exception):
@@ -51,33 +74,51 @@ class Unauthenticated(ServiceError):
         super().__init__(message, headers={"WWW-Authenticate": "Bearer"}, **kwargs)
 
 
+class BadRequest(ServiceError):
+    """Raised for a body that cannot be parsed."""
+
+    status_code = 400
+
+
 class Forbidden(ServiceError):
+    """Raised when the caller lacks a permission."""
+
     status_code = 403
 
 
 class NotFound(ServiceError):
-    """Raised, too, for what the caller may not see."""
+    """Raised for what does not exist, and for what the caller may not see."""
 
     status_code = 404
 
 
 class Conflict(ServiceError):
+    """Raised when the state of the object does not allow this."""
+
     status_code = 409
 
 
 class Gone(ServiceError):
+    """Raised for what existed and cannot be had again."""
+
     status_code = 410
 
 
 class PreconditionFailed(ServiceError):
+    """Raised when the object has changed since the caller read it."""
+
     status_code = 412
 
 
 class PayloadTooLarge(ServiceError):
+    """Raised for a body that is larger than the route accepts."""
+
     status_code = 413
 
 
 class UnsupportedMediaType(ServiceError):
+    """Raised for a file or body of a type that the route does not accept."""
+
     status_code = 415
 
 
@@ -88,14 +129,23 @@ class Unprocessable(ServiceError):
 
     @classmethod
     def for_field(cls, name: str, message: str) -> "Unprocessable":
-        return cls(f"{name}: {message}", errors=[{"field": name, "message": message}])
+        return cls.for_fields([FieldError(field=name, message=message)])
+
+    @classmethod
+    def for_fields(cls, errors: Sequence[FieldError]) -> "Unprocessable":
+        detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
+        return cls(detail, errors=[error.model_dump() for error in errors])
 
 
 class PreconditionRequired(ServiceError):
+    """Raised when the header If-Match is missing."""
+
     status_code = 428
 
 
 class TooManyRequests(ServiceError):
+    """Raised when the caller must wait; Retry-After says how long."""
+
     status_code = 429
 
 
@@ -160,10 +210,10 @@ def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def handle_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
-            {"field": get_field_name(e), "message": get_message(e)} for e in error.errors()[:20]
+            FieldError(field=get_field_name(e), message=get_message(e))
+            for e in error.errors()[:MAX_FIELD_ERRORS]
         ]
-        detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors)
-        return render_problem(request.url.path, Unprocessable(detail, errors=errors))
+        return render_problem(request.url.path, Unprocessable.for_fields(errors))
 
     async def handle_database_error(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, DBAPIError) and not is_transient(error):

@@ -5,11 +5,11 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
 import psutil
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from .routing import APIRouter
@@ -26,7 +26,41 @@ ReadRevisions = Callable[[], tuple[str | None, str | None]]
 CHECK_TIMEOUT_SECONDS = 3.0
 REPORT_CACHE_SECONDS = 1.0  # many probes at once cost one round of checks
 
+State = Literal["healthy", "unhealthy"]
+
 PROCESS = psutil.Process()
+
+
+class ProcessMetrics(BaseModel):
+    uptime_seconds: float
+    active_connections: int = Field(description="Requests that are being answered now.")
+    memory_usage_mb: float
+
+
+class Health(BaseModel):
+    """Reports the service and its dependencies (specification: "Mandatory Health Endpoint")."""
+
+    service: str
+    status: Literal["healthy", "degraded"]
+    version: str
+    port: int
+    dependencies: dict[str, State]
+    metrics: ProcessMetrics
+
+
+class Liveness(BaseModel):
+    status: Literal["alive"] = "alive"
+
+
+class SchemaRevisions(BaseModel):
+    current: str | None = Field(description="The revision of the database; null if unreadable.")
+    head: str | None = Field(description="The revision that this code needs.")
+
+
+class Readiness(BaseModel):
+    status: Literal["ready", "not ready"]
+    # `schema` itself is an attribute of every pydantic model.
+    revisions: SchemaRevisions = Field(alias="schema")
 
 
 async def ping_redis(app: FastAPI) -> None:
@@ -46,44 +80,44 @@ def build_health_router(
     check_timeout: float = CHECK_TIMEOUT_SECONDS,
 ) -> APIRouter:
     """Build the three routes. `checks` must have "database"; its keys are those of the response."""
-    router = APIRouter()
+    router = APIRouter(tags=["Health"])
     latest: dict[str, Any] = {"at": float("-inf"), "dependencies": {}}
     one_round = asyncio.Lock()
 
-    async def get_states(app: FastAPI) -> dict[str, str]:
+    async def get_states(app: FastAPI) -> dict[str, State]:
         async with one_round:
             if monotonic() - latest["at"] > REPORT_CACHE_SECONDS:
                 states = await asyncio.gather(
                     *(run_check(name, check, app, check_timeout) for name, check in checks.items())
                 )
                 latest.update(at=monotonic(), dependencies=dict(zip(checks, states, strict=True)))
-        found: dict[str, str] = latest["dependencies"]
+        found: dict[str, State] = latest["dependencies"]
         return found
 
     @router.get("/health")
-    async def get_health(request: Request) -> dict[str, Any]:
+    async def get_health(request: Request) -> Health:
         """Show the state of the service and of its dependencies; always 200."""
         states = await get_states(request.app)
-        return {
-            "service": settings.service_name,
-            "status": "healthy" if set(states.values()) == {"healthy"} else "degraded",
-            "version": settings.service_version,
-            "port": settings.service_port,
-            "dependencies": states,
-            "metrics": {
-                "uptime_seconds": round(monotonic() - request.app.state.started_at, 1),
-                "active_connections": request.app.state.active_connections,
-                "memory_usage_mb": round(PROCESS.memory_info().rss / 1024**2, 1),
-            },
-        }
+        return Health(
+            service=settings.service_name,
+            status="healthy" if set(states.values()) == {"healthy"} else "degraded",
+            version=settings.service_version,
+            port=settings.service_port,
+            dependencies=states,
+            metrics=ProcessMetrics(
+                uptime_seconds=round(monotonic() - request.app.state.started_at, 1),
+                active_connections=request.app.state.active_connections,
+                memory_usage_mb=round(PROCESS.memory_info().rss / 1024**2, 1),
+            ),
+        )
 
     @router.get("/health/live")
-    async def get_liveness() -> dict[str, str]:
+    async def get_liveness() -> Liveness:
         """Answer 200 as long as the process runs."""
-        return {"status": "alive"}
+        return Liveness()
 
-    @router.get("/health/ready")
-    async def get_readiness() -> JSONResponse:
+    @router.get("/health/ready", responses={503: {"model": Readiness}})
+    async def get_readiness(response: Response) -> Readiness:
         """Answer 503 when the database cannot be reached or has another schema than this code."""
         try:
             current, head = await asyncio.wait_for(run_in_threadpool(schema), check_timeout)
@@ -91,16 +125,14 @@ def build_health_router(
             logger.warning("cannot read the revision of the database's schema", exc_info=True)
             current = head = None
         is_ready = head is not None and current == head
-        body = {
-            "status": "ready" if is_ready else "not ready",
-            "schema": {"current": current, "head": head},
-        }
-        return JSONResponse(body, 200 if is_ready else 503)
+        response.status_code = 200 if is_ready else 503
+        revisions = SchemaRevisions(current=current, head=head)
+        return Readiness(status="ready" if is_ready else "not ready", schema=revisions)
 
     return router
 
 
-async def run_check(name: str, check: Check, app: FastAPI, timeout: float) -> str:
+async def run_check(name: str, check: Check, app: FastAPI, timeout: float) -> State:
     try:
         async with asyncio.timeout(timeout):
             if inspect.iscoroutinefunction(check):

@@ -22,8 +22,19 @@ from starlette.datastructures import UploadFile
 
 from .auth import get_current_user
 from .errors import Conflict, Unprocessable
+from .openapi import raises, sends
 
 KEY_RETENTION = timedelta(hours=24)
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="A unique text: a repeated request with it gets the first one's response.",
+        examples=["5b2f7d0c-8f0e-4f5c-9a53-6b7a4f1d2c3e"],
+    ),
+]
 FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
@@ -135,12 +146,12 @@ def idempotent(db_session: Any) -> Any:
     `db_session` is the service's DbSession: the response is stored in the endpoint's session.
     """
 
+    @raises(StillRunning, KeyReused)
+    @sends("Idempotent-Replayed")
     async def check_key(
         request: Request,
         session: db_session,
-        idempotency_key: Annotated[
-            str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")
-        ] = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> None:
         if idempotency_key is None:
             return

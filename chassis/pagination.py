@@ -23,7 +23,7 @@ CURSOR_TYPES: dict[type, Any] = {str: Text, int: Int64, datetime: AwareDatetime}
 
 class Page(BaseModel, Generic[Item]):
     items: list[Item]
-    next_cursor: str | None
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null at the end.")
 
 
 class PageParameters(NamedTuple):
@@ -34,8 +34,10 @@ class PageParameters(NamedTuple):
 
 
 async def parse_page_parameters(
-    limit: Annotated[int, Query(ge=1, le=100)] = 50,
-    cursor: Annotated[str | None, Query(max_length=500)] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="How many items to return.")] = 50,
+    cursor: Annotated[
+        str | None, Query(max_length=500, description="The `next_cursor` of the previous page.")
+    ] = None,
 ) -> PageParameters:
     return PageParameters(limit, cursor)
 

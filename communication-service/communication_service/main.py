@@ -22,5 +22,5 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = create_app(settings, lifespan=lifespan)
-app.include_router(health_router, tags=["Health"])
+app.include_router(health_router)
 app.include_router(api_router, prefix="/api/v1", tags=["API"])

@@ -30,7 +30,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = create_app(settings, lifespan=lifespan, authentication=local_authentication)
-app.include_router(health_router, tags=["Health"])
+app.include_router(health_router)
 app.include_router(api_router, prefix="/api/v1")
 app.include_router(well_known.router)
 # The specification's clients call these paths without the prefix.

@@ -26,6 +26,6 @@ async def open_neighbours(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = create_app(settings, lifespan=open_neighbours)
-app.include_router(health_router, tags=["Health"])
+app.include_router(health_router)
 app.include_router(api_router, prefix="/api/v1", tags=["API"])
 app.include_router(ai_router, prefix="/api/v1/ai", tags=["AI"])

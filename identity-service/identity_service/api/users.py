@@ -108,7 +108,7 @@ async def read_contacts(
 
 
 @router.get("/{user_id}/permissions", response_model=schemas.UserPermissions)
-@router.get("/{user_id}/roles", response_model=schemas.UserPermissions)
+@router.get("/{user_id}/roles", name="read_roles", response_model=schemas.UserPermissions)
 async def read_permissions(user_id: UUID, reader: SelfOrReader, session: DbSession) -> Account:
     """Show a user's roles and permissions."""
     return await user_service.get_user(session, user_id)

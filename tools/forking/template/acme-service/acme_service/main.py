@@ -7,5 +7,5 @@ from .health import router as health_router
 from .settings import settings
 
 app = create_app(settings)
-app.include_router(health_router, tags=["Health"])
+app.include_router(health_router)
 app.include_router(api_router, prefix="/api/v1", tags=["API"])

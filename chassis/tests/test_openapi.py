@@ -1,0 +1,141 @@
+"""The OpenAPI document of an app says what its routes answer.
+
+The routes of this module are things to put in and take out.
+"""
+
+from typing import Annotated, Any
+
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from chassis.app import create_app
+from chassis.auth import CurrentUser, User, require_permission
+from chassis.errors import Conflict, NotFound
+from chassis.health import build_health_router
+from chassis.openapi import raises, sends
+from chassis.pagination import Page, PageRequest
+from chassis.routing import APIRouter
+from chassis.schemas import RequestModel
+
+from .toy import toy_settings
+
+Writer = Annotated[User, require_permission("things:write")]
+
+
+class NameTaken(Conflict):
+    """Raised when another thing has this name."""
+
+
+class ThingRead(BaseModel):
+    name: str
+
+
+class ThingCreate(RequestModel):
+    name: str
+
+
+router = APIRouter(tags=["Things"])
+
+
+@router.get("/things")
+async def list_things(user: CurrentUser, page: PageRequest) -> Page[ThingRead]:
+    raise NotFound("There are none")
+
+
+@router.post("/things", status_code=201)
+@raises(NameTaken)
+@sends("ETag")
+async def create_thing(new: ThingCreate, writer: Writer) -> ThingRead:
+    return ThingRead(name=new.name)
+
+
+@router.get("/things/{thing_id}")
+async def read_thing(thing_id: int) -> ThingRead:
+    raise NotFound("There is no such thing")
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    settings = toy_settings()
+    app = create_app(settings, description="Things.")
+    app.include_router(build_health_router(settings, {"database": _pass}, lambda: ("1", "1")))
+    app.include_router(router)
+    return app
+
+
+def _pass(app: FastAPI) -> None:
+    pass
+
+
+@pytest.fixture
+def document(app: FastAPI) -> dict[str, Any]:
+    return app.openapi()
+
+
+def test_every_error_is_a_problem(document: dict[str, Any]) -> None:
+    errors = [
+        response["content"]
+        for path in document["paths"].values()
+        for operation in path.values()
+        for status, response in operation["responses"].items()
+        if status >= "4" and "/things" in path
+    ]
+
+    reference = {"$ref": "#/components/schemas/Problem"}
+    assert all(e == {"application/problem+json": {"schema": reference}} for e in errors)
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_statuses_follow_from_the_signature(document: dict[str, Any]) -> None:
+    paths = document["paths"]
+
+    assert [*paths["/things"]["get"]["responses"]] == ["200", "401", "422", "503"]
+    assert [*paths["/things/{thing_id}"]["get"]["responses"]] == ["200", "404", "422"]
+
+
+def test_a_permission_and_a_body_add_their_statuses(document: dict[str, Any]) -> None:
+    created = document["paths"]["/things"]["post"]["responses"]
+
+    assert [*created] == ["201", "400", "401", "403", "409", "413", "422", "503"]
+
+
+def test_a_declared_error_is_named_by_its_code(document: dict[str, Any]) -> None:
+    conflict = document["paths"]["/things"]["post"]["responses"]["409"]
+
+    assert "`NameTaken`: Raised when another thing has this name." in conflict["description"]
+
+
+def test_headers_of_answers_are_declared(document: dict[str, Any]) -> None:
+    responses = document["paths"]["/things"]["post"]["responses"]
+
+    assert [*responses["201"]["headers"]] == ["ETag"]
+    assert [*responses["503"]["headers"]] == ["Retry-After"]
+
+
+def test_a_public_operation_says_that_it_needs_no_token(document: dict[str, Any]) -> None:
+    assert document["paths"]["/things/{thing_id}"]["get"]["security"] == []
+    assert document["paths"]["/things"]["get"]["security"] == [{"Bearer": []}]
+
+
+def test_an_operation_is_named_after_its_function(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/things"]["post"]
+
+    assert operation["operationId"] == "create_thing"
+    assert operation["summary"] == "Create thing"
+
+
+def test_tags_are_described_by_their_modules_and_health_is_last(document: dict[str, Any]) -> None:
+    assert [tag["name"] for tag in document["tags"]] == ["Things", "Health"]
+    assert document["tags"][0]["description"] == str(__doc__).strip()
+
+
+def test_a_page_is_named_after_what_it_lists(document: dict[str, Any]) -> None:
+    assert document["components"]["schemas"]["ThingPage"]["title"] == "Page[ThingRead]"
+
+
+def test_readiness_has_one_body_for_both_statuses(document: dict[str, Any]) -> None:
+    responses = document["paths"]["/health/ready"]["get"]["responses"]
+
+    body = {"application/json": {"schema": {"$ref": "#/components/schemas/Readiness"}}}
+    assert responses["200"]["content"] == responses["503"]["content"] == body
