@@ -1,38 +1,62 @@
 """The router that every service uses in place of FastAPI's own."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 import fastapi
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
+from fastapi._compat import ModelField, field_annotation_is_sequence
+from fastapi.dependencies.models import Dependant
+from fastapi.params import Form
 from fastapi.routing import APIRoute
-from starlette.types import Receive, Scope, Send
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from .auth import get_current_user, requires_token
+from .errors import MAX_FIELD_ERRORS, FieldError, Unprocessable
 from .idempotency import replay_or_store
 
 METHODS_WITH_BODY = {"POST", "PUT", "PATCH"}
+SHOWN_NAME_LENGTH = 100
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Route(APIRoute):
-    """Checks the token before the body is read, and replays responses by Idempotency-Key."""
+    """Checks the token and the query before the body is read, and replays responses by key.
+
+    A query parameter or form field that the route does not know, or that is repeated although it
+    has one value, is refused: a typo in a filter must not return everything.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        methods = self.methods or set()
-        self._checked_methods = (
-            methods & METHODS_WITH_BODY if requires_token(self.dependant) else set()
-        )
+        if self.body_field and isinstance(self.body_field.field_info, Form):
+            check = Depends(refuse_repeated_fields)
+            kwargs["dependencies"] = [*(kwargs.get("dependencies") or ()), check]
+            super().__init__(*args, **kwargs)
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # FastAPI reads the body before it calls dependencies, even that of an unknown client.
-        if scope["method"] in self._checked_methods:
-            await get_current_user(Request(scope))
-        await super().handle(scope, receive, send)
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         handler = super().get_route_handler()
-        return replay_or_store(handler) if "POST" in (self.methods or ()) else handler
+        methods = self.methods or set()
+        if "POST" in methods:
+            handler = replay_or_store(handler)
+        known = find_query_parameters(self.dependant)
+        has_token = requires_token(self.dependant)
+        # FastAPI reads the body before it calls dependencies, even that of an unknown client.
+        checks_first = has_token and bool(methods & METHODS_WITH_BODY)
+
+        async def handle(request: Request) -> Response:
+            query: bytes = request.scope["query_string"]
+            errors = find_parameter_errors(parse_names(query), known) if query else []
+            if checks_first or (errors and has_token):
+                await get_current_user(request)
+            if errors:
+                raise Unprocessable.for_fields(errors)
+            return await handler(request)
+
+        return handle
 
 
 class APIRouter(fastapi.APIRouter):  # noqa: TID251
@@ -40,3 +64,64 @@ class APIRouter(fastapi.APIRouter):  # noqa: TID251
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"route_class": Route, **kwargs})
+
+
+def find_query_parameters(dependant: Dependant) -> dict[str, bool]:
+    """Return the names of a route's query parameters, and whether each may be repeated."""
+    found = flatten_fields(dependant.query_params)
+    for dependency in dependant.dependencies:
+        found |= find_query_parameters(dependency)
+    return found
+
+
+def flatten_fields(parameters: Iterable[ModelField]) -> dict[str, bool]:
+    """Return the names of parameters, or of the fields of models, and whether each is a list."""
+    found: dict[str, bool] = {}
+    for parameter in parameters:
+        model = parameter.field_info.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        else:
+            fields = {parameter.alias: parameter.field_info}
+        found |= {name: is_list(field) for name, field in fields.items()}
+    return found
+
+
+def is_list(field: FieldInfo) -> bool:
+    return field_annotation_is_sequence(field.annotation)
+
+
+def parse_names(query: bytes) -> list[str]:
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return [name for name, _ in pairs]
+
+
+def find_parameter_errors(names: Sequence[str], known: Mapping[str, bool]) -> list[FieldError]:
+    """Return an error for each name that is unknown or wrongly repeated."""
+    unknown = [
+        FieldError(field=name[:SHOWN_NAME_LENGTH], message=describe_known(known))
+        for name in dict.fromkeys(names)
+        if name not in known
+    ]
+    return unknown[:MAX_FIELD_ERRORS] + find_repeated(names, known)
+
+
+def describe_known(known: Iterable[str]) -> str:
+    names = ", ".join(sorted(known))
+    return f"unknown parameter; this route knows {names or 'none'}"
+
+
+def find_repeated(names: Sequence[str], known: Mapping[str, bool]) -> list[FieldError]:
+    return [
+        FieldError(field=name, message="must be given once")
+        for name, may_repeat in sorted(known.items())
+        if not may_repeat and names.count(name) > 1
+    ]
+
+
+async def refuse_repeated_fields(request: Request) -> None:
+    """Refuse a form that repeats a field which has one value; FastAPI would take the last."""
+    fields = flatten_fields(request.scope["route"].dependant.body_params)
+    names = [name for name, _ in (await request.form()).multi_items()]
+    if errors := find_repeated(names, fields):
+        raise Unprocessable.for_fields(errors)

@@ -27,7 +27,7 @@ def raising(error: Exception) -> FastAPI:
     app = create_app(toy_settings())
 
     @app.get("/fail/{what}")
-    def fail(what: str) -> None:
+    def fail(what: str, a: int = 0) -> None:
         raise error
 
     return app

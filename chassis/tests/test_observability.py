@@ -19,7 +19,7 @@ def toy() -> FastAPI:
     router = APIRouter()
 
     @router.get("/things/{thing}")
-    def read(thing: int) -> int:
+    def read(thing: int, token: str = "") -> int:
         return 1 // thing
 
     @app.get("/health/live")
