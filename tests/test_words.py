@@ -23,7 +23,7 @@ PHRASE = re.compile(
 CONSTANT = re.compile(r"^\s*((?:MOST|LONGEST)_\w+)", re.M)
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".yml", ".yaml", ".mk", ".html", ".env", ".example", ".txt"}
 OTHER_NAMES = ("Makefile", "Dockerfile", "run")
-EXCLUDED = ("CHANGELOG.md", "tests/test_words.py", "tools/samples/", "constraints.txt")
+EXCLUDED = ("CHANGELOG.md", "tests/test_words.py", "tools/samples/", "requirements.lock")
 # The user that PostgreSQL runs as when root starts it.
 ALLOWED = {("tools/localdev/servers.py", "nobody")}
 MAX_LINES = 300

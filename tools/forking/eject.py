@@ -16,7 +16,7 @@ COPIED_PATHS = """
     tests/conftest.py tests/users.py tests/security/policies.py tests/services_under_test.py
     tests/test_standards.py tests/test_routes.py tests/test_sameness.py tests/test_conformance.py
     .dockerignore .env.shared .gitignore .pre-commit-config.yaml LICENSE Makefile conftest.py
-    constraints.txt docker-compose.yml pyproject.toml requirements.
+    docker-compose.yml pyproject.toml requirements.
 """
 NETWORKS = "\nnetworks:\n"
 STAND_IN_TEXT = re.compile(

