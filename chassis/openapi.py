@@ -15,7 +15,7 @@ import json
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http.client import responses
 from typing import Any, TypeVar
 
@@ -37,6 +37,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Operation = dict[str, Any]
 
 HEADERS = {
+    "Accept-Ranges": "`bytes`: parts can be requested with Range.",
+    "Content-Disposition": "The name under which to save the file.",
+    "Content-Range": "Which bytes this part has, and of how many.",
     "ETag": "The version of this object; send it as If-Match to change exactly this version.",
     "Idempotent-Replayed": "`true` when this is the stored response of an earlier request.",
     "Location": "The address of the new object.",
@@ -121,6 +124,7 @@ def complete_document(document: dict[str, Any], routes: list[RouteContext]) -> N
 def complete_operation(operation: Operation, route: RouteContext) -> None:
     operation["summary"] = route.summary or str(route.name).replace("_", " ").capitalize()
     operation.setdefault("security", [])
+    complete_parameters(operation.get("parameters", ()))
     calls = list(find_calls(route.dependant))
     for status, response in operation["responses"].items():
         if status.startswith("2"):
@@ -132,6 +136,19 @@ def complete_operation(operation: Operation, route: RouteContext) -> None:
     operation["responses"] = dict(sorted(described.items()))
 
 
+def complete_parameters(parameters: Iterable[dict[str, Any]]) -> None:
+    """Spell headers as usual; say that no parameter can be null and that If-Match must be sent."""
+    for parameter in parameters:
+        kinds = parameter["schema"].get("anyOf", [])
+        if len(kinds) == 2 and kinds[1] == {"type": "null"}:
+            del parameter["schema"]["anyOf"]
+            parameter["schema"].update(kinds[0])
+        if parameter["in"] == "header":
+            parameter["name"] = parameter["name"].title()
+        if parameter["name"] == "If-Match":  # optional for FastAPI, so that the answer is 428
+            parameter["required"] = True
+
+
 def find_calls(dependant: Dependant) -> Iterator[Any]:
     """Yield the endpoint and every dependency it needs."""
     yield dependant.call
@@ -140,15 +157,15 @@ def find_calls(dependant: Dependant) -> Iterator[Any]:
 
 
 def find_errors(route: RouteContext, calls: list[Any]) -> Iterator[type[ServiceError]]:
+    declared = {error for call in calls for error in getattr(call, "raised_errors", ())}
+    yield from declared
     yield Unprocessable  # every route refuses unknown query parameters
-    if "{" in str(route.path_format):
+    if "{" in str(route.path_format) and not any(issubclass(e, NotFound) for e in declared):
         yield NotFound
     if route.body_field:
         yield from (BadRequest, PayloadTooLarge)
     if len(calls) > 1:  # all but health checks need the database or identity
         yield Unavailable
-    for call in calls:
-        yield from getattr(call, "raised_errors", ())
 
 
 def describe_errors(errors: set[type[ServiceError]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ The routes of this module are things to put in and take out.
 from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Header
 from pydantic import BaseModel
 
 from chassis.app import create_app
@@ -20,11 +20,16 @@ from chassis.schemas import RequestModel
 
 from .toy import toy_settings
 
+IfMatch = Annotated[str | None, Header(max_length=200)]
 Writer = Annotated[User, require_permission("things:write")]
 
 
 class NameTaken(Conflict):
     """Raised when another thing has this name."""
+
+
+class UnknownThing(NotFound):
+    """Raised when there is no thing of this number."""
 
 
 class ThingRead(BaseModel):
@@ -53,6 +58,12 @@ async def create_thing(new: ThingCreate, writer: Writer) -> ThingRead:
 @router.get("/things/{thing_id}")
 async def read_thing(thing_id: int) -> ThingRead:
     raise NotFound("There is no such thing")
+
+
+@router.put("/things/{thing_id}")
+@raises(UnknownThing)
+async def rename_thing(thing_id: int, if_match: IfMatch = None) -> ThingRead:
+    raise UnknownThing("There is no such thing")
 
 
 @pytest.fixture
@@ -104,6 +115,28 @@ def test_a_declared_error_is_named_by_its_code(document: dict[str, Any]) -> None
     conflict = document["paths"]["/things"]["post"]["responses"]["409"]
 
     assert "`NameTaken`: Raised when another thing has this name." in conflict["description"]
+
+
+def test_a_declared_error_takes_the_place_of_the_general_one(document: dict[str, Any]) -> None:
+    not_found = document["paths"]["/things/{thing_id}"]["put"]["responses"]["404"]
+
+    assert "`UnknownThing`: Raised when there is no thing" in not_found["description"]
+    assert "`NotFound`" not in not_found["description"]
+
+
+def test_no_parameter_can_be_null(document: dict[str, Any]) -> None:
+    cursor = document["paths"]["/things"]["get"]["parameters"][1]
+
+    assert cursor["name"] == "cursor"
+    assert cursor["schema"]["type"] == "string"
+    assert "anyOf" not in cursor["schema"]
+
+
+def test_if_match_is_declared_as_required(document: dict[str, Any]) -> None:
+    if_match = document["paths"]["/things/{thing_id}"]["put"]["parameters"][1]
+
+    assert if_match["name"] == "If-Match"
+    assert if_match["required"]
 
 
 def test_headers_of_answers_are_declared(document: dict[str, Any]) -> None:
