@@ -13,7 +13,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
-from . import errors, gc_tuning, log_config, observability
+from . import docs_page, errors, gc_tuning, log_config, observability
 from .observability import ObserveMiddleware
 from .openapi import complete_openapi, get_operation_id
 from .redis_client import RedisClient
@@ -42,6 +42,7 @@ def create_app(
     log_config.configure_logging(settings)
     name = settings.service_name.replace("-", " ").capitalize()
     app = FastAPIOffline(
+        docs_url=None,  # docs_page.py has it
         title=f"{name} API",
         description=description,
         version=settings.service_version,
@@ -82,6 +83,7 @@ def mount_common_routes(app: FastAPI) -> None:
     """
     common = APIRouter(routes=app.router.routes)
     common.include_router(observability.router)
+    common.include_router(docs_page.router)
     app.router.routes = []
     app.router.default = common
 
