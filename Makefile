@@ -21,6 +21,8 @@ CHOOSE := if test -d .local; \
 	then echo docker; echo "With Docker, because it is running (STACK=local runs without it)" >&2; \
 	else echo local; echo "Without Docker, because it is not running" >&2; fi
 
+WITHOUT_DOCKER := STACK=local make up needs no Docker
+
 # The services, and the template of new ones.
 SERVICES := $(patsubst %/layers.toml,%,$(wildcard *-service/layers.toml tools/forking/template/*-service/layers.toml))
 
@@ -45,6 +47,12 @@ up-local: install
 %-local:
 	@test -e $(VENV)/installed || { echo 'Nothing is running: `make up` starts everything'; exit 1; }
 	@$(PYTHON_IN_VENV) -m tools.localdev $* $(S)
+
+up-docker down-docker restart-docker ps-docker logs-docker stop-docker start-docker reset-docker: require-docker
+require-docker:
+	@command -v docker >/dev/null || { echo "There is no docker on the PATH. $(WITHOUT_DOCKER)"; exit 1; }
+	@docker compose version >/dev/null 2>&1 || { echo "Docker lacks its Compose plugin (docker-compose-plugin). $(WITHOUT_DOCKER)"; exit 1; }
+	@docker info >/dev/null 2>&1 || { echo "The Docker engine does not answer: start it. $(WITHOUT_DOCKER)"; exit 1; }
 
 up-docker:
 	@docker compose up -d --build --wait --remove-orphans
@@ -91,6 +99,10 @@ types: install ## Check the types
 	@MYPYPATH=$$(ls -d *-service | paste -sd: -) $(VENV)/bin/mypy $(wildcard chassis docs tools/*.py tools/benchmarks tools/conformance tools/forking/*.py tools/forking/tests tools/localdev tools/samples tests) conftest.py
 	@for service in $(SERVICES); do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
 
+doctor: ## Say what this machine lacks, and what to do
+	@test -n "$(PYTHON)" || { echo "Install Python 3.11, 3.12, 3.13 or 3.14: none is on the PATH"; exit 1; }
+	@STACK=$(STACK) $(if $(wildcard $(VENV)/installed),$(PYTHON_IN_VENV),$(PYTHON)) -m tools.doctor
+
 install: $(VENV)/installed ## Create .venv with all packages
 	@:
 $(VENV)/installed: $(wildcard requirements* */requirements*.txt)
@@ -107,6 +119,6 @@ lock: install ## Pin all packages again, after a change of requirements
 	@PATH="$$PATH:$(VENV)/bin" uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 \
 		--custom-compile-command "make lock" requirements.dev.txt $(wildcard */requirements*.txt) --output-file requirements.lock
 
-.PHONY: help up down restart ps logs stop start reset conformance test test-compose lint format types install lock
+.PHONY: help doctor up down restart ps logs stop start reset require-docker conformance test test-compose lint format types install lock
 
 -include tools/forking/platform.mk

@@ -12,9 +12,8 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tools.localdev.layout import get_default_ports
 from tools.localdev.servers import StartError, run
-from tools.localdev.services import ROOT, SERVICES, Service
+from tools.localdev.services import ROOT, SERVICES, Service, get_default_ports
 
 TEMPLATE = Path(__file__).with_name("template")
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9]{1,19}")

@@ -4,9 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from .layout import get_default_ports
 from .servers import StartError
-from .services import ROOT
+from .services import ROOT, get_default_ports
 from .stack import LocalDevStack
 
 FOLDER = ROOT / ".local"

@@ -3,9 +3,8 @@
 import json
 from collections.abc import Mapping
 
-from .layout import get_default_ports
 from .servers import HOST, run, wait_until
-from .services import ROOT, SERVICES
+from .services import ROOT, SERVICES, get_default_ports
 
 COMPOSE_FILE = str(ROOT / "docker-compose.yml")
 PROJECT_NAME = "platform-test"  # keeps containers and data apart from those of `make up`

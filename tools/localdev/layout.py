@@ -14,7 +14,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from .servers import HOST, Postgres, Redis, reserve_free_port
-from .services import HAS_IDENTITY, ROOT, SERVICES, Service
+from .services import HAS_IDENTITY, ROOT, SERVICES, Service, get_default_ports
 
 WITHOUT_PEERS = ("--without-gossip", "--without-mingle")  # workers coordinate through the database
 CELERY_ARGUMENTS = {
@@ -34,14 +34,6 @@ class Process:
     ports: tuple[int, ...] = ()
     folder: Path = ROOT
     environment: Mapping[str, str] = field(default_factory=dict)
-
-
-def get_default_ports() -> dict[str, int]:
-    """Return the ports of `make up` by the name of the process that listens on them."""
-    ports = {"identity-service": 8001, "postgres": 5440, "mail": 1080, "smtp": 1025}
-    for service in SERVICES:
-        ports |= {service.name: service.port, f"{service.short}-redis": service.redis_port}
-    return ports
 
 
 def reserve_free_ports() -> dict[str, int]:

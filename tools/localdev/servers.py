@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -42,6 +43,37 @@ def is_open(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
+
+
+def describe_listener(port: int) -> str:
+    """Name the process that listens on a port, as far as this user may see it."""
+    pid = find_listener(port)
+    if not pid:
+        return "another program"
+    command = "command unknown"
+    with suppress(FileNotFoundError):
+        ps = ["ps", "-o", "args=", "-p", pid]
+        command = subprocess.run(ps, capture_output=True, text=True).stdout.strip()
+    if "docker" in command:
+        return "a Docker container, which `docker ps` names"
+    return f"process {pid} ({command})"
+
+
+def find_listener(port: int) -> str:
+    """Return the process id of a listener, or "" when neither psutil nor lsof finds it."""
+    with suppress(ImportError, PermissionError, FileNotFoundError):
+        if sys.platform != "darwin":  # there psutil needs root
+            import psutil  # not there yet when `make doctor` runs before `make install`
+
+            for connection in psutil.net_connections("tcp"):
+                here = connection.laddr and connection.laddr.port == port
+                if here and connection.status == psutil.CONN_LISTEN and connection.pid:
+                    return str(connection.pid)
+    with suppress(FileNotFoundError):
+        command = ["lsof", "-nP", "-t", f"-iTCP:{port}", "-sTCP:LISTEN"]
+        found = subprocess.run(command, capture_output=True, text=True).stdout.split()
+        return found[0] if found else ""
+    return ""
 
 
 @dataclass(frozen=True)

@@ -46,3 +46,11 @@ SERVICES = sorted(map(read_service, ROOT.glob("*-service/service.toml")), key=la
 
 # A service in a repository of its own has a stand-in for identity.
 HAS_IDENTITY = any(service.short == "identity" for service in SERVICES)
+
+
+def get_default_ports() -> dict[str, int]:
+    """Return the ports of `make up` by the name of the process that listens on them."""
+    ports = {"identity-service": 8001, "postgres": 5440, "mail": 1080, "smtp": 1025}
+    for service in SERVICES:
+        ports |= {service.name: service.port, f"{service.short}-redis": service.redis_port}
+    return ports

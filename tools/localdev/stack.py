@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
-
 from .child_process import get_minimal_environment
 from .layout import Layout, Process
-from .servers import Redis, StartError, is_open
+from .servers import Redis, StartError, describe_listener, is_open
 from .services import SERVICES, Service
 from .supervisor import Supervisor
 
@@ -163,13 +161,3 @@ class LocalDevStack:
                     f"Port {port} for {process.name} is taken by {describe_listener(port)}:"
                     " stop that first, then try again"
                 )
-
-
-def describe_listener(port: int) -> str:
-    """Name the process that listens on a port, as far as this user may see it."""
-    for connection in psutil.net_connections("tcp"):
-        here = connection.laddr and connection.laddr.port == port
-        if here and connection.status == psutil.CONN_LISTEN and connection.pid:
-            command = " ".join(psutil.Process(connection.pid).cmdline())
-            return f"process {connection.pid} ({command})"
-    return "another program"

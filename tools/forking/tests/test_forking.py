@@ -11,7 +11,8 @@ from tools.localdev.services import SERVICES
 
 PROCESSES = """
 from pathlib import Path
-from tools.localdev.layout import Layout, get_default_ports
+from tools.localdev.layout import Layout
+from tools.localdev.services import get_default_ports
 print(*Layout(Path(), get_default_ports(), {}).build_servers())
 """
 OF_COMPOSE = ("service", "db", "redis", "migrate", "background", "probing", "mail", "platform")
