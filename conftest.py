@@ -28,10 +28,14 @@ from alembic.config import Config
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+from tools.localdev.contract_check import watch_clients
 from tools.localdev.services import ROOT, SERVICES
 from tools.localdev.test_servers import TemporaryServers
 
 SERVERS = TemporaryServers()
+
+if os.environ.get("CHECK_CONTRACT"):
+    watch_clients()
 
 # Files in tests/ that stop or kill processes of the stack: they have a stack of their own.
 DISTURBING = {"test_recovery", "test_failures", "test_conformance"}

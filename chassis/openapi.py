@@ -46,6 +46,7 @@ HEADERS = {
     "Retry-After": "Seconds to wait before the next attempt.",
     "WWW-Authenticate": "The scheme with which to authenticate.",
 }
+OPTIONAL_HEADERS = {"Idempotent-Replayed"}  # the others are always sent where they are declared
 SCHEMAS = "#/components/schemas/"
 ERROR_HEADERS = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
 LAST_TAG = "Health"  # the operations that readers look for come first
@@ -73,7 +74,8 @@ def sends(*headers: str) -> Callable[[Function], Function]:
 
 
 def describe_header(name: str) -> dict[str, Any]:
-    return {"description": HEADERS[name], "schema": {"type": "string"}}
+    required = name not in OPTIONAL_HEADERS
+    return {"description": HEADERS[name], "required": required, "schema": {"type": "string"}}
 
 
 def get_operation_id(route: APIRoute) -> str:
