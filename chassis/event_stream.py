@@ -8,13 +8,23 @@ reconnects to any replica with its Last-Event-ID continues where it stopped.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
+from pydantic import BaseModel, Field
+from pydantic_core import to_json
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -36,13 +46,45 @@ CheckToken = Callable[[], Awaitable[User]]
 
 
 class TooManyStreams(TooManyRequests):
-    """The client follows the same thing in as many streams as one may."""
+    """Raised when the caller has as many streams open as allowed."""
+
+
+class StreamedEvent(BaseModel):
+    """Describes an event of a stream, whose models derive from it: they say what `data` is."""
+
+    id: str | None = Field(
+        None, description="The position; send the last one as `Last-Event-ID` to continue after it."
+    )
+    event: str
+    data: Any
+
+    def encode(self) -> ServerSentEvent:
+        return ServerSentEvent(to_json(self.data).decode(), event=self.event, id=self.id)
+
+
+class NoData(BaseModel):
+    """Carries nothing: `{}`."""
+
+
+class StreamOpened(StreamedEvent):
+    """Comes first, with the position where the stream starts."""
+
+    event: Literal["open"] = "open"
+    data: NoData = NoData()
+
+
+class EventStreamResponse(EventSourceResponse):
+    """Declares its media type; a route adds its events: `responses={200: {"model": ...}}`."""
+
+    # sse-starlette ends streams when the server stops, and drops clients that stop reading;
+    # FastAPI's own response does neither.
+    media_type = "text/event-stream"
 
 
 class EventPage(NamedTuple):
     """The next events of a stream, oldest first; the id of each is its position."""
 
-    events: list[ServerSentEvent]
+    events: Sequence[StreamedEvent]
     has_more: bool = False
     is_last: bool = False
 
@@ -133,8 +175,8 @@ class EventStream(Generic[Key]):
         if newest > self._position:
             self._has_grown.set()
 
-    def respond(self, after: int | None = None, *, announce: bool = False) -> EventSourceResponse:
-        return EventSourceResponse(
+    def respond(self, after: int | None = None, *, announce: bool = False) -> EventStreamResponse:
+        return EventStreamResponse(
             self.read_events(after, announce),
             send_timeout=SEND_TIMEOUT_SECONDS,
             shutdown_event=self.closing,
@@ -153,13 +195,13 @@ class EventStream(Generic[Key]):
         try:
             self._position = await self._find_start(after)
             if announce:
-                yield ServerSentEvent(event="open", id=str(self._position), data="{}")
+                yield StreamOpened(id=str(self._position)).encode()
             while not self.closing.is_set():
                 self._has_grown.clear()
                 page = await self._streams.read_after(self._user, self._key, self._position)
                 for event in page.events:
                     self._position = int(event.id or self._position)
-                    yield event
+                    yield event.encode()
                 if page.is_last:
                     return
                 await self._wait(page.has_more)

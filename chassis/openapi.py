@@ -49,6 +49,7 @@ HEADERS = {
 OPTIONAL_HEADERS = {"Idempotent-Replayed"}  # the others are always sent where they are declared
 SCHEMAS = "#/components/schemas/"
 ERROR_HEADERS = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
+EVENT_STREAM = "text/event-stream"
 LAST_TAG = "Health"  # the operations that readers look for come first
 
 
@@ -128,10 +129,10 @@ def complete_operation(operation: Operation, route: RouteContext) -> None:
     operation.setdefault("security", [])
     complete_parameters(operation.get("parameters", ()))
     calls = list(find_calls(route.dependant))
+    sent = [getattr(call, "sent_headers", {}) for call in calls]
     for status, response in operation["responses"].items():
         if status.startswith("2"):
-            for call in calls:
-                response.setdefault("headers", {}).update(getattr(call, "sent_headers", {}))
+            complete_success(response, sent)
     declared = operation["responses"]
     described = describe_errors({*find_errors(route, calls)})
     described.update({status: r for status, r in declared.items() if status != "422"})
@@ -149,6 +150,19 @@ def complete_parameters(parameters: Iterable[dict[str, Any]]) -> None:
             parameter["name"] = parameter["name"].title()
         if parameter["name"] == "If-Match":  # optional for FastAPI, so that the answer is 428
             parameter["required"] = True
+
+
+def complete_success(response: dict[str, Any], sent: list[dict[str, Any]]) -> None:
+    for headers in filter(None, sent):
+        response.setdefault("headers", {}).update(headers)
+    if content := response.get("content", {}).get(EVENT_STREAM):
+        # FastAPI says that the text and an event are one; the text contains events.
+        content["schema"].pop("type")
+        content["schema"] = {
+            "type": "string",
+            "contentMediaType": EVENT_STREAM,
+            "contentSchema": content["schema"],
+        }
 
 
 def find_calls(dependant: Dependant) -> Iterator[Any]:

@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
-from sse_starlette import ServerSentEvent
 
 from chassis.auth import User
 from chassis.errors import Unauthenticated, Unavailable
-from chassis.event_stream import EventPage, EventSource, EventStream, EventStreams, TooManyStreams
+from chassis.event_stream import (
+    EventPage,
+    EventSource,
+    EventStream,
+    EventStreams,
+    NoData,
+    StreamedEvent,
+    TooManyStreams,
+)
 
 ADA = User("ada", None, (), frozenset(), datetime.now(UTC))
 PAGE_SIZE = 2
@@ -32,7 +39,7 @@ class Table:
         lines = self.lines.get(key, [])[position : position + PAGE_SIZE]
         numbers = range(position + 1, position + 1 + len(lines))
         events = [
-            ServerSentEvent(event=line, id=str(number))
+            StreamedEvent(event=line, id=str(number), data=NoData())
             for number, line in zip(numbers, lines, strict=True)
         ]
         return EventPage(events, len(lines) == PAGE_SIZE, is_last="end" in lines)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from chassis.app import create_app
 from chassis.auth import CurrentUser, User, require_permission
 from chassis.errors import Conflict, NotFound
+from chassis.event_stream import EventStreamResponse, StreamedEvent, StreamOpened
 from chassis.health import build_health_router
 from chassis.openapi import raises, sends
 from chassis.pagination import Page, PageRequest
@@ -40,6 +41,10 @@ class ThingCreate(RequestModel):
     name: str
 
 
+class ThingAdded(StreamedEvent):
+    data: ThingRead
+
+
 router = APIRouter(tags=["Things"])
 
 
@@ -64,6 +69,15 @@ async def read_thing(thing_id: int) -> ThingRead:
 @raises(UnknownThing)
 async def rename_thing(thing_id: int, if_match: IfMatch = None) -> ThingRead:
     raise UnknownThing("There is no such thing")
+
+
+@router.get(
+    "/things-added",
+    response_class=EventStreamResponse,
+    responses={200: {"model": StreamOpened | ThingAdded}},
+)
+async def stream_things() -> EventStreamResponse:
+    raise NotImplementedError
 
 
 @pytest.fixture
@@ -137,6 +151,19 @@ def test_if_match_is_declared_as_required(document: dict[str, Any]) -> None:
 
     assert if_match["name"] == "If-Match"
     assert if_match["required"]
+
+
+def test_a_stream_is_a_text_of_events(document: dict[str, Any]) -> None:
+    [[media_type, content]] = document["paths"]["/things-added"]["get"]["responses"]["200"][
+        "content"
+    ].items()
+
+    assert media_type == "text/event-stream"
+    assert content["schema"]["type"] == "string"
+    events = content["schema"]["contentSchema"]["anyOf"]
+    assert [event["$ref"].split("/")[-1] for event in events] == ["StreamOpened", "ThingAdded"]
+    added = document["components"]["schemas"]["ThingAdded"]
+    assert added["properties"]["data"] == {"$ref": "#/components/schemas/ThingRead"}
 
 
 def test_headers_of_answers_are_declared(document: dict[str, Any]) -> None:

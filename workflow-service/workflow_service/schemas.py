@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
+from chassis.event_stream import NoData, StreamedEvent
 from chassis.schemas import JsonObject, RequestModel, ResponseModel, Text
 
 from .definition.model import Definition, StepName
@@ -149,6 +150,20 @@ class HistoryEventRead(ResponseModel):
     attempt: int | None
     actor_id: str | None = Field(description="Null when the engine itself acted.")
     data: dict[str, Any]
+
+
+class HistoryEventAdded(StreamedEvent):
+    """Brings the next event of a run's history."""
+
+    event: str = Field(description="The `type` of the event.")
+    data: HistoryEventRead
+
+
+class HistoryEnded(StreamedEvent):
+    """Comes last: the run has ended."""
+
+    event: Literal["end"] = "end"
+    data: NoData = NoData()
 
 
 class DefinitionStats(ResponseModel):

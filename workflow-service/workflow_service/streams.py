@@ -5,14 +5,13 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
-from sse_starlette import ServerSentEvent
 
 from chassis.auth import User
-from chassis.event_stream import EventPage, EventSource
+from chassis.event_stream import EventPage, EventSource, StreamedEvent
 
 from .database import session_maker
 from .models import Event, Run
-from .schemas import HistoryEventRead
+from .schemas import HistoryEnded, HistoryEventAdded, HistoryEventRead
 from .workflows import get_workflow
 
 MAX_STREAMS = 100  # in one process
@@ -31,13 +30,13 @@ def read_events_after(session: Session, user: User, run_id: UUID, position: int)
     # The run is read before its events: if it has ended, no further events can follow.
     has_ended = get_workflow(session, user, run_id).finished_at is not None
     rows = select(Event).where(Event.run_id == run_id, Event.id > position).order_by(Event.id)
-    events = []
+    events: list[StreamedEvent] = []
     for row in session.scalars(rows.limit(PAGE_SIZE)):
-        data = HistoryEventRead.model_validate(row).model_dump_json()
-        events.append(ServerSentEvent(event=row.type, id=str(row.id), data=data))
+        data = HistoryEventRead.model_validate(row)
+        events.append(HistoryEventAdded(event=row.type, id=str(row.id), data=data))
     has_more = len(events) == PAGE_SIZE
     if has_ended and not has_more:
-        events.append(ServerSentEvent(event="end", data="{}"))
+        events.append(HistoryEnded())
     return EventPage(events, has_more, is_last=has_ended and not has_more)
 
 

@@ -6,23 +6,24 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Header, Request
-from sse_starlette import EventSourceResponse
 
 from chassis.auth import CurrentUser, get_bearer_token
-from chassis.event_stream import EventStream, EventStreams
+from chassis.event_stream import EventStream, EventStreamResponse, EventStreams, TooManyStreams
+from chassis.openapi import raises
 from chassis.pagination import Page, PageRequest
 from chassis.routing import APIRouter
 
 from ..database import DbSession
 from ..inbox import service
 from ..models import InboxItem
-from ..schemas.inbox import InboxItemRead, ReadCount, UnreadCount
+from ..schemas.inbox import InboxEvent, InboxItemRead, ReadCount, UnreadCount
 
 router = APIRouter(prefix="/inbox")
 
 Position = Annotated[int | None, Header(ge=0, le=2**63 - 1)]
 
 
+@raises(TooManyStreams)
 async def open_stream(request: Request, user: CurrentUser) -> AsyncIterator[EventStream[str]]:
     """Opens a stream until the client leaves, the token ends or the process stops."""
     streams: EventStreams[str] = request.app.state.streams
@@ -43,10 +44,10 @@ def list_items(
     return service.list_items(session, user, page, unread, archived)
 
 
-@router.get("/stream", response_class=EventSourceResponse)
+@router.get("/stream", response_class=EventStreamResponse, responses={200: {"model": InboxEvent}})
 async def stream_items(
     stream: Annotated[EventStream[str], Depends(open_stream)], last_event_id: Position = None
-) -> EventSourceResponse:
+) -> EventStreamResponse:
     """Stream new items of the caller's inbox as they arrive; resumes after `Last-Event-ID`."""
     return stream.respond(last_event_id, announce=True)
 

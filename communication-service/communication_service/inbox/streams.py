@@ -5,13 +5,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from sqlalchemy.orm import Session
-from sse_starlette import ServerSentEvent
 
 from chassis.auth import User
 from chassis.event_stream import EventPage, EventSource, EventStreams
 
 from ..database import session_maker
-from ..schemas.inbox import InboxItemRead
+from ..schemas.inbox import InboxItemAdded, InboxItemRead
 from ..settings import Settings
 from .service import get_items_after, get_newest_positions
 
@@ -20,10 +19,10 @@ PAGE_SIZE = 20
 
 def read_items_after(session: Session, user: User, _: str, position: int) -> EventPage:
     items = get_items_after(session, user, position, PAGE_SIZE)
-    events = []
-    for item in items:
-        data = InboxItemRead.model_validate(item).model_dump_json()
-        events.append(ServerSentEvent(event="item", id=str(item.position), data=data))
+    events = [
+        InboxItemAdded(id=str(item.position), data=InboxItemRead.model_validate(item))
+        for item in items
+    ]
     return EventPage(events, has_more=len(events) == PAGE_SIZE)
 
 

@@ -1,8 +1,12 @@
 """Responses about the inbox."""
 
 from datetime import datetime
+from typing import Annotated, Literal
 from uuid import UUID
 
+from pydantic import Field
+
+from chassis.event_stream import StreamedEvent, StreamOpened
 from chassis.schemas import ResponseModel
 
 
@@ -16,6 +20,16 @@ class InboxItemRead(ResponseModel):
     created_at: datetime
     read_at: datetime | None
     archived_at: datetime | None
+
+
+class InboxItemAdded(StreamedEvent):
+    """Brings a new item."""
+
+    event: Literal["item"] = "item"
+    data: InboxItemRead
+
+
+InboxEvent = Annotated[StreamOpened | InboxItemAdded, Field(discriminator="event")]
 
 
 class UnreadCount(ResponseModel):

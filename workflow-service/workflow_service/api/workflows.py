@@ -5,8 +5,8 @@ from uuid import UUID
 
 from fastapi import Header, Query
 from fastapi.responses import PlainTextResponse, Response
-from sse_starlette import EventSourceResponse
 
+from chassis.event_stream import EventStreamResponse
 from chassis.pagination import Page, PageRequest
 from chassis.routing import APIRouter
 
@@ -15,6 +15,8 @@ from ..database import DbSession
 from ..engine import controls
 from ..models import Run
 from ..schemas import (
+    HistoryEnded,
+    HistoryEventAdded,
     HistoryEventRead,
     Role,
     SlaRead,
@@ -86,10 +88,14 @@ def read_history(
     return workflows.list_history(session, reader, workflow_id, page)
 
 
-@router.get("/{workflow_id}/stream", response_class=EventSourceResponse)
+@router.get(
+    "/{workflow_id}/stream",
+    response_class=EventStreamResponse,
+    responses={200: {"model": HistoryEventAdded | HistoryEnded}},
+)
 async def stream_workflow(
     workflow_id: UUID, stream: WorkflowStream, last_event_id: LastEventId = 0
-) -> EventSourceResponse:
+) -> EventStreamResponse:
     """Stream the history of a run until it ends (SSE); resumes after `Last-Event-ID`."""
     return stream.respond(last_event_id)
 
