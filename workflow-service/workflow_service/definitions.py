@@ -7,12 +7,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
-from chassis.errors import Conflict, NotFound
+from chassis.errors import Conflict, NotFound, Unprocessable
 from chassis.pagination import Page, PageParameters, paginate
 
 from .definition.model import Definition
 from .models import DefinitionVersion
-from .schemas import DefinitionRead
+from .schemas import DefinitionRead, DefinitionUpdate
 from .validation import check_definition
 
 
@@ -69,11 +69,13 @@ def reject_version_change(session: Session, name: str, number: int) -> None:
 
 
 def change_definition(
-    session: Session, user: User, name: str, new: Definition
+    session: Session, user: User, name: str, new: DefinitionUpdate
 ) -> DefinitionVersion:
     """Publish the next version, unless nothing changed. Existing runs keep their version."""
     current = get_definition(session, name)
-    if current.content == serialize_definition(new):
+    if new.name not in (None, name):
+        raise Unprocessable.for_field("name", f"must be {name}, as in the path, or left out")
+    if is_same(current.content, serialize_definition(new)):
         return current
     current.retired_at = func.now()
     return publish_version(session, user, name, new)
@@ -103,8 +105,14 @@ def publish_version(session: Session, user: User, name: str, new: Definition) ->
 
 
 def serialize_definition(definition: Definition) -> dict[str, Any]:
-    """Return the definition as its author wrote it, without the defaults."""
-    return definition.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"name"})
+    """Return the definition as its author wrote it, without the defaults and what we set."""
+    fields = {*Definition.model_fields}
+    return definition.model_dump(mode="json", by_alias=True, exclude_unset=True, include=fields)
+
+
+def is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Compare two definitions; a default that is written out makes no difference."""
+    return Definition.model_validate(one) == Definition.model_validate(other)
 
 
 def build_response(version: DefinitionVersion) -> DefinitionRead:

@@ -11,18 +11,34 @@ from chassis.schemas import JsonObject, RequestModel, ResponseModel, Text
 
 from .definition.model import Definition, StepName
 
-DefinitionName = Annotated[Text, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
+DefinitionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100)]
 Role = Literal["work", "compensation", "notice"]
 SlaState = Literal["in_time", "at_risk", "breached"]
 TaskStatus = Literal["open", "completed", "closed"]
 
 
-class DefinitionCreate(Definition):
+class DefinitionUpdate(Definition):
+    """Takes what a GET returned, too. What the service sets is ignored."""
+
+    name: DefinitionName | None = Field(
+        default=None, description="If the path has a name, it must be this one."
+    )
+    version: int | None = Field(default=None, description="Read only: ignored in a request.")
+    created_by: str | None = Field(default=None, description="Read only: ignored in a request.")
+    created_at: datetime | None = Field(
+        default=None, description="Read only: ignored in a request."
+    )
+
+
+class DefinitionCreate(DefinitionUpdate):
+    """Takes what a GET returned, too, under another name."""
+
     name: DefinitionName
 
 
-class DefinitionRead(DefinitionCreate):
+class DefinitionRead(Definition):
     model_config = ConfigDict(extra="ignore")
+    name: DefinitionName
     version: int
     created_by: str | None = Field(description="Null for a definition that came with the service.")
     created_at: datetime

@@ -7,9 +7,8 @@ from chassis.routing import APIRouter
 
 from .. import definitions, graph
 from ..database import DbSession
-from ..definition.model import Definition
 from ..engine.transaction import parse_definition
-from ..schemas import DefinitionCreate, DefinitionName, DefinitionRead
+from ..schemas import DefinitionCreate, DefinitionName, DefinitionRead, DefinitionUpdate
 from ..validation import check_definition
 from .dependencies import IDEMPOTENT, DefinitionAuthor, DefinitionReader, VersionNumber
 
@@ -33,7 +32,7 @@ def create_definition(
 
 
 @router.post("/validate")
-def validate_definition(new: Definition, reader: DefinitionReader) -> dict[str, bool]:
+def validate_definition(new: DefinitionUpdate, reader: DefinitionReader) -> dict[str, bool]:
     """Check a definition without publishing it. A 422 lists everything that is wrong with it."""
     check_definition(new)
     return {"valid": True}
@@ -49,9 +48,9 @@ def read_definition(
 
 @router.put("/{name}")
 def change_definition(
-    name: DefinitionName, new: Definition, author: DefinitionAuthor, session: DbSession
+    name: DefinitionName, new: DefinitionUpdate, author: DefinitionAuthor, session: DbSession
 ) -> DefinitionRead:
-    """Publish the next version. Existing runs keep the version that they started with."""
+    """Publish the next version, unless it says the same. Existing runs keep their version."""
     return definitions.build_response(definitions.change_definition(session, author, name, new))
 
 

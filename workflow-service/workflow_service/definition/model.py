@@ -20,8 +20,8 @@ def raise_for_faults(found: Iterable[Fault], error: type[Unprocessable]) -> None
         raise error("; ".join(map(": ".join, faults)), errors=errors)
 
 
-StepName = Annotated[Text, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=50)]
-RoleName = Annotated[Text, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=50)]
+StepName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=50)]
+RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=50)]
 Expression = Annotated[Text, Field(max_length=500)]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86400)]
@@ -117,11 +117,19 @@ class StepDefinition(RequestModel):
     branches: dict[StepName, StepName] = Field(default={}, max_length=20)
     do: StepName | None = None
     join: Literal["all", "any"] = "all"
-    retry: StepRetryPolicy = StepRetryPolicy()
+    retry: StepRetryPolicy | None = Field(
+        default=None,
+        description="Without one, the default policy, and up to a day of waiting for a service of"
+        " this platform that does not answer.",
+    )
     timeout: Seconds | None = Field(default=None, le=3600, description="Of one attempt.")
     on_failure: Literal["fail", "continue"] = "fail"
     undo: UndoStep | None = None
     sla: Sla | None = None
+
+    @property
+    def retry_policy(self) -> StepRetryPolicy:
+        return self.retry or StepRetryPolicy()
 
     def get_next_steps(self) -> dict[str, str]:
         """Return the steps that may follow by the field that names them: {"next": "review"}."""

@@ -70,7 +70,7 @@ def begin_attempt(tx: RunTransaction, step: Step, neighbours: Neighbours) -> Ste
         tx.record("step.held", step)
     elif issubclass(step_type, ControlStep):
         transitions.process(tx, ControlReady(step))
-    elif step.attempts > definition.retry.attempts:
+    elif step.attempts > definition.retry_policy.attempts:
         transitions.process(tx, StepFailed(step, "every worker that tried it crashed or hung"))
     elif step_type.uses_models and (request := budget.check_budget(tx)):
         transitions.process(tx, ResultReceived(step, request))

@@ -25,7 +25,7 @@ def retry_or_fail(tx: RunTransaction, step: Step, error: ServiceError) -> None:
         tx.put(StepFailed(step, reason))
         return
     definition = tx.get_step_definition(step)
-    retry = definition.retry
+    retry = definition.retry_policy
     delay = max(get_requested_delay(error), get_retry_delay(step.attempts, retry))
     at = now() + timedelta(seconds=delay)
     is_too_old = retry.max_age and at > step.created_at + timedelta(seconds=retry.max_age)
@@ -43,9 +43,10 @@ def should_outwait_outage(
 ) -> bool:
     """Tell whether to wait for a service of this platform, where the definition has no `retry`."""
     is_outage = isinstance(error, Unavailable) and error.target in PLATFORM_SERVICES
-    has_own_policy = "retry" in definition.model_fields_set
     is_check = bool(step.memory)  # of something, from time to time: it waits without a limit
-    return is_outage and not has_own_policy and (is_check or at < step.created_at + MAX_OUTAGE)
+    return (
+        is_outage and definition.retry is None and (is_check or at < step.created_at + MAX_OUTAGE)
+    )
 
 
 def get_retry_delay(attempts: int, retry: StepRetryPolicy) -> float:
