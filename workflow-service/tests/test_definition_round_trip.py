@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from workflow_service.main import app
+
 from .conftest import Caller
 from .steps import TELL
 
@@ -29,6 +31,13 @@ def published(starter: Caller) -> dict[str, Any]:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     name = starter.publish({"one": {**RETRIED, "next": "two"}, "two": TELL}, input=schema)
     return dict(starter.get(f"/definitions/{name}").json())
+
+
+def test_each_schema_of_the_api_has_one_form_and_one_plain_name() -> None:
+    names = app.openapi()["components"]["schemas"]
+
+    assert "InputSchema" in names
+    assert [name for name in names if "-" in name or "__" in name] == []
 
 
 def test_a_definition_as_it_was_read_is_valid(starter: Caller, published: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from jsonschema import Draft202012Validator, FormatChecker
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from chassis.errors import Unprocessable
 from chassis.schemas import JsonObject, RequestModel, Text
@@ -32,6 +32,9 @@ class InputSchema(RequestModel):
 
     There is no `$ref`, which may lead anywhere, and no `pattern`, which can keep a core busy.
     """
+
+    # One schema in OpenAPI for requests and responses, which would not see that they are equal.
+    model_config = ConfigDict(json_schema_mode_override="validation")
 
     title: Text | None = None
     description: Text | None = None
