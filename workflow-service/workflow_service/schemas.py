@@ -17,17 +17,18 @@ SlaState = Literal["in_time", "at_risk", "breached"]
 TaskStatus = Literal["open", "completed", "closed"]
 
 
+READ_ONLY = "Read only: ignored in a request."
+
+
 class DefinitionUpdate(Definition):
     """Takes what a GET returned, too. What the service sets is ignored."""
 
     name: DefinitionName | None = Field(
         default=None, description="If the path has a name, it must be this one."
     )
-    version: int | None = Field(default=None, description="Read only: ignored in a request.")
-    created_by: str | None = Field(default=None, description="Read only: ignored in a request.")
-    created_at: datetime | None = Field(
-        default=None, description="Read only: ignored in a request."
-    )
+    version: int | None = Field(default=None, ge=1, le=2**31 - 1, description=READ_ONLY)
+    created_by: Text | None = Field(default=None, description=READ_ONLY)
+    created_at: datetime | None = Field(default=None, description=READ_ONLY)
 
 
 class DefinitionCreate(DefinitionUpdate):

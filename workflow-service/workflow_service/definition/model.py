@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from jsonschema import Draft202012Validator, FormatChecker
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 
 from chassis.errors import Unprocessable
 from chassis.schemas import JsonObject, RequestModel, Text
@@ -21,6 +21,8 @@ def raise_for_faults(found: Iterable[Fault], error: type[Unprocessable]) -> None
 
 
 StepName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=50)]
+# Generated clients lose the values of an object whose names have a pattern in the schema.
+StepKey = Annotated[StepName, WithJsonSchema({"type": "string"})]
 RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=50)]
 Expression = Annotated[Text, Field(max_length=500)]
 Count = Annotated[int, Field(ge=0)]
@@ -117,7 +119,7 @@ class StepDefinition(RequestModel):
     next: StepName | None = None
     choices: list[BranchChoice] = Field(default=[], max_length=20)
     otherwise: StepName | None = None
-    branches: dict[StepName, StepName] = Field(default={}, max_length=20)
+    branches: dict[StepKey, StepName] = Field(default={}, max_length=20)
     do: StepName | None = None
     join: Literal["all", "any"] = "all"
     retry: StepRetryPolicy | None = Field(
@@ -153,7 +155,7 @@ class Definition(RequestModel):
     description: Text = Field(default="", max_length=2000)
     input: InputSchema = InputSchema(type="object")
     start: StepName
-    steps: dict[StepName, StepDefinition] = Field(min_length=1, max_length=100)
+    steps: dict[StepKey, StepDefinition] = Field(min_length=1, max_length=100)
     output: JsonObject = Field(default={})
     on_failure: Literal["fail", "compensate"] = "fail"
     sla: Sla | None = None
