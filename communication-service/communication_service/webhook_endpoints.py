@@ -19,7 +19,7 @@ from chassis.pagination import PageParameters, paginate
 
 from .models import DISABLED, ENABLED, SUPPRESSED, Delivery, WebhookEndpoint
 from .redaction import redact_finished
-from .schemas.webhook_endpoints import EndpointCreate, EndpointUpdate
+from .schemas.webhook_endpoints import WebhookEndpointCreate, WebhookEndpointUpdate
 
 MAX_ENDPOINTS_PER_USER = 10  # each of them multiplies what is sent
 
@@ -73,7 +73,7 @@ def check_endpoint_limit(session: Session, user: User) -> None:
         raise TooManyEndpoints(f"You have {MAX_ENDPOINTS_PER_USER} endpoints already; delete one")
 
 
-def create_endpoint(session: Session, user: User, new: EndpointCreate) -> WebhookEndpoint:
+def create_endpoint(session: Session, user: User, new: WebhookEndpointCreate) -> WebhookEndpoint:
     endpoint = WebhookEndpoint(owner_id=user.user_id, secret=generate_secret(), **new.model_dump())
     session.add(endpoint)
     session.flush()
@@ -81,7 +81,7 @@ def create_endpoint(session: Session, user: User, new: EndpointCreate) -> Webhoo
 
 
 def update_endpoint(
-    session: Session, user: User, endpoint_id: UUID, change: EndpointUpdate
+    session: Session, user: User, endpoint_id: UUID, change: WebhookEndpointUpdate
 ) -> WebhookEndpoint:
     """Changes the given fields; enabling an endpoint also resets its failures."""
     endpoint = get_endpoint(session, user, endpoint_id)

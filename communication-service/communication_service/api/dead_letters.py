@@ -12,7 +12,12 @@ from ..categories import Category
 from ..database import DbSession
 from ..models import DeadLetterOperation
 from ..notifications import dead_letters
-from ..schemas.dead_letters import DeadLetterFilter, DeadLetterPurge, DeadLetterRead, OperationRead
+from ..schemas.dead_letters import (
+    DeadLetterFilter,
+    DeadLetterOperationRead,
+    DeadLetterPurge,
+    DeadLetterRead,
+)
 from ..schemas.fields import Channel
 from .dependencies import Idempotent, Queueing, QueueOperator, QueueReader
 
@@ -38,13 +43,17 @@ def list_dead_letters(
     return dead_letters.list_dead(session, which, page)
 
 
-@router.get("/operations", response_model=Page[OperationRead])
-def list_operations(page: PageRequest, reader: QueueReader, session: DbSession) -> dict[str, Any]:
+@router.get("/operations", response_model=Page[DeadLetterOperationRead])
+def list_dead_letter_operations(
+    page: PageRequest, reader: QueueReader, session: DbSession
+) -> dict[str, Any]:
     """List who has replayed or purged which dead letters, newest first."""
     return dead_letters.list_operations(session, page)
 
 
-@router.post("/replay", response_model=OperationRead, status_code=202, dependencies=Queueing)
+@router.post(
+    "/replay", response_model=DeadLetterOperationRead, status_code=202, dependencies=Queueing
+)
 def replay_dead_letters(
     which: DeadLetterFilter, operator: QueueOperator, session: DbSession
 ) -> DeadLetterOperation:
@@ -52,7 +61,7 @@ def replay_dead_letters(
     return dead_letters.replay_dead(session, operator, which)
 
 
-@router.post("/purge", response_model=OperationRead, dependencies=[Idempotent])
+@router.post("/purge", response_model=DeadLetterOperationRead, dependencies=[Idempotent])
 def purge_dead_letters(
     which: DeadLetterPurge, operator: QueueOperator, session: DbSession
 ) -> DeadLetterOperation:

@@ -33,7 +33,7 @@ async def open_stream(request: Request, user: CurrentUser) -> AsyncIterator[Even
 
 
 @router.get("", response_model=Page[InboxItemRead])
-def list_items(
+def list_inbox_items(
     page: PageRequest,
     user: CurrentUser,
     session: DbSession,
@@ -45,7 +45,7 @@ def list_items(
 
 
 @router.get("/stream", response_class=EventStreamResponse, responses={200: {"model": InboxEvent}})
-async def stream_items(
+async def stream_inbox_items(
     stream: Annotated[EventStream[str], Depends(open_stream)], last_event_id: Position = None
 ) -> EventStreamResponse:
     """Stream new items of the caller's inbox as they arrive; resumes after `Last-Event-ID`."""
@@ -53,30 +53,30 @@ async def stream_items(
 
 
 @router.get("/unread-count", response_model=UnreadCount)
-def count_unread(user: CurrentUser, session: DbSession) -> UnreadCount:
+def count_unread_items(user: CurrentUser, session: DbSession) -> UnreadCount:
     """Count the unread items in the caller's inbox."""
     return service.count_unread(session, user)
 
 
 @router.put("/read-all", response_model=ReadCount)
-def mark_all_read(user: CurrentUser, session: DbSession) -> ReadCount:
+def mark_all_items_read(user: CurrentUser, session: DbSession) -> ReadCount:
     """Mark every item in the caller's inbox as read."""
     return service.mark_all_read(session, user)
 
 
 @router.put("/{item_id}/read", response_model=InboxItemRead)
-def mark_read(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
+def mark_item_read(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
     """Mark one item in the caller's inbox as read."""
     return service.mark_read(session, user, item_id)
 
 
 @router.put("/{item_id}/archive", response_model=InboxItemRead)
-def archive_item(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
+def archive_inbox_item(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
     """Archive one item: it leaves the inbox, and is kept."""
     return service.archive_item(session, user, item_id)
 
 
 @router.delete("/{item_id}/archive", response_model=InboxItemRead)
-def restore_item(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
+def restore_inbox_item(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
     """Put an archived item back into the caller's inbox."""
     return service.restore_item(session, user, item_id)

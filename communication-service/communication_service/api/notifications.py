@@ -11,9 +11,9 @@ from ..database import DbSession
 from ..models import Notification
 from ..notifications import bulk, service
 from ..schemas.notifications import (
-    Attempts,
-    BulkCreate,
-    BulkResult,
+    AttemptList,
+    BulkNotificationCreate,
+    BulkNotificationResult,
     NotificationCreate,
     NotificationRead,
     QueueStatus,
@@ -34,11 +34,14 @@ def send_notification(
 
 
 @router.post(
-    "/notifications/bulk", response_model=BulkResult, status_code=202, dependencies=Queueing
+    "/notifications/bulk",
+    response_model=BulkNotificationResult,
+    status_code=202,
+    dependencies=Queueing,
 )
-def send_bulk(
-    new: BulkCreate, sender: Sender, session: DbSession, settings: CurrentSettings
-) -> BulkResult:
+def send_bulk_notifications(
+    new: BulkNotificationCreate, sender: Sender, session: DbSession, settings: CurrentSettings
+) -> BulkNotificationResult:
     """Accept a notification for each of up to 1,000 recipients, with a result for each."""
     return bulk.accept_bulk(session, sender, new, settings)
 
@@ -55,14 +58,16 @@ def get_notification(notification_id: UUID, user: CurrentUser, session: DbSessio
     return service.get_notification(session, user, notification_id)
 
 
-@router.get("/notifications/{notification_id}/attempts", response_model=Attempts)
-def list_attempts(notification_id: UUID, user: CurrentUser, session: DbSession) -> Attempts:
+@router.get("/notifications/{notification_id}/attempts", response_model=AttemptList)
+def list_notification_attempts(
+    notification_id: UUID, user: CurrentUser, session: DbSession
+) -> AttemptList:
     """List each attempt to deliver a notification, with its outcome."""
     return service.list_attempts(session, user, notification_id)
 
 
-@router.get("/deliveries/{delivery_id}/attempts", response_model=Attempts)
-def list_delivery_attempts(delivery_id: UUID, user: CurrentUser, session: DbSession) -> Attempts:
+@router.get("/deliveries/{delivery_id}/attempts", response_model=AttemptList)
+def list_delivery_attempts(delivery_id: UUID, user: CurrentUser, session: DbSession) -> AttemptList:
     """List the attempts of one delivery; operators may see those of dead deliveries."""
     return service.list_delivery_attempts(session, user, delivery_id)
 

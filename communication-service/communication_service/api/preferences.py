@@ -40,7 +40,7 @@ def get_preferences(
 
 
 @router.put("/preferences", response_model=PreferencesRead)
-def put_preferences(
+def replace_preferences(
     new: NotificationPreferences, user: CurrentUser, session: DbSession, settings: CurrentSettings
 ) -> PreferencesRead:
     """Replace the caller's preferences; turning a channel on also ends an unsubscription."""

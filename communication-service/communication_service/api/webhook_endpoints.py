@@ -14,11 +14,11 @@ from .. import webhook_endpoints
 from ..database import DbSession
 from ..models import WebhookEndpoint
 from ..schemas.webhook_endpoints import (
-    EndpointCreate,
-    EndpointRead,
-    EndpointUpdate,
-    EndpointWithSecret,
     SecretRotation,
+    WebhookEndpointCreate,
+    WebhookEndpointRead,
+    WebhookEndpointUpdate,
+    WebhookEndpointWithSecret,
 )
 from .dependencies import Idempotent, WebhookClient
 
@@ -30,15 +30,19 @@ def check_public_url(client: WebhookClient, url: str) -> None:
     run_from_thread(partial(client.check_url, url))
 
 
-@router.get("", response_model=Page[EndpointRead])
-def list_endpoints(page: PageRequest, user: CurrentUser, session: DbSession) -> dict[str, Any]:
+@router.get("", response_model=Page[WebhookEndpointRead])
+def list_webhook_endpoints(
+    page: PageRequest, user: CurrentUser, session: DbSession
+) -> dict[str, Any]:
     """List the caller's webhook endpoints, newest first."""
     return webhook_endpoints.list_endpoints(session, user, page)
 
 
-@router.post("", response_model=EndpointWithSecret, status_code=201, dependencies=[Idempotent])
-def create_endpoint(
-    new: EndpointCreate, user: CurrentUser, session: DbSession, client: WebhookClient
+@router.post(
+    "", response_model=WebhookEndpointWithSecret, status_code=201, dependencies=[Idempotent]
+)
+def create_webhook_endpoint(
+    new: WebhookEndpointCreate, user: CurrentUser, session: DbSession, client: WebhookClient
 ) -> WebhookEndpoint:
     """Send the caller's notifications to a URL; only this answer contains the secret."""
     webhook_endpoints.check_endpoint_limit(session, user)
@@ -46,16 +50,18 @@ def create_endpoint(
     return webhook_endpoints.create_endpoint(session, user, new)
 
 
-@router.get("/{endpoint_id}", response_model=EndpointRead)
-def get_endpoint(endpoint_id: UUID, user: CurrentUser, session: DbSession) -> WebhookEndpoint:
+@router.get("/{endpoint_id}", response_model=WebhookEndpointRead)
+def get_webhook_endpoint(
+    endpoint_id: UUID, user: CurrentUser, session: DbSession
+) -> WebhookEndpoint:
     """Get a webhook endpoint and its health."""
     return webhook_endpoints.get_endpoint(session, user, endpoint_id)
 
 
-@router.patch("/{endpoint_id}", response_model=EndpointRead)
-def update_endpoint(
+@router.patch("/{endpoint_id}", response_model=WebhookEndpointRead)
+def update_webhook_endpoint(
     endpoint_id: UUID,
-    change: EndpointUpdate,
+    change: WebhookEndpointUpdate,
     user: CurrentUser,
     session: DbSession,
     client: WebhookClient,
@@ -67,15 +73,17 @@ def update_endpoint(
 
 
 @router.delete("/{endpoint_id}", status_code=204)
-def delete_endpoint(endpoint_id: UUID, user: CurrentUser, session: DbSession) -> None:
+def delete_webhook_endpoint(endpoint_id: UUID, user: CurrentUser, session: DbSession) -> None:
     """Delete an endpoint; deliveries that wait for it are not sent any more."""
     webhook_endpoints.delete_endpoint(session, user, endpoint_id)
 
 
 @router.post(
-    "/{endpoint_id}/rotate-secret", response_model=EndpointWithSecret, dependencies=[Idempotent]
+    "/{endpoint_id}/rotate-secret",
+    response_model=WebhookEndpointWithSecret,
+    dependencies=[Idempotent],
 )
-def rotate_secret(
+def rotate_webhook_secret(
     endpoint_id: UUID, rotation: SecretRotation, user: CurrentUser, session: DbSession
 ) -> WebhookEndpoint:
     """Create a new secret; for a while, webhooks are signed with the old one as well."""

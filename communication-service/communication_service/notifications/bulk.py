@@ -11,7 +11,12 @@ from chassis.errors import Forbidden, Unprocessable
 
 from ..models import SUPPRESSED, Notification, Template
 from ..redaction import redact_finished
-from ..schemas.notifications import BulkCreate, BulkItem, BulkResult, NotificationCreate
+from ..schemas.notifications import (
+    BulkNotificationCreate,
+    BulkNotificationResult,
+    BulkRecipientResult,
+    NotificationCreate,
+)
 from ..settings import Settings
 from ..webhook_endpoints import EndpointsByOwner
 from . import service
@@ -22,7 +27,9 @@ TOO_SLOW_MESSAGE = "The template takes too long for so many recipients; send to 
 TOO_LONG_MESSAGE = f"are too many for such long texts: {MAX_TOTAL_CHARACTERS:,} characters at most"
 
 
-def accept_bulk(session: Session, sender: User, new: BulkCreate, settings: Settings) -> BulkResult:
+def accept_bulk(
+    session: Session, sender: User, new: BulkNotificationCreate, settings: Settings
+) -> BulkNotificationResult:
     """Saves the notifications in one transaction, and returns a result for each recipient."""
     service.check_mandatory_permission(sender, new.category, settings)
     check_urgent_permission(sender, new)
@@ -38,25 +45,30 @@ def accept_bulk(session: Session, sender: User, new: BulkCreate, settings: Setti
     for item in items:
         if item.status != "refused":
             item.notification_id = accepted[item.recipient_id].id
-    return BulkResult(accepted=len(accepted), items=items)
+    return BulkNotificationResult(accepted=len(accepted), items=items)
 
 
 def build_notifications(
-    sender: User, new: BulkCreate, template: Template | None, endpoints: EndpointsByOwner
-) -> tuple[dict[UUID, Notification], list[BulkItem]]:
+    sender: User,
+    new: BulkNotificationCreate,
+    template: Template | None,
+    endpoints: EndpointsByOwner,
+) -> tuple[dict[UUID, Notification], list[BulkRecipientResult]]:
     """Returns the notification of each accepted recipient, and a result for every one."""
     deadline = monotonic() + MAX_RENDER_SECONDS
     accepted: dict[UUID, Notification] = {}
-    items: list[BulkItem] = []
+    items: list[BulkRecipientResult] = []
     characters = 0
     shared = {name: value for name, value in new if name not in ("recipients", "variables")}
     for recipient in new.recipients:
         user_id = recipient.recipient_id
         if user_id in accepted:
-            items.append(BulkItem(recipient_id=user_id, status="duplicate"))
+            items.append(BulkRecipientResult(recipient_id=user_id, status="duplicate"))
             continue
         if monotonic() > deadline:
-            items.append(BulkItem(recipient_id=user_id, status="refused", error=TOO_SLOW_MESSAGE))
+            items.append(
+                BulkRecipientResult(recipient_id=user_id, status="refused", error=TOO_SLOW_MESSAGE)
+            )
             continue
         try:
             # What this recipient would get in a request of its own; it is validated already.
@@ -65,17 +77,19 @@ def build_notifications(
             one = NotificationCreate.model_construct(**shared, **own)
             notification = service.build_notification(sender, one, template, endpoints)
         except Unprocessable as error:
-            items.append(BulkItem(recipient_id=user_id, status="refused", error=error.message))
+            items.append(
+                BulkRecipientResult(recipient_id=user_id, status="refused", error=error.message)
+            )
             continue
         characters += count_characters(notification)
         if characters > MAX_TOTAL_CHARACTERS:
             raise Unprocessable.for_field("recipients", TOO_LONG_MESSAGE)
         accepted[user_id] = notification
-        items.append(BulkItem(recipient_id=user_id, status="accepted"))
+        items.append(BulkRecipientResult(recipient_id=user_id, status="accepted"))
     return accepted, items
 
 
-def check_urgent_permission(sender: User, new: BulkCreate) -> None:
+def check_urgent_permission(sender: User, new: BulkNotificationCreate) -> None:
     """Refuses urgent bulk messages from most senders, as they skip quiet hours and backlogs."""
     if new.priority == "urgent" and not service.can_send_mandatory(sender):
         raise Forbidden(

@@ -18,7 +18,7 @@ from ..categories import SECURITY
 from ..models import Attempt, Delivery, Notification, Template, WebhookEndpoint
 from ..redaction import redact_finished
 from ..schemas.dead_letters import DeadLetterFilter
-from ..schemas.notifications import Attempts, NotificationBase, NotificationCreate, QueueStatus
+from ..schemas.notifications import AttemptList, NotificationBase, NotificationCreate, QueueStatus
 from ..settings import Settings
 from ..templates.service import get_template_by_name, render_languages
 from ..webhook_endpoints import EndpointsByOwner, find_by_owner
@@ -172,12 +172,12 @@ def can_read(user: User, notification: Notification) -> bool:
     return notification.sender_id == user.user_id or user.has_permission(READ_ALL_PERMISSION)
 
 
-def list_attempts(session: Session, user: User, notification_id: UUID) -> Attempts:
+def list_attempts(session: Session, user: User, notification_id: UUID) -> AttemptList:
     notification = get_notification(session, user, notification_id)
     return get_attempts(session, notification.deliveries)
 
 
-def list_delivery_attempts(session: Session, user: User, delivery_id: UUID) -> Attempts:
+def list_delivery_attempts(session: Session, user: User, delivery_id: UUID) -> AttemptList:
     """Lists them for the sender; of a dead delivery, also for operators."""
     delivery = session.get(Delivery, delivery_id)
     is_dead_letter = delivery is not None and delivery.status == DEAD
@@ -187,10 +187,10 @@ def list_delivery_attempts(session: Session, user: User, delivery_id: UUID) -> A
     return get_attempts(session, [delivery])
 
 
-def get_attempts(session: Session, deliveries: Sequence[Delivery]) -> Attempts:
+def get_attempts(session: Session, deliveries: Sequence[Delivery]) -> AttemptList:
     ids = [delivery.id for delivery in deliveries]
     attempts = select(Attempt).where(Attempt.delivery_id.in_(ids)).order_by(Attempt.id)
-    return Attempts.model_validate({"items": session.scalars(attempts).all()})
+    return AttemptList.model_validate({"items": session.scalars(attempts).all()})
 
 
 def cancel_notification(session: Session, user: User, notification_id: UUID) -> Notification:

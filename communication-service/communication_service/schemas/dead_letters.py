@@ -38,7 +38,7 @@ class DeadLetterRead(ResponseModel):
     queued_at: datetime
 
 
-class OperationRead(ResponseModel):
+class DeadLetterOperationRead(ResponseModel):
     """Describes a replay or purge. Without an id it was a dry run."""
 
     id: UUID | None

@@ -75,7 +75,7 @@ class BulkRecipient(RequestModel):
     variables: JsonObject = Field(default={}, description="Added to those for all recipients.")
 
 
-class BulkCreate(NotificationBase):
+class BulkNotificationCreate(NotificationBase):
     recipients: Annotated[list[BulkRecipient], Field(min_length=1, max_length=1000)]
     priority: Priority = "bulk"
 
@@ -90,16 +90,16 @@ class BulkCreate(NotificationBase):
         return value
 
 
-class BulkItem(ResponseModel):
+class BulkRecipientResult(ResponseModel):
     recipient_id: UUID
     status: Literal["accepted", "duplicate", "refused"]
     notification_id: UUID | None = None
     error: str | None = None
 
 
-class BulkResult(ResponseModel):
+class BulkNotificationResult(ResponseModel):
     accepted: int
-    items: list[BulkItem]
+    items: list[BulkRecipientResult]
 
 
 class DeliveryRead(ResponseModel):
@@ -164,7 +164,7 @@ class AttemptRead(ResponseModel):
         return round((self.finished_at - self.started_at).total_seconds() * 1000, 3)
 
 
-class Attempts(ResponseModel):
+class AttemptList(ResponseModel):
     items: list[AttemptRead]
 
 

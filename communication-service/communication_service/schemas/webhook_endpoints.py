@@ -14,12 +14,12 @@ Categories = Annotated[list[Category] | None, Field(min_length=1, max_length=50)
 Url = Annotated[Text, Field(min_length=1, max_length=2000)]
 
 
-class EndpointCreate(RequestModel):
+class WebhookEndpointCreate(RequestModel):
     url: Url
     categories: Categories = None
 
 
-class EndpointUpdate(RequestModel):
+class WebhookEndpointUpdate(RequestModel):
     """Changes the given fields only."""
 
     url: Url = ""
@@ -31,7 +31,7 @@ class SecretRotation(RequestModel):
     keep_old_seconds: int = Field(default=24 * 60 * 60, ge=0, le=7 * 24 * 60 * 60)
 
 
-class EndpointRead(ResponseModel):
+class WebhookEndpointRead(ResponseModel):
     id: UUID
     url: str
     categories: list[str] | None
@@ -44,5 +44,5 @@ class EndpointRead(ResponseModel):
     created_at: datetime
 
 
-class EndpointWithSecret(EndpointRead):
+class WebhookEndpointWithSecret(WebhookEndpointRead):
     secret: str
