@@ -21,6 +21,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-app = create_app(settings, lifespan=lifespan)
+app = create_app(
+    settings,
+    description="Notifies users by email, SMS, webhook and in an inbox, as they prefer. What is"
+    " accepted is delivered, also after failures.",
+    lifespan=lifespan,
+)
 app.include_router(health_router)
-app.include_router(api_router, prefix="/api/v1", tags=["API"])
+app.include_router(api_router, prefix="/api/v1")

@@ -2,8 +2,24 @@
 
 from chassis.routing import APIRouter
 
-from . import dead_letters, inbox, notifications, preferences, templates, webhook_endpoints
+from . import (
+    dead_letters,
+    inbox,
+    notifications,
+    preferences,
+    suppressions,
+    templates,
+    webhook_endpoints,
+)
 
 router = APIRouter()
-for module in (templates, notifications, inbox, webhook_endpoints, preferences, dead_letters):
+for module in (
+    notifications,
+    inbox,
+    preferences,
+    suppressions,
+    templates,
+    webhook_endpoints,
+    dead_letters,
+):
     router.include_router(module.router)

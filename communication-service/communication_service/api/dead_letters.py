@@ -1,4 +1,4 @@
-"""Endpoints for operators: dead letters, which are deliveries that failed for good."""
+"""The queue of deliveries, for operators: its status, and those that failed for good."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from chassis.routing import APIRouter
 from ..categories import Category
 from ..database import DbSession
 from ..models import DeadLetterOperation
-from ..notifications import dead_letters
+from ..notifications import dead_letters, service
 from ..schemas.dead_letters import (
     DeadLetterFilter,
     DeadLetterOperationRead,
@@ -19,15 +19,16 @@ from ..schemas.dead_letters import (
     DeadLetterRead,
 )
 from ..schemas.fields import Channel
+from ..schemas.notifications import QueueStatus
 from .dependencies import Idempotent, Queueing, QueueOperator, QueueReader
 
-router = APIRouter(prefix="/dead-letters")
+router = APIRouter(tags=["Queue"])
 
 
 def parse_filter(
     channel: Channel | None = None,
     category: Annotated[Category | None, Query()] = None,
-    recipient_id: UUID | None = None,
+    recipient_id: Annotated[UUID | None, Query(description="The id of a user.")] = None,
 ) -> DeadLetterFilter:
     return DeadLetterFilter(channel=channel, category=category, recipient_id=recipient_id)
 
@@ -35,7 +36,13 @@ def parse_filter(
 Filter = Annotated[DeadLetterFilter, Depends(parse_filter)]
 
 
-@router.get("", response_model=Page[DeadLetterRead])
+@router.get("/queue/status", response_model=QueueStatus)
+def get_queue_status(reader: QueueReader, session: DbSession) -> QueueStatus:
+    """Count the deliveries by status, and those that are due now."""
+    return service.get_queue_status(session)
+
+
+@router.get("/dead-letters", response_model=Page[DeadLetterRead])
 def list_dead_letters(
     which: Filter, page: PageRequest, reader: QueueReader, session: DbSession
 ) -> dict[str, Any]:
@@ -43,7 +50,7 @@ def list_dead_letters(
     return dead_letters.list_dead(session, which, page)
 
 
-@router.get("/operations", response_model=Page[DeadLetterOperationRead])
+@router.get("/dead-letters/operations", response_model=Page[DeadLetterOperationRead])
 def list_dead_letter_operations(
     page: PageRequest, reader: QueueReader, session: DbSession
 ) -> dict[str, Any]:
@@ -52,18 +59,23 @@ def list_dead_letter_operations(
 
 
 @router.post(
-    "/replay", response_model=DeadLetterOperationRead, status_code=202, dependencies=Queueing
+    "/dead-letters/replay",
+    response_model=DeadLetterOperationRead,
+    status_code=202,
+    dependencies=Queueing,
 )
 def replay_dead_letters(
     which: DeadLetterFilter, operator: QueueOperator, session: DbSession
 ) -> DeadLetterOperation:
-    """Put dead letters back into the queue: the named ones, or all that match the filter."""
+    """Put all dead letters that match back into the queue, with a new set of attempts."""
     return dead_letters.replay_dead(session, operator, which)
 
 
-@router.post("/purge", response_model=DeadLetterOperationRead, dependencies=[Idempotent])
+@router.post(
+    "/dead-letters/purge", response_model=DeadLetterOperationRead, dependencies=[Idempotent]
+)
 def purge_dead_letters(
     which: DeadLetterPurge, operator: QueueOperator, session: DbSession
 ) -> DeadLetterOperation:
-    """Give up dead letters for good; a dry run only counts them."""
+    """Give up all dead letters that match, which become `cancelled`; a dry run only counts them."""
     return dead_letters.purge_dead(session, operator, which)

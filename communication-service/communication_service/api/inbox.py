@@ -1,11 +1,11 @@
-"""Endpoints for the caller's own inbox."""
+"""The caller's inbox: items arrive in it from notifications, at once also as a stream."""
 
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Query, Request
 
 from chassis.auth import CurrentUser, get_bearer_token
 from chassis.event_stream import EventStream, EventStreamResponse, EventStreams, TooManyStreams
@@ -18,9 +18,14 @@ from ..inbox import service
 from ..models import InboxItem
 from ..schemas.inbox import InboxEvent, InboxItemRead, ReadCount, UnreadCount
 
-router = APIRouter(prefix="/inbox")
+router = APIRouter(prefix="/inbox", tags=["Inbox"])
 
-Position = Annotated[int | None, Header(ge=0, le=2**63 - 1)]
+Position = Annotated[
+    int | None,
+    Header(ge=0, le=2**63 - 1, description="The id of the last event seen; without it, only new."),
+]
+OnlyUnread = Annotated[bool, Query(description="Only items that are not read.")]
+Archived = Annotated[bool, Query(description="Archived items in place of the others.")]
 
 
 @raises(TooManyStreams)
@@ -37,10 +42,10 @@ def list_inbox_items(
     page: PageRequest,
     user: CurrentUser,
     session: DbSession,
-    unread: bool = False,
-    archived: bool = False,
+    unread: OnlyUnread = False,
+    archived: Archived = False,
 ) -> dict[str, Any]:
-    """List the caller's inbox, newest first: all, only unread, or only archived items."""
+    """List the caller's items, newest first: all, only unread, or only archived ones."""
     return service.list_items(session, user, page, unread, archived)
 
 
@@ -48,7 +53,10 @@ def list_inbox_items(
 async def stream_inbox_items(
     stream: Annotated[EventStream[str], Depends(open_stream)], last_event_id: Position = None
 ) -> EventStreamResponse:
-    """Stream new items of the caller's inbox as they arrive; resumes after `Last-Event-ID`."""
+    """Stream new items of the caller's inbox as they arrive (server-sent events).
+
+    With `Last-Event-ID`, as browsers send it when they reconnect, items since then come first.
+    """
     return stream.respond(last_event_id, announce=True)
 
 
@@ -65,18 +73,21 @@ def mark_all_items_read(user: CurrentUser, session: DbSession) -> ReadCount:
 
 
 @router.put("/{item_id}/read", response_model=InboxItemRead)
+@raises(service.UnknownInboxItem)
 def mark_item_read(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
     """Mark one item in the caller's inbox as read."""
     return service.mark_read(session, user, item_id)
 
 
 @router.put("/{item_id}/archive", response_model=InboxItemRead)
+@raises(service.UnknownInboxItem)
 def archive_inbox_item(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
-    """Archive one item: it leaves the inbox, and is kept."""
+    """Archive one item: it leaves the list and the unread count, and is kept."""
     return service.archive_item(session, user, item_id)
 
 
 @router.delete("/{item_id}/archive", response_model=InboxItemRead)
+@raises(service.UnknownInboxItem)
 def restore_inbox_item(item_id: UUID, user: CurrentUser, session: DbSession) -> InboxItem:
     """Put an archived item back into the caller's inbox."""
     return service.restore_item(session, user, item_id)

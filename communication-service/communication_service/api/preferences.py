@@ -1,37 +1,17 @@
-"""Endpoints for what recipients want: preferences, suppressions, and unsubscribing by link."""
-
-from html import escape
-from typing import Annotated, Any
-from uuid import UUID
-
-from fastapi import Path
-from fastapi.responses import HTMLResponse, PlainTextResponse
+"""Preferences: what the caller wants to receive, on which channel and when."""
 
 from chassis.auth import CurrentUser
-from chassis.pagination import Page, PageRequest
 from chassis.routing import APIRouter
 
 from ..database import DbSession
-from ..models import Suppression
-from ..preferences import service, suppressions
-from ..schemas.preferences import (
-    NotificationPreferences,
-    PreferencesRead,
-    SuppressionCreate,
-    SuppressionRead,
-)
-from .dependencies import CurrentSettings, Idempotent, SuppressionEditor
+from ..preferences import service
+from ..schemas.preferences import NotificationPreferences, PreferencesRead
+from .dependencies import CurrentSettings
 
-router = APIRouter()
-
-Token = Annotated[str, Path(max_length=500)]
-
-UNSUBSCRIBE_PAGE = """<!doctype html><meta charset="utf-8"><title>Unsubscribe</title>
-<form method="post"><p>Stop getting emails of the category {category}?</p>
-<button>Unsubscribe</button></form>"""
+router = APIRouter(prefix="/preferences", tags=["Preferences"])
 
 
-@router.get("/preferences", response_model=PreferencesRead)
+@router.get("", response_model=PreferencesRead)
 def get_preferences(
     user: CurrentUser, session: DbSession, settings: CurrentSettings
 ) -> PreferencesRead:
@@ -39,47 +19,9 @@ def get_preferences(
     return service.get_preferences(session, user, settings)
 
 
-@router.put("/preferences", response_model=PreferencesRead)
+@router.put("", response_model=PreferencesRead)
 def replace_preferences(
     new: NotificationPreferences, user: CurrentUser, session: DbSession, settings: CurrentSettings
 ) -> PreferencesRead:
     """Replace the caller's preferences; turning a channel on also ends an unsubscription."""
     return service.put_preferences(session, user, new, settings)
-
-
-@router.get("/suppressions", response_model=Page[SuppressionRead])
-def list_suppressions(
-    page: PageRequest, editor: SuppressionEditor, session: DbSession, user_id: UUID | None = None
-) -> dict[str, Any]:
-    """List who gets nothing of a category on a channel any more, newest first."""
-    return suppressions.list_suppressed(session, page, user_id)
-
-
-@router.post(
-    "/suppressions", response_model=SuppressionRead, status_code=201, dependencies=[Idempotent]
-)
-def add_suppression(
-    new: SuppressionCreate, editor: SuppressionEditor, session: DbSession
-) -> Suppression:
-    """Stop sending a category, or everything, to a user on one channel."""
-    return suppressions.add_suppression(session, editor, new)
-
-
-@router.delete("/suppressions/{suppression_id}", status_code=204)
-def delete_suppression(suppression_id: UUID, editor: SuppressionEditor, session: DbSession) -> None:
-    """Delete a suppression, so that the user gets these notifications again."""
-    suppressions.delete_suppression(session, suppression_id)
-
-
-@router.get("/unsubscribe/{token}", response_class=HTMLResponse)
-def show_unsubscribe_page(token: Token, settings: CurrentSettings) -> str:
-    """Show the page behind the link in an email; opening it, as scanners do, changes nothing."""
-    _, category = suppressions.read_token(settings, token)
-    return UNSUBSCRIBE_PAGE.format(category=escape(category))
-
-
-@router.post("/unsubscribe/{token}", response_class=PlainTextResponse)
-def unsubscribe(token: Token, session: DbSession, settings: CurrentSettings) -> str:
-    """Unsubscribe with one click (RFC 8058), without a login; repeating it changes nothing."""
-    category = suppressions.unsubscribe(session, settings, token)
-    return f"You are unsubscribed from emails of the category {category}."

@@ -1,4 +1,4 @@
-"""Endpoints for the caller's own webhook endpoints."""
+"""Webhook endpoints: the URLs to which the caller's notifications are sent (Standard Webhooks)."""
 
 from datetime import timedelta
 from functools import partial
@@ -6,9 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from chassis.auth import CurrentUser
+from chassis.openapi import raises
 from chassis.pagination import Page, PageRequest
 from chassis.routing import APIRouter
 from chassis.service_client import run_from_thread
+from chassis.untrusted_http import ForbiddenTarget
 
 from .. import webhook_endpoints
 from ..database import DbSession
@@ -22,7 +24,7 @@ from ..schemas.webhook_endpoints import (
 )
 from .dependencies import Idempotent, WebhookClient
 
-router = APIRouter(prefix="/webhook-endpoints")
+router = APIRouter(prefix="/webhook-endpoints", tags=["Webhook endpoints"])
 
 
 def check_public_url(client: WebhookClient, url: str) -> None:
@@ -41,6 +43,7 @@ def list_webhook_endpoints(
 @router.post(
     "", response_model=WebhookEndpointWithSecret, status_code=201, dependencies=[Idempotent]
 )
+@raises(webhook_endpoints.TooManyEndpoints, ForbiddenTarget)
 def create_webhook_endpoint(
     new: WebhookEndpointCreate, user: CurrentUser, session: DbSession, client: WebhookClient
 ) -> WebhookEndpoint:
@@ -51,6 +54,7 @@ def create_webhook_endpoint(
 
 
 @router.get("/{endpoint_id}", response_model=WebhookEndpointRead)
+@raises(webhook_endpoints.UnknownEndpoint)
 def get_webhook_endpoint(
     endpoint_id: UUID, user: CurrentUser, session: DbSession
 ) -> WebhookEndpoint:
@@ -59,6 +63,7 @@ def get_webhook_endpoint(
 
 
 @router.patch("/{endpoint_id}", response_model=WebhookEndpointRead)
+@raises(webhook_endpoints.UnknownEndpoint, ForbiddenTarget)
 def update_webhook_endpoint(
     endpoint_id: UUID,
     change: WebhookEndpointUpdate,
@@ -73,6 +78,7 @@ def update_webhook_endpoint(
 
 
 @router.delete("/{endpoint_id}", status_code=204)
+@raises(webhook_endpoints.UnknownEndpoint)
 def delete_webhook_endpoint(endpoint_id: UUID, user: CurrentUser, session: DbSession) -> None:
     """Delete an endpoint; deliveries that wait for it are not sent any more."""
     webhook_endpoints.delete_endpoint(session, user, endpoint_id)
@@ -83,6 +89,7 @@ def delete_webhook_endpoint(endpoint_id: UUID, user: CurrentUser, session: DbSes
     response_model=WebhookEndpointWithSecret,
     dependencies=[Idempotent],
 )
+@raises(webhook_endpoints.UnknownEndpoint)
 def rotate_webhook_secret(
     endpoint_id: UUID, rotation: SecretRotation, user: CurrentUser, session: DbSession
 ) -> WebhookEndpoint:

@@ -27,6 +27,10 @@ TOO_SLOW_MESSAGE = "The template takes too long for so many recipients; send to 
 TOO_LONG_MESSAGE = f"are too many for such long texts: {MAX_TOTAL_CHARACTERS:,} characters at most"
 
 
+class UrgentBulk(Forbidden):
+    """Raised when the caller may not send urgent notifications to many recipients."""
+
+
 def accept_bulk(
     session: Session, sender: User, new: BulkNotificationCreate, settings: Settings
 ) -> BulkNotificationResult:
@@ -92,7 +96,7 @@ def build_notifications(
 def check_urgent_permission(sender: User, new: BulkNotificationCreate) -> None:
     """Refuses urgent bulk messages from most senders, as they skip quiet hours and backlogs."""
     if new.priority == "urgent" and not service.can_send_mandatory(sender):
-        raise Forbidden(
+        raise UrgentBulk(
             "Sending urgent notifications in bulk needs the permission"
             f" {service.SEND_MANDATORY_PERMISSION}; the priority normal does not"
         )

@@ -39,6 +39,10 @@ class UnknownDelivery(NotFound):
     """Raised when the delivery does not exist or the caller may not see it."""
 
 
+class MandatoryCategory(Forbidden):
+    """Raised when recipients cannot turn off the category: sending it needs a permission."""
+
+
 class NothingToCancel(Conflict):
     """Raised when every delivery of the notification is running or finished."""
 
@@ -117,7 +121,7 @@ def notify_user(session: Session, user_id: str, subject: str, body: str) -> None
 def check_mandatory_permission(sender: User, category: str, settings: Settings) -> None:
     """Refuses categories that recipients cannot turn off, except from trusted senders."""
     if category in settings.mandatory_categories and not can_send_mandatory(sender):
-        raise Forbidden(
+        raise MandatoryCategory(
             f"Recipients cannot turn off the category {category};"
             f" sending it needs the permission {SEND_MANDATORY_PERMISSION}"
         )

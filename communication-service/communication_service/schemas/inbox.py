@@ -18,8 +18,8 @@ class InboxItemRead(ResponseModel):
     subject: str
     body: str
     created_at: datetime
-    read_at: datetime | None
-    archived_at: datetime | None
+    read_at: datetime | None = Field(description="Null while the item is unread.")
+    archived_at: datetime | None = Field(description="Null unless the item is archived.")
 
 
 class InboxItemAdded(StreamedEvent):
@@ -37,4 +37,4 @@ class UnreadCount(ResponseModel):
 
 
 class ReadCount(ResponseModel):
-    read: int
+    read: int = Field(description="How many items were unread until now.")

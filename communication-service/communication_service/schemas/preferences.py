@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from chassis.schemas import RequestModel, ResponseModel, Text
+from chassis.schemas import RequestModel, ResponseModel, Text, example
 
 from ..categories import CategoryOrEvery, RateLimit
 from .fields import Channel
@@ -22,8 +22,11 @@ def check_time_zone(name: str) -> str:
     return name
 
 
-ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-TimeZone = Annotated[str, Field(max_length=50), AfterValidator(check_time_zone)]
+ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="As in 22:00.")]
+TimeZone = Annotated[
+    str, Field(max_length=50, description="As in Europe/Vienna."), AfterValidator(check_time_zone)
+]
+ALL_CHANNELS = get_args(Channel)
 
 
 class QuietHours(RequestModel):
@@ -32,7 +35,11 @@ class QuietHours(RequestModel):
     start: ClockTime
     end: ClockTime
     timezone: TimeZone
-    channels: set[Channel] = Field(default=set(get_args(Channel)))
+    channels: set[Channel] = Field(
+        default=set(ALL_CHANNELS),
+        json_schema_extra={"default": list(ALL_CHANNELS)},  # a set has no order of its own
+        description="The channels that wait until the end.",
+    )
 
     @field_validator("end")
     @classmethod
@@ -45,32 +52,54 @@ class QuietHours(RequestModel):
 class NotificationPreferences(RequestModel):
     """Holds what a user wants. Channels are on by default; * means every other category."""
 
-    categories: dict[CategoryOrEvery, dict[Channel, bool]] = Field(default={}, max_length=100)
-    limits: dict[CategoryOrEvery, RateLimit] = Field(default={}, max_length=100)
-    quiet_hours: QuietHours | None = None
+    model_config = example(
+        categories={"newsletter": {"email": False}},
+        limits={"*": {"amount": 20, "seconds": 3600}},
+        quiet_hours={"start": "22:00", "end": "07:00", "timezone": "Europe/Vienna"},
+    )
+
+    categories: dict[CategoryOrEvery, dict[Channel, bool]] = Field(
+        default={}, max_length=100, description="Which channels are on, by category."
+    )
+    limits: dict[CategoryOrEvery, RateLimit] = Field(
+        default={}, max_length=100, description="How many notifications, by category."
+    )
+    quiet_hours: QuietHours | None = Field(
+        default=None, description="When only urgent notifications are sent."
+    )
 
 
 class SuppressionCreate(RequestModel):
+    model_config = example(
+        user_id="0198c1a2-7a5e-7c3b-9d41-2f6b8e0c4d10", channel="sms", reason="The number is wrong."
+    )
+
     user_id: UUID
     channel: Channel = "email"
-    category: CategoryOrEvery = "*"
+    category: CategoryOrEvery = Field(default="*", description="`*` is every category.")
     reason: Annotated[Text, Field(min_length=1, max_length=500)]
 
 
 class SuppressionRead(ResponseModel):
+    """Says that a user gets nothing of a category on a channel."""
+
     id: UUID
     user_id: UUID
-    channel: str
-    category: str
+    channel: Channel
+    category: str = Field(description="`*` is every category.")
     reason: str
-    author_id: UUID | None
+    author_id: UUID | None = Field(description="Null if the user unsubscribed by a link.")
     created_at: datetime
 
 
 class PreferencesRead(ResponseModel):
-    categories: dict[str, dict[str, bool]]
-    limits: dict[str, RateLimit]
+    categories: dict[str, dict[Channel, bool]] = Field(
+        description="Which channels are on, by category."
+    )
+    limits: dict[str, RateLimit] = Field(description="The user's own limits, by category.")
     quiet_hours: QuietHours | None
-    default_limits: dict[str, RateLimit]
-    mandatory_categories: list[str]
+    default_limits: dict[str, RateLimit] = Field(
+        description="The limits for categories without one of the user's own."
+    )
+    mandatory_categories: list[str] = Field(description="The categories that cannot be turned off.")
     suppressions: list[SuppressionRead]

@@ -6,24 +6,31 @@ from uuid import UUID
 
 from pydantic import Field, field_validator
 
-from chassis.schemas import JsonObject, RequestModel, ResponseModel
+from chassis.schemas import JsonObject, RequestModel, ResponseModel, example
 
 from .fields import Body, Locale, Subject, TemplateName, Variables, limit_json_size
 
 VariablesSchema = Annotated[JsonObject, limit_json_size(10_000)]
+TEXTS = {"subject": "Hello {{ name }}", "body": "{{ name }}, your report is ready."}
 
 
 class TemplateParts(RequestModel):
     """Holds a template's texts in one language."""
 
     subject: Subject
-    body: Body
-    html: Body | None = None
+    body: Body = Field(description="Plain text, shown where HTML is not possible.")
+    html: Body | None = Field(default=None, description="Shown in emails in place of the body.")
 
 
 class TemplateUpdate(TemplateParts):
-    translations: dict[Locale, TemplateParts] = Field(default={}, max_length=20)
-    variables_schema: VariablesSchema | None = None
+    model_config = example(**TEXTS)
+
+    translations: dict[Locale, TemplateParts] = Field(
+        default={}, max_length=20, description="The same texts in other languages, by language tag."
+    )
+    variables_schema: VariablesSchema | None = Field(
+        default=None, description="A JSON Schema of the variables; null allows any."
+    )
 
     @field_validator("translations")
     @classmethod
@@ -34,19 +41,27 @@ class TemplateUpdate(TemplateParts):
 
 
 class TemplateCreate(TemplateUpdate):
-    name: TemplateName
+    model_config = example(name="report-ready", **TEXTS)
+
+    name: TemplateName = Field(description="Lower-case words, joined by hyphens; unique.")
 
 
 class TemplateRender(RequestModel):
-    variables: Variables = Field(default={})
-    locale: Locale | None = None
+    model_config = example(variables={"name": "Ada"}, locale="de-AT")
+
+    variables: Variables = Field(default={}, description="The values for the template.")
+    locale: Locale | None = Field(
+        default=None, description="The reader's language tag; the closest translation is used."
+    )
 
 
 class TemplatePreview(TemplateRender, TemplateUpdate):
-    pass
+    model_config = example(variables={"name": "Ada"}, **TEXTS)
 
 
 class RenderedText(ResponseModel):
+    """Holds the texts of a template or notification in one language."""
+
     subject: str
     body: str
     html: str | None = None
@@ -57,11 +72,11 @@ class RenderedPreview(RenderedText):
 
 
 class TemplateRead(RenderedText):
-    translations: dict[str, RenderedText]
+    translations: dict[str, RenderedText] = Field(description="By language tag.")
     variables_schema: JsonObject | None
     id: UUID
     name: str
-    version: int
-    built_in: bool
-    author_id: UUID | None
+    version: int = Field(description="Counts from 1; each update writes the next one.")
+    built_in: bool = Field(description="Other services use it, so that it cannot be deleted.")
+    author_id: UUID | None = Field(description="Who wrote this version; null if built in.")
     created_at: datetime
