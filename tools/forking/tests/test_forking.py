@@ -33,7 +33,7 @@ def test_a_new_service_keeps_all_rules_and_passes_all_tests_without_one_edit(
     fork: Repository,
 ) -> None:
     fork.run_successfully("make", "lint")
-    across = ("standards", "routes", "sameness", "docs", "conformance")
+    across = ("standards", "routes", "openapi", "sameness", "docs", "conformance")
     tests = ["billing-service", *(f"tests/test_{name}.py" for name in across)]
     passed = fork.run_successfully(".venv/bin/python", "-m", "pytest", "-q", *tests)
 

@@ -6,6 +6,6 @@ from .api import router as api_router
 from .health import router as health_router
 from .settings import settings
 
-app = create_app(settings)
+app = create_app(settings, description="Keeps items, each owned by the user who created it.")
 app.include_router(health_router)
-app.include_router(api_router, prefix="/api/v1", tags=["API"])
+app.include_router(api_router, prefix="/api/v1")
