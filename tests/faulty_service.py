@@ -181,6 +181,32 @@ async def a_number_in_words(request: httpx.Request, ask: Ask) -> Answer:
     return answer
 
 
+@breaks("errors match OpenAPI")
+async def errors_without_code(request: httpx.Request, ask: Ask) -> Answer:
+    answer = await ask(request)
+    if is_unknown_object(request, answer):
+        answer.json = {name: value for name, value in answer.json.items() if name != "code"}
+    return answer
+
+
+async def errors_of_another_status(request: httpx.Request, ask: Ask) -> Answer:
+    answer = await ask(request)
+    if is_unknown_object(request, answer):
+        answer.status = 400
+    return answer
+
+
+async def errors_of_another_type(request: httpx.Request, ask: Ask) -> Answer:
+    answer = await ask(request)
+    if is_unknown_object(request, answer):
+        answer.headers["content-type"] = "application/json"
+    return answer
+
+
+def is_unknown_object(request: httpx.Request, answer: Answer) -> bool:
+    return answer.status == 404 and request.url.path.startswith("/api/v1/documents/")
+
+
 def remember_allowed() -> Fault:
     """Accept every token that was accepted before."""
     kept: dict[tuple[str, str], Answer] = {}

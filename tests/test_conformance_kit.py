@@ -21,7 +21,14 @@ from tools.localdev.identity_server import create_app
 from tools.localdev.servers import HOST, reserve_free_port, wait_until
 from tools.localdev.services import ROOT
 
-from .faulty_service import FAULTS, Fault, pass_through, put_in_front
+from .faulty_service import (
+    FAULTS,
+    Fault,
+    errors_of_another_status,
+    errors_of_another_type,
+    pass_through,
+    put_in_front,
+)
 
 UNUSED_URL = f"http://{HOST}:1"
 FindBroken = Callable[[Fault, str], dict[str, str]]
@@ -94,6 +101,16 @@ def test_a_fault_breaks_its_guarantee_and_no_other(
     found = not_kept(FAULTS[guarantee.text], guarantee.level)
 
     assert found.keys() == {guarantee.text}, found
+
+
+@pytest.mark.parametrize("fault", [errors_of_another_status, errors_of_another_type])
+def test_an_error_of_another_status_or_type_is_not_what_the_document_says(
+    not_kept: FindBroken, fault: Fault
+) -> None:
+    found = not_kept(fault, "login")
+
+    assert found.keys() == {"errors match OpenAPI"}, found
+    assert "documented are" in found["errors match OpenAPI"]
 
 
 def run_kit(**variables: str) -> subprocess.CompletedProcess[str]:

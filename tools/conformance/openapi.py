@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import Any
 from uuid import uuid4
 
-from jsonschema import Draft202012Validator
+import httpx
+from openapi_schema_validator import OAS30ReadValidator, OAS31Validator
 
 Schema = Mapping[str, Any]
 JSON = "application/json"
@@ -41,8 +43,16 @@ class Operation:
 
     @property
     def is_plain_read(self) -> bool:
-        answers = self.definition["responses"].get("200", {}).get("content", {})
-        return self.method == "GET" and self.needs_nothing and JSON in answers
+        return self.method == "GET" and self.needs_nothing and JSON in self.result_types
+
+    @property
+    def result_types(self) -> list[str]:
+        """Return the content types of the response 200."""
+        return list(self.resolve(self.definition["responses"].get("200", {})).get("content", {}))
+
+    @property
+    def takes_json(self) -> bool:
+        return JSON in self.definition.get("requestBody", {}).get("content", {})
 
     @property
     def is_list(self) -> bool:
@@ -60,10 +70,11 @@ class Operation:
         found: Schema = self.resolve(content.get(JSON, {}).get("schema", {}))
         return found
 
-    def resolve(self, schema: Schema) -> Schema:
-        while "$ref" in schema:
-            schema = self.document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-        return schema
+    def resolve(self, part: Schema) -> Schema:
+        while "$ref" in part:
+            _, components, kind, name = part["$ref"].split("/")
+            part = self.document[components][kind][name]
+        return part
 
     def build_example(self, user_id: str) -> Any:
         """Build a body that matches the schema; ids are the user's, texts are random."""
@@ -87,15 +98,38 @@ class Operation:
         simple = {"array": [], "object": {}, "integer": 1, "number": 1, "boolean": True}
         return simple.get(schema.get("type", ""), texts)
 
-    def find_mismatch(self, status: int, answer: Any) -> str | None:
+    def find_mismatch(self, response: httpx.Response) -> str | None:
         """Explain why a response does not match the document, or return None."""
+        described = self.find_response(response.status_code)
+        if described is None:
+            return f"documented are {', '.join(self.definition['responses'])}"
+        contents: Schema = described.get("content", {})
+        if not contents:
+            return "a body, but none is documented" if response.content else None
+        media_type = get_media_type(response)
+        for documented, content in contents.items():
+            if fnmatch(media_type, documented.partition(";")[0].lower()):
+                is_json = media_type.endswith("json")
+                return self.find_error(content.get("schema", {}), response) if is_json else None
+        return f"{media_type}; documented are {', '.join(contents)}"
+
+    def find_response(self, status: int) -> Schema | None:
+        """Find what the document says about a status, about its range, or about all others."""
         responses = self.definition["responses"]
-        if str(status) not in responses:
-            return f"{status} is not among its documented responses {', '.join(responses)}"
-        schema = responses[str(status)].get("content", {}).get(JSON, {}).get("schema", {})
+        keys = (str(status), f"{status // 100}XX", "default")
+        found: Schema | None = next((responses[key] for key in keys if key in responses), None)
+        return self.resolve(found) if found else None
+
+    def find_error(self, schema: Schema, response: httpx.Response) -> str | None:
+        is_30 = str(self.document["openapi"]).startswith("3.0")  # before JSON Schema 2020-12
         whole = {**schema, "components": self.document.get("components", {})}
-        error = next(Draft202012Validator(whole).iter_errors(answer), None)
+        validator = OAS30ReadValidator(whole) if is_30 else OAS31Validator(whole)
+        error = next(validator.iter_errors(response.json()), None)
         return f"{error.json_path}: {error.message}" if error else None
+
+
+def get_media_type(response: httpx.Response) -> str:
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
 def list_operations(document: Schema) -> list[Operation]:
