@@ -96,7 +96,7 @@ format: install ## Fix and format the code
 	@$(VENV)/bin/ruff format
 
 types: install ## Check the types
-	@MYPYPATH=$$(ls -d *-service | paste -sd: -) $(VENV)/bin/mypy $(wildcard chassis docs tools/*.py tools/benchmarks tools/conformance tools/forking/*.py tools/forking/tests tools/localdev tools/samples tests) conftest.py
+	@MYPYPATH=$$(ls -d *-service | paste -sd: -) $(VENV)/bin/mypy $(wildcard chassis docs tools/*.py tools/benchmarks tools/conformance tools/contract/*.py tools/contract/tests tools/forking/*.py tools/forking/tests tools/localdev tools/samples tests) conftest.py
 	@for service in $(SERVICES); do MYPYPATH=$$service $(VENV)/bin/mypy $$service || exit 1; done
 
 doctor: ## Say what this machine lacks, and what to do
@@ -118,7 +118,10 @@ lock: install ## Pin all packages again, after a change of requirements
 	@$(if $(UV),:,$(INSTALL) uv)
 	@PATH="$$PATH:$(VENV)/bin" uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 \
 		--custom-compile-command "make lock" requirements.dev.txt $(wildcard */requirements*.txt) --output-file requirements.lock
+	@! test -e tools/contract || PATH="$$PATH:$(VENV)/bin" uv pip compile --quiet --universal --generate-hashes --no-annotate \
+		--python-version 3.11 --custom-compile-command "make lock" tools/contract/requirements.txt --output-file tools/contract/requirements.lock
 
 .PHONY: help doctor up down restart ps logs stop start reset require-docker conformance test test-compose lint format types install lock
 
 -include tools/forking/platform.mk
+-include tools/contract/contract.mk

@@ -1,0 +1,1 @@
+"""Holds the OpenAPI documents to what the services answer; README.md lists the steps."""
