@@ -4,6 +4,7 @@ In development, /docs has a login by email and password. Its token is in a cooki
 of all services on this host share, because cookies do not depend on the port.
 """
 
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from .errors import NotFound
+from .remote_auth import create_identity_client
 from .routing import APIRouter
 from .schemas import RequestModel
 
@@ -53,11 +55,12 @@ async def log_in(request: Request, credentials: Credentials) -> Any:
     """Pass the login on to identity, of which a browser does not know the address."""
     if not has_login_form(request):
         raise NotFound("Not Found")
-    if not hasattr(request.app.state, "identity"):  # this is identity
+    state = request.app.state
+    if not hasattr(state, "identity"):  # this is identity
         return RedirectResponse(LOGIN_PATH)  # with status 307, so that the body is sent again
-    return await request.app.state.identity.make_request(
-        "POST", LOGIN_PATH, credentials.model_dump()
-    )
+    # Not state.identity, which would log in with the token of this service.
+    async with aclosing(create_identity_client(state.settings, state.transport)) as identity:
+        return await identity.make_request("POST", LOGIN_PATH, credentials.model_dump())
 
 
 def has_login_form(request: Request) -> bool:
