@@ -48,7 +48,13 @@ HEADERS = {
 }
 OPTIONAL_HEADERS = {"Idempotent-Replayed"}  # the others are always sent where they are declared
 SCHEMAS = "#/components/schemas/"
-ERROR_HEADERS = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
+ERROR_HEADERS = {
+    401: ["WWW-Authenticate"],
+    412: ["ETag"],
+    416: ["Content-Range"],
+    429: ["Retry-After"],
+    503: ["Retry-After"],
+}
 EVENT_STREAM = "text/event-stream"
 LAST_TAG = "Health"  # the operations that readers look for come first
 

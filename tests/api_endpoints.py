@@ -38,7 +38,7 @@ class Endpoint:
 
     @property
     def is_protected(self) -> bool:
-        return bool(self.operation.get("security"))
+        return bool(self.operation["security"]) and {} not in self.operation["security"]
 
     @property
     def parameters(self) -> list[Schema]:

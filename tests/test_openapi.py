@@ -23,15 +23,27 @@ def test_examples_of_request_bodies_are_valid(document: Document) -> None:
 
 
 def list_request_bodies(document: Document) -> Iterator[tuple[str, Document]]:
-    """Yield the name of each operation that takes JSON, and the schema of its body."""
+    """Yield the name of each operation that takes a body, and the body's schema."""
     for path in document["paths"].values():
         for operation in path.values():
-            content = operation.get("requestBody", {}).get("content", {})
-            if schema := content.get("application/json", {}).get("schema"):
-                yield operation["operationId"], resolve(document, schema)
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                yield operation["operationId"], resolve(document, content["schema"])
 
 
 def resolve(document: Document, schema: Document) -> Document:
     name = schema.get("$ref", "").removeprefix("#/components/schemas/")
     found: Document = document["components"]["schemas"][name] if name else schema
     return found
+
+
+def test_an_operation_that_can_forbid_needs_a_login(document: Document) -> None:
+    operations = [o for path in document["paths"].values() for o in path.values()]
+
+    assert all("security" in operation for operation in operations)
+    assert all(operation["security"] for operation in operations if "403" in operation["responses"])
+
+
+def test_every_tag_is_described(document: Document) -> None:
+    used = {tag for path in document["paths"].values() for o in path.values() for tag in o["tags"]}
+
+    assert used == {tag["name"] for tag in document["tags"] if tag["description"]}

@@ -61,7 +61,8 @@ def call_route(
     sent: dict[str, Any] = {"json": BODIES.get(path)}
     if path in UPLOAD_PATHS:
         sent = {"files": {"file": b"words"}}
-    return caller.request(method, url, headers={"If-Match": '"1"'}, params={"q": "x"}, **sent)
+    params = {"q": "x"} if path.startswith("/search") else {}
+    return caller.request(method, url, headers={"If-Match": '"1"'}, params=params, **sent)
 
 
 def prepare_document(

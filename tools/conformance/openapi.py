@@ -28,7 +28,8 @@ class Operation:
 
     @property
     def is_protected(self) -> bool:
-        return bool(self.definition.get("security", self.document.get("security")))
+        ways = self.definition.get("security", self.document.get("security"))
+        return bool(ways) and {} not in ways  # {}: a login is optional
 
     def get_parameters(self, where: str) -> dict[str, Schema]:
         """Return the parameters in the path, query or header by lower-case name."""

@@ -2,8 +2,8 @@
 
 from chassis.routing import APIRouter
 
-from . import documents, files, search, sharing, versions
+from . import audit, documents, files, permissions, search, share_links, trash, versions
 
 router = APIRouter()
-for module in (documents, search, versions, files, sharing):
+for module in (documents, search, versions, files, permissions, share_links, trash, audit):
     router.include_router(module.router)

@@ -7,9 +7,11 @@ from fastapi import Depends, Header, Request
 from chassis.auth import User, require_permission
 from chassis.errors import PreconditionRequired
 from chassis.idempotency import idempotent
+from chassis.openapi import raises
 
 from ..access import ALL_DOCUMENTS_PERMISSION
 from ..database import DbSession
+from ..documents.versions import StaleVersion
 from ..files.storage import FileStorage
 from ..settings import Settings
 
@@ -20,7 +22,12 @@ Administrator = Annotated[User, require_permission(ALL_DOCUMENTS_PERMISSION)]
 Idempotent = idempotent(DbSession)
 
 
-async def require_if_match(if_match: Annotated[str | None, Header(max_length=200)] = None) -> str:
+@raises(StaleVersion, PreconditionRequired)
+async def require_if_match(
+    if_match: Annotated[
+        str | None, Header(max_length=200, description="The ETag of the version to change.")
+    ] = None,
+) -> str:
     if if_match is None:
         raise PreconditionRequired("If-Match: send the ETag of the version you are changing")
     return if_match

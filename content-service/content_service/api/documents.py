@@ -1,4 +1,8 @@
-"""Documents: create, upload, list, count, read, change, delete, restore, download."""
+"""Documents: texts and uploaded files, with a title and tags.
+
+Every change makes a new version. It needs the ETag of the current one as If-Match, so that no
+change overwrites another unseen.
+"""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -10,28 +14,33 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from chassis.auth import User
+from chassis.openapi import raises, sends
 from chassis.pagination import Page, PageRequest
 from chassis.routing import APIRouter
 
-from ..access import get_document
+from ..access import LevelTooLow, UnknownDocument, get_document
 from ..database import DbSession, connect_autocommit, session_maker
 from ..documents import service, trash
 from ..documents.cache import CachedDocument, DocumentState
+from ..documents.service import DuplicateFile
 from ..documents.versions import format_etag
+from ..files.content_types import UnsupportedFile
+from ..files.storage import StorageFailed
 from ..models import Document
 from ..schemas import documents as schemas
 from ..schemas.documents import DocumentWithBody
 from ..settings import settings
 from .dependencies import Author, CurrentSettings, Idempotent, IfMatch, Reader, Storage
-from .downloads import RequestedRange, build_attachment
+from .downloads import DOWNLOAD_RESPONSES, RequestedRange, build_attachment
 
-router = APIRouter()
+router = APIRouter(tags=["Documents"])
 MAX_UPLOAD_BYTES = settings.max_upload_bytes
 
 
 @router.post(
     "/documents", response_model=DocumentWithBody, status_code=201, dependencies=[Idempotent]
 )
+@sends("ETag")
 def create_document(
     new: schemas.DocumentCreate, author: Author, session: DbSession, response: Response
 ) -> Document:
@@ -42,6 +51,8 @@ def create_document(
 @router.post(
     "/documents/upload", status_code=201, dependencies=[Idempotent], max_body_size=MAX_UPLOAD_BYTES
 )
+@raises(UnsupportedFile, DuplicateFile, StorageFailed)
+@sends("ETag")
 def upload_document(
     new: Annotated[schemas.DocumentUpload, File()],
     author: Author,
@@ -59,6 +70,8 @@ def upload_document(
 @router.put(
     "/documents/{document_id}/file", response_model=DocumentWithBody, max_body_size=MAX_UPLOAD_BYTES
 )
+@raises(UnknownDocument, LevelTooLow, UnsupportedFile, DuplicateFile, StorageFailed)
+@sends("ETag")
 def replace_file(
     document_id: UUID,
     new: Annotated[schemas.FileReplacement, File()],
@@ -69,14 +82,14 @@ def replace_file(
     settings: CurrentSettings,
     response: Response,
 ) -> Document:
-    """Replace the content by another file as a new version; If-Match names the current one."""
+    """Replace the text or file by another file, as a new version; title and tags stay."""
     changed = service.replace_file(
         session, storage, author, document_id, if_match, new.file, settings.duplicates
     )
     return set_etag(response, changed)
 
 
-@router.post("/documents/bulk", status_code=207)
+@router.post("/documents/bulk", status_code=207, summary="Change many documents")
 def change_documents(
     request: schemas.BulkRequest, author: Author, session: DbSession
 ) -> schemas.BulkResult:
@@ -92,12 +105,14 @@ def list_documents(reader: Reader, page: PageRequest) -> Response:
 
 
 @router.get("/documents/stats")
-def read_stats(reader: Reader, session: DbSession) -> schemas.DocumentStats:
+def count_documents(reader: Reader, session: DbSession) -> schemas.DocumentStats:
     """Count the documents the caller may see, by type, and their bytes."""
     return service.get_stats(session, reader)
 
 
 @router.get("/documents/{document_id}", response_model=DocumentWithBody)
+@raises(UnknownDocument)
+@sends("ETag")
 async def read_document(document_id: UUID, reader: Reader, request: Request) -> Response:
     """Return one document, with its text."""
     # The most frequent request: without a session it changes threads once instead of three times.
@@ -122,6 +137,8 @@ def load_state_and_json(reader: User, document_id: UUID) -> tuple[DocumentState,
 
 
 @router.patch("/documents/{document_id}", response_model=DocumentWithBody)
+@raises(UnknownDocument, LevelTooLow)
+@sends("ETag")
 def change_document(
     document_id: UUID,
     changes: schemas.DocumentUpdate,
@@ -130,38 +147,24 @@ def change_document(
     session: DbSession,
     response: Response,
 ) -> Document:
-    """Change title, text or tags as a new version; If-Match names the current one."""
+    """Change title, text or tags, as a new version. The text of an uploaded file cannot change."""
     changed = service.change_document(session, author, document_id, if_match, changes)
     return set_etag(response, changed)
 
 
 @router.delete("/documents/{document_id}", status_code=204)
+@raises(UnknownDocument, LevelTooLow)
 def delete_document(document_id: UUID, author: Author, session: DbSession) -> None:
-    """Move a document into the trash: no one sees it, and after a while it is purged."""
+    """Move a document into the trash, from which it can be restored until it is purged."""
     trash.delete_document(session, author, document_id)
 
 
-@router.get("/trash", response_model=Page[schemas.TrashedDocument])
-def list_trash(reader: Reader, session: DbSession, page: PageRequest) -> dict[str, Any]:
-    """List the deleted documents that the caller may restore."""
-    return trash.list_trash(session, reader, page)
-
-
-@router.post("/documents/{document_id}/restore", response_model=DocumentWithBody)
-def restore_document(
-    document_id: UUID, author: Author, session: DbSession, response: Response
-) -> Document:
-    """Restore a document from the trash, with its versions and permissions."""
-    return set_etag(response, trash.restore_document(session, author, document_id))
-
-
-@router.delete("/trash/{document_id}", status_code=204)
-def purge_document(document_id: UUID, author: Author, session: DbSession) -> None:
-    """Purge a document in the trash: it cannot be restored."""
-    trash.purge_document(session, author, document_id)
-
-
-@router.get("/documents/{document_id}/download", response_class=StreamingResponse)
+@router.get(
+    "/documents/{document_id}/download",
+    response_class=StreamingResponse,
+    responses=DOWNLOAD_RESPONSES,
+)
+@raises(UnknownDocument)
 def download_document(
     document_id: UUID, reader: Reader, part: RequestedRange, session: DbSession, storage: Storage
 ) -> Response:

@@ -6,19 +6,45 @@ Starlette's FileResponse serves local files only.
 import re
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Annotated, BinaryIO, NamedTuple
+from typing import Annotated, Any, BinaryIO, NamedTuple
 from urllib.parse import quote
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header
 from fastapi.responses import StreamingResponse
 
 from chassis.errors import ServiceError
+from chassis.openapi import describe_header, raises
 
-from ..files.content_types import make_safe_name
-from ..files.storage import CHUNK_BYTES, FileStorage
+from ..files.content_types import CONTENT_TYPES, make_safe_name
+from ..files.storage import CHUNK_BYTES, FileStorage, StorageFailed
 from ..models import Snapshot
 
 RANGE_PATTERN = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+
+FILE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+FILE_HEADERS = {
+    "ETag": {
+        "description": "Identifies the content; send it as If-Range to continue a download.",
+        "schema": {"type": "string"},
+    },
+    **{name: describe_header(name) for name in ("Accept-Ranges", "Content-Disposition")},
+}
+DOWNLOAD_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The file or text",
+        "content": dict.fromkeys(CONTENT_TYPES, FILE),
+        "headers": FILE_HEADERS,
+    },
+    206: {
+        "description": "The part that was requested with Range",
+        "content": dict.fromkeys(CONTENT_TYPES, FILE),
+        "headers": {**FILE_HEADERS, "Content-Range": describe_header("Content-Range")},
+    },
+}
+
+
+RANGE_DESCRIPTION = "Requests a part, such as `bytes=0-1023`; an invalid one is ignored."
+IF_RANGE_DESCRIPTION = "An ETag: unless the file still has it, the whole file is sent."
 
 
 class RangeNotSatisfiable(ServiceError):
@@ -32,9 +58,13 @@ class RangeHeaders(NamedTuple):
     if_range: str | None
 
 
-async def get_range_headers(request: Request) -> RangeHeaders:
-    """Read the headers without declaring them: HTTP wants an invalid Range ignored, not a 422."""
-    return RangeHeaders(request.headers.get("Range"), request.headers.get("If-Range"))
+@raises(RangeNotSatisfiable, StorageFailed)
+async def get_range_headers(
+    requested: Annotated[str | None, Header(alias="Range", description=RANGE_DESCRIPTION)] = None,
+    if_range: Annotated[str | None, Header(description=IF_RANGE_DESCRIPTION)] = None,
+) -> RangeHeaders:
+    """Read the headers without any check: HTTP wants an invalid Range ignored, not a 422."""
+    return RangeHeaders(requested, if_range)
 
 
 RequestedRange = Annotated[RangeHeaders, Depends(get_range_headers)]

@@ -7,12 +7,15 @@ from fastapi import Depends, Path, Query, Request
 
 from chassis.auth import User
 from chassis.clock import now
-from chassis.errors import NotFound, Unprocessable
+from chassis.errors import BadGateway, NotFound, Unprocessable
+from chassis.openapi import raises
 
 from ..models import ROLE_PREFIX, USER_PREFIX
 from .dependencies import Reader
 
-RoleName = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,49}$")]
+RoleName = Annotated[
+    str, Path(pattern=r"^[a-z][a-z0-9-]{0,49}$", description="A role of identity-service.")
+]
 
 
 async def find_in_identity(request: Request, path: str) -> Any:
@@ -23,21 +26,24 @@ async def find_in_identity(request: Request, path: str) -> Any:
         return None
 
 
+@raises(BadGateway)
 async def find_user_grantee(user_id: UUID, request: Request) -> str | None:
     """Return the grantee that stands for the user; None when there is no such user."""
     profile = await find_in_identity(request, f"users/{user_id}/profile")
     return f"{USER_PREFIX}{user_id}" if profile else None
 
 
+@raises(BadGateway)
 async def find_role_grantee(role: RoleName, request: Request) -> str | None:
     """Return the grantee that stands for the role; None when there is no such role."""
     return f"{ROLE_PREFIX}{role}" if await find_in_identity(request, f"roles/{role}") else None
 
 
+@raises(BadGateway)
 async def find_user(
     request: Request,
     reader: Reader,
-    user: Annotated[UUID | None, Query(description="Without it, the caller.")] = None,
+    user: Annotated[UUID | None, Query(description="A user's id; without it, the caller.")] = None,
 ) -> User | None:
     """Return the user with their current roles and permissions; None when there is none."""
     if user is None or str(user) == reader.user_id:

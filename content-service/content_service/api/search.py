@@ -1,4 +1,4 @@
-"""Search: documents by their words, and suggestions of words."""
+"""Search: documents by the words of their titles and texts, those of uploaded files included."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from ..schemas.documents import SearchFilters, SearchResult, SearchWords, Sugges
 from .dependencies import Reader
 from .documents import render_json
 
-router = APIRouter(prefix="/search")
+router = APIRouter(prefix="/search", tags=["Search"])
 
 
 async def get_window_size() -> int:
@@ -38,7 +38,9 @@ def search_documents(
 
 @router.get("/suggestions")
 def suggest_words(
-    q: SearchWords, reader: Reader, limit: Annotated[int, Query(ge=1, le=20)] = 10
+    q: Annotated[SearchWords, Query(description="Its last word is completed.")],
+    reader: Reader,
+    limit: Annotated[int, Query(ge=1, le=20, description="How many words to return.")] = 10,
 ) -> Suggestions:
     """Complete a word with words from the titles of documents the caller may see."""
     with connect_autocommit() as connection:

@@ -1,4 +1,4 @@
-"""Versions: every state a document had, listed, read, restored and labelled."""
+"""Versions: every state that a document has had. They never change, except for their label."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -6,23 +6,27 @@ from uuid import UUID
 from fastapi import Path, Response
 from fastapi.responses import StreamingResponse
 
+from chassis.openapi import raises, sends
 from chassis.pagination import Page, PageRequest
 from chassis.routing import APIRouter
 
+from ..access import LevelTooLow, UnknownDocument
 from ..database import DbSession
 from ..documents import versions
+from ..documents.versions import UnknownVersion
 from ..models import Document, Version
 from ..schemas.documents import DocumentWithBody, VersionLabel, VersionRead, VersionWithBody
 from .dependencies import Author, IfMatch, Reader, Storage
 from .documents import set_etag
-from .downloads import RequestedRange, build_attachment
+from .downloads import DOWNLOAD_RESPONSES, RequestedRange, build_attachment
 
-router = APIRouter(prefix="/documents/{document_id}/versions")
+router = APIRouter(prefix="/documents/{document_id}/versions", tags=["Versions"])
 
-VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
+VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1, description="The first version is 1.")]
 
 
 @router.get("", response_model=Page[VersionRead])
+@raises(UnknownDocument)
 def list_versions(
     document_id: UUID, reader: Reader, session: DbSession, page: PageRequest
 ) -> dict[str, Any]:
@@ -31,6 +35,7 @@ def list_versions(
 
 
 @router.get("/{number}", response_model=VersionWithBody)
+@raises(UnknownDocument, UnknownVersion)
 def read_version(
     document_id: UUID, number: VersionNumber, reader: Reader, session: DbSession
 ) -> Version:
@@ -38,7 +43,8 @@ def read_version(
     return versions.get_version(session, reader, document_id, number)
 
 
-@router.get("/{number}/download", response_class=StreamingResponse)
+@router.get("/{number}/download", response_class=StreamingResponse, responses=DOWNLOAD_RESPONSES)
+@raises(UnknownDocument, UnknownVersion)
 def download_version(
     document_id: UUID,
     number: VersionNumber,
@@ -53,6 +59,8 @@ def download_version(
 
 
 @router.post("/{number}/restore", response_model=DocumentWithBody)
+@raises(UnknownDocument, LevelTooLow, UnknownVersion)
+@sends("ETag")
 def restore_version(
     document_id: UUID,
     number: VersionNumber,
@@ -61,12 +69,13 @@ def restore_version(
     session: DbSession,
     response: Response,
 ) -> Document:
-    """Copy an old version to a new one; If-Match names the current one."""
+    """Copy an old version to a new one, which becomes the current one."""
     restored = versions.restore_version(session, author, document_id, number, if_match)
     return set_etag(response, restored)
 
 
 @router.put("/{number}/label", response_model=VersionRead)
+@raises(UnknownDocument, LevelTooLow, UnknownVersion)
 def label_version(
     document_id: UUID, number: VersionNumber, new: VersionLabel, author: Author, session: DbSession
 ) -> Version:

@@ -39,7 +39,7 @@ POSITION_ADAPTER: TypeAdapter[Any] = TypeAdapter(UUID)  # the last id of a page
 
 
 class DuplicateFile(Conflict):
-    """Raised when the caller has this file already and DUPLICATES is set to reject."""
+    """Raised when the caller can see this file already and the service rejects duplicates."""
 
 
 class Content(NamedTuple):

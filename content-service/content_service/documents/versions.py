@@ -23,7 +23,7 @@ LISTED_COLUMNS = [getattr(Version, name) for name in VersionRead.model_fields]  
 
 
 class StaleVersion(PreconditionFailed):
-    """Raised when the document has changed since the caller read it; has the current ETag."""
+    """Raised when the document has changed since the caller read it; ETag names its version."""
 
 
 class UnknownVersion(NotFound):

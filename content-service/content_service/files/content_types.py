@@ -24,6 +24,8 @@ OFFICE_TYPES_BY_MAIN_PART = {
     b"ppt/presentation.xml": f"{OFFICE}.presentationml.presentation",
 }
 
+CONTENT_TYPES = [PDF, *OFFICE_TYPES_BY_MAIN_PART.values(), HTML, MARKDOWN, PLAIN_TEXT]
+
 # Text that is run or drawn, and so not accepted. puremagic's other guesses about text are useless:
 # it takes what begins with "From" for mail, and with "This is" for an .info file.
 MARKUP_TYPES = {HTML, "image/svg+xml", "application/xml", "application/rtf"}
@@ -40,7 +42,7 @@ CONTROL_CHARACTER_PATTERN = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 class UnsupportedFile(UnsupportedMediaType):
-    """Raised for a type of file that the service cannot read."""
+    """Raised for a file that is no PDF, DOCX, XLSX, PPTX, HTML, Markdown or text."""
 
 
 def detect_content_type(file: BinaryIO, name: str) -> str:
