@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -205,6 +206,8 @@ def install_error_handlers(app: FastAPI) -> None:
     async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
         found = create_error(error.status_code, error.detail)
         found.headers |= error.headers or {}
+        if methods := "Allow" in found.headers and list_methods(app, request.url.path):
+            found.headers["Allow"] = methods
         return render_problem(request.url.path, found)
 
     @app.exception_handler(RequestValidationError)
@@ -225,6 +228,13 @@ def install_error_handlers(app: FastAPI) -> None:
     # asyncpg raises the first three for a closed port, no answer, and an unknown host.
     for kind in (ConnectionError, TimeoutError, gaierror, PoolTimeout, DBAPIError):
         app.add_exception_handler(kind, handle_database_error)
+
+
+def list_methods(app: FastAPI, path: str) -> str:
+    """Return all methods of a path; the router names only those of the first route it finds."""
+    matching = [r for r in iter_route_contexts(app.routes) if r.path_regex.match(path)]
+    same_path = [route for route in matching if route.path == matching[0].path]
+    return ", ".join(sorted({method for route in same_path for method in route.methods or ()}))
 
 
 def is_transient(error: DBAPIError) -> bool:

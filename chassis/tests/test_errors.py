@@ -107,6 +107,16 @@ def test_an_unknown_path_and_a_wrong_method_are_problems() -> None:
     assert wrong.headers["Content-Type"] == "application/problem+json"
 
 
+def test_a_wrong_method_names_all_methods_of_its_path() -> None:
+    app = raising(ServiceError("never"))
+    for path, method in (("/notes/new", "PUT"), ("/notes/{id}", "GET"), ("/notes/{id}", "DELETE")):
+        app.add_api_route(path, lambda: None, methods=[method])
+    client = TestClient(app)
+
+    assert client.post("/notes/1").headers["Allow"] == "DELETE, GET"
+    assert client.post("/notes/new").headers["Allow"] == "PUT"
+
+
 def test_the_name_of_an_unknown_field_is_cut() -> None:
     app = create_app(toy_settings())
 
