@@ -121,6 +121,7 @@ def complete_document(document: dict[str, Any], routes: list[RouteContext]) -> N
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    mark_files(schemas)
     problem = Problem.model_json_schema(ref_template=SCHEMAS + "{model}")
     schemas.update(problem.pop("$defs"), Problem=problem)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
@@ -128,6 +129,14 @@ def complete_document(document: dict[str, Any], routes: list[RouteContext]) -> N
         for method in route.methods or ():
             complete_operation(document["paths"][str(route.path_format)][method.lower()], route)
     document["tags"] = describe_tags(routes)
+
+
+def mark_files(schemas: dict[str, Any]) -> None:
+    """Give each file of a form the format by which generators of clients know a file."""
+    for schema in schemas.values():
+        for field in schema.get("properties", {}).values():
+            if field.get("contentMediaType") == "application/octet-stream":
+                field["format"] = "binary"
 
 
 def complete_operation(operation: Operation, route: RouteContext) -> None:

@@ -6,7 +6,7 @@ The routes of this module are things to put in and take out.
 from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI, Header
+from fastapi import FastAPI, Header, UploadFile
 from pydantic import BaseModel
 
 from chassis.app import create_app
@@ -69,6 +69,11 @@ async def read_thing(thing_id: int) -> ThingRead:
 @raises(UnknownThing)
 async def rename_thing(thing_id: int, if_match: IfMatch = None) -> ThingRead:
     raise UnknownThing("There is no such thing")
+
+
+@router.put("/things/{thing_id}/picture")
+async def replace_picture(thing_id: int, picture: UploadFile) -> None:
+    raise NotImplementedError
 
 
 @router.get(
@@ -164,6 +169,14 @@ def test_a_stream_is_a_text_of_events(document: dict[str, Any]) -> None:
     assert [event["$ref"].split("/")[-1] for event in events] == ["StreamOpened", "ThingAdded"]
     added = document["components"]["schemas"]["ThingAdded"]
     assert added["properties"]["data"] == {"$ref": "#/components/schemas/ThingRead"}
+
+
+def test_a_file_has_the_format_that_generated_clients_know(document: dict[str, Any]) -> None:
+    [form] = [
+        schema for name, schema in document["components"]["schemas"].items() if "Body" in name
+    ]
+
+    assert form["properties"]["picture"]["format"] == "binary"
 
 
 def test_headers_of_answers_are_declared(document: dict[str, Any]) -> None:
