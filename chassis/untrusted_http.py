@@ -19,7 +19,7 @@ import httpcore
 import httpx
 
 from .errors import Unprocessable
-from .service_client import run_from_thread
+from .service_client import get_ssl_context, run_from_thread
 from .tracing import get_seconds_left
 
 CONNECT_SECONDS = 3.0  # for each address of a name
@@ -69,7 +69,7 @@ class UntrustedHttpClient:
         self.max_bytes = max_bytes
         self._backend = PublicAddressBackend(allow_hosts, resolve)
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=get_ssl_context(),
             max_connections=MAX_CONNECTIONS,
             keepalive_expiry=3.0,
             network_backend=self._backend,

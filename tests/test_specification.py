@@ -12,6 +12,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tools.localdev.layout import is_responding
 from tools.localdev.servers import reserve_free_port
 from tools.localdev.services import ROOT, SERVICES, Service
 from tools.localdev.test_servers import TemporaryServers
@@ -70,11 +71,9 @@ def run_service(service: Service, variables: dict[str, str], *command: str) -> I
 def wait_until_ready(url: str, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/health/ready").is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.05)
+        if is_responding(f"{url}/health/ready"):
+            return
+        time.sleep(0.05)
     process.kill()
     pytest.fail(f"It is not ready:\n{process.communicate()[0]}")
 

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from chassis.app import create_app
+from chassis.service_client import get_ssl_context
 from tools.localdev.fake_identity import FakeIdentity
 from tools.localdev.servers import HOST, reserve_free_port
 from tools.localdev.services import ROOT
@@ -98,7 +99,7 @@ def test_several_processes_serve_when_web_concurrency_says_so(serve: Callable[..
 
     def two_are_seen() -> bool:
         with suppress(httpx.TransportError):
-            seen.add(httpx.get(f"{url}/pid").text)
+            seen.add(httpx.get(f"{url}/pid", verify=get_ssl_context()).text)
         return len(seen) == 2
 
     assert eventually(two_are_seen, seconds=30)
@@ -107,7 +108,7 @@ def test_several_processes_serve_when_web_concurrency_says_so(serve: Callable[..
 def test_changed_code_is_served_when_debug_is_on(serve: Callable[..., str], tmp_path: Path) -> None:
     def serves(version: str) -> bool:
         with suppress(httpx.TransportError):
-            return httpx.get(f"{url}/version").text == version
+            return httpx.get(f"{url}/version", verify=get_ssl_context()).text == version
         return False
 
     url = serve(DEBUG="true")

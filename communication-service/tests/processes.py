@@ -19,6 +19,7 @@ from starlette.routing import Route
 from communication_service.settings import SERVICE_FOLDER
 from tools.localdev.child_process import start_child, stop_child
 from tools.localdev.fake_identity import FakeIdentity
+from tools.localdev.layout import is_responding
 from tools.localdev.servers import Redis, reserve_free_port
 
 from .conftest import MailServer
@@ -128,10 +129,7 @@ def running_processes(
 
 
 def is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
+    return is_responding(f"{url}/health/ready")
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float = 40) -> None:

@@ -117,7 +117,7 @@ class Service:
 
     def request_identity(self, order: str, **content: Any) -> httpx.Response:
         url = f"{str(self.options.identity).rstrip('/')}/api/v1/auth/{order}"
-        return httpx.post(url, timeout=TIMEOUT_SECONDS, **content)
+        return self.client.post(url, **content)
 
     @cached_property
     def is_identity(self) -> bool:

@@ -4,7 +4,7 @@ import re
 
 import httpx
 
-from chassis.service_client import parse_retry_after
+from chassis.service_client import get_ssl_context, parse_retry_after
 
 from ...models import Delivery
 from ..contacts import Contacts, UnknownRecipient
@@ -26,8 +26,12 @@ class Sms:
         self._sender = settings.sms_sender
         self._path = f"/2010-04-01/Accounts/{account}/Messages.json"
         auth = (account, settings.sms_auth_token.get_secret_value())
-        timeout = settings.sms_timeout_seconds
-        client = httpx.Client(base_url=settings.sms_api_url, auth=auth, timeout=timeout)
+        client = httpx.Client(
+            base_url=settings.sms_api_url,
+            auth=auth,
+            timeout=settings.sms_timeout_seconds,
+            verify=get_ssl_context(),
+        )
         self._client = context.exit_stack.enter_context(client)
 
     def send(self, delivery: Delivery) -> Receipt:
