@@ -188,8 +188,9 @@ def check_history_rebuilds_state(database: None) -> Iterator[None]:
     with session_maker.begin() as session:  # the next test begins with an empty queue
         unfinished = update(Step).where(Step.status.in_((PENDING, RUNNING, WAITING, HELD)))
         session.execute(unfinished.values(status="set aside"))
-        session.execute(update(Run).values(due_at=None))
-        session.execute(update(Step).values(due_at=None))
+        for table in (Run, Step):  # only these rows: the tests before have left thousands
+            timed = update(table).where(table.due_at.is_not(None))
+            session.execute(timed.values(due_at=None))
 
 
 State = dict[str, dict[str, Any]]
