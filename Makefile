@@ -26,6 +26,9 @@ WITHOUT_DOCKER := STACK=local make up needs no Docker
 # The services, and the template of new ones.
 SERVICES := $(patsubst %/layers.toml,%,$(wildcard *-service/layers.toml tools/forking/template/*-service/layers.toml))
 
+# Without its cache of compiled files, every test process would compile all tests anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # More workers than cores, because many tests mostly wait.
 WORKERS ?= $(shell expr 2 + $$(getconf _NPROCESSORS_ONLN))
 
