@@ -1,6 +1,6 @@
 """Runs the whole platform as real processes, for tests across services.
 
-`stack` is started once per session: without Docker on free ports, or the compose stack with
+`stack` is started once for this folder: without Docker on free ports, or the compose stack with
 STACK=docker (`make test-compose`). Both have the same methods, which take names of processes:
 `stack.get_url("content-service")`, `stack.get_url("mail")`, `stack.kill("workflow-worker")` (-9; it
 is restarted), `stack.stop(name)`, `stack.start(name)`, `stack.read_logs(name)`,
@@ -37,10 +37,11 @@ OVERRIDES = {
     "OPENAI_API_KEY": "",
     "ANTHROPIC_API_KEY": "",
 }
+IS_IN_DOCKER = os.environ.get("STACK") == "docker"
 SHOWN_LOG_CHARACTERS = 3000  # of each process when a test fails
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="test-stack-") as folder:
         stack = create_stack(Path(folder))
@@ -51,8 +52,17 @@ def stack() -> Iterator[Stack]:
             stack.reset()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
+    """With the stack in Docker, leave out the tests that do not use it: `make test` runs them."""
+    if IS_IN_DOCKER:
+        here = Path(__file__).parent
+        others = [i for i in items if here in i.path.parents and "stack" not in i.fixturenames]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
 def create_stack(folder: Path) -> Stack:
-    if os.environ.get("STACK") == "docker":
+    if IS_IN_DOCKER:
         return ComposeStack(OVERRIDES)
     return LocalDevStack(folder / "stack", reserve_free_ports(), OVERRIDES, as_child=True)
 

@@ -13,9 +13,9 @@ from .new_service import ForkingError, render
 OVERLAY = Path(__file__).with_name("ejected")
 COPIED_PATHS = """
     chassis/ tools/__init__.py tools/localdev/ tools/conformance/ .ci/ .github/
-    tests/conftest.py tests/users.py tests/security/policies.py tests/services_under_test.py
-    tests/test_standards.py tests/test_routes.py tests/test_openapi.py tests/test_sameness.py
-    tests/test_conformance.py
+    tests/__init__.py tests/conftest.py tests/users.py tests/services_under_test.py
+    tests/security/policies.py tests/test_standards.py tests/test_routes.py tests/test_openapi.py
+    tests/test_sameness.py tests/test_conformance.py
     .dockerignore .env.shared .gitignore .pre-commit-config.yaml LICENSE Makefile conftest.py
     docker-compose.yml pyproject.toml requirements.
 """
