@@ -1,9 +1,11 @@
 """Runs `make demo` as a user does."""
 
 import os
+import re
 import subprocess
 import sys
 
+from tools.demo import quote_mail
 from tools.localdev.services import ROOT, SERVICES
 
 from .users import Stack
@@ -37,7 +39,16 @@ def test_the_demo_tells_the_whole_story_again_and_again(stack: Stack) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         assert all(f" s  {service} " in timeline for service in SERVICES_IN_TIMELINE)
         assert "Done in" in timeline
+        decided = done.stdout.partition("The reviewer approves")[2]
+        assert "Closing the mill race: approved\n  | The reviewer has decided" in decided
+        assert not re.search(r"token[=/]\w|eyJ", done.stdout)
         assert "\x1b" not in done.stdout
+
+
+def test_a_mail_is_quoted_without_the_token_of_its_link() -> None:
+    quoted = quote_mail("Confirm:\nhttp://localhost:8001/auth/verify-email?token=a.b-c_d&x=1\n")
+
+    assert quoted == "  | Confirm:\n  | http://localhost:8001/auth/verify-email?token=...&x=1"
 
 
 def test_the_demo_says_in_one_line_that_nothing_is_running() -> None:

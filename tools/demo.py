@@ -5,7 +5,9 @@ tutorial too: read `tell_story` from top to bottom.
 """
 
 import os
+import re
 import sys
+import textwrap
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +31,9 @@ PASSWORD = "the wheel turns on sundays"
 DEMO_PASSWORD = os.getenv("DEMO_PASSWORD", "demo-password-1")
 REVIEWER = "reviewer@example.com"
 STEP_TIMEOUT_SECONDS = 60
+SHOWN_ITEMS = 3
+MAX_LINE_LENGTH = 110
+TOKEN_IN_LINK = re.compile(r"([?&#/]\w*token[=/])[^\s&]+")
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -73,7 +78,7 @@ def tell_story() -> None:
         "The text is extracted and summarised; the reviewer finds a task",
         f"GET {WORKFLOW}/api/v1/tasks",
         until=lambda page: find_first(t for t in page["items"] if t["workflow_id"] == run["id"]),
-        says=lambda task: f"{task['title']}: {task['subject']['summary']}",
+        says=lambda task: shorten_line(f"{task['title']}: {task['subject']['summary']}"),
     )
     reviewer.await_mail(REVIEWER, about=task["id"])
     reviewer.await_inbox_item(about=task["id"])
@@ -156,7 +161,7 @@ class Caller:
             f"{address} receives an email",
             f"GET {MAIL}/email",
             until=lambda mails: find_first(filter(is_meant, mails)),
-            says=lambda mail: f"{mail['subject']}\n{indent_lines(mail['text'])}",
+            says=lambda mail: f"{mail['subject']}\n{quote_mail(mail['text'])}",
         )
 
     def await_inbox_item(self, about: str = "") -> None:
@@ -185,7 +190,7 @@ def get_identity_events(run: Any) -> Iterator[Event]:
     audit = administrator.call(
         "Identity keeps an audit trail of logins, for administrators",
         f"GET {IDENTITY}/api/v1/audit-events",
-        says=lambda page: f"{len(page['items'])} events, the newest of all",
+        says=lambda page: f"The newest are {name_some(page['items'], 'action')}",
     )
     for event in audit["items"]:
         if event["trace_id"] == run["trace_id"]:
@@ -196,7 +201,7 @@ def get_workflow_events(author: Caller, run: Any) -> Iterator[Event]:
     history = author.call(
         "Workflow keeps the history of the run",
         f"GET {WORKFLOW}/api/v1/workflows/{run['id']}/history",
-        says=lambda page: f"{len(page['items'])} events",
+        says=lambda page: f"It begins with {name_some(page['items'], 'type')}",
     )
     for event in history["items"]:
         if event["type"] != "step.ready":  # followed by step.started a moment later
@@ -209,7 +214,7 @@ def get_content_events(author: Caller, run: Any, document: Any) -> Iterator[Even
     trail = author.call(
         "Content keeps the document's audit trail",
         f"GET {CONTENT}/api/v1/documents/{document['id']}/audit",
-        says=lambda page: f"{len(page['items'])} entries",
+        says=lambda page: name_some(page["items"], "action"),
     )
     for entry in trail["items"]:
         if entry["trace_id"] == run["trace_id"]:
@@ -221,13 +226,13 @@ def get_communication_events(author: Caller, run: Any) -> Iterator[Event]:
     notifications = author.call(
         "Communication keeps every notification",
         f"GET {COMMUNICATION}/api/v1/notifications",
-        says=lambda page: f"{len(page['items'])} notifications",
+        says=lambda page: name_some(page["items"], "subject"),
     )
     for notification in notifications["items"]:
         attempts = author.call(
             f"... and each attempt to deliver {notification['subject']!r}",
             f"GET {COMMUNICATION}/api/v1/notifications/{notification['id']}/attempts",
-            says=lambda page: f"{len(page['items'])} attempts",
+            says=lambda page: ", ".join(f"{a['channel']} {a['outcome']}" for a in page["items"]),
         )
         for attempt in attempts["items"]:
             if attempt["trace_id"] == run["trace_id"]:
@@ -239,8 +244,21 @@ def find_first(items: Iterable[Any]) -> Any:
     return next(iter(items), None)
 
 
-def indent_lines(text: str) -> str:
-    return "\n".join(f"  | {line}" for line in text.strip().splitlines())
+def name_some(items: list[dict[str, str]], field: str) -> str:
+    """Name the first few items by a field, and say how many more there are."""
+    named = ", ".join(item[field] for item in items[:SHOWN_ITEMS])
+    more = len(items) - SHOWN_ITEMS
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def quote_mail(text: str) -> str:
+    """Quote a mail with short lines, and without the tokens in its links."""
+    visible = TOKEN_IN_LINK.sub(r"\1...", text.strip())
+    return "\n".join(f"  | {shorten_line(line)}".rstrip() for line in visible.splitlines())
+
+
+def shorten_line(line: str) -> str:
+    return textwrap.shorten(line, MAX_LINE_LENGTH, placeholder=" ...")
 
 
 def main() -> None:
