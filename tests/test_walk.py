@@ -36,9 +36,7 @@ def test_the_walk_works_in_any_folder_and_acts_on_its_own_task(
 def test_the_walk_stops_at_the_first_failure_and_shows_the_answer(
     stack: Stack, tmp_path: Path
 ) -> None:
-    done = paste(
-        read_walk(stack).replace("filename=proposal.txt", "filename=program.exe"), tmp_path
-    )
+    done = paste(read_walk(stack).replace("document-review", "no-such-review"), tmp_path)
 
     assert done.returncode != 0
     assert "Stopped: {" in done.stderr and "Traceback" not in done.stderr
