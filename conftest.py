@@ -72,7 +72,8 @@ class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """With `-n`: sends the tests of a file, or of files that share a stack, to one worker.
 
     `--dist loadgroup` cannot do this: pytest-xdist 3.8 hands groups over as a suffix of the node
-    id, which pytest 9.2 ignores, and `--last-failed` would not find suffixed tests again.
+    id, which pytest 9.2 ignores (pytest-xdist issue 1386), and `--last-failed` would not find
+    suffixed tests again.
     """
 
     def _split_scope(self, nodeid: str) -> str:
