@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from logging import getLogger
 from time import monotonic
 
 import anyio.to_thread
@@ -21,6 +22,8 @@ from .remote_auth import remote_authentication
 from .routing import APIRouter, Route
 from .settings import Settings
 from .tracing import TRACE_HEADER
+
+logger = getLogger(__name__)
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -121,6 +124,14 @@ def build_lifespan(*services: Lifespan) -> Lifespan:
 def serve(app: FastAPI) -> None:
     """Serve the app for `python main.py`; with several processes, each imports main.py anew."""
     settings: Settings = app.state.settings
+    host = "localhost" if settings.service_host == "0.0.0.0" else settings.service_host
+    logger.info(
+        "%s %s starts on http://%s:%s, API documentation at /docs",
+        settings.service_name,
+        settings.service_version,
+        host,
+        settings.service_port,
+    )
     several = settings.debug or "WEB_CONCURRENCY" in os.environ
     uvicorn.run(
         "main:app" if several else app,

@@ -105,6 +105,13 @@ def freeze_worker_objects(**_: Any) -> None:
     gc_tuning.freeze_startup_objects()
 
 
+@signals.beat_init.connect
+def announce_schedule(sender: Any, **_: Any) -> None:
+    """Log that the scheduler has started: it logs nothing else while all is well."""
+    for entry in sender.app.conf.beat_schedule.values():
+        logger.info("scheduler started: wakes %s every %s s", entry["task"], entry["schedule"])
+
+
 @signals.before_task_publish.connect
 def send_trace_id(headers: dict[str, Any], **_: Any) -> None:
     if identifier := get_trace_id():

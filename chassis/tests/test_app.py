@@ -1,6 +1,7 @@
 """The app that create_app makes."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -84,7 +85,9 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., str]]:
         (tmp_path / "main.py").write_text(MAIN)
         here = {"PYTHONPATH": str(ROOT), "SERVICE_HOST": HOST, "SERVICE_PORT": str(port)}
         command = [sys.executable, "main.py"]
-        started.append(subprocess.Popen(command, cwd=tmp_path, env={**here, **variables}))
+        with (tmp_path / "log").open("wb") as log:
+            environment = {**here, **variables}
+            started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log))
         return f"http://{HOST}:{port}"
 
     yield serve
@@ -116,6 +119,17 @@ def test_changed_code_is_served_when_debug_is_on(serve: Callable[..., str], tmp_
     (tmp_path / "main.py").write_text(MAIN.replace(": 1)", ": 2)"))
 
     assert eventually(lambda: serves("2"), seconds=30)
+
+
+def test_the_first_log_line_says_what_the_service_is_and_where(
+    serve: Callable[..., str], tmp_path: Path
+) -> None:
+    url = serve()
+    log = tmp_path / "log"
+
+    assert eventually(lambda: "API documentation" in log.read_text(), seconds=30)
+    first = json.loads(log.read_text().splitlines()[0])
+    assert first["message"] == f"toy-service 1.0.0 starts on {url}, API documentation at /docs"
 
 
 def test_there_are_as_many_threads_as_connections() -> None:

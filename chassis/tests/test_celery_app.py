@@ -16,9 +16,10 @@ from typing import Any
 
 import kombu.exceptions
 import pytest
-from celery import signals
+from celery import Celery, signals
+from celery.beat import Service
 
-from chassis.celery_app import create_celery
+from chassis.celery_app import create_celery, schedule_task
 from chassis.tracing import get_trace_id, trace_context
 from tools.localdev.child_process import start_child, stop_child
 from tools.localdev.servers import Redis, reserve_free_port, wait_until
@@ -207,6 +208,16 @@ def test_only_json_is_accepted() -> None:
 
     assert list(app.conf.accept_content) == ["json"]
     assert app.conf.task_serializer == "json"
+
+
+def test_a_scheduler_says_that_it_has_started(caplog: pytest.LogCaptureFixture) -> None:
+    app = Celery("toy")
+    schedule_task(app, "toy.work", 5)
+
+    with caplog.at_level("INFO"):
+        signals.beat_init.send(sender=Service(app))
+
+    assert "scheduler started: wakes toy.work every 5 s" in caplog.messages
 
 
 def test_a_worker_that_is_ready_has_frozen_its_startup_objects() -> None:
