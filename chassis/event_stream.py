@@ -23,7 +23,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
@@ -51,6 +51,9 @@ class TooManyStreams(TooManyRequests):
 
 class StreamedEvent(BaseModel):
     """Describes an event of a stream, whose models derive from it: they say what `data` is."""
+
+    # What has a default is always sent: without `event`, the kinds could not be told apart.
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     id: str | None = Field(
         None, description="The position; send the last one as `Last-Event-ID` to continue after it."

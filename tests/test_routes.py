@@ -112,8 +112,9 @@ def lenient_objects(schema: Any, schemas: Mapping[str, Any], seen: set[str]) -> 
     if name and name not in seen:
         seen.add(name)
         yield from lenient_objects(schemas[name], schemas, seen)
-    for part in schema.values():
-        yield from lenient_objects(part, schemas, seen)
+    for key, part in schema.items():
+        if key != "examples" or isinstance(part, dict):  # an example can be a schema, too
+            yield from lenient_objects(part, schemas, seen)
 
 
 def operations(app: FastAPI) -> dict[str, dict[str, Any]]:

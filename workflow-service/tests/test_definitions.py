@@ -29,6 +29,15 @@ def test_document_review_comes_with_the_service_and_is_valid(starter: Caller) ->
     assert list(found["steps"])[:2] == ["document", "extract"]  # in the order of the file
 
 
+def test_the_example_in_the_documentation_can_be_published_and_started(starter: Caller) -> None:
+    schemas = starter.get("http://testserver/openapi.json").json()["components"]["schemas"]
+    (definition,) = schemas["DefinitionCreate"]["examples"]
+    (start,) = schemas["WorkflowStart"]["examples"]
+
+    assert starter.post("/definitions", json=definition).status_code == 201
+    assert starter.post("/workflows", json=start).status_code == 201
+
+
 def test_a_published_definition_is_read_as_it_was_written(starter: Caller) -> None:
     name = starter.publish({"tell": TELL})
 

@@ -9,7 +9,6 @@ from chassis.app import create_app
 from chassis.event_stream import EventStreams
 
 from .api import router as api_router
-from .api.ai import router as ai_router
 from .health import router as health_router
 from .neighbours import create_neighbours
 from .settings import settings
@@ -25,7 +24,11 @@ async def open_neighbours(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-app = create_app(settings, lifespan=open_neighbours)
+app = create_app(
+    settings,
+    description="Runs workflows: steps that people, models and services do, as a definition says."
+    " A run goes on after any failure, and each of its steps can be followed.",
+    lifespan=open_neighbours,
+)
 app.include_router(health_router)
-app.include_router(api_router, prefix="/api/v1", tags=["API"])
-app.include_router(ai_router, prefix="/api/v1/ai", tags=["AI"])
+app.include_router(api_router, prefix="/api/v1")

@@ -1,21 +1,37 @@
 """Live streams of runs, until they end: what chassis/event_stream.py sends, and who may see it."""
 
 from collections.abc import Collection
+from typing import Literal
 from uuid import UUID
 
+from pydantic import Field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
-from chassis.event_stream import EventPage, EventSource, StreamedEvent
+from chassis.event_stream import EventPage, EventSource, NoData, StreamedEvent
 
 from .database import session_maker
 from .models import Event, Run
-from .schemas import HistoryEnded, HistoryEventAdded, HistoryEventRead
+from .schemas import HistoryEventRead
 from .workflows import get_workflow
 
 MAX_STREAMS = 100  # in one process
 PAGE_SIZE = 100
+
+
+class HistoryEventAdded(StreamedEvent):
+    """Brings the next event of a run's history."""
+
+    event: str = Field(description="The `type` of the event.")
+    data: HistoryEventRead
+
+
+class HistoryEnded(StreamedEvent):
+    """Comes last: the run has ended."""
+
+    event: Literal["end"] = "end"
+    data: NoData = NoData()
 
 
 def find_newest_events(session: Session, run_ids: Collection[UUID]) -> dict[UUID, int]:

@@ -39,6 +39,10 @@ class UnknownWorkflow(NotFound):
     """Raised when the run does not exist, or the caller may not know about it."""
 
 
+class NotRunOwner(Forbidden):
+    """Raised when someone else started the run, which the caller may only read."""
+
+
 def start_workflow(session: Session, starter: User, new: WorkflowStart) -> tuple[Run, bool]:
     """Start a run, or find the one with the same business key; returns whether it is new."""
     if existing := find_run_by_key(session, starter, new):
@@ -142,7 +146,7 @@ def list_steps(
 def control_workflow(
     session: Session, user: User, run_id: UUID, action: Callable[[RunTransaction, str | None], None]
 ) -> Run:
-    """Pause, resume or cancel a run, with the run locked. Raises Forbidden."""
+    """Pause, resume or cancel a run, with the run locked. Raises NotRunOwner."""
     run = get_controlled_run(session, user, run_id)
     with transaction.lock_run(session, run.id) as tx:
         action(tx, user.user_id)
@@ -150,10 +154,10 @@ def control_workflow(
 
 
 def get_controlled_run(session: Session, user: User, run_id: UUID) -> Run:
-    """Return a run that the user started; any run for an administrator. Raises Forbidden."""
+    """Return a run that the user started; any run for an administrator. Raises NotRunOwner."""
     run = get_workflow(session, user, run_id)
     if run.started_by != user.user_id and not user.has_permission(ALL_WORKFLOWS_PERMISSION):
-        raise Forbidden("Only the user who started this run may do this")
+        raise NotRunOwner("Only the user who started this run may do this")
     return run
 
 

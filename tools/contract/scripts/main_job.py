@@ -17,7 +17,7 @@ import communication_client
 import content_client
 import identity_client
 import workflow_client
-from communication_client.api.inbox import list_items
+from communication_client.api.inbox import list_inbox_items
 from communication_client.models import InboxItemPage
 from communication_client.models import Problem as CommunicationProblem
 from content_client.api.documents import (
@@ -178,7 +178,7 @@ def read_notification(author: Person) -> str:
     """Wait for the notification about the decision, and return its subject."""
 
     def find() -> str | None:
-        answer = list_items.sync_detailed(client=author.communication, unread=True)
+        answer = list_inbox_items.sync_detailed(client=author.communication, unread=True)
         subjects = [item.subject for item in get_result(answer, InboxItemPage).items]
         return next((subject for subject in subjects if "approved" in subject), None)
 

@@ -1,9 +1,9 @@
-"""The HTTP API, mounted at /api/v1; ai.py is mounted beside it, under its own tag."""
+"""The HTTP API, mounted at /api/v1."""
 
 from chassis.routing import APIRouter
 
-from . import definitions, tasks, workflows
+from . import ai, definitions, tasks, workflows
 
 router = APIRouter()
-for module in (definitions, workflows, tasks):
+for module in (definitions, workflows, tasks, ai):
     router.include_router(module.router)

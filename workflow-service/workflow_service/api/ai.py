@@ -1,39 +1,52 @@
-"""POST /ai/...: a model works on one document or text for the caller."""
+"""AI: a model works on a text, or on a document that the caller may read, at a stated cost."""
 
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from chassis.auth import User
+from chassis.openapi import raises
 from chassis.routing import APIRouter
 
 from ..ai import prompts
 from ..ai.prompts import Prompt
+from ..ai.providers import InvalidAnswer, ModelRefused
 from ..ai.usage import ModelCall, UsageLog
 from ..database import session_maker
 from ..models import AiCall
 from ..neighbours import Neighbours
 from ..schemas import ModelUsage, TextAnalysis, TextSuggestion, TextSummary
-from ..steps.ai import TextSource
+from ..steps.ai import NoTextYet, TextSource, UnknownDocument
 from .dependencies import ModelUser, NeighboursInTurn
 
-router = APIRouter()
+router = APIRouter(prefix="/ai", tags=["AI"])
+
+MODEL_ERRORS = (UnknownDocument, NoTextYet, ModelRefused, InvalidAnswer)
 
 
 @router.post("/summarize", response_model=TextSummary)
-def summarize(source: TextSource, user: ModelUser, neighbours: NeighboursInTurn) -> dict[str, Any]:
+@raises(*MODEL_ERRORS)
+def summarize_text(
+    source: TextSource, user: ModelUser, neighbours: NeighboursInTurn
+) -> dict[str, Any]:
     """Summarise a text, or a document that you may read, in a few sentences."""
     return complete_for_user(source, user, neighbours, prompts.build_summary_prompt)
 
 
 @router.post("/suggest", response_model=TextSuggestion)
-def suggest(source: TextSource, user: ModelUser, neighbours: NeighboursInTurn) -> dict[str, Any]:
+@raises(*MODEL_ERRORS)
+def suggest_title_and_tags(
+    source: TextSource, user: ModelUser, neighbours: NeighboursInTurn
+) -> dict[str, Any]:
     """Suggest a title and tags for a text, or for a document that you may read."""
     return complete_for_user(source, user, neighbours, prompts.build_suggestion_prompt)
 
 
 @router.post("/analyze", response_model=TextAnalysis)
-def analyze(source: TextSource, user: ModelUser, neighbours: NeighboursInTurn) -> dict[str, Any]:
+@raises(*MODEL_ERRORS)
+def analyze_text(
+    source: TextSource, user: ModelUser, neighbours: NeighboursInTurn
+) -> dict[str, Any]:
     """List the topics, key points, figures and questions of a text or a readable document."""
     return complete_for_user(source, user, neighbours, prompts.build_analysis_prompt)
 

@@ -1,18 +1,25 @@
-"""/definitions: publish, read and retire definitions."""
+"""Definitions: what the steps of a workflow are, in versions that never change."""
 
 from fastapi.responses import PlainTextResponse
 
+from chassis.openapi import raises
 from chassis.pagination import Page, PageRequest
 from chassis.routing import APIRouter
 
 from .. import definitions, graph
 from ..database import DbSession
 from ..engine.transaction import parse_definition
-from ..schemas import DefinitionCreate, DefinitionName, DefinitionRead, DefinitionUpdate
-from ..validation import check_definition
+from ..schemas import (
+    DefinitionCreate,
+    DefinitionName,
+    DefinitionRead,
+    DefinitionUpdate,
+    DefinitionValidity,
+)
+from ..validation import InvalidDefinition, check_definition
 from .dependencies import IDEMPOTENT, DefinitionAuthor, DefinitionReader, VersionNumber
 
-router = APIRouter(prefix="/definitions")
+router = APIRouter(prefix="/definitions", tags=["Definitions"])
 
 
 @router.get("")
@@ -24,21 +31,24 @@ def list_definitions(
 
 
 @router.post("", status_code=201, dependencies=IDEMPOTENT)
+@raises(definitions.NameTaken, InvalidDefinition)
 def create_definition(
     new: DefinitionCreate, author: DefinitionAuthor, session: DbSession
 ) -> DefinitionRead:
-    """Publish the first version of a definition."""
+    """Publish the first version of a definition. From now on, runs of it can be started."""
     return definitions.build_response(definitions.publish_version(session, author, new.name, new))
 
 
 @router.post("/validate")
-def validate_definition(new: DefinitionUpdate, reader: DefinitionReader) -> dict[str, bool]:
+@raises(InvalidDefinition)
+def validate_definition(new: DefinitionUpdate, reader: DefinitionReader) -> DefinitionValidity:
     """Check a definition without publishing it. A 422 lists everything that is wrong with it."""
     check_definition(new)
-    return {"valid": True}
+    return DefinitionValidity()
 
 
 @router.get("/{name}")
+@raises(definitions.UnknownDefinition)
 def read_definition(
     name: DefinitionName, reader: DefinitionReader, session: DbSession
 ) -> DefinitionRead:
@@ -47,6 +57,7 @@ def read_definition(
 
 
 @router.put("/{name}")
+@raises(definitions.UnknownDefinition, definitions.NameTaken, InvalidDefinition)
 def change_definition(
     name: DefinitionName, new: DefinitionUpdate, author: DefinitionAuthor, session: DbSession
 ) -> DefinitionRead:
@@ -55,13 +66,15 @@ def change_definition(
 
 
 @router.delete("/{name}", status_code=204)
+@raises(definitions.UnknownDefinition)
 def delete_definition(name: DefinitionName, author: DefinitionAuthor, session: DbSession) -> None:
     """Retire a definition: no new runs can start, and existing runs continue."""
     definitions.delete_definition(session, name)
 
 
 @router.get("/{name}/versions")
-def list_versions(
+@raises(definitions.UnknownDefinition)
+def list_definition_versions(
     name: DefinitionName, reader: DefinitionReader, session: DbSession, page: PageRequest
 ) -> Page[DefinitionRead]:
     """List all versions of a definition, newest first."""
@@ -69,14 +82,16 @@ def list_versions(
 
 
 @router.get("/{name}/versions/{number}")
-def read_version(
+@raises(definitions.UnknownDefinition)
+def read_definition_version(
     name: DefinitionName, number: VersionNumber, reader: DefinitionReader, session: DbSession
 ) -> DefinitionRead:
     """Read one version, as it was published."""
     return definitions.build_response(definitions.get_version(session, name, number))
 
 
-@router.put("/{name}/versions/{number}", status_code=409)
+# Not in the document: it never succeeds, and only says to PUT the definition.
+@router.put("/{name}/versions/{number}", status_code=409, include_in_schema=False)
 def change_version(
     name: DefinitionName, number: VersionNumber, author: DefinitionAuthor, session: DbSession
 ) -> None:
@@ -85,6 +100,7 @@ def change_version(
 
 
 @router.get("/{name}/diagram", response_class=PlainTextResponse)
+@raises(definitions.UnknownDefinition)
 def draw_definition(name: DefinitionName, reader: DefinitionReader, session: DbSession) -> str:
     """Draw the steps of the current version as a Mermaid flowchart."""
     return graph.render_mermaid(parse_definition(definitions.get_definition(session, name)))

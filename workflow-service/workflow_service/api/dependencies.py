@@ -8,8 +8,10 @@ from uuid import UUID
 from fastapi import Depends, Path, Request
 
 from chassis.auth import User, get_bearer_token, require_permission
+from chassis.errors import BadGateway
 from chassis.event_stream import EventStream, EventStreams
 from chassis.idempotency import idempotent
+from chassis.openapi import raises
 
 from .. import workflows
 from ..celery_app import WakeWorkers
@@ -24,13 +26,16 @@ RunStarter = Annotated[User, require_permission("workflows:start")]
 RunReader = Annotated[User, require_permission("workflows:read")]
 ModelUser = Annotated[User, require_permission("ai:use")]
 
-VersionNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
+VersionNumber = Annotated[
+    int, Path(ge=1, le=2**31 - 1, description="Of the definition; the first is 1.")
+]
 
 IDEMPOTENT = [idempotent(DbSession)]
 NOTIFY_WORKERS = [WakeWorkers]  # after the commit
 STARTS_RUN = [*IDEMPOTENT, *NOTIFY_WORKERS]
 
 
+@raises(BadGateway)
 async def get_neighbours(request: Request) -> AsyncIterator[Neighbours]:
     """Yield the clients, so that `max_concurrency` counts the caller until its response is made."""
     yield request.app.state.neighbours
@@ -41,6 +46,7 @@ in_turn = Depends(get_neighbours, scope="function", max_concurrency=MAX_CONCURRE
 NeighboursInTurn = Annotated[Neighbours, in_turn]
 
 
+@raises(workflows.UnknownWorkflow)
 def require_visible_workflow(workflow_id: UUID, reader: RunReader) -> UUID:
     """Check access in a session of its own, which is closed before the stream begins."""
     with session_maker() as session:

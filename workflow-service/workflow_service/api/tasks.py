@@ -1,14 +1,16 @@
-"""/tasks: decisions that runs ask users for."""
+"""Tasks: decisions that runs ask users for, such as approvals."""
 
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query
 
+from chassis.openapi import raises
 from chassis.pagination import Page, PageRequest
 from chassis.routing import APIRouter
 
 from .. import approvals
+from ..approvals import NotAssigned, Outdated, TaskClosed
 from ..database import DbSession, session_maker
 from ..models import Task
 from ..schemas import TaskDecision, TaskRead, TaskStatus
@@ -17,7 +19,7 @@ from .dependencies import NOTIFY_WORKERS, NeighbourClients, RunReader
 OfWorkflow = Annotated[UUID | None, Query(description="Only the tasks of this run.")]
 WithStatus = Annotated[TaskStatus | None, Query(description="Only the tasks with this status.")]
 
-router = APIRouter(prefix="/tasks")
+router = APIRouter(prefix="/tasks", tags=["Tasks"])
 
 
 @router.get("", response_model=Page[TaskRead])
@@ -33,12 +35,14 @@ def list_tasks(
 
 
 @router.get("/{task_id}", response_model=TaskRead)
+@raises(approvals.UnknownTask)
 def read_task(task_id: UUID, reader: RunReader, session: DbSession) -> Task:
     """Read a task that is assigned to you, or that belongs to a run you started."""
     return approvals.get_task(session, reader, task_id)
 
 
 @router.post("/{task_id}/complete", response_model=TaskRead, dependencies=NOTIFY_WORKERS)
+@raises(approvals.UnknownTask, NotAssigned, TaskClosed, Outdated)
 def complete_task(
     task_id: UUID,
     decision: TaskDecision,
@@ -46,6 +50,6 @@ def complete_task(
     neighbours: NeighbourClients,
     session: DbSession,
 ) -> Task:
-    """Decide a task that is assigned to you. A decision is final."""
+    """Decide a task that is assigned to you. A decision is final, and the run goes on with it."""
     approvals.check_document_unchanged(session_maker, neighbours, reader, task_id)
     return approvals.complete_task(session, reader, task_id, decision)

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field, field_validator
 
 from chassis.errors import Conflict, NotFound
-from chassis.schemas import Text
+from chassis.schemas import Text, example
 from chassis.service_client import ServiceClient
 
 from ..ai import prompts
@@ -23,7 +23,11 @@ Label = Annotated[Text, Field(min_length=1, max_length=100)]
 
 
 class NoTextYet(Conflict):
-    """Raised for a file whose text has not been extracted."""
+    """Raised for a file whose text has not been extracted: process it first."""
+
+
+class UnknownDocument(NotFound):
+    """Raised when the document does not exist, or the caller may not read it."""
 
 
 class TextSource(StepInput):
@@ -31,8 +35,12 @@ class TextSource(StepInput):
 
     exactly_one_of: ClassVar[tuple[str, ...]] = ("document_id", "text")
 
-    document_id: UUID | None = None
-    text: Text | None = Field(default=None, min_length=1, max_length=200_000)
+    model_config = example(text="The meeting is moved to 9 December. Please confirm by Friday.")
+
+    document_id: UUID | None = Field(default=None, description="The id of a document in content.")
+    text: Text | None = Field(
+        default=None, min_length=1, max_length=200_000, description="In place of a document."
+    )
 
     @field_validator("text")
     @classmethod
@@ -108,10 +116,13 @@ class Extract(AiStep):
 
 
 def read_document_text(content: ServiceClient, document_id: UUID | None, reader_id: str) -> str:
-    """Return a document's text, with the rights of the reader. Raises NoTextYet."""
+    """Return a document's text, with the reader's rights. Raises UnknownDocument or NoTextYet."""
     path = f"/api/v1/documents/{document_id}"
     read = partial(content.call_from_thread, "GET", on_behalf_of=reader_id)
-    text = read(path)["body"]
+    try:
+        text = read(path)["body"]
+    except NotFound as error:
+        raise UnknownDocument(error.message, target=error.target) from error
     if not text:
         with suppress(NotFound):  # its processing was not requested
             text = read(f"{path}/processing")["text"]
