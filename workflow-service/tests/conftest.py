@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from jsonschema import validate
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
@@ -15,7 +16,9 @@ from chassis.job_queue import PENDING, RUNNING
 from chassis.remote_auth import ServiceAccount
 from workflow_service.database import session_maker
 from workflow_service.engine.statuses import HELD, WAITING
+from workflow_service.engine.transaction import get_definition
 from workflow_service.engine.worker import Worker
+from workflow_service.known_values import KnownValues
 from workflow_service.main import app
 from workflow_service.models import WORK, Event, Run, Step, Task
 from workflow_service.neighbours import Neighbours, create_neighbours
@@ -185,12 +188,24 @@ def check_history_rebuilds_state(database: None) -> Iterator[None]:
         for run_id in session.scalars(select(Event.run_id).where(Event.id > newest).distinct()):
             events = select(Event).where(Event.run_id == run_id).order_by(Event.id)
             assert rebuild_state(session.scalars(events)) == read_state(session, run_id)
+            check_outputs_are_as_declared(session, run_id)
     with session_maker.begin() as session:  # the next test begins with an empty queue
         unfinished = update(Step).where(Step.status.in_((PENDING, RUNNING, WAITING, HELD)))
         session.execute(unfinished.values(status="set aside"))
         for table in (Run, Step):  # only these rows: the tests before have left thousands
             timed = update(table).where(table.due_at.is_not(None))
             session.execute(timed.values(due_at=None))
+
+
+def check_outputs_are_as_declared(session: Session, run_id: UUID) -> None:
+    """Compares what steps have returned with what publishing a definition knows of it."""
+    run = session.get_one(Run, run_id)
+    if not run.published.content:  # a test has replaced it
+        return
+    known = KnownValues(get_definition(run)).outputs
+    for step in session.scalars(select(Step).filter_by(run_id=run_id, role=WORK)):
+        if step.output is not None:
+            validate(step.output, known[step.name])
 
 
 State = dict[str, dict[str, Any]]

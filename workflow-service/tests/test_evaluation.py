@@ -3,12 +3,14 @@
 from .conftest import Caller, Work
 from .steps import TELL
 
+OPTIONAL = {"type": "object", "properties": {"missing": {"type": "integer"}}}
+
 
 def test_an_input_that_cannot_be_worked_out_fails_the_run_with_the_place(
     starter: Caller, work: Work
 ) -> None:
     steps = {"tell": TELL | {"with": TELL["with"] | {"body": "input.missing"}}}
-    run = starter.start(starter.publish(steps))
+    run = starter.start(starter.publish(steps, input=OPTIONAL))
 
     failed = starter.run(run)
 
@@ -29,7 +31,7 @@ def test_an_input_of_the_wrong_type_fails_the_step_with_the_field(
 
 def test_a_condition_without_a_value_fails_the_branch(starter: Caller, work: Work) -> None:
     fork = {"kind": "branch", "choices": [{"when": "input.missing == 1", "next": "tell"}]}
-    run = starter.start(starter.publish({"fork": fork, "tell": TELL}))
+    run = starter.start(starter.publish({"fork": fork, "tell": TELL}, input=OPTIONAL))
 
     work()
 
@@ -37,11 +39,13 @@ def test_a_condition_without_a_value_fails_the_branch(starter: Caller, work: Wor
 
 
 def test_an_output_without_a_value_fails_the_run(starter: Caller, work: Work) -> None:
-    run = starter.start(starter.publish({"tell": TELL}, output={"n": "steps.tell.nothing"}))
+    run = starter.start(
+        starter.publish({"tell": TELL}, output={"n": "input.missing"}, input=OPTIONAL)
+    )
 
     work()
 
-    assert starter.run(run)["error"].startswith("output.n: steps.tell.nothing has no value")
+    assert starter.run(run)["error"].startswith("output.n: input.missing has no value")
 
 
 def test_a_branch_takes_the_first_choice_that_is_true(starter: Caller, work: Work) -> None:

@@ -6,15 +6,20 @@ from typing import Any
 
 import pytest
 
+from workflow_service.definition.expression_checks import find_expression_faults
 from workflow_service.definition.expressions import (
-    GLOBAL_NAMES,
     ExpressionError,
     build_scope,
     evaluate,
     evaluate_all,
-    find_expression_faults,
 )
+from workflow_service.definition.value_schemas import OPEN, build_object
 
+NAMES = {
+    "input": OPEN,
+    "steps": build_object({"review": OPEN, "unknown": OPEN}),
+    "run": OPEN,
+}
 SEES = build_scope(
     input={
         "n": 7,
@@ -49,7 +54,7 @@ SEES = build_scope(
     ],
 )
 def test_expressions_have_json_values(text: str, value: Any) -> None:
-    assert list(find_expression_faults(text, {"review", "unknown"}, GLOBAL_NAMES)) == []
+    assert list(find_expression_faults(text, NAMES)) == []
     assert evaluate(text, SEES) == value
     assert type(evaluate(text, SEES)) is type(value)
 
@@ -86,7 +91,7 @@ def test_an_expression_without_a_value_says_so(text: str) -> None:
 def test_odd_expressions_are_refused_before_they_run_and_quickly(text: str) -> None:
     started = time.perf_counter()
 
-    assert list(find_expression_faults(text, {"review"}, GLOBAL_NAMES))
+    assert list(find_expression_faults(text, NAMES))
     assert time.perf_counter() - started < 1
 
 

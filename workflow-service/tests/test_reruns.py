@@ -178,7 +178,7 @@ def test_a_retry_takes_what_a_run_gave_that_had_ended_well(
 def test_a_retry_with_the_latest_version_works_out_the_input_anew(
     starter: Caller, work: Work
 ) -> None:
-    broken = {"one": {"kind": "set", "with": {"values": {"n": "input.missing"}}}}
+    broken = {"one": {"kind": "set", "with": {"values": {"n": "1 / 0"}}}}
     name = starter.publish(broken, output={"n": "steps.one.n"})
     run = starter.start(name)
     corrected = {"one": {"kind": "set", "with": {"values": {"n": "7"}}}}

@@ -135,7 +135,7 @@ def test_the_stats_count_ones_own_runs(starter: Caller, stranger: Caller, work: 
     name = starter.publish({"tell": TELL})
     for _ in range(3):
         starter.start(name)
-    bad = starter.publish({"bad": {"kind": "set", "with": {"values": {"n": "input.no"}}}})
+    bad = starter.publish({"bad": {"kind": "set", "with": {"values": {"n": "1 / 0"}}}})
     starter.start(bad)
     work()
 

@@ -11,12 +11,12 @@ from chassis.errors import Unprocessable
 from chassis.schemas import JsonObject
 
 from .definition import model
-from .definition.expressions import GLOBAL_NAMES, ITEM_NAMES, find_expression_faults
-from .definition.model import Definition, Fault, Sla, StepDefinition, UndoStep
+from .definition.expression_checks import Names, find_expression_faults
+from .definition.model import Definition, Fault, InputSchema, Sla, StepDefinition, UndoStep
+from .definition.value_schemas import suggest_or_list
+from .known_values import BRANCH, KnownValues
 from .steps import STEP_TYPES
 from .steps.protocol import ControlStep, StepInput
-
-BRANCH = "branch"
 
 
 class InvalidDefinition(Unprocessable):
@@ -34,18 +34,12 @@ class DefinitionChecker:
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self.steps = definition.steps
-        following = definition.get_next_steps()
-        self.reached = {
-            name: following[name] | {*step.get_branch_starts().values()}
-            for name, step in self.steps.items()
-        }
-        self.later = {name: model.find_reachable_steps(name, self.reached) for name in self.steps}
-        firsts = [step.do for step in self.steps.values() if step.do]
-        self.in_iterations = {*firsts}.union(*(self.later.get(first, ()) for first in firsts))
+        self.known = KnownValues(definition)
 
     def check(self) -> Iterator[Fault]:
         if self.definition.input.type != "object":
             yield "input.type", "must be object"
+        yield from check_required(self.definition.input, "input")
         # In a broken graph the later checks would name faults that are none.
         yield from list(self.check_targets()) or list(self.check_order()) or self.check_branches()
         for name, step in self.steps.items():
@@ -60,19 +54,19 @@ class DefinitionChecker:
             targets |= {f"steps.{name}.{place}": target for place, target in named.items()}
         for place, target in targets.items():
             if target not in self.steps:
-                known = ", ".join(self.steps)
-                yield place, f"there is no step {target}; the steps are: {known}"
+                instead = suggest_or_list(target, self.steps, "the steps are")
+                yield place, f"there is no step {target}{instead}"
 
     def check_order(self) -> Iterator[Fault]:
         """Find cycles, and steps that no step leads to."""
         try:
-            TopologicalSorter(self.reached).prepare()
+            TopologicalSorter(self.known.reached).prepare()
         except CycleError as error:
             cycle = error.args[1]
             way = " -> ".join(reversed(cycle))
             yield f"steps.{cycle[0]}", f"comes back to itself: {way}; a run must have an end"
         start = self.definition.start
-        for name in self.reached.keys() - self.later[start] - {start}:
+        for name in self.steps.keys() - self.known.later[start] - {start}:
             hint = "name it in another step's next, or remove it"
             yield f"steps.{name}", f"no step leads here: {hint}"
 
@@ -90,16 +84,17 @@ class DefinitionChecker:
 
     def check_step(self, name: str, step: StepDefinition) -> Iterator[Fault]:
         place = f"steps.{name}"
-        before = {earlier for earlier, later in self.later.items() if name in later}
-        names = GLOBAL_NAMES | (ITEM_NAMES if name in self.in_iterations else set())
+        names = self.known.get_names(name, self.known.find_done(name))
         expressions = {"with": step.inputs, "choices": [{"when": one.when} for one in step.choices]}
         yield from check_type(place, step)
-        yield from check_expressions(expressions, place, before, names)
+        yield from check_expressions(expressions, place, names)
         yield from check_fields(place, step)
         if step.undo:
             undo = {"with": step.undo.inputs}
             yield from check_type(f"{place}.undo", step.undo)
-            yield from check_expressions(undo, f"{place}.undo", before | {name}, names)
+            # It runs later, when also the steps around this one may be done.
+            names = self.known.get_names(name, self.known.find_earlier(name) | {name})
+            yield from check_expressions(undo, f"{place}.undo", names)
         yield from check_sla(f"{place}.sla", step.sla)
 
     def check_whole(self) -> Iterator[Fault]:
@@ -107,10 +102,26 @@ class DefinitionChecker:
         definition = self.definition
         yield from check_sla("sla", definition.sla)
         main = definition.get_branch(definition.start)
-        yield from check_expressions(definition.output, "output", main, GLOBAL_NAMES)
+        names = self.known.get_names(None, main & self.steps.keys())
+        yield from check_expressions(definition.output, "output", names)
         if definition.budget and definition.budget.assignee_id:
             assignee = definition.budget.assignee_id
-            yield from check_expressions(assignee, "budget.assignee_id", set(), GLOBAL_NAMES)
+            names = self.known.get_names(None, set())
+            yield from check_expressions(assignee, "budget.assignee_id", names)
+
+
+def check_required(schema: InputSchema, place: str) -> Iterator[Fault]:
+    """Find required fields that no input could have, since they are not declared."""
+    declared = schema.properties or {}
+    is_closed = bool(declared) and not schema.additionalProperties
+    for number, name in enumerate(schema.required or []):
+        if is_closed and name not in declared:
+            instead = suggest_or_list(name, declared, "the properties are")
+            yield f"{place}.required.{number}", f"there is no property {name[:100]}{instead}"
+    for name, part in declared.items():
+        yield from check_required(part, f"{place}.properties.{name}")
+    if schema.items:
+        yield from check_required(schema.items, f"{place}.items")
 
 
 def check_sla(place: str, sla: Sla | None) -> Iterator[Fault]:
@@ -126,13 +137,13 @@ def check_type(place: str, step: StepDefinition | UndoStep) -> Iterator[Fault]:
     """Check the kind of a step, or of what undoes it, and the names of its inputs."""
     step_type = STEP_TYPES.get(step.kind)
     if step_type is None:
-        kinds = ", ".join(sorted(STEP_TYPES))
-        yield f"{place}.kind", f"there is no kind {step.kind}; the kinds are: {kinds}"
+        instead = suggest_or_list(step.kind, sorted(STEP_TYPES), "the kinds are")
+        yield f"{place}.kind", f"there is no kind {step.kind}{instead}"
         return
     fields = step_type.model_fields
     for name in step.inputs.keys() - fields.keys():
-        known = ", ".join(fields) or "nothing"
-        yield f"{place}.with.{name}", f"is unknown to {step.kind}, which takes: {known}"
+        instead = suggest_or_list(name, fields, "it takes")
+        yield f"{place}.with.{name}", f"is unknown to {step.kind}{instead}"
     for name, field in fields.items():
         if field.is_required() and name not in step.inputs:
             yield f"{place}.with.{name}", f"is missing: {step.kind} needs it"
@@ -177,14 +188,14 @@ def check_fields(place: str, step: StepDefinition) -> Iterator[Fault]:
             yield f"{place}.{field}", f"{step.kind} {verb} {field}"
 
 
-def check_expressions(value: Any, place: str, seen: set[str], names: set[str]) -> Iterator[Fault]:
-    """Check every expression in a JSON value; they see the steps `seen` and these names."""
+def check_expressions(value: Any, place: str, names: Names) -> Iterator[Fault]:
+    """Check every expression in a JSON value; they see these names."""
     if isinstance(value, str):
-        for fault in find_expression_faults(value, seen, names):
+        for fault in find_expression_faults(value, names):
             yield place, fault
     elif isinstance(value, dict):
         for key, part in value.items():
-            yield from check_expressions(part, f"{place}.{key}", seen, names)
+            yield from check_expressions(part, f"{place}.{key}", names)
     elif isinstance(value, list):
         for number, part in enumerate(value):
-            yield from check_expressions(part, f"{place}.{number}", seen, names)
+            yield from check_expressions(part, f"{place}.{number}", names)

@@ -6,7 +6,7 @@ bounded by its length. How much strings and lists can grow is bounded by the num
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -18,8 +18,6 @@ from celpy.evaluation import CELEvalError, base_functions
 
 from chassis.schemas import check_json_object
 
-GLOBAL_NAMES = {"input", "steps", "run"}
-ITEM_NAMES = {"item", "index"}  # in the iterations of a foreach
 FUNCTIONS = {*base_functions, "has", "dyn"} - {"map", "list"}
 MAX_OPERATORS = 20  # + and comma: each may add a copy of all data
 MAX_BACKSLASHES = 8  # cel-python's lexer takes twice as long for each one in an unclosed string
@@ -47,34 +45,6 @@ def parse_expression(text: str) -> Tree:
     except CELParseError as error:
         column = error.column if error.column and error.column > 0 else len(text)
         raise ExpressionError(f"is not a CEL expression, at character {column}: {text}") from error
-
-
-def find_expression_faults(text: str, steps: set[str], names: set[str]) -> Iterator[str]:
-    """Find what is wrong with an expression that can see these steps and names."""
-    try:
-        tree = parse_expression(text)
-    except ExpressionError as error:
-        yield str(error)
-        return
-    known = ", ".join(sorted(names))
-    for name in sorted(collect_names(tree, "ident", "dot_ident") - names - {*base_functions}):
-        yield f"{name} is not known: write {known} or '...' around a text"
-    methods = {str(call.children[1]) for call in tree.find_data("member_dot_arg")}
-    for name in sorted((collect_names(tree, "ident_arg", "dot_ident_arg") | methods) - FUNCTIONS):
-        yield f"there is no function {name}"
-    for name in sorted(collect_step_names(tree) - steps):
-        yield f"steps.{name} is no step that comes before this one"
-
-
-def collect_names(tree: Tree, *rules: str) -> set[str]:
-    """Return the first name in each node of these rules."""
-    return {str(node.children[0]) for rule in rules for node in tree.find_data(rule)}
-
-
-def collect_step_names(tree: Tree) -> set[str]:
-    """Return the steps that the expression reads: `extract` for `steps.extract.text`."""
-    nodes = [node.children for node in tree.find_data("member_dot")]
-    return {str(name) for source, name in nodes if [*source.scan_values(bool)] == ["steps"]}
 
 
 def build_scope(**values: Any) -> Scope:

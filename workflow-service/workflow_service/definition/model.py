@@ -1,6 +1,7 @@
 """What a definition says: steps of some kind, with CEL expressions for inputs and conditions."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from jsonschema import Draft202012Validator, FormatChecker
@@ -15,7 +16,7 @@ Fault = tuple[str, str]  # where and what: ("steps.review.next", "there is no st
 
 def raise_for_faults(found: Iterable[Fault], error: type[Unprocessable]) -> None:
     """Raise the error with the first 50 faults, if there are any."""
-    if faults := list(found)[:50]:
+    if faults := list(islice(found, 50)):
         errors = [{"field": field, "message": message} for field, message in faults]
         raise error("; ".join(map(": ".join, faults)), errors=errors)
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, ClassVar
 from uuid import UUID
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from chassis.errors import Conflict, NotFound
 from chassis.schemas import Text, example
@@ -15,11 +15,36 @@ from chassis.service_client import ServiceClient
 from ..ai import prompts
 from ..ai.prompts import Prompt
 from ..ai.providers import ModelRefused
-from ..definition.model import InputSchema
+from ..definition.expressions import ExpressionError, evaluate_all
+from ..definition.model import InputSchema, StepDefinition
+from ..definition.value_schemas import OPEN, Schema
 from ..neighbours import Neighbours
-from .protocol import Done, NonRetryableError, StepAttempt, StepInput, StepType, register
+from .protocol import (
+    Done,
+    NonRetryableError,
+    OutputContext,
+    StepAttempt,
+    StepInput,
+    StepOutput,
+    StepType,
+    register,
+)
 
 Label = Annotated[Text, Field(min_length=1, max_length=100)]
+
+
+class AiOutput(StepOutput):
+    provider: str
+    model: str
+
+
+class SummaryOutput(AiOutput):
+    summary: str
+
+
+class ClassificationOutput(AiOutput):
+    label: str
+    confidence: float
 
 
 class NoTextYet(Conflict):
@@ -77,6 +102,8 @@ class AiStep(TextSource, StepType):
 class Summarize(AiStep):
     """Summarizes a text: {"kind": "ai.summarize", "with": {"document_id": "input.document_id"}}"""
 
+    output_model: ClassVar[type[StepOutput]] = SummaryOutput
+
     def build_prompt(self, text: str) -> Prompt:
         return prompts.build_summary_prompt(text)
 
@@ -87,6 +114,8 @@ class Classify(AiStep):
 
     Example: {"kind": "ai.classify", "with": {"text": "input.text", "labels": "['a', 'b']"}}
     """
+
+    output_model: ClassVar[type[StepOutput]] = ClassificationOutput
 
     labels: list[Label] = Field(min_length=2, max_length=50)
 
@@ -103,6 +132,17 @@ class Extract(AiStep):
     """
 
     into: InputSchema
+
+    @classmethod
+    def describe_output(cls, step: StepDefinition, context: OutputContext) -> Schema:
+        """Return the fields of `into`, where no run is needed to know them."""
+        try:
+            into = InputSchema.model_validate(evaluate_all(step.inputs.get("into"), {}, "into"))
+        except (ExpressionError, ValidationError):
+            return OPEN
+        properties = AiOutput.get_schema()["properties"]
+        fields = into.to_json_schema()
+        return {**fields, "properties": {**fields.get("properties", {}), **properties}}
 
     @field_validator("into")
     @classmethod

@@ -12,7 +12,16 @@ from chassis.schemas import JsonObject, RequestModel, Text
 
 from ..definition.model import RoleName, Seconds
 from . import protocol
-from .protocol import Done, Pending, RequestApproval, StepAttempt, StepMemory, StepResult, StepType
+from .protocol import (
+    Done,
+    Pending,
+    RequestApproval,
+    StepAttempt,
+    StepMemory,
+    StepOutput,
+    StepResult,
+    StepType,
+)
 
 # The document is checked after the first interval, then ever more rarely, and at each decision.
 FIRST_CHECK_SECONDS = 300.0
@@ -24,6 +33,19 @@ class Message(RequestModel):
 
     template: Text
     variables: JsonObject = Field(default={})
+
+
+class Vote(StepOutput):
+    decision: str
+    comment: str
+    decided_by: str
+
+
+class ApprovalOutput(StepOutput):
+    decision: str
+    comment: str
+    decided_by: str | None
+    votes: list[Vote] = []  # missing when the time to decide is over
 
 
 class ApprovalMemory(StepMemory):
@@ -44,6 +66,7 @@ class Approval(StepType):
     escalation is given, the decision is `expired`.
     """
 
+    output_model: ClassVar[type[StepOutput]] = ApprovalOutput
     at_least_one_of: ClassVar[tuple[str, ...]] = ("assignee_id", "assignees", "role")
     required_permission: ClassVar[str] = "workflows:start"
 

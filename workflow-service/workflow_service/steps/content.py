@@ -1,32 +1,65 @@
 """content.fetch, content.process and content.share: what is done with a document."""
 
 from datetime import timedelta
-from typing import Literal
+from typing import ClassVar, Literal
 from uuid import UUID
 
 from chassis.clock import now
 
-from .protocol import Done, NonRetryableError, Pending, StepAttempt, StepMemory, StepType, register
+from .protocol import (
+    Done,
+    NonRetryableError,
+    Pending,
+    StepAttempt,
+    StepMemory,
+    StepOutput,
+    StepType,
+    register,
+)
 
-DOCUMENT_FIELDS = (
-    "id", "owner_id", "title", "content_type", "filename", "size", "sha256", "version", "tags",
-)  # fmt: skip
-PROCESSING_FIELDS = ("document_id", "version", "word_count", "page_count", "sha256")
 MAX_POLL_SECONDS = 5.0
 MAX_POLLS = 360  # about half an hour
 LEVELS = ("read", "write", "manage")
+
+
+class DocumentOutput(StepOutput):
+    id: UUID
+    owner_id: str
+    title: str
+    content_type: str
+    filename: str | None
+    size: int | None
+    sha256: str | None
+    version: int
+    tags: list[str]
+
+
+class ProcessingOutput(StepOutput):
+    document_id: UUID
+    version: int
+    word_count: int | None
+    page_count: int | None
+    sha256: str | None
+
+
+class ShareOutput(StepOutput):
+    document_id: UUID
+    user_id: UUID
+    level: str
 
 
 @register("content.fetch")
 class FetchDocument(StepType):
     """Reads everything about a document but its text."""
 
+    output_model: ClassVar[type[StepOutput]] = DocumentOutput
+
     document_id: UUID
 
     def perform(self, attempt: StepAttempt) -> Done:
         path = f"documents/{self.document_id}"
         document = attempt.call_service(attempt.neighbours.content, "GET", path)
-        return Done({field: document[field] for field in DOCUMENT_FIELDS})
+        return Done({field: document[field] for field in DocumentOutput.model_fields})
 
 
 class ProcessingMemory(StepMemory):
@@ -39,6 +72,8 @@ class ProcessingMemory(StepMemory):
 class ProcessDocument(StepType):
     """Has the text of a document extracted, and waits until it is there."""
 
+    output_model: ClassVar[type[StepOutput]] = ProcessingOutput
+
     document_id: UUID
 
     def perform(self, attempt: StepAttempt) -> Done | Pending:
@@ -47,7 +82,7 @@ class ProcessDocument(StepType):
         path = f"documents/{self.document_id}/{'processing' if memory.polls else 'process'}"
         processing = attempt.call_service(attempt.neighbours.content, method, path)
         if processing["status"] == "done":
-            return Done({field: processing[field] for field in PROCESSING_FIELDS})
+            return Done({field: processing[field] for field in ProcessingOutput.model_fields})
         if processing["status"] == "failed":
             raise NonRetryableError(f"The document cannot be processed: {processing['error']}")
         if memory.polls >= MAX_POLLS:
@@ -59,6 +94,8 @@ class ProcessDocument(StepType):
 @register("content.share")
 class ShareDocument(StepType):
     """Gives a user access to a document; never lowers the level that the user has."""
+
+    output_model: ClassVar[type[StepOutput]] = ShareOutput
 
     document_id: UUID
     user_id: UUID

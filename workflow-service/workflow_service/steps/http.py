@@ -10,7 +10,7 @@ from chassis.schemas import Text
 from chassis.service_client import parse_retry_after
 from chassis.untrusted_http import MAX_RESPONSE_BYTES, NoResponse, UntrustedResponse, parse_url
 
-from .protocol import Done, NonRetryableError, StepAttempt, StepType, register
+from .protocol import Done, NonRetryableError, StepAttempt, StepOutput, StepType, register
 
 RETRYABLE_STATUSES = (408, 425, 429)
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")]
@@ -20,10 +20,18 @@ RESERVED_HEADERS = {
 }  # fmt: skip
 
 
+class HttpOutput(StepOutput):
+    status: int
+    content_type: str
+    text: str
+    json_body: JsonValue = Field(alias="json")
+
+
 @register("http")
 class HttpRequest(StepType):
     """Sends JSON and takes JSON or text. Carries the step's Idempotency-Key, and no token."""
 
+    output_model: ClassVar[type[StepOutput]] = HttpOutput
     required_permission: ClassVar[str] = "workflows:start"
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"

@@ -7,10 +7,20 @@ from pydantic import Field
 
 from chassis.schemas import JsonObject, Text
 
-from ..definition.model import RoleName
-from .protocol import Done, StepAttempt, StepType, register
+from ..definition.model import RoleName, StepDefinition
+from ..definition.value_schemas import Schema, build_union
+from .protocol import Done, OutputContext, StepAttempt, StepOutput, StepType, register
 
 MAX_ROLE_MEMBERS = 50  # further users with the role are not notified
+
+
+class UserNotifyOutput(StepOutput):
+    notification_id: UUID
+    status: str
+
+
+class RoleNotifyOutput(StepOutput):
+    notification_ids: list[UUID]
 
 
 @register("communication.notify")
@@ -29,6 +39,14 @@ class Notify(StepType):
     variables: JsonObject | None = None
     subject: Text | None = None
     body: Text | None = None
+
+    @classmethod
+    def describe_output(cls, step: StepDefinition, context: OutputContext) -> Schema:
+        models: dict[str, type[StepOutput]] = {
+            "recipient_id": UserNotifyOutput,
+            "role": RoleNotifyOutput,
+        }
+        return build_union(models[name].get_schema() for name in models if name in step.inputs)
 
     def perform(self, attempt: StepAttempt) -> Done:
         key = str(attempt.step.key)

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -18,6 +18,7 @@ from chassis.service_client import ServiceClient
 from ..ai.usage import UsageLog
 from ..definition.expressions import Scope
 from ..definition.model import StepDefinition
+from ..definition.value_schemas import OPEN, Schema, inline_references
 from ..models import Run, Step
 from ..neighbours import Neighbours
 
@@ -141,11 +142,40 @@ StepResult = Done | Pending | RequestApproval | FanOut | StartSubworkflow
 Outcome = StepResult | ServiceError
 
 
+class StepOutput(BaseModel):
+    """Declares as its fields what later steps may read of an output; some may be missing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def get_schema(cls) -> Schema:
+        schema = cls.model_json_schema()
+        inlined: Schema = inline_references(schema, schema.get("$defs", {}))
+        return inlined
+
+
+class OutputContext(Protocol):
+    """Tells what is known before a run."""
+
+    def infer(self, value: Any) -> Schema:
+        """Return what is known of an input, in which every string is an expression."""
+
+    def describe_branch_output(self, first: str) -> Schema:
+        """Return what is known of the output of a branch, by the name of its first step."""
+
+
 class StepInput(RequestModel):
     """Declares as its fields what a step type takes under `with` in a definition."""
 
+    output_model: ClassVar[type[StepOutput] | None] = None  # without one, nothing is checked
+
     exactly_one_of: ClassVar[tuple[str, ...]] = ()
     at_least_one_of: ClassVar[tuple[str, ...]] = ()  # the step type itself checks this
+
+    @classmethod
+    def describe_output(cls, step: StepDefinition, context: OutputContext) -> Schema:
+        """Return what is known of the step's output when its definition is published."""
+        return cls.output_model.get_schema() if cls.output_model else OPEN
 
     @model_validator(mode="after")
     def check_exactly_one(self) -> Self:

@@ -1,19 +1,24 @@
 """wait: for a number of seconds, or until a time."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from pydantic import AwareDatetime, Field
 
-from .protocol import Done, Pending, StepAttempt, StepType, register
+from .protocol import Done, Pending, StepAttempt, StepOutput, StepType, register
 
 MAX_WAIT_SECONDS = 366 * 86400.0
+
+
+class WaitOutput(StepOutput):
+    until: datetime
 
 
 @register("wait")
 class Wait(StepType):
     """Takes `seconds`, or `until`: a time with its zone. No worker is busy meanwhile."""
 
+    output_model: ClassVar[type[StepOutput]] = WaitOutput
     exactly_one_of: ClassVar[tuple[str, ...]] = ("seconds", "until")
 
     seconds: float | None = Field(default=None, ge=0, le=MAX_WAIT_SECONDS)
