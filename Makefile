@@ -42,16 +42,17 @@ ps: ## List what is running
 logs: ## Show the logs of everything, or of one process: make logs S=workflow-worker
 stop: ## Stop the services, or one process: make stop S=identity-service
 start: ## Start them again
+watch: ## Start everything, and restart what you edit
 reset: ## Stop everything and delete all data
-up down restart ps logs stop start reset:
+up down restart ps logs stop start watch reset:
 	@$(MAKE) $@-$(or $(STACK),$(shell $(CHOOSE)))
 
-up-local: install
+up-local watch-local: install
 %-local:
 	@test -e $(VENV)/installed || { echo 'Nothing is running: `make up` starts everything'; exit 1; }
 	@$(PYTHON_IN_VENV) -m tools.localdev $* $(S)
 
-up-docker down-docker restart-docker ps-docker logs-docker stop-docker start-docker reset-docker: require-docker
+up-docker down-docker restart-docker ps-docker logs-docker stop-docker start-docker watch-docker reset-docker: require-docker
 require-docker:
 	@command -v docker >/dev/null || { echo "There is no docker on the PATH. $(WITHOUT_DOCKER)"; exit 1; }
 	@docker compose version >/dev/null 2>&1 || { echo "Docker lacks its Compose plugin (docker-compose-plugin). $(WITHOUT_DOCKER)"; exit 1; }
@@ -71,12 +72,20 @@ ps-docker:
 	@docker compose ps
 logs-docker:
 	@docker compose logs --tail 100 $$(test -t 1 && echo --follow) $(S)
+watch-docker:
+	@docker compose watch
 reset-docker:
 	@docker compose down --volumes --remove-orphans
 	@# Then networks and volumes of services that were removed.
 	@of=label=com.docker.compose.project=$$(docker compose config | sed -n 's/^name: //p'); \
 		for kind in network volume; do for left in $$(docker $$kind ls --quiet --filter $$of); do \
 		docker $$kind rm $$left >/dev/null || exit 1; done; done
+
+open: ## Open the API documentation and the mails in a browser
+psql: ## Query the database of a service: make psql S=identity
+shell: ## Open a shell in a service, or Python without Docker: make shell S=workflow-worker
+open psql shell:
+	@$(or $(wildcard $(PYTHON_IN_VENV)),$(PYTHON)) -m tools.localdev.console $@ $(or $(STACK),$(shell $(CHOOSE))) $(S)
 
 conformance: install ## Check whether a service keeps the patterns: make conformance URL=http://localhost:8002
 	@$(PYTHON_IN_VENV) -m tools.conformance
@@ -124,7 +133,7 @@ lock: install ## Pin all packages again, after a change of requirements
 	@! test -e tools/contract || PATH="$$PATH:$(VENV)/bin" uv pip compile --quiet --universal --generate-hashes --no-annotate \
 		--python-version 3.11 --custom-compile-command "make lock" tools/contract/requirements.txt --output-file tools/contract/requirements.lock
 
-.PHONY: help doctor up down restart ps logs stop start reset require-docker conformance test test-compose lint format types install lock
+.PHONY: help doctor up down restart ps logs stop start watch reset require-docker open psql shell conformance test test-compose lint format types install lock
 
 -include tools/forking/platform.mk
 -include tools/contract/contract.mk

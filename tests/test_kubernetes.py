@@ -85,7 +85,8 @@ def test_a_process_is_that_of_docker_compose(
     [container], [migrate] = pod["containers"], pod["initContainers"]
     same = compose[f"{service.short}-{kind}"]
 
-    assert image(container) == image(migrate) == same["image"] == service.name
+    assert image(container) == image(migrate) == compose[service.name]["image"] == service.name
+    assert same["build"] == compose[service.name]["build"]
     assert container.get("command") == same.get("command")
     assert migrate["command"] == compose[f"{service.short}-migrate"]["command"]
     for variable in container.get("env", []):

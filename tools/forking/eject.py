@@ -75,6 +75,6 @@ def remove_other_services(compose: str, service: Service) -> str:
     """Remove the entries of other services from docker-compose.yml; keys begin with the name."""
     mail = [] if service.short == "communication" else ["mail"]
     others = "|".join([*(s.short for s in SERVICES if s != service), *mail])
-    compose = re.sub(rf"^x-({others}):.*\n(  .*\n)+", "", compose, flags=re.M)
+    compose = re.sub(rf"^x-({others})(-code)?:.*\n(  .*\n)+", "", compose, flags=re.M)
     compose = re.sub(rf"^  ({others})(-\w+)?:.*\n(    .*\n)*", "", compose, flags=re.M)
     return re.sub(r"\n{3,}", "\n\n", compose).replace("services:\n\n", "services:\n")

@@ -2,10 +2,13 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
+import watchfiles
+
 from .servers import StartError
-from .services import ROOT, get_default_ports
+from .services import ROOT, SERVICES, get_default_ports
 from .stack import LocalDevStack
 
 FOLDER = ROOT / ".local"
@@ -16,6 +19,21 @@ def up(stack: LocalDevStack) -> None:
     print(f"Starting on this machine without Docker; data are in {FOLDER}")
     stack.up()
     print(f"\n{WELCOME.read_text()}", end="")
+
+
+def watch(stack: LocalDevStack) -> None:
+    """Restart each process whose code changes, until Ctrl-C; a mistake is shown and waits."""
+    up(stack)
+    folders = [ROOT / "chassis", *(service.folder for service in SERVICES)]
+    print("Watching the code of chassis and services; Ctrl-C ends watching, not the services")
+    code = watchfiles.DefaultFilter(ignore_dirs=(*watchfiles.DefaultFilter.ignore_dirs, "tests"))
+    for _ in watchfiles.watch(*folders, watch_filter=code, raise_interrupt=False):
+        changed = LocalDevStack(FOLDER, get_default_ports(), say=lambda _: None)
+        try:
+            changed.up()
+            print(f"{time.strftime('%X')} the new code is running")
+        except StartError as error:
+            print(f"error: {error}")
 
 
 def down(stack: LocalDevStack) -> None:
@@ -66,7 +84,7 @@ def reset(stack: LocalDevStack) -> None:
 
 COMMANDS = {
     "up": up, "down": down, "ps": list_processes, "logs": show_logs, "restart": restart,
-    "stop": stop, "start": start, "reset": reset,
+    "stop": stop, "start": start, "watch": watch, "reset": reset,
 }  # fmt: skip
 
 
