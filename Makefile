@@ -126,14 +126,22 @@ $(VENV)/installed: $(wildcard requirements* */requirements*.txt)
 	@$(INSTALL) -r requirements.dev.txt $(addprefix -r ,$(wildcard *-service/requirements.txt))
 	@touch $@
 
+sbom: install ## List the packages of each image in sbom/, as CycloneDX
+	@$(PYTHON_IN_VENV) -m tools.sbom
+
+coverage: install ## Run all tests and print how much of the code they run, in all processes
+	@$(VENV)/bin/coverage erase
+	@$(VENV)/bin/coverage run -m pytest --numprocesses $(WORKERS) --maxprocesses 4; status=$$?; \
+		$(VENV)/bin/coverage combine --quiet && $(VENV)/bin/coverage report && exit $$status
+
 lock: install ## Pin all packages again, after a change of requirements
 	@$(if $(UV),:,$(INSTALL) uv)
-	@PATH="$$PATH:$(VENV)/bin" uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 \
+	@PATH="$$PATH:$(VENV)/bin" uv pip compile --quiet --universal --generate-hashes --annotation-style line --python-version 3.11 \
 		--custom-compile-command "make lock" requirements.dev.txt $(wildcard */requirements*.txt) --output-file requirements.lock
 	@! test -e tools/contract || PATH="$$PATH:$(VENV)/bin" uv pip compile --quiet --universal --generate-hashes --no-annotate \
 		--python-version 3.11 --custom-compile-command "make lock" tools/contract/requirements.txt --output-file tools/contract/requirements.lock
 
-.PHONY: help doctor up down restart ps logs stop start watch reset require-docker open psql shell conformance test test-compose lint format types install lock
+.PHONY: help doctor up down restart ps logs stop start watch reset require-docker open psql shell conformance test test-compose lint format types coverage sbom install lock
 
 -include tools/forking/platform.mk
 -include tools/contract/contract.mk

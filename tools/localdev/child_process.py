@@ -11,6 +11,9 @@ import threading
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 
+# The last one is how coverage measures processes that tests start (`make coverage`).
+PASSED_VARIABLES = ("PATH", "HOME", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
+
 
 def start_child(command: list[str], log: Path, env: dict[str, str] | None = None) -> Popen[bytes]:
     """Start a command that ends with this process, however that ends; it writes to `log`."""
@@ -21,7 +24,7 @@ def start_child(command: list[str], log: Path, env: dict[str, str] | None = None
 
 def get_minimal_environment() -> dict[str, str]:
     """Return what any program needs of the environment, without the developer's own variables."""
-    return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
 
 
 def stop_child(process: Popen[bytes]) -> None:
