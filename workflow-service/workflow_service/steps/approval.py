@@ -45,7 +45,7 @@ class ApprovalOutput(StepOutput):
     decision: str
     comment: str
     decided_by: str | None
-    votes: list[Vote] = []  # missing when the time to decide is over
+    votes: list[Vote] = Field(default=[])  # missing when the time to decide is over
 
 
 class ApprovalMemory(StepMemory):
