@@ -1,5 +1,6 @@
-"""Tests the rules of GitHub's automation: pinned actions, least permissions, watched pins."""
+"""Tests what GitHub reads: pinned actions, least permissions, watched pins, the devcontainer."""
 
+import json
 import re
 from fnmatch import fnmatch
 from pathlib import Path
@@ -83,6 +84,15 @@ def test_dependabot_watches_every_folder_that_has_pins(ecosystem: str) -> None:
     folders = find_folders(WATCHED_FILES[ecosystem])
 
     assert [f for f in folders if not any(fnmatch(f, pattern) for pattern in watched)] == []
+
+
+def test_the_devcontainer_forwards_the_ports_of_the_pages_and_installs_everything() -> None:
+    text = (ROOT / ".devcontainer/devcontainer.json").read_text()
+    container = json.loads(re.sub("^//.*$", "", text, flags=re.M))
+
+    assert container["forwardPorts"] == [8001, 8002, 8003, 8004, 1080]
+    assert {int(port) for port in container["portsAttributes"]} == {*container["forwardPorts"]}
+    assert container["postCreateCommand"] == "make install"
 
 
 def find_folders(name: str) -> set[str]:

@@ -16,8 +16,9 @@ COPIED_PATHS = """
     tests/__init__.py tests/conftest.py tests/users.py tests/services_under_test.py
     tests/security/policies.py tests/test_standards.py tests/test_routes.py tests/test_openapi.py
     tests/test_sameness.py tests/test_conformance.py
-    .dockerignore .env.shared .gitignore .pre-commit-config.yaml LICENSE Makefile conftest.py
-    docker-compose.yml pyproject.toml requirements.
+    tools/sbom.py .devcontainer/ .dockerignore .editorconfig .env.shared .gitattributes .gitignore
+    .pre-commit-config.yaml LICENSE Makefile conftest.py docker-compose.yml
+    pyproject.toml requirements.
 """
 NETWORKS = "\nnetworks:\n"
 STAND_IN_TEXT = re.compile(
