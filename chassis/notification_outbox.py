@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 
 from .background import background_task
+from .contracts import HAND_OVER_NOTIFICATION, NewNotification
 from .errors import ServiceError
 from .job_queue import DEAD, QueuedJobMixin, RetryPolicy, claim_jobs, finish_job, retry_job
 from .service_client import Account, ServiceClient
@@ -50,7 +51,7 @@ class NotificationOutbox(Generic[Row]):
 
     table: type[Row]
     sessions: sessionmaker[Session] | async_sessionmaker[AsyncSession]
-    build_notification: Callable[[Session, Row], dict[str, Any] | None]
+    build_notification: Callable[[Session, Row], NewNotification | None]
     keep_sent: bool = True
     give_up_on: tuple[type[ServiceError], ...] = ()
     batch_size: int = 10
@@ -87,7 +88,7 @@ class NotificationOutbox(Generic[Row]):
                 body = await self._in_transaction(self.build_notification, row)
                 if body is not None:
                     key = {"Idempotency-Key": str(row.id)}
-                    await communication.make_request("POST", "/api/v1/notifications", body, key)
+                    await HAND_OVER_NOTIFICATION.make(communication, body, headers=key)
             except ServiceError as error:
                 logger.warning("communication did not take notification %s: %s", row.id, error)
                 await self._in_transaction(self._record_failure, row, error)

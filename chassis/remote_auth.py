@@ -11,15 +11,14 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from time import monotonic
-from urllib.parse import urlencode
 
 import httpx
 from fastapi import FastAPI
-from pydantic import ValidationError
 
-from .auth import USER_ADAPTER, User
+from .auth import User
 from .background import background_task
-from .errors import ServiceError, Unauthenticated, Unavailable
+from .contracts import POLL_CHANGES, REQUEST_TOKEN, VALIDATE_TOKEN, TokenRequest
+from .errors import BadGateway, ServiceError, Unauthenticated, Unavailable
 from .service_client import Account, ServiceClient
 from .settings import Settings
 from .tracing import get_trace_id, trace_context
@@ -27,7 +26,6 @@ from .tracing import get_trace_id, trace_context
 VALIDATE_TIMEOUT_SECONDS = 3.0
 FEED_WAIT_SECONDS = 2.0  # identity holds a poll open for so long when nothing changes
 FEED_RETRY_SECONDS = 0.25
-FORM_HEADERS = {"Content-Type": "application/x-www-form-urlencoded"}
 TOKEN_RENEWAL_MARGIN_SECONDS = 30.0  # a service token is replaced this long before it expires
 MAX_CACHED_USERS = 10_000
 MAX_CACHED_TOKENS = 10_000
@@ -84,9 +82,7 @@ class RemoteAuthenticator:
         wait = min(FEED_WAIT_SECONDS, self._max_staleness / 2) if self._is_fresh() else 0
         params = {} if self._position is None else {"after": self._position, "wait": wait}
         with trace_context():
-            feed = await self._feed.make_request(
-                "GET", "/api/v1/auth/changes", params=params, timeout=wait + 1
-            )
+            feed = await POLL_CHANGES.make(self._feed, params=params, timeout=wait + 1)
         if feed["reset"]:
             self._users.clear()
         for change in feed["changes"]:
@@ -114,17 +110,13 @@ async def validate_token(identity: ServiceClient, token: str) -> User:
     """Ask identity about a token. A failure of identity is 503, never 401."""
     headers = {"Authorization": f"Bearer {token}"}
     try:
-        answer = await identity.make_request(
-            "POST", "/api/v1/auth/validate", headers=headers, timeout=VALIDATE_TIMEOUT_SECONDS
+        return await VALIDATE_TOKEN.make(
+            identity, headers=headers, timeout=VALIDATE_TIMEOUT_SECONDS
         )
-        return USER_ADAPTER.validate_python(answer)
     except ServiceError as error:
         if error.status_code in (401, 403):
             raise Unauthenticated("Invalid or expired token") from error
         raise Unavailable("Identity service unavailable", target=identity.target) from error
-    except ValidationError as error:
-        message = "Identity service returned an unexpected response"
-        raise Unavailable(message, target=identity.target) from error
 
 
 class ServiceAccount:
@@ -134,11 +126,11 @@ class ServiceAccount:
         self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._identity = create_identity_client(settings, transport)
-        self._credentials = {
-            "grant_type": "client_credentials",
-            "client_id": settings.service_client_id,
-            "client_secret": settings.service_client_secret.get_secret_value(),
-        }
+        self._credentials = TokenRequest(
+            grant_type="client_credentials",
+            client_id=settings.service_client_id,
+            client_secret=settings.service_client_secret.get_secret_value(),
+        )
         self._tokens: dict[str | None, tuple[str, float]] = {}
 
     async def get_token(self, on_behalf_of: str | None = None) -> str:
@@ -149,21 +141,20 @@ class ServiceAccount:
         self._tokens.pop(on_behalf_of, None)
 
     async def _fetch_token(self, on_behalf_of: str | None) -> str:
-        form = self._credentials | ({"on_behalf_of": on_behalf_of} if on_behalf_of else {})
+        form = self._credentials.copy()
+        if on_behalf_of:
+            form["on_behalf_of"] = on_behalf_of
         try:
-            answer = await self._identity.make_request(
-                "POST", "/api/v1/auth/token", headers=FORM_HEADERS, content=urlencode(form)
-            )
-            token = str(answer["access_token"])
-            lifetime = float(answer["expires_in"])
+            answer = await REQUEST_TOKEN.make(self._identity, form)
         except Unauthenticated as error:
             raise Unavailable("Identity refuses this service's SERVICE_CLIENT_SECRET") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise Unavailable("Identity service returned an unexpected response") from error
+        except BadGateway as error:
+            raise Unavailable(error.message) from error
         if len(self._tokens) >= MAX_CACHED_TOKENS:
             self._tokens.clear()
-        self._tokens[on_behalf_of] = token, monotonic() + lifetime - TOKEN_RENEWAL_MARGIN_SECONDS
-        return token
+        expires_at = monotonic() + answer["expires_in"] - TOKEN_RENEWAL_MARGIN_SECONDS
+        self._tokens[on_behalf_of] = answer["access_token"], expires_at
+        return answer["access_token"]
 
     async def aclose(self) -> None:
         await self._identity.aclose()

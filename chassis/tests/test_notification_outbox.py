@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
+from chassis.contracts import NewNotification
 from chassis.errors import Unprocessable
 from chassis.notification_outbox import NotificationOutbox, OutboxMixin
 from chassis.service_client import ServiceClient
@@ -82,9 +83,11 @@ def rows(engine: sa.Engine) -> list[Any]:
         return [tuple(row) for row in session.execute(query)]
 
 
-def build(session: Session, message: Message) -> dict[str, Any] | None:
+def build(session: Session, message: Message) -> NewNotification | None:
     assert session.scalar(sa.select(1)) == 1
-    return None if message.text == "out of date" else {"body": message.text}
+    if message.text == "out of date":
+        return None
+    return {"recipient_id": "ada", "category": "general", "body": message.text}
 
 
 async def test_a_due_row_is_handed_over_under_its_id_and_trace(
@@ -96,7 +99,7 @@ async def test_a_due_row_is_handed_over_under_its_id_and_trace(
 
     (request,) = communication.requests
     assert (request.method, request.url.path) == ("POST", "/api/v1/notifications")
-    assert json.loads(request.content) == {"body": "Hi"}
+    assert json.loads(request.content)["body"] == "Hi"
     assert request.headers["Idempotency-Key"] == "1"
     assert request.headers[TRACE_HEADER] == "trace-0123456789"
     assert not has_more

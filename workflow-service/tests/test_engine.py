@@ -117,7 +117,21 @@ def test_an_answer_that_makes_no_sense_is_a_failed_attempt(
 
     work()
 
-    assert "failed unexpectedly (KeyError)" in starter.run(run)["error"]
+    assert "sent an unexpected response: id" in starter.run(run)["error"]
+
+
+def test_an_error_that_was_not_foreseen_is_a_failed_attempt(
+    starter: Caller, platform: Platform, work: Work
+) -> None:
+    def fail(_: httpx.Request) -> None:
+        raise LookupError("not foreseen")
+
+    platform.before = fail
+    run = starter.start(starter.publish({"tell": TELL}))
+
+    work()
+
+    assert "failed unexpectedly (LookupError)" in starter.run(run)["error"]
 
 
 def test_what_a_frozen_worker_says_late_is_noted_and_not_done(

@@ -13,6 +13,7 @@ from chassis.clock import now
 from chassis.errors import Conflict, Forbidden, NotFound
 from chassis.pagination import PageParameters, paginate
 
+from .contracts import READ_VERSION
 from .engine import budget, human_tasks, transaction, transitions
 from .engine.events import StepFailed, StepFinished
 from .engine.statuses import PENDING, TASK_COMPLETED, TASK_OPEN, WAITING
@@ -150,11 +151,12 @@ def check_document_unchanged(
         starter_id = session.get_one(Run, task.workflow_id).started_by
     if task.status != TASK_OPEN or "document_id" not in seen:
         return
-    path = f"/api/v1/documents/{seen['document_id']}"
+    content = neighbours.content
+    path = {"document_id": seen["document_id"]}
     version = None
     with suppress(Forbidden, NotFound):  # then it is gone for the starter of the run
-        who = {"on_behalf_of": starter_id, "timeout": DOCUMENT_CHECK_SECONDS}
-        version = neighbours.content.call_from_thread("GET", path, **who)["version"]
+        options = {"on_behalf_of": starter_id, "timeout": DOCUMENT_CHECK_SECONDS}
+        version = READ_VERSION.make_from_thread(content, path=path, **options)["version"]
     if version == seen["version"]:
         return
     with sessions.begin() as session:

@@ -22,6 +22,11 @@ class Neighbours:
     untrusted_http: UntrustedHttpClient  # calls URLs that users give
     models: ModelClient
 
+    def get_client(self, provider: str) -> ServiceClient:
+        """Return the client for a service, given its short name."""
+        client: ServiceClient = getattr(self, provider)
+        return client
+
     async def aclose(self) -> None:
         for client in (self.content, self.communication, self.identity, self.untrusted_http):
             await client.aclose()

@@ -1,20 +1,11 @@
 """Gets the recipients' addresses from identity at send time."""
 
 from collections.abc import Collection
-from typing import NotRequired, TypedDict
 
 from chassis.errors import ServiceError
 from chassis.service_client import ServiceClient
 
-
-class Contact(TypedDict):
-    """Describes how to reach a user, as identity answers it."""
-
-    user_id: str
-    name: str | None
-    email: str | None
-    phone: NotRequired[str | None]
-    locale: NotRequired[str | None]
+from ..contracts import LIST_CONTACTS, Contact, ContactQuery
 
 
 class UnknownRecipient(Exception):
@@ -40,9 +31,9 @@ class Contacts:
         return self._found[user_id]
 
     def _fetch(self) -> dict[str, Contact] | ServiceError:
-        body = {"user_ids": list(self._user_ids)}
+        body = ContactQuery(user_ids=list(self._user_ids))
         try:
-            answer = self._identity.call_from_thread("POST", "/api/v1/users/contacts", body)
+            answer = LIST_CONTACTS.make_from_thread(self._identity, body)
         except ServiceError as error:
             return error
         return {contact["user_id"]: contact for contact in answer["items"]}

@@ -1,27 +1,32 @@
 """Users and roles that a request names: identity knows whether they exist."""
 
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Path, Query, Request
 
 from chassis.auth import User
 from chassis.clock import now
+from chassis.contracts import NeighbourCall
 from chassis.errors import BadGateway, NotFound, Unprocessable
 from chassis.openapi import raises
 
+from ..contracts import READ_PROFILE, READ_RIGHTS, READ_ROLE
 from ..models import ROLE_PREFIX, USER_PREFIX
 from .dependencies import Reader
 
+Answer = TypeVar("Answer")
 RoleName = Annotated[
     str, Path(pattern=r"^[a-z][a-z0-9-]{0,49}$", description="A role of identity-service.")
 ]
 
 
-async def find_in_identity(request: Request, path: str) -> Any:
+async def find_in_identity(
+    request: Request, call: NeighbourCall[None, Answer], **path: object
+) -> Answer | None:
     """Return identity's answer; None when it does not exist, or the name cannot exist."""
     try:
-        return await request.app.state.identity.make_request("GET", f"/api/v1/{path}")
+        return await call.make(request.app.state.identity, path=path)
     except (NotFound, Unprocessable):
         return None
 
@@ -29,14 +34,15 @@ async def find_in_identity(request: Request, path: str) -> Any:
 @raises(BadGateway)
 async def find_user_grantee(user_id: UUID, request: Request) -> str | None:
     """Return the grantee that stands for the user; None when there is no such user."""
-    profile = await find_in_identity(request, f"users/{user_id}/profile")
+    profile = await find_in_identity(request, READ_PROFILE, user_id=user_id)
     return f"{USER_PREFIX}{user_id}" if profile else None
 
 
 @raises(BadGateway)
 async def find_role_grantee(role: RoleName, request: Request) -> str | None:
     """Return the grantee that stands for the role; None when there is no such role."""
-    return f"{ROLE_PREFIX}{role}" if await find_in_identity(request, f"roles/{role}") else None
+    found = await find_in_identity(request, READ_ROLE, name=role)
+    return f"{ROLE_PREFIX}{role}" if found else None
 
 
 @raises(BadGateway)
@@ -48,7 +54,7 @@ async def find_user(
     """Return the user with their current roles and permissions; None when there is none."""
     if user is None or str(user) == reader.user_id:
         return reader
-    rights = await find_in_identity(request, f"users/{user}/permissions")
+    rights = await find_in_identity(request, READ_RIGHTS, user_id=user)
     if rights is None:
         return None
     roles = tuple(rights["roles"])

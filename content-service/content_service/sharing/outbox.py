@@ -5,12 +5,12 @@ sharing works while communication is unavailable. The chassis hands the rows ove
 """
 
 from datetime import UTC, timedelta
-from typing import Any
 
 from sqlalchemy import ARRAY, Text, delete, func, literal, select
 from sqlalchemy.orm import Session
 
 from chassis.auth import User
+from chassis.contracts import NewNotification
 from chassis.errors import Unprocessable
 from chassis.job_queue import DEAD
 from chassis.notification_outbox import NotificationOutbox
@@ -46,14 +46,18 @@ def delete_dead_notices(session: Session) -> None:
     session.execute(delete(Notice).where(Notice.status == DEAD, is_old))
 
 
-def build_notification(session: Session, notice: Notice) -> dict[str, Any] | None:
+def build_notification(session: Session, notice: Notice) -> NewNotification | None:
     """Build a request, or None when the recipient may no longer see the document and its title."""
     names = literal([USER_PREFIX + notice.recipient_id], ARRAY(Text))
     document = select(Document.id).where(Document.id == notice.document_id)
     if session.scalar(filter_by_grantees(document, names)) is None:
         return None
-    texts = {"subject": notice.subject, "body": notice.body}
-    return {"recipient_id": notice.recipient_id, "category": "sharing", **texts}
+    return {
+        "recipient_id": notice.recipient_id,
+        "category": "sharing",
+        "subject": notice.subject,
+        "body": notice.body,
+    }
 
 
 OUTBOX = NotificationOutbox(

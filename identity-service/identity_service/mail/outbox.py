@@ -1,12 +1,12 @@
 """Delivers queued emails to the communication service; identity itself never waits for it."""
 
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 from fastapi import FastAPI
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from chassis.contracts import NewNotification
 from chassis.notification_outbox import NotificationOutbox
 
 from ..crypto import tokens
@@ -33,12 +33,17 @@ class OwnAccount:
         """Does nothing, because no token is cached."""
 
 
-def build_notification(session: Session, mail: Mail) -> dict[str, Any]:
+def build_notification(session: Session, mail: Mail) -> NewNotification:
     mail_service.start_link_lifetime(session, mail)
     text = EMAIL_TEXTS[EmailKind(mail.kind)]
     body = text.body.format(**mail.variables, link=mail_service.build_link(mail))
-    message = {"subject": text.subject, "body": body, "channels": text.channels}
-    return {"recipient_id": str(mail.user_id), "category": "security", **message}
+    return {
+        "recipient_id": str(mail.user_id),
+        "category": "security",
+        "subject": text.subject,
+        "body": body,
+        "channels": text.channels,
+    }
 
 
 OUTBOX = NotificationOutbox(Mail, session_maker, build_notification)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Literal
 
 
 class EmailKind(StrEnum):
@@ -23,7 +24,7 @@ class EmailText:
     link_lifetime: timedelta | None = None
 
     @property
-    def channels(self) -> list[str]:
+    def channels(self) -> list[Literal["email", "in_app"]]:
         """A link gives access to the account, so it goes to the mailbox only."""
         return ["email"] if self.link_lifetime else ["email", "in_app"]
 

@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from contextlib import suppress
-from functools import partial
 from typing import Annotated, ClassVar
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from chassis.service_client import ServiceClient
 from ..ai import prompts
 from ..ai.prompts import Prompt
 from ..ai.providers import ModelRefused
+from ..contracts import READ_BODY, READ_TEXT
 from ..definition.expressions import ExpressionError, evaluate_all
 from ..definition.model import InputSchema, StepDefinition
 from ..definition.value_schemas import OPEN, Schema
@@ -157,15 +157,15 @@ class Extract(AiStep):
 
 def read_document_text(content: ServiceClient, document_id: UUID | None, reader_id: str) -> str:
     """Return a document's text, with the reader's rights. Raises UnknownDocument or NoTextYet."""
-    path = f"/api/v1/documents/{document_id}"
-    read = partial(content.call_from_thread, "GET", on_behalf_of=reader_id)
+    path = {"document_id": document_id}
     try:
-        text = read(path)["body"]
+        text = READ_BODY.make_from_thread(content, path=path, on_behalf_of=reader_id)["body"]
     except NotFound as error:
         raise UnknownDocument(error.message, target=error.target) from error
     if not text:
         with suppress(NotFound):  # its processing was not requested
-            text = read(f"{path}/processing")["text"]
+            text = READ_TEXT.make_from_thread(content, path=path, on_behalf_of=reader_id)["text"]
     if not text:
-        raise NoTextYet(f"No text of the document is known: POST {path}/process, or look there why")
-    return str(text)
+        start = f"POST /api/v1/documents/{document_id}/process"
+        raise NoTextYet(f"No text of the document is known: {start}, or look there why")
+    return text

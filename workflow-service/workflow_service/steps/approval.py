@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from chassis.clock import now
 from chassis.schemas import JsonObject, RequestModel, Text
 
+from ..contracts import READ_VERSION
 from ..definition.model import RoleName, Seconds
 from . import protocol
 from .protocol import (
@@ -148,8 +149,7 @@ class Approval(StepType):
         """Read what the decision is bound to; raises NonRetryableError when it has changed."""
         if self.document_id is None:
             return {}
-        path = f"documents/{self.document_id}"
-        document = attempt.call_service(attempt.neighbours.content, "GET", path)
+        document = attempt.call_service(READ_VERSION, path={"document_id": self.document_id})
         seen = memory.seen if memory else {}
         expected = seen.get("version", self.version)
         if expected not in (None, document["version"]):
@@ -157,8 +157,7 @@ class Approval(StepType):
                 f"The document is at version {document['version']} now, and not at {expected}:"
                 " what was to be decided has changed"
             )
-        fields = {field: document[field] for field in ("version", "sha256")}
-        return {"document_id": str(self.document_id), **fields}
+        return {"document_id": str(self.document_id), **document}
 
     def has_passed(self, attempt: StepAttempt, seconds: float) -> bool:
         # run_at was compared with the database's clock when the step became due.

@@ -1,11 +1,20 @@
 """content.fetch, content.process and content.share: what is done with a document."""
 
 from datetime import timedelta
-from typing import ClassVar, Literal
+from typing import ClassVar, get_args
 from uuid import UUID
 
 from chassis.clock import now
 
+from ..contracts import (
+    READ_DOCUMENT,
+    READ_LEVEL,
+    READ_PROCESSING,
+    REQUEST_PROCESSING,
+    SET_LEVEL,
+    Level,
+    NewLevel,
+)
 from .protocol import (
     Done,
     NonRetryableError,
@@ -19,7 +28,7 @@ from .protocol import (
 
 MAX_POLL_SECONDS = 5.0
 MAX_POLLS = 360  # about half an hour
-LEVELS = ("read", "write", "manage")
+LEVELS = get_args(Level)
 
 
 class DocumentOutput(StepOutput):
@@ -57,9 +66,8 @@ class FetchDocument(StepType):
     document_id: UUID
 
     def perform(self, attempt: StepAttempt) -> Done:
-        path = f"documents/{self.document_id}"
-        document = attempt.call_service(attempt.neighbours.content, "GET", path)
-        return Done({field: document[field] for field in DocumentOutput.model_fields})
+        document = attempt.call_service(READ_DOCUMENT, path={"document_id": self.document_id})
+        return Done(dict(document))
 
 
 class ProcessingMemory(StepMemory):
@@ -78,11 +86,11 @@ class ProcessDocument(StepType):
 
     def perform(self, attempt: StepAttempt) -> Done | Pending:
         memory = ProcessingMemory.load(attempt.step) or ProcessingMemory()
-        method = "GET" if memory.polls else "POST"
-        path = f"documents/{self.document_id}/{'processing' if memory.polls else 'process'}"
-        processing = attempt.call_service(attempt.neighbours.content, method, path)
+        call = READ_PROCESSING if memory.polls else REQUEST_PROCESSING
+        processing = attempt.call_service(call, path={"document_id": self.document_id})
         if processing["status"] == "done":
-            return Done({field: processing[field] for field in ProcessingOutput.model_fields})
+            values = dict(processing)
+            return Done({field: values[field] for field in ProcessingOutput.model_fields})
         if processing["status"] == "failed":
             raise NonRetryableError(f"The document cannot be processed: {processing['error']}")
         if memory.polls >= MAX_POLLS:
@@ -99,15 +107,13 @@ class ShareDocument(StepType):
 
     document_id: UUID
     user_id: UUID
-    level: Literal["read", "write", "manage"] = "read"
+    level: Level = "read"
 
     def perform(self, attempt: StepAttempt) -> Done:
-        content = attempt.neighbours.content
-        user_id = str(self.user_id)
-        path = f"documents/{self.document_id}/permissions"
-        found = attempt.call_service(content, "GET", f"{path}/effective", params={"user": user_id})
+        path = {"document_id": str(self.document_id), "user_id": str(self.user_id)}
+        found = attempt.call_service(READ_LEVEL, params={"user": str(self.user_id)}, path=path)
         level = found["level"]
         if level is None or LEVELS.index(level) < LEVELS.index(self.level):
             level = self.level
-            attempt.call_service(content, "PUT", f"{path}/{user_id}", {"level": level})
-        return Done({"document_id": str(self.document_id), "user_id": user_id, "level": level})
+            attempt.call_service(SET_LEVEL, NewLevel(level=level), path=path)
+        return Done({**path, "level": level})

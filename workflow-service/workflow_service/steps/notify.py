@@ -5,8 +5,10 @@ from uuid import UUID
 
 from pydantic import Field
 
+from chassis.contracts import NewNotification
 from chassis.schemas import JsonObject, Text
 
+from ..contracts import LIST_USERS, SEND_NOTIFICATION, SentNotification
 from ..definition.model import RoleName, StepDefinition
 from ..definition.value_schemas import Schema, build_union
 from .protocol import Done, OutputContext, StepAttempt, StepOutput, StepType, register
@@ -57,15 +59,15 @@ class Notify(StepType):
         all_sent = [self.send(attempt, user_id, f"{key}:{user_id}") for user_id in members]
         return Done({"notification_ids": [sent["id"] for sent in all_sent]})
 
-    def send(self, attempt: StepAttempt, recipient_id: str, key: str) -> Any:
-        message = self.model_dump(exclude={"recipient_id", "role"}, exclude_none=True)
-        data = {"recipient_id": recipient_id, "category": "workflow", **message}
-        communication = attempt.neighbours.communication
-        return attempt.call_service(communication, "POST", "notifications", data, key=key)
+    def send(self, attempt: StepAttempt, recipient_id: str, key: str) -> SentNotification:
+        message: Any = self.model_dump(exclude={"recipient_id", "role"}, exclude_none=True)
+        data: NewNotification = {"recipient_id": recipient_id, "category": "workflow"}
+        data.update(message)
+        return attempt.call_service(SEND_NOTIFICATION, data, key=key)
 
 
 def list_members(attempt: StepAttempt, role: str) -> list[str]:
     """Return the users with the role, with the rights of this service and not the starter's."""
     params = {"role": role, "limit": MAX_ROLE_MEMBERS}
-    page = attempt.neighbours.identity.call_from_thread("GET", "/api/v1/users", params=params)
+    page = LIST_USERS.make_from_thread(attempt.neighbours.identity, params=params)
     return [user["id"] for user in page["items"]]

@@ -4,16 +4,16 @@ Open it before you write a step type: subclass StepType or ControlStep, and regi
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from chassis.contracts import VALIDATE_TOKEN, Answer, Body, NeighbourCall
 from chassis.errors import Forbidden, ServiceError, Unprocessable
 from chassis.schemas import RequestModel
-from chassis.service_client import ServiceClient
 
 from ..ai.usage import UsageLog
 from ..definition.expressions import Scope
@@ -51,21 +51,32 @@ class StepAttempt(StepContext):
     usage: UsageLog = field(default_factory=UsageLog)
 
     def call_service(
-        self, service: ServiceClient, method: str, path: str, *args: Any, key: str = "", **more: Any
-    ) -> Any:
-        """Call a service below /api/v1 with the rights that the starter of the run has now.
+        self,
+        call: NeighbourCall[Body, Answer],
+        body: Body | None = None,
+        *,
+        path: Mapping[str, object] | None = None,
+        key: str = "",
+        params: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Call a neighbour with the rights that the starter of the run has now.
 
         The step's idempotency key is the same at each attempt, so that the effect happens once.
         """
-        more["on_behalf_of"] = self.run.started_by
-        more["headers"] = {"Idempotency-Key": key or str(self.step.key)}
-        return service.call_from_thread(method, f"/api/v1/{path}", *args, **more)
+        return call.make_from_thread(
+            self.neighbours.get_client(call.provider),
+            body,
+            path=path,
+            params=params,
+            headers={"Idempotency-Key": key or str(self.step.key)},
+            on_behalf_of=self.run.started_by,
+        )
 
     def require_permission(self, permission: str) -> None:
         """Raise Forbidden when the starter of the run lacks the permission now, or is inactive."""
-        who = {"on_behalf_of": self.run.started_by}
-        starter = self.neighbours.identity.call_from_thread("POST", "/api/v1/auth/validate", **who)
-        if not {permission, "*"} & {*starter["permissions"]}:
+        identity = self.neighbours.identity
+        starter = VALIDATE_TOKEN.make_from_thread(identity, on_behalf_of=self.run.started_by)
+        if not starter.has_permission(permission):
             lacks = f"does not have the permission {permission} any more"
             raise Forbidden(f"The starter of the run {lacks}")
 
