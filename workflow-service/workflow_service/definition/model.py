@@ -68,7 +68,7 @@ class InputSchema(RequestModel):
 class BranchChoice(RequestModel):
     """Names the step that follows a branch when its condition is true."""
 
-    when: Expression
+    when: Expression = Field(description="A CEL expression that is true or false.")
     next: StepName
 
 
@@ -76,8 +76,10 @@ class StepRetryPolicy(RequestModel):
     """Says how often a step that may work later is tried, and after which pauses in seconds."""
 
     attempts: int = Field(default=12, ge=1, le=100)
-    pause: Seconds = 0.5
-    growth: Literal["fixed", "exponential"] = "exponential"
+    pause: Seconds = Field(default=0.5, description="Before the second attempt.")
+    growth: Literal["fixed", "exponential"] = Field(
+        default="exponential", description="`exponential` doubles the pause each time."
+    )
     longest_pause: Seconds = 300
     max_age: Seconds | None = Field(
         default=None, description="Seconds after which no attempt is made any more."
@@ -91,7 +93,9 @@ class Sla(RequestModel):
     """
 
     seconds: Seconds
-    action: Literal["tell", "fail", "cancel"] = "tell"
+    action: Literal["tell", "fail", "cancel"] = Field(
+        default="tell", description="`tell` only notifies."
+    )
     tell: list[Text] = Field(
         default=[], max_length=10, description="User ids; the starter when empty."
     )
@@ -100,9 +104,11 @@ class Sla(RequestModel):
 class ModelBudget(RequestModel):
     """Limits what the models of a run may cost before someone has to allow as much again."""
 
-    usd: float = Field(gt=0, le=1_000_000)
-    assignee_id: Expression | None = None
-    role: RoleName | None = None
+    usd: float = Field(gt=0, le=1_000_000, description="In US dollars.")
+    assignee_id: Expression | None = Field(
+        default=None, description="Who allows more, as a CEL expression."
+    )
+    role: RoleName | None = Field(default=None, description="Whose users may allow more.")
 
 
 class UndoStep(RequestModel):
@@ -115,22 +121,38 @@ class UndoStep(RequestModel):
 class StepDefinition(RequestModel):
     """Defines one step. Every string in `with` is a CEL expression; write a text as `"'text'"`."""
 
-    kind: Text = Field(max_length=50)
-    inputs: JsonObject = Field(default={}, alias="with")
-    next: StepName | None = None
-    choices: list[BranchChoice] = Field(default=[], max_length=20)
-    otherwise: StepName | None = None
-    branches: dict[StepKey, StepName] = Field(default={}, max_length=20)
-    do: StepName | None = None
-    join: Literal["all", "any"] = "all"
+    kind: Text = Field(max_length=50, description="The step type, such as `approval`.")
+    inputs: JsonObject = Field(
+        default={}, alias="with", description="The input of the step type; texts are expressions."
+    )
+    next: StepName | None = Field(default=None, description="The step after this one.")
+    choices: list[BranchChoice] = Field(
+        default=[], max_length=20, description="Of a `branch`: the first true one is taken."
+    )
+    otherwise: StepName | None = Field(
+        default=None, description="Of a `branch`: the next step when no choice is true."
+    )
+    branches: dict[StepKey, StepName] = Field(
+        default={}, max_length=20, description="Of a `parallel`: the first step of each branch."
+    )
+    do: StepName | None = Field(
+        default=None, description="Of a `foreach`: the first step of each iteration."
+    )
+    join: Literal["all", "any"] = Field(
+        default="all", description="`any`: the first branch that succeeds is enough."
+    )
     retry: StepRetryPolicy | None = Field(
         default=None,
         description="Without one, the default policy, and up to a day of waiting for a service of"
         " this platform that does not answer.",
     )
     timeout: Seconds | None = Field(default=None, le=3600, description="Of one attempt.")
-    on_failure: Literal["fail", "continue"] = "fail"
-    undo: UndoStep | None = None
+    on_failure: Literal["fail", "continue"] = Field(
+        default="fail", description="`continue`: the run goes on with the next step."
+    )
+    undo: UndoStep | None = Field(
+        default=None, description="What undoes the step when the run is compensated."
+    )
     sla: Sla | None = None
 
     @property
@@ -155,10 +177,16 @@ class Definition(RequestModel):
     title: Text = Field(min_length=1, max_length=200)
     description: Text = Field(default="", max_length=2000)
     input: InputSchema = InputSchema(type="object")
-    start: StepName
-    steps: dict[StepKey, StepDefinition] = Field(min_length=1, max_length=100)
-    output: JsonObject = Field(default={})
-    on_failure: Literal["fail", "compensate"] = "fail"
+    start: StepName = Field(description="The name of the first step.")
+    steps: dict[StepKey, StepDefinition] = Field(
+        min_length=1, max_length=100, description="By their names."
+    )
+    output: JsonObject = Field(
+        default={}, description="The output of a run; its texts are CEL expressions."
+    )
+    on_failure: Literal["fail", "compensate"] = Field(
+        default="fail", description="`compensate` undoes the finished steps that have an `undo`."
+    )
     sla: Sla | None = None
     budget: ModelBudget | None = None
 
