@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tools.localdev.servers import run
@@ -16,15 +17,20 @@ COPIED_PATHS = """
     tests/__init__.py tests/conftest.py tests/users.py tests/services_under_test.py
     tests/security/policies.py tests/test_standards.py tests/test_routes.py tests/test_openapi.py
     tests/test_sameness.py tests/test_conformance.py
-    tools/sbom.py .devcontainer/ .dockerignore .editorconfig .env.shared .gitattributes .gitignore
-    .pre-commit-config.yaml LICENSE Makefile conftest.py docker-compose.yml
-    pyproject.toml requirements.
+    tools/doctor.py tools/sbom.py .devcontainer/ .dockerignore .editorconfig .env.shared
+    .gitattributes .gitignore .pre-commit-config.yaml LICENSE Makefile conftest.py
+    docker-compose.yml pyproject.toml requirements.
 """
 NETWORKS = "\nnetworks:\n"
 STAND_IN_TEXT = re.compile(
     r"^## Who is calling.*?(?=^## )|^  http\S+ +a stand-in.*?(?=\nNext)", re.M | re.S
 )
-PLATFORM_COMMANDS = re.compile(r"^.*make (fork|docs)-test.*\n", re.M)
+PLATFORM_PARTS = {
+    ".ci/run": r"^.*make (fork|docs)-test.*\n",
+    ".github/PULL_REQUEST_TEMPLATE.md": r"^.*make contract.*\n",
+    ".github/workflows/ci.yml": r"^\n  contract:\n(    .*\n)+",
+    ".github/dependabot.yml": r"^  - package-ecosystem: npm\n(    .*\n)+|, \"/tools/contract\"",
+}
 IDENTITY_URL = "http://identity-service:8001"
 
 
@@ -59,7 +65,8 @@ def adapt_files(service: Service, target: Path) -> None:
     for name in ("README.md", "tools/localdev/welcome.txt"):
         text = render((OVERLAY / name).read_text(), service)
         (target / name).write_text(text if needs_stand_in else STAND_IN_TEXT.sub("", text))
-    rewrite(target / ".ci/run", lambda text: PLATFORM_COMMANDS.sub("", text))
+    for name, pattern in PLATFORM_PARTS.items():
+        rewrite(target / name, partial(re.compile(pattern, re.M).sub, ""))
     rewrite(target / "docker-compose.yml", lambda text: remove_other_services(text, service))
     if needs_stand_in:
         stand_in = "\n" + render((OVERLAY / "identity.yml").read_text(), service) + NETWORKS

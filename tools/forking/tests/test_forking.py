@@ -175,6 +175,8 @@ def test_an_ejected_service_is_whole(unchanged: Repository, tmp_path: Path, name
     stands_in = "stands in" in (tmp_path / "README.md").read_text()
     assert stands_in == (name != "identity-service")
     assert not re.findall("fork|docs", (tmp_path / ".ci/run").read_text())
+    for file in filter(Path.is_file, (tmp_path / ".github").rglob("*")):
+        assert "contract" not in file.read_text()  # tools/contract stays here
     assert unchanged.get_changes() == ""
 
 
