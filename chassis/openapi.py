@@ -105,8 +105,8 @@ def complete_openapi(app: FastAPI) -> None:
 
 
 def rename_pages(document: dict[str, Any]) -> dict[str, Any]:
-    """Name the schema of `Page[DocumentRead]` DocumentPage in place of Page_DocumentRead_."""
-    renamed = re.sub(r'\bPage_(\w+?)(Read)?_"', r'\1Page"', json.dumps(document))
+    """Name and title the schema of `Page[DocumentRead]` DocumentPage, not Page_DocumentRead_."""
+    renamed = re.sub(r'\bPage[_[](\w+?)(Read)?[]_]"', r'\1Page"', json.dumps(document))
     found: dict[str, Any] = json.loads(renamed)
     return found
 

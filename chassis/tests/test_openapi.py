@@ -204,7 +204,7 @@ def test_tags_are_described_by_their_modules_and_health_is_last(document: dict[s
 
 
 def test_a_page_is_named_after_what_it_lists(document: dict[str, Any]) -> None:
-    assert document["components"]["schemas"]["ThingPage"]["title"] == "Page[ThingRead]"
+    assert document["components"]["schemas"]["ThingPage"]["title"] == "ThingPage"
 
 
 def test_readiness_has_one_body_for_both_statuses(document: dict[str, Any]) -> None:
