@@ -1,9 +1,10 @@
-"""Base models of requests and responses, and the texts and JSON objects PostgreSQL can store."""
+"""Base models of requests and responses, and the texts, times and JSON PostgreSQL can store."""
 
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
@@ -36,6 +37,14 @@ def check_text(text: str) -> str:
     return text
 
 
+def convert_to_utc(time: datetime) -> datetime:
+    """Convert a time, because PostgreSQL refuses an offset of sixteen hours or more."""
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is out of range") from error
+
+
 def check_json_object(value: dict[str, Any]) -> dict[str, Any]:
     """Check every string in a JSON object, its depth and its size."""
     pending: list[tuple[Any, int]] = [(value, 1)]
@@ -56,5 +65,6 @@ def check_json_object(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+Time = Annotated[AwareDatetime, AfterValidator(convert_to_utc)]
 Text = Annotated[str, AfterValidator(check_text)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(check_json_object)]

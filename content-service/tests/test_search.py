@@ -185,6 +185,12 @@ def test_dates_narrow_what_is_found(author: Caller) -> None:
     assert search_titles(author, "weir", created_from=yesterday.isoformat()) == ["New", "Old"]
 
 
+def test_a_time_of_search_may_have_any_offset(author: Caller) -> None:
+    found = search_titles(author, "weir", created_from="1761-01-06T04:51:52-16:31")
+
+    assert found == []
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("owner", "me"), ("created_from", "today"), ("created_before", "2026-11-01"), ("tag", ""),

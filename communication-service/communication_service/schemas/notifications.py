@@ -6,7 +6,6 @@ from uuid import UUID
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     Field,
     ValidationInfo,
     computed_field,
@@ -15,7 +14,7 @@ from pydantic import (
 )
 
 from chassis.clock import now
-from chassis.schemas import JsonObject, RequestModel, ResponseModel, example
+from chassis.schemas import JsonObject, RequestModel, ResponseModel, Time, example
 
 from ..categories import SECURITY, Category
 from .fields import Body, Channel, Subject, TemplateName, Variables
@@ -37,7 +36,7 @@ EXAMPLE_RECIPIENT = "0198c1a2-7a5e-7c3b-9d41-2f6b8e0c4d10"
 DeliveryStatus = Literal["running", "pending", "dead", "delivered", "suppressed", "cancelled"]
 AttemptOutcome = Literal["delivered", "rejected", "failed", "unknown", "lost", "superseded"]
 Priority = Literal["urgent", "normal", "bulk"]
-SendAt = Annotated[AwareDatetime, AfterValidator(check_send_at)]
+SendAt = Annotated[Time, AfterValidator(check_send_at)]
 
 
 class NotificationBase(RequestModel):

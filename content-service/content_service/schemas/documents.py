@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import UploadFile
-from pydantic import AwareDatetime, BaseModel, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
-from chassis.schemas import RequestModel, ResponseModel, Text, example
+from chassis.schemas import RequestModel, ResponseModel, Text, Time, example
 
 from .fields import Body, ProcessingStatus, Tag, Tags, Title
 
@@ -163,8 +163,8 @@ class SearchFilters(BaseModel):
     tag: Tags = Field(default=[], description="Repeat it to find documents with all these tags.")
     type: ContentType | None = Field(default=None, description="Such as application/pdf.")
     owner: UUID | None = Field(default=None, description="The id of the owner.")
-    created_from: AwareDatetime | None = Field(default=None, description="The earliest time.")
-    created_before: AwareDatetime | None = Field(
+    created_from: Time | None = Field(default=None, description="The earliest time.")
+    created_before: Time | None = Field(
         default=None, description="The end of the period, which is not part of it."
     )
 

@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from chassis.clock import now
 from chassis.job_queue import PENDING
-from chassis.schemas import Text, check_text
+from chassis.schemas import Text, Time, check_text
 
 MAX_TAGS = 20
 MAX_LIFETIME = timedelta(days=3653)  # the year 9999 would overflow in some time zones
@@ -27,4 +27,4 @@ Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS)]
 Body = Annotated[Text, Field(max_length=1_000_000)]
 QUEUE_TO_API = BeforeValidator(lambda status: "queued" if status == PENDING else status)
 ProcessingStatus = Annotated[Literal["queued", "running", "done", "failed"], QUEUE_TO_API]
-Expiry = Annotated[AwareDatetime, AfterValidator(check_expiry)]
+Expiry = Annotated[Time, AfterValidator(check_expiry)]
