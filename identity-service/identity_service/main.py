@@ -29,7 +29,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await engine.dispose()
 
 
-app = create_app(settings, lifespan=lifespan, authentication=local_authentication)
+app = create_app(
+    settings,
+    description="Registers users, logs them in and decides what they may do. "
+    "Its access tokens and API keys are valid at all services.",
+    lifespan=lifespan,
+    authentication=local_authentication,
+)
 app.include_router(health_router)
 app.include_router(api_router, prefix="/api/v1")
 app.include_router(well_known.router)

@@ -32,10 +32,12 @@ REDIS_TIMEOUT_SECONDS = 0.5
 
 
 class TooManyAttempts(CommitOnError, TooManyRequests):
-    """Has the message of a wrong guess, and says when to try again."""
+    """Raised after too many failures, for a right password too; Retry-After says how long."""
 
-    def __init__(self, message: str, seconds: float) -> None:
-        super().__init__(message, headers={"Retry-After": str(max(1, round(seconds)))})
+    def __init__(self, wait: float, reason: str = "Too many failed attempts") -> None:
+        seconds = max(1, round(wait))
+        message = f"{reason}; try again in {seconds} second{'s' if seconds > 1 else ''}"
+        super().__init__(message, headers={"Retry-After": str(seconds)})
 
 
 class RateLimiter:

@@ -177,7 +177,9 @@ def test_codes_cannot_be_guessed_and_a_lockout_ends_the_challenge(
     guesses = [answer_challenge(client, challenge, f"00000{n}") for n in range(7)]
 
     assert [guess.status_code for guess in guesses] == [401] * 5 + [429, 401]
-    assert int(guesses[5].headers["Retry-After"]) <= 60
+    seconds = guesses[5].headers["Retry-After"]
+    assert int(seconds) <= 60
+    assert f"Too many failed attempts; try again in {seconds} second" in guesses[5].json()["detail"]
     assert answer_challenge(client, challenge, phone.next_code()).status_code == 401
     # Attempts are counted per user, over all networks and challenges.
     assert (

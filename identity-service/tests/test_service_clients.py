@@ -112,7 +112,6 @@ def test_a_wrong_client_is_refused(client: TestClient, wrong: dict[str, str]) ->
         ("client_secret", ""),
         ("client_secret", "x" * 5000),
         ("on_behalf_of", "admin"),
-        ("scope", "everything"),
     ],
 )
 def test_a_token_request_with_invalid_fields_is_rejected(
@@ -122,6 +121,17 @@ def test_a_token_request_with_invalid_fields_is_rejected(
 
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == field
+
+
+def test_unknown_fields_of_a_token_request_are_ignored(client: TestClient) -> None:
+    assert request_token(client, scope="everything", audience="content").status_code == 200
+
+
+def test_a_repeated_field_of_a_token_request_is_refused(client: TestClient) -> None:
+    answer = client.post("/api/v1/auth/token", data={**GOOD, "client_secret": ["a", "b"]})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"field": "client_secret", "message": "must be given once"}]
 
 
 def test_acting_for_a_user_needs_the_permission_and_an_active_user(

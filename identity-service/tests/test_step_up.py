@@ -69,3 +69,12 @@ def test_without_a_second_factor_the_step_up_takes_the_password(
     assert step_up(person) == 403
     assert step_up(person, password=PASSWORD) == 204
     assert person.request("POST", "/auth/mfa/totp").status_code == 200
+
+
+def test_a_password_cannot_be_guessed_by_stepping_up(person: Person) -> None:
+    assert [step_up(person, password="a wrong guess") for _ in range(5)] == [403] * 5
+
+    answer = person.request("POST", "/auth/step-up", json={"password": PASSWORD})
+
+    assert answer.status_code == 429
+    assert answer.json()["detail"].startswith("Too many failed attempts; try again in ")

@@ -1,4 +1,4 @@
-"""The endpoint that reads the audit trail."""
+"""Audit trail: who logged in, failed to, or changed a user, role or key, and when."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -15,18 +15,20 @@ from ..models import AuditEvent
 from ..schemas.events import AuditEventRead
 from ..schemas.fields import CheckedText, Time
 
-router = APIRouter(prefix="/audit-events", dependencies=[require_permission("audit:read")])
+router = APIRouter(
+    prefix="/audit-events", tags=["Audit trail"], dependencies=[require_permission("audit:read")]
+)
 
 TextFilter = Annotated[str | None, Query(max_length=100), CheckedText]
 
 
 def select_events(
-    actor: UUID | None = None,
-    subject: UUID | None = None,
-    action: TextFilter = None,
-    trace_id: TextFilter = None,
-    since: Time | None = None,
-    until: Time | None = None,
+    actor: Annotated[UUID | None, Query(description="The user who acted.")] = None,
+    subject: Annotated[UUID | None, Query(description="The user it was done to.")] = None,
+    action: Annotated[TextFilter, Query(description="Such as `login.failed`.")] = None,
+    trace_id: Annotated[TextFilter, Query(description="The trace id of a request.")] = None,
+    since: Annotated[Time | None, Query(description="The earliest time.")] = None,
+    until: Annotated[Time | None, Query(description="The end, which is not included.")] = None,
 ) -> Select[Any]:
     """Combines the filters that are given; `until` is exclusive."""
     filters = {"actor_id": actor, "subject_id": subject, "action": action, "trace_id": trace_id}

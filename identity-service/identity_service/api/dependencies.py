@@ -11,6 +11,7 @@ from chassis.auth import CurrentUser, User, get_bearer_token, require_permission
 from chassis.clock import now
 from chassis.errors import Forbidden, Unauthenticated
 from chassis.idempotency import idempotent
+from chassis.openapi import raises
 
 from ..crypto import passwords
 from ..crypto.tokens import is_api_key
@@ -27,8 +28,12 @@ RoleAdmin = Annotated[User, require_permission("roles:write")]
 IdempotencyKey = Annotated[None, idempotent(DbSession)]
 
 
+class LoginRequired(Forbidden):
+    """Raised for services and API keys: this needs the token of a login."""
+
+
 class InsufficientUserAuthentication(Unauthenticated):
-    """Asks for a step-up although the token is valid (RFC 9470)."""
+    """Raised with a valid token when the last login or step-up is too long ago (RFC 9470)."""
 
     def __init__(self) -> None:
         super().__init__("Please prove your identity again with POST /auth/step-up")
@@ -36,9 +41,10 @@ class InsufficientUserAuthentication(Unauthenticated):
         self.headers["WWW-Authenticate"] = f"{challenge}, max_age={settings.step_up_seconds}"
 
 
+@raises(LoginRequired)
 async def require_person(request: Request, user: CurrentUser) -> User:
     if user.is_service or user.actor or is_api_key(get_bearer_token(request)):
-        raise Forbidden("This needs the token of a login; services and API keys cannot do it")
+        raise LoginRequired("This needs the token of a login; services and API keys cannot do it")
     return user
 
 
@@ -46,6 +52,7 @@ Person = Annotated[User, Depends(require_person)]
 """A user with a session of their own: not a service, not one acting for them, not an API key."""
 
 
+@raises(InsufficientUserAuthentication)
 async def require_recent_step_up(person: Person) -> User:
     is_recent = select(LoginSession.proved_at > now() - STEP_UP_LIFETIME)
     async with autocommit_engine.connect() as connection:
@@ -62,6 +69,7 @@ SteppedUpPerson = Annotated[User, Depends(require_recent_step_up)]
 def require_self_or(permission: str, allow_services: bool = False) -> Any:
     """Allows the user named in the path, and callers with the permission."""
 
+    @raises(Forbidden)
     async def check(user_id: UUID, user: CurrentUser) -> User:
         is_self = user.user_id == str(user_id)
         is_allowed_service = allow_services and user.is_service

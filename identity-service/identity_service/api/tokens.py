@@ -1,4 +1,4 @@
-"""Endpoints for other services: validating tokens, issuing service tokens, the change feed."""
+"""Tokens: for other services, which validate tokens, get their own and follow changes of users."""
 
 import json
 from typing import Annotated
@@ -7,6 +7,8 @@ from fastapi import Depends, Form, Query, Request
 from fastapi.responses import JSONResponse
 
 from chassis.auth import User, get_bearer_token, require_permission
+from chassis.errors import PayloadTooLarge, Unauthenticated, Unavailable
+from chassis.openapi import raises
 from chassis.routing import APIRouter
 from chassis.schemas import check_text
 
@@ -15,19 +17,27 @@ from ..audit import remember_origin
 from ..crypto.tokens import InvalidToken
 from ..database import DbSession
 from ..machine_access import service_clients
-from ..rate_limits import Limiter
+from ..machine_access.service_clients import DelegationDenied, InvalidClient
+from ..rate_limits import Limiter, TooManyAttempts
 from ..schemas.events import ChangeFeed
 from ..schemas.tokens import AccessToken, ClientCredentials, ValidatedToken, ValidationRequest
 from ..token_validation import get_token_validator
 
-router = APIRouter(prefix="/auth")
+router = APIRouter(prefix="/auth", tags=["Tokens"])
 
 FeedReader = Annotated[User, require_permission("auth:changes")]
 
-TOKEN_BODY = {"content": {"application/json": {"schema": ValidationRequest.model_json_schema()}}}
+# The body is read by hand: one that is malformed is answered like an invalid token.
+TOKEN_IN_HEADER_OR_BODY = {
+    "requestBody": {
+        "content": {"application/json": {"schema": ValidationRequest.model_json_schema()}}
+    },
+    "security": [{"Bearer": []}, {}],
+}
 
 
-@router.post("/validate", response_model=ValidatedToken, openapi_extra={"requestBody": TOKEN_BODY})
+@router.post("/validate", response_model=ValidatedToken, openapi_extra=TOKEN_IN_HEADER_OR_BODY)
+@raises(Unauthenticated, InvalidToken, PayloadTooLarge, Unavailable)
 async def validate_token(request: Request) -> JSONResponse:
     """Tell whose token it is and what they may do now.
 
@@ -48,6 +58,7 @@ async def get_presented_token(request: Request) -> str:
 
 
 @router.post("/token", response_model=AccessToken, dependencies=[Depends(remember_origin)])
+@raises(InvalidClient, DelegationDenied, TooManyAttempts)
 async def issue_token(
     credentials: Annotated[ClientCredentials, Form()], limiter: Limiter, session: DbSession
 ) -> AccessToken:
@@ -59,8 +70,12 @@ async def issue_token(
 async def poll_changes(
     request: Request,
     reader: FeedReader,
-    after: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
-    wait: Annotated[float, Query(ge=0, le=2)] = 2,
+    after: Annotated[
+        int | None, Query(ge=0, lt=2**63, description="The `latest` of the previous response.")
+    ] = None,
+    wait: Annotated[
+        float, Query(ge=0, le=2, description="Seconds to wait for the next change.")
+    ] = 2,
 ) -> ChangeFeed:
     """Read the change feed: users whose cached permissions must be dropped.
 

@@ -1,4 +1,7 @@
-"""Endpoints for users: for administrators, for services, and for the users themselves."""
+"""Users: their accounts, roles and profiles, and how to reach them.
+
+People see and change their own; administrators everyone's; services read profiles and contacts.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -8,6 +11,7 @@ from fastapi import Depends, Query
 from sqlalchemy import select
 
 from chassis.auth import User, require_permission
+from chassis.openapi import raises
 from chassis.pagination import Page, PageRequest, paginate
 from chassis.routing import APIRouter
 
@@ -18,9 +22,11 @@ from ..models import Account, Role
 from ..schemas import users as schemas
 from ..schemas.fields import RoleName
 from ..users import service as user_service
+from ..users.roles import LastAdministrator
+from ..users.service import EmailTaken, UnknownUser
 from .dependencies import IdempotencyKey, RoleAdmin, UserAdmin, require_self_or, with_password_hash
 
-router = APIRouter(prefix="/users", dependencies=[Depends(remember_origin)])
+router = APIRouter(prefix="/users", tags=["Users"], dependencies=[Depends(remember_origin)])
 
 UserReader = Annotated[User, require_permission("users:read")]
 SelfOrReader = Annotated[User, require_self_or("users:read")]
@@ -45,6 +51,7 @@ async def list_users(
 
 # `admin` comes first, so that the permission is checked before a password is hashed.
 @router.post("", response_model=schemas.UserRead, status_code=201)
+@raises(EmailTaken)
 async def create_user(
     admin: UserAdmin, new: UserWithHash, _: IdempotencyKey, session: DbSession
 ) -> Account:
@@ -53,12 +60,14 @@ async def create_user(
 
 
 @router.get("/{user_id}", response_model=schemas.UserRead)
+@raises(UnknownUser)
 async def read_user(user_id: UUID, reader: SelfOrReader, session: DbSession) -> Account:
     """Show one user."""
     return await user_service.get_user(session, user_id)
 
 
 @router.patch("/{user_id}", response_model=schemas.UserRead)
+@raises(UnknownUser, EmailTaken, LastAdministrator)
 async def update_user(
     user_id: UUID, update: schemas.UserUpdate, admin: UserAdmin, session: DbSession
 ) -> Account:
@@ -67,12 +76,14 @@ async def update_user(
 
 
 @router.delete("/{user_id}", status_code=204)
+@raises(UnknownUser, LastAdministrator)
 async def delete_user(user_id: UUID, admin: UserAdmin, session: DbSession) -> None:
     """Delete a user permanently."""
     await user_service.delete_user(session, admin, user_id)
 
 
 @router.delete("/{user_id}/mfa", status_code=204)
+@raises(UnknownUser)
 async def disable_second_factor(user_id: UUID, admin: UserAdmin, session: DbSession) -> None:
     """Turn off the second factor of a user who has lost their app and their recovery codes."""
     await user_service.get_user_to_change(session, admin, user_id)
@@ -80,12 +91,14 @@ async def disable_second_factor(user_id: UUID, admin: UserAdmin, session: DbSess
 
 
 @router.get("/{user_id}/profile", response_model=schemas.Profile)
+@raises(UnknownUser)
 async def read_profile(user_id: UUID, reader: ProfileReader, session: DbSession) -> Account:
     """Show a user's name, phone, language and time zone."""
     return await user_service.get_user(session, user_id)
 
 
 @router.patch("/{user_id}/profile", response_model=schemas.Profile)
+@raises(UnknownUser)
 async def update_profile(
     user_id: UUID, update: schemas.ProfileUpdate, writer: ProfileWriter, session: DbSession
 ) -> Account:
@@ -94,6 +107,7 @@ async def update_profile(
 
 
 @router.get("/{user_id}/contact", response_model=schemas.Contact)
+@raises(UnknownUser)
 async def read_contact(user_id: UUID, reader: SelfOrContactReader, session: DbSession) -> Account:
     """Show how to reach a user."""
     return await user_service.get_user(session, user_id)
@@ -108,13 +122,15 @@ async def read_contacts(
 
 
 @router.get("/{user_id}/permissions", response_model=schemas.UserPermissions)
-@router.get("/{user_id}/roles", name="read_roles", response_model=schemas.UserPermissions)
-async def read_permissions(user_id: UUID, reader: SelfOrReader, session: DbSession) -> Account:
+@router.get("/{user_id}/roles", name="read_user_roles", response_model=schemas.UserPermissions)
+@raises(UnknownUser)
+async def read_user_permissions(user_id: UUID, reader: SelfOrReader, session: DbSession) -> Account:
     """Show a user's roles and permissions."""
     return await user_service.get_user(session, user_id)
 
 
 @router.put("/{user_id}/roles", response_model=schemas.UserPermissions)
+@raises(UnknownUser, LastAdministrator)
 async def set_user_roles(
     user_id: UUID, assignment: schemas.RoleAssignment, admin: RoleAdmin, session: DbSession
 ) -> Account:

@@ -44,7 +44,7 @@ CIPHER = MultiFernet([Fernet(urlsafe_b64encode(key)) for key in derive_keys(b"se
 
 
 class InvalidToken(Unauthenticated):
-    """Means a malformed, expired or revoked token; the client does not learn which."""
+    """Raised for a malformed, expired or revoked token, without saying which."""
 
     def __init__(self) -> None:
         super().__init__("Invalid or expired token")

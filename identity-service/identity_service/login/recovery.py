@@ -81,7 +81,7 @@ async def request_link(
 ) -> None:
     """Audits requests for unknown emails too, so that they take as long. Raises TooManyAttempts."""
     if wait := await limiter.count_for_network("mail", get_network(audit.get_origin().ip)):
-        raise TooManyAttempts("Too many emails were requested; try again later", wait)
+        raise TooManyAttempts(wait, "Too many emails were requested")
     owner = select(Account.id).where(Account.email == email, Account.can_log_in)
     if kind == EmailKind.VERIFY_EMAIL:
         owner = owner.where(~Account.is_verified)

@@ -127,7 +127,7 @@ async def require_code(
     audit.record(session, "second_factor.failed", actor=user_id, subject=user_id)
     if wait:
         await delete_challenges(session, user_id)
-        raise TooManyAttempts(WRONG_CODE, wait)
+        raise TooManyAttempts(wait)
     raise WrongCode
 
 

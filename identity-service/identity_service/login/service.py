@@ -40,11 +40,11 @@ LOCK_UNCHANGED_USER = (
 
 
 class WrongCredentials(CommitOnError, Unauthenticated):
-    """Means an unknown email, a wrong password, or a deactivated or locked account."""
+    """Raised for an unknown email, a wrong password, or a deactivated or locked account."""
 
 
 class WrongPassword(CommitOnError, Forbidden):
-    """Raised as 403 instead of 401, because the caller's token is valid."""
+    """Raised for a wrong password of a caller whose token is valid: the login stays."""
 
 
 async def register(session: AsyncSession, new: Registration, password_hash: str) -> Account:
@@ -81,13 +81,13 @@ async def log_in(
     if wait := await limiter.get_network_wait(network):
         if await limiter.should_audit_block(network):
             audit.record(session, "login.network_blocked")
-        raise TooManyAttempts(WRONG_CREDENTIALS, wait)
+        raise TooManyAttempts(wait)
     wait = await limiter.count_attempt(credentials.email, network)
     user_id, is_right = await check_credentials(session, credentials)
     if wait:
         audit.record(session, "login.blocked", subject=user_id, email=credentials.email)
         await limiter.count_for_network(network)
-        raise TooManyAttempts(WRONG_CREDENTIALS, wait)
+        raise TooManyAttempts(wait)
     if user_id is None or not is_right:
         await limiter.count_for_network(network)
         raise WrongCredentials(WRONG_CREDENTIALS)
@@ -140,7 +140,7 @@ async def require_password(
     user_id = UUID(caller.user_id)
     if wait := await limiter.count_attempt("password", caller.user_id):
         audit.record(session, "password.blocked", caller=caller, subject=user_id)
-        raise TooManyAttempts(WRONG_PASSWORD, wait)
+        raise TooManyAttempts(wait)
     _, password_hash = await find_password_hash(SELECT_BY_ID, user_id)
     if password_hash is None or not await passwords.verify_password(password_hash, password):
         audit.record(session, "password.failed", caller=caller, subject=user_id)

@@ -21,6 +21,10 @@ from ..users import service as user_service
 MAX_KEYS_PER_ACCOUNT = 50
 
 
+class UnknownApiKey(NotFound):
+    """Raised when the account has no key of this id."""
+
+
 class TooManyApiKeys(Conflict):
     """Raised when an account has as many keys as it may."""
 
@@ -87,11 +91,11 @@ def select_api_keys(user_id: UUID) -> Select[Any]:
 
 
 async def get_api_key(session: AsyncSession, user_id: UUID, key_id: UUID) -> ApiKey:
-    """Raises NotFound."""
+    """Raises UnknownApiKey."""
     found = select_api_keys(user_id).where(ApiKey.id == key_id).with_for_update()
     key: ApiKey | None = await session.scalar(found)
     if key is None:
-        raise NotFound("There is no such key")
+        raise UnknownApiKey("There is no such key")
     return key
 
 

@@ -22,7 +22,7 @@ WRONG_CLIENT = "Wrong client id or secret"
 
 
 class InvalidClient(CommitOnError, Unauthenticated):
-    """Means an unknown client or a wrong secret; the client does not learn which."""
+    """Raised for an unknown client or a wrong secret, without saying which."""
 
 
 class DelegationDenied(CommitOnError, Forbidden):
@@ -39,7 +39,7 @@ async def issue_client_token(
         # Only wrong secrets count and are blocked, because services share networks.
         network = get_network(audit.get_origin().ip)
         if wait := await limiter.count_for_network("client", network):
-            raise TooManyAttempts(WRONG_CLIENT, wait)
+            raise TooManyAttempts(wait)
         audit.record(session, "client.refused", client_id=credentials.client_id)
         raise InvalidClient(WRONG_CLIENT)
     user_id = credentials.on_behalf_of

@@ -26,7 +26,7 @@ RECENT_WITHOUT_LINK = timedelta(hours=1)  # emails with a link are recent while 
 
 
 class InvalidLink(Gone):
-    """Means a used, expired, replaced or unknown link; the client does not learn which."""
+    """Raised for a used, expired, replaced or unknown link, without saying which."""
 
     def __init__(self) -> None:
         super().__init__("This link was already used or has expired; please request a new one")

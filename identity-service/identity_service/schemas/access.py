@@ -6,19 +6,27 @@ from uuid import UUID
 
 from pydantic import MISSING, Field
 
-from chassis.schemas import RequestModel, ResponseModel
+from chassis.schemas import RequestModel, ResponseModel, example
 
 from .fields import Description, Future, Name, Permissions, RoleName, RoleNames
 
 
 class RoleCreate(RequestModel):
+    model_config = example(
+        name="editor", description="Changes documents", permissions=["documents:write"]
+    )
+
     name: RoleName
     description: Description = ""
-    permissions: Permissions
-    inherits: RoleNames = Field(default=[])
+    permissions: Permissions = Field(description="Of the form `documents:write`; `*` is every one.")
+    inherits: RoleNames = Field(default=[], description="Roles whose permissions are included.")
 
 
 class RoleUpdate(RequestModel):
+    """Changes the fields that are given; `permissions` and `inherits` are replaced as a whole."""
+
+    model_config = example(permissions=["documents:read", "documents:write"])
+
     description: Description | MISSING = MISSING
     permissions: Permissions | MISSING = MISSING
     inherits: RoleNames | MISSING = MISSING
@@ -29,18 +37,24 @@ class RoleRead(ResponseModel):
     description: str
     permissions: list[str]
     inherits: list[str]
-    effective_permissions: list[str]
-    is_system: bool
+    effective_permissions: list[str] = Field(description="Its own and those that it inherits.")
+    is_system: bool = Field(description="Whether the platform relies on it: it cannot change.")
     created_at: datetime
 
 
 class ApiKeyCreate(RequestModel):
+    model_config = example(name="Nightly import", scopes=["documents:write"])
+
     name: Name
-    scopes: Annotated[Permissions, Field(min_length=1)]
-    expires_at: Future | None = None
+    scopes: Annotated[Permissions, Field(min_length=1)] = Field(
+        description="The permissions to which the key is limited; you must have each of them."
+    )
+    expires_at: Future | None = Field(default=None, description="Null is never.")
 
 
 class ServiceAccountCreate(RequestModel):
+    model_config = example(name="Nightly import", roles=["member"])
+
     name: Name
     roles: RoleNames
 
@@ -48,7 +62,7 @@ class ServiceAccountCreate(RequestModel):
 class ApiKeyRead(ResponseModel):
     id: UUID
     name: str
-    prefix: str
+    prefix: str = Field(description="The beginning of the key, by which to recognize it.")
     scopes: list[str]
     created_at: datetime
     expires_at: datetime | None

@@ -5,43 +5,72 @@ from uuid import UUID
 
 from pydantic import MISSING, Field
 
-from chassis.schemas import RequestModel, ResponseModel
+from chassis.schemas import RequestModel, ResponseModel, example
 
 from .fields import Email, Locale, Name, NewPassword, Phone, PushTokens, RoleNames, Time, Timezone
 
 
 class Registration(RequestModel):
+    model_config = example(
+        email="ada@example.com", password="a long and private sentence", name="Ada Lovelace"
+    )
+
     email: Email
     password: NewPassword
     name: Name
 
 
 class UserCreate(Registration):
+    model_config = example(
+        email="ada@example.com",
+        password="a long and private sentence",
+        name="Ada Lovelace",
+        roles=["member"],
+    )
+
     roles: RoleNames = Field(default=["member"])
-    is_verified: bool = False
+    is_verified: bool = Field(default=False, description="Otherwise, an email asks for it.")
 
 
 class UserUpdate(RequestModel):
+    """Changes the fields that are given."""
+
+    model_config = example(name="Ada King", is_active=True)
+
     email: Email | MISSING = MISSING
     name: Name | MISSING = MISSING
     is_active: bool | MISSING = MISSING
-    locked_until: Time | MISSING | None = MISSING
+    locked_until: Time | MISSING | None = Field(
+        default=MISSING, description="Until when the user cannot log in; null unlocks."
+    )
     is_verified: bool | MISSING = MISSING
 
 
 class ProfileUpdate(RequestModel):
+    """Changes the fields that are given."""
+
+    model_config = example(phone="+4915112345678", locale="de", timezone="Europe/Berlin")
+
     name: Name | MISSING = MISSING
-    phone: Phone | MISSING | None = MISSING
-    push_tokens: PushTokens | MISSING = MISSING
-    locale: Locale | MISSING = MISSING
-    timezone: Timezone | MISSING = MISSING
+    phone: Phone | MISSING | None = Field(
+        default=MISSING, description="In the international form, such as +4915112345678."
+    )
+    push_tokens: PushTokens | MISSING = Field(
+        default=MISSING, description="Of the devices that get push notifications."
+    )
+    locale: Locale | MISSING = Field(default=MISSING, description="Such as `de` or `pt-BR`.")
+    timezone: Timezone | MISSING = Field(default=MISSING, description="Such as `Europe/Berlin`.")
 
 
 class RoleAssignment(RequestModel):
-    roles: RoleNames
+    model_config = example(roles=["member", "editor"])
+
+    roles: RoleNames = Field(description="All roles of the user; others are taken away.")
 
 
 class ContactsQuery(RequestModel):
+    model_config = example(user_ids=["0193a1b2-7c4d-7e8f-9a0b-1c2d3e4f5a6b"])
+
     user_ids: list[UUID] = Field(max_length=1000)
 
 
@@ -51,14 +80,14 @@ class UserRead(ResponseModel):
     name: str
     roles: list[str]
     is_active: bool
-    locked_until: datetime | None
-    is_verified: bool
-    is_service_account: bool
+    locked_until: datetime | None = Field(description="Until when the user cannot log in.")
+    is_verified: bool = Field(description="Whether the email address is verified.")
+    is_service_account: bool = Field(description="Whether it is the account of a program.")
     created_at: datetime
 
 
 class CurrentUserRead(UserRead):
-    permissions: list[str]
+    permissions: list[str] = Field(description="What you may do, with this token or key.")
 
 
 class Profile(ResponseModel):
@@ -81,4 +110,4 @@ class ContactList(ResponseModel):
 class UserPermissions(ResponseModel):
     user_id: UUID
     roles: list[str]
-    permissions: list[str]
+    permissions: list[str] = Field(description="Those of all roles; `*` is every one.")

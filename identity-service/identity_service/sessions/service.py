@@ -44,8 +44,12 @@ DELETE_SURPLUS = (
 )
 
 
+class UnknownSession(NotFound):
+    """Raised when the caller has no session of this id."""
+
+
 class InvalidRefreshToken(CommitOnError, Unauthenticated):
-    """Means an unknown, expired, reused or revoked token; the client does not learn which."""
+    """Raised for an unknown, expired, reused or revoked token, without saying which."""
 
     def __init__(self) -> None:
         super().__init__("Invalid or expired refresh token")
@@ -156,11 +160,11 @@ def select_own_sessions(caller: User) -> Select[Any]:
 
 
 async def end_own_session(session: AsyncSession, caller: User, session_id: UUID) -> None:
-    """Raises NotFound, also for a session of another user."""
+    """Raises UnknownSession, also for a session of another user."""
     chosen = select_own_sessions(caller).where(LoginSession.id == session_id)
     login = await session.scalar(chosen.with_for_update())
     if login is None:
-        raise NotFound("You have no such session")
+        raise UnknownSession("You have no such session")
     audit.record(
         session, "session.ended", caller=caller, subject=login.user_id, session_id=str(session_id)
     )

@@ -15,6 +15,10 @@ from ..models import Account, Role, user_roles
 from ..schemas.access import RoleCreate, RoleUpdate
 
 
+class UnknownRole(NotFound):
+    """Raised when there is no role of this name."""
+
+
 class DuplicateRole(Conflict):
     """Raised when another role has the name."""
 
@@ -79,10 +83,10 @@ async def create_role(session: AsyncSession, caller: User, new: RoleCreate) -> R
 
 
 async def get_role(session: AsyncSession, name: str) -> Role:
-    """Raises NotFound."""
+    """Raises UnknownRole."""
     role = await session.get(Role, name)
     if role is None:
-        raise NotFound("There is no such role")
+        raise UnknownRole("There is no such role")
     return role
 
 

@@ -23,6 +23,10 @@ from . import roles
 FIELDS_IN_VALIDATION = {"email", "is_active", "locked_until", "is_verified"}  # of /auth/validate
 
 
+class UnknownUser(NotFound):
+    """Raised when there is no user of this id."""
+
+
 class EmailTaken(Conflict):
     """Raised when another account has the email address."""
 
@@ -55,10 +59,10 @@ async def raise_if_email_is_taken(session: AsyncSession, email: str) -> AsyncIte
 
 
 async def get_user(session: AsyncSession, user_id: UUID, for_update: bool = False) -> Account:
-    """Raises NotFound."""
+    """Raises UnknownUser."""
     account = await session.get(Account, user_id, with_for_update=for_update)
     if account is None:
-        raise NotFound("There is no such user")
+        raise UnknownUser("There is no such user")
     return account
 
 
