@@ -86,13 +86,14 @@ class Operation:
         for given in ("default", "const"):
             if given in schema:
                 return schema[given]
+        # Before examples: a name in them may be taken already.
+        if "properties" in schema:
+            required = {name: schema["properties"][name] for name in schema.get("required", [])}
+            return {n: self.build_example_of(field, user_id) for n, field in required.items()}
         if several := schema.get("examples") or schema.get("enum"):
             return several[0]
         if schema.get("anyOf"):
             return self.build_example_of(schema["anyOf"][0], user_id)
-        if "properties" in schema:
-            required = {name: schema["properties"][name] for name in schema.get("required", [])}
-            return {n: self.build_example_of(field, user_id) for n, field in required.items()}
         unique = f"x{uuid4().hex}"  # most names begin with a letter
         formats = {"uuid": user_id, "email": f"{unique}@example.com"}
         texts = formats.get(schema.get("format", ""), unique[: schema.get("maxLength", 32)])
