@@ -15,11 +15,32 @@ def document(app: FastAPI) -> Document:
     return app.openapi()
 
 
+def test_every_request_body_has_an_example(document: Document) -> None:
+    without = [name for name, schema in list_request_bodies(document) if "examples" not in schema]
+
+    assert without == []
+
+
 def test_examples_of_request_bodies_are_valid(document: Document) -> None:
     for name, schema in list_request_bodies(document):
         validator = Draft202012Validator({**schema, "components": document["components"]})
         for example in schema.get("examples", []):
             assert [(name, error.message) for error in validator.iter_errors(example)] == []
+
+
+def test_every_operation_has_one_tag_that_is_described(document: Document) -> None:
+    tags = [operation["tags"] for path in document["paths"].values() for operation in path.values()]
+    described = {tag["name"] for tag in document["tags"] if tag["description"]}
+
+    assert {len(names) for names in tags} == {1}
+    assert {name for names in tags for name in names} == described
+    assert document["info"]["description"]
+
+
+def test_no_schema_is_named_after_a_module_or_twice(document: Document) -> None:
+    names = document["components"]["schemas"]
+
+    assert [n for n in names if "__" in n or n.endswith(("-Input", "-Output"))] == []
 
 
 def list_request_bodies(document: Document) -> Iterator[tuple[str, Document]]:
