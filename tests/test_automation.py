@@ -71,6 +71,14 @@ def test_ci_runs_everything_on_every_supported_python_and_on_macos() -> None:
     assert job["steps"][-1]["run"] == ".ci/run"
 
 
+@every_workflow
+def test_a_workflow_calls_only_commands_that_make_has(path: Path) -> None:
+    makefiles = [ROOT / "Makefile", *ROOT.glob("tools/*/*.mk")]
+    targets = {t for file in makefiles for t in re.findall(r"^([\w-]+):", file.read_text(), re.M)}
+
+    assert set(re.findall(r"run: make ([\w-]+)", path.read_text())) <= targets
+
+
 @pytest.mark.parametrize("ecosystem", WATCHED_FILES)
 def test_dependabot_watches_every_folder_that_has_pins(ecosystem: str) -> None:
     updates = read(ROOT / ".github/dependabot.yml")["updates"]

@@ -18,6 +18,8 @@ PASSED_VARIABLES = ("PATH", "HOME", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
 def start_child(command: list[str], log: Path, env: dict[str, str] | None = None) -> Popen[bytes]:
     """Start a command that ends with this process, however that ends; it writes to `log`."""
     program = [sys.executable, __file__, *command]
+    if env is not None:
+        env = {**get_minimal_environment(), **env}
     with log.open("ab") as out:  # a session of its own: Ctrl-C reaches only the parent
         return Popen(program, stdin=PIPE, stdout=out, stderr=out, env=env, start_new_session=True)
 
