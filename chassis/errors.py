@@ -232,9 +232,13 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def list_methods(app: FastAPI, path: str) -> str:
     """Return all methods of a path; the router names only those of the first route it finds."""
-    matching = [r for r in iter_route_contexts(app.routes) if r.path_regex.match(path)]
-    same_path = [route for route in matching if route.path == matching[0].path]
-    return ", ".join(sorted({method for route in same_path for method in route.methods or ()}))
+    methods: dict[str, set[str]] = {}
+    for route in iter_route_contexts(app.routes):
+        if route.path_regex.match(path):
+            methods.setdefault(str(route.path), set()).update(route.methods or ())
+    # /users/contacts rather than /users/{user_id}
+    plainest = min(methods, key=lambda found: found.count("{"), default="")
+    return ", ".join(sorted(methods.get(plainest, ())))
 
 
 def is_transient(error: DBAPIError) -> bool:

@@ -109,7 +109,7 @@ def test_an_unknown_path_and_a_wrong_method_are_problems() -> None:
 
 def test_a_wrong_method_names_all_methods_of_its_path() -> None:
     app = raising(ServiceError("never"))
-    for path, method in (("/notes/new", "PUT"), ("/notes/{id}", "GET"), ("/notes/{id}", "DELETE")):
+    for path, method in (("/notes/{id}", "GET"), ("/notes/new", "PUT"), ("/notes/{id}", "DELETE")):
         app.add_api_route(path, lambda: None, methods=[method])
     client = TestClient(app)
 
