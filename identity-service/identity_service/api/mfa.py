@@ -17,7 +17,13 @@ from ..login import service as login_service
 from ..login.second_factors import SecondFactorEnabled, SecondFactorNotEnabled, WrongCode
 from ..login.service import WrongPassword
 from ..rate_limits import Limiter, TooManyAttempts
-from ..schemas.login import ChallengeAnswer, RecoveryCodes, StepUpProof, TotpConfirmation, TotpSetup
+from ..schemas.login import (
+    ChallengeAnswer,
+    NewRecoveryCodes,
+    StepUpProof,
+    TotpConfirmation,
+    TotpSetup,
+)
 from ..schemas.tokens import TokenPair
 from .dependencies import Person, SteppedUpPerson
 
@@ -32,12 +38,12 @@ async def set_up_totp(person: SteppedUpPerson, session: DbSession) -> TotpSetup:
 
 
 @router.post(
-    "/mfa/totp/confirm", response_model=RecoveryCodes, summary="Confirm an authenticator app"
+    "/mfa/totp/confirm", response_model=NewRecoveryCodes, summary="Confirm an authenticator app"
 )
 @raises(SecondFactorEnabled, WrongCode, TooManyAttempts)
 async def confirm_totp(
     confirmation: TotpConfirmation, person: Person, limiter: Limiter, session: DbSession
-) -> RecoveryCodes:
+) -> NewRecoveryCodes:
     """Turn the second factor on with a first code; all your other sessions end."""
     return await second_factors.enable(session, limiter, person, confirmation.code)
 
@@ -48,9 +54,9 @@ async def disable_totp(person: SteppedUpPerson, session: DbSession) -> None:
     await second_factors.disable(session, person, UUID(person.user_id))
 
 
-@router.post("/mfa/recovery-codes", response_model=RecoveryCodes)
+@router.post("/mfa/recovery-codes", response_model=NewRecoveryCodes)
 @raises(SecondFactorNotEnabled)
-async def replace_recovery_codes(person: SteppedUpPerson, session: DbSession) -> RecoveryCodes:
+async def replace_recovery_codes(person: SteppedUpPerson, session: DbSession) -> NewRecoveryCodes:
     """Get new recovery codes; the old ones stop working."""
     return await second_factors.replace_recovery_codes(session, person)
 

@@ -22,7 +22,7 @@ from ..crypto import tokens
 from ..database import CommitOnError
 from ..models import Account, Challenge, SecondFactor
 from ..rate_limits import RateLimiter, TooManyAttempts
-from ..schemas.login import ChallengeRead, RecoveryCodes, TotpSetup
+from ..schemas.login import ChallengeRead, NewRecoveryCodes, TotpSetup
 from ..sessions import service as session_service
 from ..settings import settings
 
@@ -76,7 +76,7 @@ async def set_up_totp(session: AsyncSession, caller: User) -> TotpSetup:
 
 async def enable(
     session: AsyncSession, limiter: RateLimiter, caller: User, code: str
-) -> RecoveryCodes:
+) -> NewRecoveryCodes:
     """Ends all other sessions. Raises SecondFactorEnabled, WrongCode and TooManyAttempts."""
     user_id = UUID(caller.user_id)
     # A concurrent login with the password alone has either happened before this lock, and its
@@ -99,7 +99,7 @@ async def disable(session: AsyncSession, caller: User | None, user_id: UUID) -> 
         audit.record(session, "second_factor.disabled", caller=caller, subject=user_id)
 
 
-async def replace_recovery_codes(session: AsyncSession, caller: User) -> RecoveryCodes:
+async def replace_recovery_codes(session: AsyncSession, caller: User) -> NewRecoveryCodes:
     """Makes the old codes invalid. Raises SecondFactorNotEnabled."""
     factor = await find_second_factor(session, UUID(caller.user_id))
     if factor is None or factor.last_step is None:
@@ -108,11 +108,11 @@ async def replace_recovery_codes(session: AsyncSession, caller: User) -> Recover
     return generate_recovery_codes(factor)
 
 
-def generate_recovery_codes(factor: SecondFactor) -> RecoveryCodes:
+def generate_recovery_codes(factor: SecondFactor) -> NewRecoveryCodes:
     """Stores only digests of the codes, so they can be shown only now."""
     codes = [b32encode(secrets.token_bytes(10)).decode().lower() for _ in range(CODE_COUNT)]
     factor.recovery_digests = [tokens.compute_digest(code) for code in codes]
-    return RecoveryCodes(recovery_codes=["-".join(wrap(code, 4)) for code in codes])
+    return NewRecoveryCodes(recovery_codes=["-".join(wrap(code, 4)) for code in codes])
 
 
 async def require_code(

@@ -86,7 +86,7 @@ class TotpSetup(ResponseModel):
     qr_code: str = Field(description="The same as an SVG image in a `data:` address, to scan.")
 
 
-class RecoveryCodes(ResponseModel):
+class NewRecoveryCodes(ResponseModel):
     recovery_codes: list[str] = Field(description="Each works once; they are shown only now.")
 
 
