@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tools.contract.documents import get_document_file, render_document
 from tools.localdev.servers import StartError, run
 from tools.localdev.services import ROOT, SERVICES, Service, get_default_ports
 
@@ -37,6 +38,7 @@ def create_service(name: str, port: str) -> None:
         shutil.copytree(Path(folder, service.name), service.folder)
     for file, text in texts.items():
         file.write_text(text)
+    get_document_file(service).write_text(render_document(service))
     print(f"{service.name} is created, on port {port}. Start with {service.name}/README.md")
 
 
@@ -48,6 +50,7 @@ def remove_service(name: str) -> None:
     if work := sorted(find_uncommitted_files(service)):
         raise ForkingError(f"Commit these files first, or delete them: {', '.join(work)}")
     shutil.rmtree(service.folder)
+    get_document_file(service).unlink(missing_ok=True)
     for file, text in texts.items():
         file.write_text(text)
     print(f"{service.name} is removed; its data are kept until `make reset`")
