@@ -69,7 +69,8 @@ def find_unnamed_changes(root: Path) -> Iterator[str]:
 def get_new_lines(root: Path, base: str | None) -> str:
     """Return the lines under `Unreleased` that the base does not have."""
     known = set(((base and run_git(root, "show", f"{base}:{CHANGELOG}")) or "").splitlines())
-    section = UNRELEASED.search((root / CHANGELOG).read_text())
+    file = root / CHANGELOG
+    section = UNRELEASED.search(file.read_text()) if file.exists() else None
     lines = section[1].splitlines() if section else []
     return "\n".join(line for line in lines if line not in known)
 

@@ -35,7 +35,7 @@ from content_client.models import (
 )
 from content_client.models import Problem as ContentProblem
 from content_client.types import File
-from identity_client.api.login_and_sessions import log_in, read_current_user, register
+from identity_client.api.login import log_in, read_current_user, register
 from identity_client.models import LoginCredentials, Registration, TokenPair, UserRead
 from identity_client.models import Problem as IdentityProblem
 from workflow_client.api.tasks import complete_task, list_tasks
@@ -118,7 +118,7 @@ def sign_up(name: str) -> Person:
     get_result(register.sync_detailed(client=client, body=new), UserRead)
     wrong = LoginCredentials(email=email, password="not the password")
     refused = log_in.sync_detailed(client=client, body=wrong)
-    expect_problem(refused, 401, "Unauthenticated", "password")
+    expect_problem(refused, 401, "WrongCredentials", "password")
     credentials = LoginCredentials(email=email, password=PASSWORD)
     tokens = get_result(log_in.sync_detailed(client=client, body=credentials), TokenPair)
     return Person(tokens.user_id, tokens.access_token)
@@ -135,7 +135,7 @@ def meet_errors(author: Person, document_id: uuid.UUID) -> None:
     """Make the mistakes that clients make, and read what the services say about them."""
     stranger = identity_client.AuthenticatedClient(get_url("identity"), "no-token")
     refused: Answer = read_current_user.sync_detailed(client=stranger)
-    expect_problem(refused, 401, "Unauthenticated", "")
+    expect_problem(refused, 401, "InvalidToken", "token")
     nameless = DocumentCreate(title="", body="Hello")
     refused = create_document.sync_detailed(client=author.content, body=nameless)
     expect_problem(refused, 422, "Unprocessable", "title")
@@ -165,7 +165,7 @@ def review(author: Person, reviewer: Person, document_id: uuid.UUID) -> None:
     answer = complete_task.sync_detailed(task.id, client=reviewer.workflow, body=decision)
     assert get_result(answer, TaskRead).status == "completed"
     answer = complete_task.sync_detailed(task.id, client=reviewer.workflow, body=decision)
-    expect_problem(answer, 409, "Conflict", "")
+    expect_problem(answer, 409, "TaskClosed", "")
 
     def find_end() -> bool | None:
         answer = read_workflow.sync_detailed(run.id, client=author.workflow)
