@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from .auth import get_current_user
-from .errors import Conflict, Unprocessable
+from .errors import Conflict, Unauthenticated, Unprocessable
 from .openapi import raises, sends
 
 KEY_RETENTION = timedelta(hours=24)
@@ -146,7 +146,7 @@ def idempotent(db_session: Any) -> Any:
     `db_session` is the service's DbSession: the response is stored in the endpoint's session.
     """
 
-    @raises(StillRunning, KeyReused)
+    @raises(StillRunning, KeyReused, Unauthenticated)
     @sends("Idempotent-Replayed")
     async def check_key(
         request: Request,
