@@ -4,6 +4,7 @@ Where the user comes from is up to `app.state.authenticate`: see remote_auth.py.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -82,6 +83,9 @@ def require_permission(permission: str) -> Any:
 CurrentUser = Annotated[User, Depends(Bearer())]
 
 
-def requires_token(dependant: Any) -> bool:
-    """Tell whether an endpoint, given as FastAPI's Dependant, depends on a Bearer."""
-    return isinstance(dependant.call, Bearer) or any(map(requires_token, dependant.dependencies))
+def find_bearers(dependant: Any) -> Iterator[Bearer]:
+    """Yield each Bearer that an endpoint, given as FastAPI's Dependant, depends on."""
+    if isinstance(dependant.call, Bearer):
+        yield dependant.call
+    for dependency in dependant.dependencies:
+        yield from find_bearers(dependency)

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from .auth import get_current_user, requires_token
+from .auth import find_bearers
 from .errors import MAX_FIELD_ERRORS, FieldError, Unprocessable
 from .idempotency import replay_or_store
 
@@ -24,7 +24,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Route(APIRoute):
-    """Checks the token and the query before the body is read, and replays responses by key.
+    """Checks permission and query before the body is read, and replays responses by key.
 
     A query parameter or form field that the route does not know, or that is repeated although it
     has one value, is refused: a typo in a filter must not return everything.
@@ -43,15 +43,16 @@ class Route(APIRoute):
         if "POST" in methods:
             handler = replay_or_store(handler)
         known = find_query_parameters(self.dependant)
-        has_token = requires_token(self.dependant)
+        bearers = list(find_bearers(self.dependant))
         # FastAPI reads the body before it calls dependencies, even that of an unknown client.
-        checks_first = has_token and bool(methods & METHODS_WITH_BODY)
+        has_body = bool(methods & METHODS_WITH_BODY)
 
         async def handle(request: Request) -> Response:
             query: bytes = request.scope["query_string"]
             errors = find_parameter_errors(parse_names(query), known) if query else []
-            if checks_first or (errors and has_token):
-                await get_current_user(request)
+            if has_body or errors:
+                for check in bearers:
+                    await check(request)
             if errors:
                 raise Unprocessable.for_fields(errors)
             return await handler(request)

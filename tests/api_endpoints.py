@@ -51,12 +51,16 @@ class Endpoint:
         return next(((kind, content["schema"]) for kind, content in contents.items()), None)
 
     def build_url(self, **changed: str) -> str:
-        """Build the URL with existing or random ids and the required query parameters."""
+        """Build the URL with existing or random ids and the required query parameters.
+
+        `changed` replaces values; a parameter that the operation does not have is left out.
+        """
         values = {p["name"]: self.ids.get(p["name"], build_example(p["schema"]))
                   for p in self.parameters if p["in"] == "path"}  # fmt: skip
         query = {p["name"]: build_example(p["schema"])
                  for p in self.parameters if p["in"] == "query" and p.get("required")}  # fmt: skip
-        query |= {name: value for name, value in changed.items() if name not in values}
+        optional = {p["name"] for p in self.parameters if p["in"] == "query"}
+        query |= {name: value for name, value in changed.items() if name in optional}
         values |= {name: value for name, value in changed.items() if name in values}
         path = self.path.format(**{name: url_encode(value) for name, value in values.items()})
         return f"{path}?" + "&".join(f"{name}={url_encode(value)}" for name, value in query.items())

@@ -7,10 +7,11 @@ from fastapi import Form, Query
 from fastapi.testclient import TestClient
 
 from chassis.app import create_app
-from chassis.auth import CurrentUser
+from chassis.auth import CurrentUser, User, require_permission
 from chassis.pagination import PageRequest
 from chassis.routing import APIRouter
 from chassis.schemas import RequestModel
+from tools.localdev.fake_identity import FakeIdentity
 
 from .toy import toy_settings
 
@@ -39,6 +40,18 @@ async def list_pages(page: PageRequest, status: str = "all") -> dict[str, Any]:
 
 @router.get("/mine")
 async def list_mine(user: CurrentUser) -> None:
+    pass
+
+
+@router.get("/secrets")
+async def read_secrets(reader: Annotated[User, require_permission("secrets:read")]) -> None:
+    pass
+
+
+@router.post("/secrets")
+async def create_secret(
+    new: Upload, writer: Annotated[User, require_permission("secrets:write")]
+) -> None:
     pass
 
 
@@ -93,6 +106,16 @@ def test_a_field_of_a_model_of_parameters_must_not_be_repeated(client: TestClien
 
 def test_a_stranger_hears_about_the_token_first(client: TestClient) -> None:
     assert client.get("/mine?unknown=1").status_code == 401
+
+
+def test_a_caller_without_the_permission_hears_about_that_first() -> None:
+    app = create_app(toy_settings())
+    app.state.transport = identity = FakeIdentity()
+    viewer = identity.add_person("secrets:list")
+    app.include_router(router)
+    with TestClient(app) as client:
+        assert client.get("/secrets?unknown=1", headers=viewer.headers).status_code == 403
+        assert client.post("/secrets", content="{", headers=viewer.headers).status_code == 403
 
 
 def test_a_form_field_with_one_value_must_not_be_repeated(client: TestClient) -> None:
