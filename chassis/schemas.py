@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
@@ -37,6 +37,15 @@ def check_text(text: str) -> str:
     return text
 
 
+def refuse_number(value: Any) -> Any:
+    """Refuse seconds since 1970, which pydantic accepts and the document does not."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return value
+    raise ValueError("must be a time such as 2026-11-30T12:00:00Z")
+
+
 def convert_to_utc(time: datetime) -> datetime:
     """Convert a time, because PostgreSQL refuses an offset of sixteen hours or more."""
     try:
@@ -65,6 +74,6 @@ def check_json_object(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Time = Annotated[AwareDatetime, AfterValidator(convert_to_utc)]
+Time = Annotated[AwareDatetime, BeforeValidator(refuse_number), AfterValidator(convert_to_utc)]
 Text = Annotated[str, AfterValidator(check_text)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(check_json_object)]

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from pydantic import Field
 
 from chassis.app import create_app
-from chassis.schemas import JsonObject, RequestModel, Text
+from chassis.schemas import JsonObject, RequestModel, Text, Time
 
 from .toy import toy_settings
 
@@ -18,6 +18,7 @@ class Note(RequestModel):
     title: Annotated[Text, Field(max_length=20)] = ""
     tags: list[Text] = Field(default_factory=list)
     data: JsonObject = Field(default_factory=dict)
+    due: Time | None = None
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def nested(depth: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("data", [{"a": [1, 2.5, "é", None, True]}, nested(10), {}])
 def test_ordinary_values_are_returned_unchanged(client: TestClient, data: dict[str, Any]) -> None:
-    note = {"title": "Grüße 🙂", "tags": ["a", "b"], "data": data}
+    note = {"title": "Grüße 🙂", "tags": ["a", "b"], "data": data, "due": "2026-11-30T12:00:00Z"}
 
     assert client.post("/notes", json=note).json() == note
 
@@ -125,3 +126,12 @@ def test_the_limit_of_a_text_is_given_in_characters(client: TestClient) -> None:
     errors = client.post("/notes", json={"title": "x" * 21}).json()["errors"]
 
     assert errors[0]["message"].endswith("at most 20 characters after validation, not 21")
+
+
+@pytest.mark.parametrize("due", ["1764504000", "0.5", 1764504000])
+def test_a_time_is_not_a_number_of_seconds(client: TestClient, due: Any) -> None:
+    response = client.post("/notes", json={"due": due})
+
+    assert response.status_code == 422
+    message = "must be a time such as 2026-11-30T12:00:00Z"
+    assert response.json()["errors"] == [{"field": "due", "message": message}]

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from chassis.schemas import RequestModel, ResponseModel, example
 
@@ -31,7 +31,7 @@ class DeadLetterFilter(RequestModel):
 class DeadLetterPurge(DeadLetterFilter):
     model_config = example(channel="email", category="newsletter", dry_run=True)
 
-    dry_run: bool = Field(default=False, description="Only count what would be purged.")
+    dry_run: StrictBool = Field(default=False, description="Only count what would be purged.")
 
 
 class DeadLetterRead(ResponseModel):

@@ -9,11 +9,12 @@ from sqlalchemy import Select, select
 from chassis.auth import require_permission
 from chassis.pagination import Page, PageRequest, paginate
 from chassis.routing import APIRouter
+from chassis.schemas import Time
 
 from ..database import DbSession
 from ..models import AuditEvent
 from ..schemas.events import AuditEventRead
-from ..schemas.fields import CheckedText, Time
+from ..schemas.fields import CheckedText
 
 router = APIRouter(
     prefix="/audit-events", tags=["Audit trail"], dependencies=[require_permission("audit:read")]

@@ -1,14 +1,14 @@
 """Types of the values that requests carry. Every string of a request is validated here."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Annotated
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from chassis.clock import now
-from chassis.schemas import check_text
+from chassis.schemas import Time, check_text
 
 from ..common_passwords import is_common_password
 from ..settings import normalize_email
@@ -40,13 +40,6 @@ def reject_common_password(password: str) -> str:
     return password
 
 
-def convert_to_utc(time: datetime) -> datetime:
-    try:
-        return time.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("is out of range") from error
-
-
 def require_future(time: datetime) -> datetime:
     if time <= now():
         raise ValueError("must be in the future")
@@ -54,7 +47,6 @@ def require_future(time: datetime) -> datetime:
 
 
 CheckedText = AfterValidator(check_text)
-Time = Annotated[AwareDatetime, AfterValidator(convert_to_utc)]
 Future = Annotated[Time, AfterValidator(require_future)]
 Email = Annotated[str, Field(max_length=254), CheckedText, AfterValidator(normalize_email)]
 # repr=False keeps the secret out of a model that is printed or logged.

@@ -3,11 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import MISSING, Field
+from pydantic import MISSING, Field, StrictBool
 
-from chassis.schemas import RequestModel, ResponseModel, example
+from chassis.schemas import RequestModel, ResponseModel, Time, example
 
-from .fields import Email, Locale, Name, NewPassword, Phone, PushTokens, RoleNames, Time, Timezone
+from .fields import Email, Locale, Name, NewPassword, Phone, PushTokens, RoleNames, Timezone
 
 
 class Registration(RequestModel):
@@ -29,7 +29,7 @@ class UserCreate(Registration):
     )
 
     roles: RoleNames = Field(default=["member"])
-    is_verified: bool = Field(default=False, description="Otherwise, an email asks for it.")
+    is_verified: StrictBool = Field(default=False, description="Otherwise, an email asks for it.")
 
 
 class UserUpdate(RequestModel):
@@ -39,11 +39,11 @@ class UserUpdate(RequestModel):
 
     email: Email | MISSING = MISSING
     name: Name | MISSING = MISSING
-    is_active: bool | MISSING = MISSING
+    is_active: StrictBool | MISSING = MISSING
     locked_until: Time | MISSING | None = Field(
         default=MISSING, description="Until when the user cannot log in; null unlocks."
     )
-    is_verified: bool | MISSING = MISSING
+    is_verified: StrictBool | MISSING = MISSING
 
 
 class ProfileUpdate(RequestModel):

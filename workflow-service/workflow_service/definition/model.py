@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Annotated, Any, Literal
 
 from jsonschema import Draft202012Validator, FormatChecker
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field, StrictBool, WithJsonSchema
 
 from chassis.errors import Unprocessable
 from chassis.schemas import JsonObject, RequestModel, Text
@@ -53,7 +53,7 @@ class InputSchema(RequestModel):
     maxItems: Count | None = None
     properties: dict[Text, "InputSchema"] | None = None
     required: list[Text] | None = None
-    additionalProperties: bool = False
+    additionalProperties: StrictBool = False
 
     def to_json_schema(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_none=True)
