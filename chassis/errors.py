@@ -20,6 +20,12 @@ from .tracing import get_trace_id
 
 logger = logging.getLogger(__name__)
 
+# Python 3.11 and 3.12 still have the names from before RFC 9110.
+STATUS_TITLES = responses | {
+    413: "Content Too Large",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
 MAX_FIELD_ERRORS = 20  # in one response
 
 
@@ -178,7 +184,7 @@ def create_error(status_code: int, message: str, *, target: str | None = None) -
 
 
 def render_problem(path: str, error: ServiceError) -> JSONResponse:
-    title = responses.get(error.status_code, "Error")
+    title = STATUS_TITLES.get(error.status_code, "Error")
     is_named = type(error) is not ServiceError
     body = {
         "type": "about:blank",

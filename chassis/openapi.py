@@ -16,7 +16,6 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from http.client import responses
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
@@ -24,6 +23,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from .errors import (
+    STATUS_TITLES,
     BadRequest,
     NotFound,
     PayloadTooLarge,
@@ -209,7 +209,7 @@ def describe_errors(errors: set[type[ServiceError]]) -> dict[str, Any]:
 def describe_status(status: int, errors: list[type[ServiceError]]) -> dict[str, Any]:
     codes = "\n".join(f"* `{error.__name__}`: {error.__doc__}" for error in errors)
     described: dict[str, Any] = {
-        "description": f"{responses[status]}. Codes:\n\n{codes}",
+        "description": f"{STATUS_TITLES[status]}. Codes:\n\n{codes}",
         "content": {"application/problem+json": {"schema": {"$ref": SCHEMAS + "Problem"}}},
     }
     if status in ERROR_HEADERS:
