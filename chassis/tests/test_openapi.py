@@ -73,7 +73,7 @@ async def rename_thing(thing_id: int, if_match: IfMatch = None) -> ThingRead:
 
 @router.put("/things/{thing_id}/picture")
 async def replace_picture(thing_id: int, picture: UploadFile) -> None:
-    raise NotImplementedError
+    pass
 
 
 @router.get(
@@ -82,7 +82,7 @@ async def replace_picture(thing_id: int, picture: UploadFile) -> None:
     responses={200: {"model": StreamOpened | ThingAdded}},
 )
 async def stream_things() -> EventStreamResponse:
-    raise NotImplementedError
+    return EventStreamResponse(iter(()))
 
 
 @pytest.fixture
@@ -106,13 +106,14 @@ def document(app: FastAPI) -> dict[str, Any]:
 def test_every_error_is_a_problem(document: dict[str, Any]) -> None:
     errors = [
         response["content"]
-        for path in document["paths"].values()
-        for operation in path.values()
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
         for status, response in operation["responses"].items()
-        if status >= "4" and "/things" in path
+        if status >= "4" and path.startswith("/things")
     ]
 
     reference = {"$ref": "#/components/schemas/Problem"}
+    assert errors
     assert all(e == {"application/problem+json": {"schema": reference}} for e in errors)
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
