@@ -26,12 +26,13 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class Route(APIRoute):
     """Checks permission and query before the body is read, and replays responses by key.
 
-    A query parameter or form field that the route does not know, or that is repeated although it
-    has one value, is refused: a typo in a filter must not return everything.
+    It refuses a query parameter that it does not know, because a typo in a filter must not return
+    everything; and a parameter or form field that has one value and is given twice.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Only FastAPI's own analysis of the endpoint, just made, tells whether the body is a form.
         if self.body_field and isinstance(self.body_field.field_info, Form):
             check = Depends(refuse_repeated_fields)
             kwargs["dependencies"] = [*(kwargs.get("dependencies") or ()), check]
