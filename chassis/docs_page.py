@@ -57,7 +57,8 @@ async def log_in(request: Request, credentials: Credentials) -> Any:
         raise NotFound("Not Found")
     state = request.app.state
     if not hasattr(state, "identity"):  # this is identity
-        return RedirectResponse(LOGIN_PATH)  # with status 307, so that the body is sent again
+        # With status 307, so that the browser sends the body again.
+        return RedirectResponse(request.scope["root_path"] + LOGIN_PATH)
     # Not state.identity, which would log in with the token of this service.
     async with aclosing(create_identity_client(state.settings, state.transport)) as identity:
         return await identity.make_request("POST", LOGIN_PATH, credentials.model_dump())
