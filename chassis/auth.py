@@ -40,7 +40,7 @@ class User:
         return "service" in self.roles
 
 
-USER_ADAPTER = TypeAdapter(User)  # parses the response of identity's /auth/validate
+USER_ADAPTER = TypeAdapter(User)  # makes a User of what a validation has found
 
 
 class Bearer(SecurityBase):
